@@ -1,0 +1,1 @@
+"""MongoDB Atlas project invitations as Kubernetes resources."""

@@ -1,0 +1,1 @@
+"""Everything that speaks to the MongoDB Atlas Admin API. Of ours, imports only ``invitation``."""

@@ -1,0 +1,292 @@
+"""What a user asks for, what Atlas shows, and what ``.status`` remembers of it.
+
+Field names are those of the custom resource and of the Atlas Admin API (camelCase on the wire). Every model ignores fields
+that it does not know, so that a newer CRD or a newer Atlas never breaks a reconcile.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+INVITATION_LIFETIME = timedelta(days=30)
+"""An invitation lives 30 days (Atlas: ``expiresAt`` = ``createdAt`` + 30 d)."""
+
+
+class Api(StrEnum):
+    """The Atlas API that holds an invitation: the deprecated invites API, or its successor."""
+
+    INVITES = "Invites"
+    USERS = "Users"
+
+
+class Operation(StrEnum):
+    """The thirteen calls that the operator makes, as ``status.error.operation`` names them."""
+
+    LIST_INVITES = "ListInvites"
+    CREATE_INVITE = "CreateInvite"
+    UPDATE_INVITE = "UpdateInvite"
+    READ_INVITE = "ReadInvite"
+    CANCEL_INVITE = "CancelInvite"
+    LIST_USERS = "ListUsers"
+    ADD_USER = "AddUser"
+    READ_USER = "ReadUser"
+    REMOVE_USER = "RemoveUser"
+    ADD_ROLE = "AddRole"
+    REMOVE_ROLE = "RemoveRole"
+    READ_PROJECT = "ReadProject"
+    TOKEN = "Token"  # noqa: S105 - the name of a call
+
+
+class Membership(StrEnum):
+    """``orgMembershipStatus`` of the users API."""
+
+    ACTIVE = "ACTIVE"
+    PENDING = "PENDING"
+    EXPIRED = "INVITATION_EXPIRED"
+    REJECTED = "INVITATION_REJECTED"
+
+
+class DeletionPolicy(StrEnum):
+    """What deleting the object does in Atlas."""
+
+    CANCEL = "Cancel"
+    RETAIN = "Retain"
+    REVOKE = "Revoke"
+
+
+class MemberPolicy(StrEnum):
+    """What the operator does with the roles of someone who has accepted."""
+
+    OBSERVE = "Observe"
+    MANAGE = "Manage"
+
+
+class ReinvitePolicy(StrEnum):
+    """Whether an expired invitation is sent again."""
+
+    NEVER = "Never"
+    ON_EXPIRY = "OnExpiry"
+
+
+class Origin(StrEnum):
+    """Whether this object's own POST made the invitation, or it was there."""
+
+    CREATED = "Created"
+    ADOPTED = "Adopted"
+
+
+class State(StrEnum):
+    """Where the invitation is in its life, as far as Atlas has shown it."""
+
+    PENDING = "Pending"
+    ACCEPTED = "Accepted"
+    EXPIRED = "Expired"
+    WITHDRAWN = "Withdrawn"
+    REMOVED = "Removed"
+    UNKNOWN = "Unknown"
+
+
+class Model(BaseModel):
+    """A frozen value, camelCase on the wire, which ignores what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the camelCase JSON form, without the fields that are not set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Ref(Model):
+    """A reference to an object of the same namespace by name."""
+
+    name: str
+
+
+class Spec(Model):
+    """``.spec``: who is invited to which project, with which roles (the CRD holds the rules)."""
+
+    group_id: str | None = None
+    project_ref: Ref | None = None
+    username: str | None = None
+    invitation_id: str | None = None
+    roles: frozenset[str] = Field(min_length=1)
+    connection_secret_ref: Ref
+    deletion_policy: DeletionPolicy | None = None
+    member_policy: MemberPolicy = MemberPolicy.OBSERVE
+    reinvite_policy: ReinvitePolicy = ReinvitePolicy.NEVER
+    suspend: bool = False
+
+
+class Link(Model):
+    """One entry of ``links``."""
+
+    href: str | None = None
+    rel: str | None = None
+
+
+class Invitation(Model):
+    """A pending invitation as Atlas sent it; strings are kept to the letter, roles in order.
+
+    ``api`` tells which API sent it. For ``Users`` the id is the user's, and ``createdAt`` and ``expiresAt`` are its
+    ``invitationCreatedAt`` and ``invitationExpiresAt``. Times are ISO 8601 UTC.
+    """
+
+    id: str
+    api: Api = Api.INVITES
+    group_id: str | None = None
+    group_name: str | None = None
+    username: str | None = None
+    inviter_username: str | None = None
+    roles: tuple[str, ...] = ()
+    created_at: str | None = None
+    expires_at: str | None = None
+    links: tuple[Link, ...] | None = None
+
+    @field_validator("roles", mode="after")
+    @classmethod
+    def _in_order(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """Sort: Atlas gives no meaning to the order, and a change of order must not look like a change."""
+        return tuple(sorted(set(roles)))
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it ends, UTC: ``expiresAt``, else ``createdAt`` + 30 days, else unknown."""
+        if (expires := _time(self.expires_at)) is not None:
+            return expires
+        created = _time(self.created_at)
+        return None if created is None else created + INVITATION_LIFETIME
+
+    def completed_by(self, earlier: Self | None) -> Self:
+        """Return this invitation with the fields that Atlas left out this time taken from an earlier answer."""
+        if earlier is None or earlier.id != self.id or earlier.api != self.api:
+            return self
+        return self.model_copy(update={k: v for k, v in earlier if getattr(self, k) is None})
+
+
+class User(Model):
+    """Someone whom the users API shows in a project: a member, or one who is invited. No other personal data is kept.
+
+    ``invitation_*`` are set while the user is not ACTIVE; times are ISO 8601 UTC.
+    """
+
+    id: str
+    username: str
+    roles: tuple[str, ...] = ()
+    org_membership_status: str = Membership.ACTIVE
+    invitation_created_at: str | None = None
+    invitation_expires_at: str | None = None
+    inviter_username: str | None = None
+
+    _in_order = field_validator("roles", mode="after")(lambda roles: tuple(sorted(set(roles))))
+
+    def as_invitation(self, group_id: str) -> Invitation:
+        """Return the pending invitation of the users API that this user stands for."""
+        return Invitation(
+            id=self.id,
+            api=Api.USERS,
+            group_id=group_id,
+            username=self.username,
+            inviter_username=self.inviter_username,
+            roles=self.roles,
+            created_at=self.invitation_created_at,
+            expires_at=self.invitation_expires_at,
+        )
+
+
+class Member(Model):
+    """``status.member``: who accepted."""
+
+    id: str
+    roles: tuple[str, ...] = ()
+    org_membership_status: str = Membership.ACTIVE
+
+
+class BadField(Model):
+    """One entry of ``badRequestDetail.fields``."""
+
+    field: str | None = None
+    description: str | None = None
+
+
+class BadRequestDetail(Model):
+    """``badRequestDetail`` of an Atlas error."""
+
+    fields: tuple[BadField, ...] = ()
+
+
+class ErrorBody(Model):
+    """``status.error``: an error that Atlas answered, whole. Only ``error`` and ``errorCode`` are sure to be there."""
+
+    error: int
+    error_code: str
+    reason: str | None = None
+    detail: str | None = None
+    parameters: tuple[Any, ...] | None = None
+    bad_request_detail: BadRequestDetail | None = None
+    operation: Operation | None = None
+
+
+class Seen(Model):
+    """What Atlas shows of one person or invitation in one project, confirmed: an empty one means that nothing is there.
+
+    ``invitations`` come from the invites API, ``users`` from the users API in any membership status.
+    """
+
+    invitations: tuple[Invitation, ...] = ()
+    users: tuple[User, ...] = ()
+
+
+class AtlasInfo(Model):
+    """``status.atlas``: the API in use, and its end (RFC 3339 dates from the answers' headers)."""
+
+    api: Api = Api.INVITES
+    deprecated_since: str | None = None
+    sunset: str | None = None
+
+
+class Condition(Model):
+    """One entry of ``status.conditions`` (Kubernetes API conventions, metav1.Condition)."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: str
+
+
+class Status(Model):
+    """``.status`` as the operator last wrote it."""
+
+    observed_generation: int = -1
+    conditions: tuple[Condition, ...] = ()
+    state: State | None = None
+    origin: Origin | None = None
+    invitation: Invitation | None = None
+    member: Member | None = None
+    error: ErrorBody | None = None
+    atlas: AtlasInfo | None = None
+    last_handled_reconcile_at: str | None = None
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, or None."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+
+def same_email(one: str | None, other: str | None) -> bool:
+    """Tell whether both are the same e-mail: Atlas compares them in lower case."""
+    return one is not None and other is not None and one.lower() == other.lower()
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return an ISO 8601 time in UTC, or None for one that is missing or cannot be read."""
+    try:
+        time = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
