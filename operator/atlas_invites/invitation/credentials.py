@@ -29,7 +29,10 @@ class ServiceAccount:
 
 Credentials = ApiKey | ServiceAccount
 
-_PAIRS = {ApiKey: ("publicApiKey", "privateApiKey"), ServiceAccount: ("clientId", "clientSecret")}
+_PAIRS: dict[type[ApiKey | ServiceAccount], tuple[str, str]] = {
+    ApiKey: ("publicApiKey", "privateApiKey"),
+    ServiceAccount: ("clientId", "clientSecret"),
+}
 
 
 def parse(data: Mapping[str, str]) -> Credentials:
@@ -42,7 +45,7 @@ def parse(data: Mapping[str, str]) -> Credentials:
     given = {key: _text(key, data[key]) for pair in _PAIRS.values() for key in pair if key in data}
     wanted = [kind for kind, pair in _PAIRS.items() if any(key in given for key in pair)]
     if not wanted:
-        raise ValueError("it has neither publicApiKey and privateApiKey nor clientId and clientSecret; give it one pair")
+        raise ValueError("it has neither publicApiKey and privateApiKey nor clientId and clientSecret; add one pair")
     if len(wanted) > 1:
         raise ValueError("it has keys of both pairs; keep publicApiKey and privateApiKey, or clientId and clientSecret")
     kind = wanted[0]

@@ -1,7 +1,7 @@
 """What a user asks for, what Atlas shows, and what ``.status`` remembers of it.
 
-Field names are those of the custom resource and of the Atlas Admin API (camelCase on the wire). Every model ignores fields
-that it does not know, so that a newer CRD or a newer Atlas never breaks a reconcile.
+Field names are those of the custom resource and of the Atlas Admin API (camelCase on the wire). Every model ignores
+fields that it does not know, so that a newer CRD or a newer Atlas never breaks a reconcile.
 """
 
 from __future__ import annotations
@@ -184,12 +184,11 @@ class User(Model):
 
     _in_order = field_validator("roles", mode="after")(lambda roles: tuple(sorted(set(roles))))
 
-    def as_invitation(self, group_id: str) -> Invitation:
+    def as_invitation(self) -> Invitation:
         """Return the pending invitation of the users API that this user stands for."""
         return Invitation(
             id=self.id,
             api=Api.USERS,
-            group_id=group_id,
             username=self.username,
             inviter_username=self.inviter_username,
             roles=self.roles,
@@ -247,6 +246,12 @@ class AtlasInfo(Model):
     api: Api = Api.INVITES
     deprecated_since: str | None = None
     sunset: str | None = None
+
+    def completed_by(self, earlier: Self | None) -> Self:
+        """Return this with the dates that the answers left out this time taken from an earlier one."""
+        if earlier is None:
+            return self
+        return self.model_copy(update={k: v for k, v in earlier if getattr(self, k) is None})
 
 
 class Condition(Model):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from atlas_invites.invitation.model import ErrorBody
+    from datetime import datetime
+
+    from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin, State
 
 
 class Kind(StrEnum):
-    """What a reason means for the object: done, waiting for something in the cluster, trying again, or in need of a person."""
+    """What a reason means: done, waiting for something in the cluster, trying again, or in need of a person."""
 
     SETTLED = "Settled"
     WAITING = "Waiting"
@@ -74,7 +77,66 @@ _KINDS = {
 }
 
 
-class Failure(Exception):
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reconcile ended: what status is to say. None leaves that part of status as it was, but for ``error``.
+
+    ``requeue_after`` asks for another turn after so many seconds; where it is None, ``requeue.py`` has the rule.
+    """
+
+    reason: Reason
+    message: str
+    state: State | None = None
+    origin: Origin | None = None
+    invitation: Invitation | None = None
+    member: Member | None = None
+    atlas: AtlasInfo | None = None
+    error: ErrorBody | None = None
+    requeue_after: float | None = None
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """Return the outcome of a failure."""
+        return cls(failure.reason, failure.message, error=failure.error, requeue_after=failure.retry_after)
+
+
+RETRY_AFTER_AT_MOST = 900.0
+"""Seconds that an answer's ``Retry-After`` may keep an object waiting."""
+
+_COMES_BACK: dict[Reason, float] = {
+    Reason.SECRET_NOT_FOUND: 60,
+    Reason.SECRET_INVALID: 60,
+    Reason.PROJECT_NOT_READY: 30,
+    Reason.CREDENTIALS_REJECTED: 60,
+    Reason.INVALID_REQUEST: 60,  # to see whether the Secret changed: nothing is sent
+    Reason.PROJECT_NOT_FOUND: 3600,
+    Reason.FORBIDDEN: 3600,
+}
+"""Seconds until the next turn; the reasons that are not here wait for the sweep."""
+
+_OVERDUE = 60.0
+"""Seconds until the next turn of a pending invitation whose end has passed already."""
+
+
+def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime) -> float | None:
+    """Return after how many seconds an outcome asks for another turn.
+
+    None leaves it to the sweep, and for Retrying to the work queue's back-off.
+
+    Args:
+        outcome: how the reconcile ended.
+        invitation: what status says of the invitation.
+        now: Atlas's time, UTC.
+    """
+    if outcome.requeue_after is not None:
+        return min(outcome.requeue_after, RETRY_AFTER_AT_MOST)
+    if outcome.reason is Reason.INVITED and invitation is not None and invitation.expires is not None:
+        left = (invitation.expires - now).total_seconds()
+        return left if left > 0 else _OVERDUE
+    return _COMES_BACK.get(outcome.reason)
+
+
+class Failure(Exception):  # noqa: N818 - a failure may be nobody's error
     """A reconcile cannot go on; adapters raise it, the reconciler turns it into an outcome.
 
     Args:
@@ -83,7 +145,11 @@ class Failure(Exception):
             repeats must read the same.
         error: Atlas's error, whole, where a real HTTP answer carried one.
         retry_after: seconds that the answer asked us to wait, if it did.
+
+    ``unanswered`` is True where a write may have been carried out all the same: no usable answer to it came.
     """
+
+    unanswered: bool = False
 
     def __init__(
         self, reason: Reason, message: str, *, error: ErrorBody | None = None, retry_after: float | None = None
@@ -93,3 +159,11 @@ class Failure(Exception):
         self.message = message
         self.error = error
         self.retry_after = retry_after
+
+
+class Stale(Exception):  # noqa: N818 - says what the object is
+    """A conditional write found that the object has changed or gone: its event is on the way."""
+
+
+class ClusterUnavailable(Exception):  # noqa: N818 - says what the API server is
+    """The Kubernetes API server did not answer as it should; the message says to what. Try again."""

@@ -1,0 +1,73 @@
+"""Which credentials, which project: what an object's references resolve to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.resource import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from atlas_invites.controller.polled import Polled
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Spec
+    from atlas_invites.invitation.resource import Resource
+
+T = TypeVar("T")
+
+
+def secret_of(resource: Resource, spec: Spec) -> Key:
+    """Return the Secret that holds the object's credentials."""
+    return Key(resource.key.namespace, spec.connection_secret_ref.name)
+
+
+class Access:
+    """Resolves credentials and project ids, each polled once for all objects that name them."""
+
+    def __init__(self, secrets: Polled[Key, Credentials], projects: Polled[Key, str]) -> None:
+        self._secrets = secrets
+        self._projects = projects
+
+    async def with_credentials(
+        self, resource: Resource, spec: Spec, since: float, act: Callable[[Credentials], Awaitable[T]]
+    ) -> T:
+        """Do something with the object's credentials; where Atlas rejects them, read the Secret again, once.
+
+        Args:
+            resource: the object.
+            spec: its spec.
+            since: a Secret that was read before this time (monotonic seconds) is worth reading again.
+            act: what to do.
+
+        Raises:
+            Failure: the Secret's, or what ``act`` raises.
+        """
+        secret = secret_of(resource, spec)
+        credentials = await self._secrets.get(secret)
+        try:
+            return await act(credentials)
+        except Failure as failure:
+            if failure.reason is not Reason.CREDENTIALS_REJECTED:
+                raise
+            renewed = await self._secrets.get(secret, since=since)
+            if renewed == credentials:
+                raise
+        return await act(renewed)
+
+    def last_credentials(self, resource: Resource, spec: Spec) -> Credentials | None:
+        """Return the credentials last read from the object's Secret, if still held."""
+        return self._secrets.last(secret_of(resource, spec))
+
+    async def group_id(self, resource: Resource, spec: Spec) -> str:
+        """Return the project's id.
+
+        Raises:
+            Failure: ProjectNotReady.
+        """
+        if spec.group_id is not None:
+            return spec.group_id
+        if spec.project_ref is None:
+            raise Failure(Reason.INVALID_REQUEST, "The spec names no project: give it groupId or projectRef.")
+        return await self._projects.get(Key(resource.key.namespace, spec.project_ref.name))

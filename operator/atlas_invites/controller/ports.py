@@ -1,0 +1,92 @@
+"""What the engine needs of Atlas and of Kubernetes; ``atlas`` and ``kube`` satisfy these Protocols."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Seen, User
+    from atlas_invites.invitation.resource import Key, Resource
+
+
+class Project(Protocol):
+    """One Atlas project under one credential. Every method raises ``Failure`` where Atlas does not do it.
+
+    None or False says that the invitation or user is not there (any more): look.
+    """
+
+    @property
+    def api(self) -> Api:
+        """The API in use for this project."""
+
+    @property
+    def notice(self) -> AtlasInfo:
+        """The API in use and what its answers said about its end."""
+
+    async def look(self, *, username: str | None, invitation_id: str | None, since: float) -> Seen:
+        """Return what Atlas shows, as of ``since`` (monotonic seconds) or later; "nothing" is confirmed."""
+
+    async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
+        """Replace the roles of a pending invitation of the invites API."""
+
+    async def cancel_invite(self, invitation_id: str) -> bool:
+        """Cancel a pending invitation of the invites API."""
+
+    async def read_user(self, user_id: str) -> User | None:
+        """Read a user, whatever the membership status."""
+
+    async def remove_user(self, user_id: str) -> bool:
+        """Remove a user, pending or active."""
+
+    async def add_role(self, user_id: str, role: str) -> User | None:
+        """Add one role."""
+
+    async def remove_role(self, user_id: str, role: str) -> User | None:
+        """Remove one role; Atlas refuses the last one."""
+
+
+class Atlas(Protocol):
+    """Atlas, for every credential."""
+
+    def now(self) -> datetime:
+        """Atlas's time, UTC."""
+
+    def project(self, credentials: Credentials, group_id: str) -> Project:
+        """Return the project under these credentials; the same one for the same arguments."""
+
+
+class Invites(Protocol):
+    """The custom resources. Writes are conditional: on the resource version, and to our parts of the object alone.
+
+    Every method raises ``ClusterUnavailable`` where the API server does not answer as it should.
+    """
+
+    async def list_all(self) -> list[Resource]:
+        """Return every watched object, complete and consistent."""
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        """Put our finalizer on; raises ``Stale`` where the object has changed or gone."""
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        """Take our finalizer off; raises ``Stale`` where the object has changed or gone."""
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        """Write the whole status (wire form); raises ``Stale`` where the object has changed or gone."""
+
+
+class Secrets(Protocol):
+    """Credentials in Secrets."""
+
+    async def credentials(self, secret: Key) -> Credentials:
+        """Read and parse; raises ``Failure`` (SecretNotFound, SecretInvalid) or ``ClusterUnavailable``."""
+
+
+class Projects(Protocol):
+    """The official operator's AtlasProject objects."""
+
+    async def group_id(self, project: Key) -> str:
+        """Return ``.status.id``; raises ``Failure`` (ProjectNotReady) or ``ClusterUnavailable``."""

@@ -1,0 +1,190 @@
+"""A keyed work queue: dedup, delay, back-off, priority.
+
+The rules are those of client-go's work queue: a key that waits is there once; a key in a worker's hands is handed out
+again only after ``done``; a change that arrives meanwhile makes one more turn. ``asyncio`` has nothing of the kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Hashable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+K = TypeVar("K", bound=Hashable)
+
+BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 300.0
+"""Seconds before the first and, at most, before every later try."""
+
+_STALE_AT_MOST = 64
+"""Timers that were replaced stay in the heap until they are more than the live ones and this many."""
+
+
+class Priority(IntEnum):
+    """A user's change goes before a sweep's."""
+
+    CHANGE = 0
+    SWEEP = 1
+
+
+class Turn(NamedTuple, Generic[K]):
+    """A key handed to a worker, and the time of its last wake-up (the queue's clock, seconds)."""
+
+    key: K
+    since: float
+
+
+class Closed(Exception):  # noqa: N818 - it ends a worker, it is no error
+    """The queue takes and gives no more."""
+
+
+class WorkQueue(Generic[K]):
+    """The queue. Not thread-safe: for one event loop.
+
+    Args:
+        clock: monotonic seconds.
+        jitter: returns a factor for a back-off, 0.5 to 1.
+    """
+
+    def __init__(self, clock: Callable[[], float], jitter: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._jitter = jitter or (lambda: random.uniform(0.5, 1))  # noqa: S311 - no secret
+        self._ready: tuple[deque[K], deque[K]] = (deque(), deque())
+        self._waiting: dict[K, tuple[Priority, float]] = {}
+        self._running: set[K] = set()
+        self._delayed: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._pushed = 0
+        self._failures: dict[K, int] = {}
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._closed = False
+
+    def __len__(self) -> int:
+        """The keys that are ready and wait for a worker."""
+        return len(self._waiting) - sum(key in self._waiting for key in self._running)
+
+    def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
+        """Wake a key now. A timer of the key is void: its next turn decides again when to come back."""
+        if self._closed:
+            return
+        self._delayed.pop(key, None)
+        known = self._waiting.get(key)
+        self._waiting[key] = (min(priority, known[0]) if known else priority, self._clock())
+        if key not in self._running and (known is None or priority < known[0]):
+            self._ready[priority].append(key)
+            self._wake_getter()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time."""
+        if self._closed or key in self._waiting:
+            return
+        due = self._clock() + max(delay, 0.0)
+        self._delayed[key] = due
+        self._pushed += 1
+        heapq.heappush(self._heap, (due, self._pushed, key))
+        if len(self._heap) > 2 * len(self._delayed) + _STALE_AT_MOST:
+            self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
+        self._arm()
+
+    def back_off(self, key: K) -> float:
+        """Count a failure and return the seconds until the next try: doubling, with jitter, 1 s to 5 min."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(BACK_OFF_FIRST * 2.0 ** min(failures, 16), BACK_OFF_LAST)
+        return max(BACK_OFF_FIRST, delay * self._jitter())
+
+    def forget(self, key: K) -> None:
+        """Forget the failures of a key."""
+        self._failures.pop(key, None)
+
+    def drop(self, key: K) -> None:
+        """Forget a key altogether: its object is gone."""
+        self.forget(key)
+        self._delayed.pop(key, None)
+
+    async def get(self) -> Turn[K]:
+        """Wait for the next key.
+
+        Raises:
+            Closed: the queue was closed.
+        """
+        while not self._closed:
+            self._promote_due()
+            if (turn := self._next()) is not None:
+                return turn
+            getter = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            try:
+                await getter
+            except asyncio.CancelledError:
+                if getter.done() and not getter.cancelled():
+                    self._wake_getter()
+                raise
+        raise Closed
+
+    def done(self, key: K) -> None:
+        """Give a key back. One that was woken meanwhile is ready again."""
+        self._running.discard(key)
+        if key in self._waiting and not self._closed:
+            self._ready[self._waiting[key][0]].append(key)
+            self._wake_getter()
+
+    def close(self) -> None:
+        """Take and give no more; whoever waits in ``get`` leaves."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+
+    def _next(self) -> Turn[K] | None:
+        for priority, ready in zip(Priority, self._ready, strict=True):
+            while ready:
+                key = ready.popleft()
+                # A key that moved up to another priority, or is in a worker's hands, left its old place behind.
+                if key in self._running or self._waiting.get(key, (None,))[0] is not priority:
+                    continue
+                _, since = self._waiting.pop(key)
+                self._running.add(key)
+                return Turn(key, since)
+        return None
+
+    def _promote_due(self) -> None:
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._delayed.get(key) == due:
+                self.add(key)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Keep one timer, for the earliest time in the heap."""
+        due = self._heap[0][0] if self._heap else None
+        if self._timer is not None and (due is None or due != self._timer_due):
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None and not self._closed:
+            self._timer_due = due
+            self._timer = asyncio.get_running_loop().call_later(max(due - self._clock(), 0.0), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._promote_due()
+
+    def _wake_getter(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return

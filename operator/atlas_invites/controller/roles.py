@@ -1,0 +1,51 @@
+"""Make the roles of an invitation or a member those of the spec, through whichever API holds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.model import Api, Membership, User
+from atlas_invites.invitation.outcome import Failure, Reason
+
+if TYPE_CHECKING:
+    from atlas_invites.controller.ports import Project
+    from atlas_invites.invitation.model import Invitation
+
+_CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles were being set; it is looked at again."
+
+
+async def set_invitation_roles(project: Project, invitation: Invitation, roles: frozenset[str]) -> Invitation:
+    """Set the roles of a pending invitation and return it as Atlas answered.
+
+    Raises:
+        Failure: Conflict where it is not pending any more; else what Atlas answered.
+    """
+    if invitation.api is Api.INVITES:
+        updated = await project.update_invite(invitation.id, sorted(roles))
+        if updated is None:
+            raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
+        return updated
+    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles)).as_invitation()
+
+
+async def set_member_roles(project: Project, member: User, roles: frozenset[str]) -> User:
+    """Set the roles of an ACTIVE member and return the member as Atlas answered.
+
+    Raises:
+        Failure: Conflict where the user is not ACTIVE any more; else what Atlas answered.
+    """
+    return await _set_user_roles(project, member.id, Membership.ACTIVE, roles)
+
+
+async def _set_user_roles(project: Project, user_id: str, membership: Membership, roles: frozenset[str]) -> User:
+    """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen."""
+    user = await project.read_user(user_id)
+    if user is None or user.org_membership_status != membership:
+        raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
+    steps = [(project.add_role, role) for role in sorted(roles - set(user.roles))]
+    steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]
+    for call, role in steps:
+        user = await call(user_id, role)
+        if user is None:
+            raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
+    return user

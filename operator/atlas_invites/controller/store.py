@@ -1,0 +1,95 @@
+"""The latest of every object, as events, lists and our own writes show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from atlas_invites.invitation.resource import Key, Resource
+
+
+@dataclass(slots=True)
+class Listing:
+    """A complete list that is under way: what was known before it, and what was deleted meanwhile."""
+
+    known_before: frozenset[tuple[Key, str]]
+    deleted: set[str] = field(default_factory=set)
+
+
+class Store:
+    """The latest of every object by key. Older versions never replace newer ones.
+
+    After a cut watch, objects deleted in the gap get no event: a complete list, begun with ``begin_listing`` and ended
+    with ``end_listing``, drops these ghosts. Not thread-safe: for one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Resource] = {}
+        self._listing: Listing | None = None
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(tuple(self._objects.values()))
+
+    def get(self, key: Key) -> Resource | None:
+        """Return the latest version of the object, or None."""
+        return self._objects.get(key)
+
+    def put(self, resource: Resource) -> bool:
+        """Take in a version of an object; return whether it gives the reconciler something to do."""
+        known = self._objects.get(resource.key)
+        if self._listing is not None and resource.uid in self._listing.deleted:
+            return False
+        if known is not None and known.uid == resource.uid and not resource.newer_than(known):
+            return False
+        if known is not None and known.uid != resource.uid and known.newer_than(resource):
+            return False
+        self._objects[resource.key] = resource
+        return resource.wants_turn(known)
+
+    def remove(self, resource: Resource) -> bool:
+        """Forget an object that was deleted; return whether it was known (not so if its name was taken anew since)."""
+        if self._listing is not None:
+            self._listing.deleted.add(resource.uid)
+        known = self._objects.get(resource.key)
+        if known is None or known.uid != resource.uid:
+            return False
+        del self._objects[resource.key]
+        return True
+
+    def begin_listing(self) -> Listing:
+        """Call right before a complete list is asked for."""
+        self._listing = Listing(frozenset((r.key, r.uid) for r in self._objects.values()))
+        return self._listing
+
+    def end_listing(self, listing: Listing, listed: Iterable[Resource]) -> tuple[list[Key], list[Key]]:
+        """Take in a complete list.
+
+        Returns:
+            The keys that have something to do and were not known by an event, and the keys of the ghosts dropped.
+        """
+        seen: set[tuple[Key, str]] = set()
+        changed = []
+        for resource in listed:
+            seen.add((resource.key, resource.uid))
+            if self.put(resource):
+                changed.append(resource.key)
+        self.abort_listing(listing)
+        ghosts = [
+            key
+            for key, uid in listing.known_before - seen
+            if (known := self._objects.get(key)) is not None and known.uid == uid
+        ]
+        for key in ghosts:
+            del self._objects[key]
+        return changed, ghosts
+
+    def abort_listing(self, listing: Listing) -> None:
+        """Call where a list failed."""
+        if self._listing is listing:
+            self._listing = None

@@ -1,0 +1,126 @@
+"""From an outcome to the whole status: conditions, reasons, state.
+
+The rules are those of kstatus and of Flux's checker: Ready is always there, Reconciling and Stalled are there only when
+True and never together, ``lastTransitionTime`` moves only when ``status`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.model import Condition, Status
+from atlas_invites.invitation.outcome import Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from atlas_invites.invitation.model import State
+    from atlas_invites.invitation.outcome import Outcome
+
+READY, RECONCILING, STALLED, ACCEPTED, SUSPENDED = "Ready", "Reconciling", "Stalled", "Accepted", "Suspended"
+
+CONDITIONS: dict[Kind, dict[str, str]] = {
+    Kind.SETTLED: {READY: "True"},
+    Kind.WAITING: {READY: "False", RECONCILING: "True"},
+    Kind.RETRYING: {READY: "False", RECONCILING: "True"},
+    Kind.STALLED: {READY: "False", STALLED: "True"},
+}
+"""The conditions of each kind of outcome, all with the outcome's reason; the others of the three are absent."""
+
+_ACCEPTED_MESSAGES = {
+    "Pending": "The invitation has not been accepted yet.",
+    "Accepted": "The invitation was accepted.",
+    "Expired": "The invitation expired before it was accepted.",
+    "Withdrawn": "The invitation was declined, or cancelled elsewhere.",
+    "Removed": "The invitation was accepted; the member has left the project since.",
+    "NotInvited": "Atlas has shown no invitation for this object yet.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What was evaluated: the object's generation, and its request to reconcile, if any."""
+
+    generation: int
+    reconcile_requested_at: str | None
+
+
+def next_status(previous: Status, evaluated: Evaluated, outcome: Outcome, now: datetime) -> Status:
+    """Return the whole status that an outcome leads to.
+
+    Args:
+        previous: the status that the object has.
+        evaluated: what was looked at.
+        outcome: how the reconcile ended.
+        now: the local time, UTC, for ``lastTransitionTime``.
+    """
+    state = outcome.state or previous.state
+    message, error = outcome.message, outcome.error
+    if _same_failure(previous, evaluated, outcome):
+        message, error = previous.condition(READY).message, previous.error  # type: ignore[union-attr]
+    wanted = {
+        type_: (status, str(outcome.reason), message) for type_, status in CONDITIONS[outcome.reason.kind].items()
+    }
+    wanted[ACCEPTED] = _accepted(state)
+    return previous.model_copy(
+        update={
+            "observed_generation": evaluated.generation,
+            "conditions": tuple(
+                _condition(previous, type_, *wanted[type_], evaluated.generation, now) for type_ in wanted
+            ),
+            "state": state,
+            "origin": outcome.origin or previous.origin,
+            "invitation": previous.invitation
+            if outcome.invitation is None
+            else outcome.invitation.completed_by(previous.invitation),
+            "member": outcome.member or previous.member,
+            "error": error,
+            "atlas": previous.atlas if outcome.atlas is None else outcome.atlas.completed_by(previous.atlas),
+            "last_handled_reconcile_at": evaluated.reconcile_requested_at or previous.last_handled_reconcile_at,
+        }
+    )
+
+
+def suspended_status(previous: Status, generation: int, now: datetime) -> Status:
+    """Return the status of a suspended object: what it was, and the condition Suspended."""
+    message = "Reconciliation is suspended (spec.suspend); Atlas is not called."
+    suspended = _condition(previous, SUSPENDED, "True", SUSPENDED, message, generation, now)
+    others = tuple(c for c in previous.conditions if c.type != SUSPENDED)
+    return previous.model_copy(update={"conditions": (*others, suspended)})
+
+
+def _accepted(state: State | None) -> tuple[str, str, str]:
+    reason = "NotInvited" if state is None or state == "Unknown" else str(state)
+    return ("True" if reason == "Accepted" else "False"), reason, _ACCEPTED_MESSAGES[reason]
+
+
+def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> bool:
+    """Tell whether this failure is the one that status shows already: same reason, HTTP status and errorCode."""
+    ready, old, new = previous.condition(READY), previous.error, outcome.error
+    return (
+        outcome.reason.kind is not Kind.SETTLED
+        and ready is not None
+        and ready.reason == outcome.reason
+        and previous.observed_generation == evaluated.generation
+        and old is not None
+        and new is not None
+        and (old.error, old.error_code) == (new.error, new.error_code)
+    )
+
+
+def _condition(  # noqa: PLR0913, PLR0917 - the fields of a condition
+    previous: Status, type_: str, status: str, reason: str, message: str, generation: int, now: datetime
+) -> Condition:
+    known = previous.condition(type_)
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        last_transition_time=known.last_transition_time
+        if known is not None and known.status == status
+        else now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )

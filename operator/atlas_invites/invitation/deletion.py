@@ -1,0 +1,106 @@
+"""What to do about an object that is being deleted: the design's Table D as data. The first row that matches wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, Status
+from atlas_invites.invitation.outcome import Failure, Kind, Reason
+from atlas_invites.invitation.plan import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET_LOST = timedelta(minutes=1)
+"""How long after the deletion a Secret that is gone or invalid is waited for."""
+
+REFUSED = timedelta(minutes=10)
+"""How long after the deletion a call that Atlas refuses is tried."""
+
+
+class Do(Enum):
+    """What a row does in Atlas."""
+
+    NOTHING = auto()
+    CANCEL = auto()
+    REMOVE = auto()
+
+
+def policy(spec: Spec, known: Status) -> DeletionPolicy:
+    """Return the deletion policy: where it is not set, ``Cancel`` for what this object created, else ``Retain``."""
+    if spec.deletion_policy is not None:
+        return spec.deletion_policy
+    return DeletionPolicy.CANCEL if known.origin is Origin.CREATED else DeletionPolicy.RETAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """A row which leaves Atlas alone, without looking."""
+
+    when: Callable[[Spec, Status], bool]
+    why: str
+
+
+def _ready_reason(known: Status) -> str | None:
+    ready = known.condition(READY)
+    return ready.reason if ready else None
+
+
+UNTOUCHED: tuple[Untouched, ...] = (
+    Untouched(lambda spec, _: spec.suspend, "the object is suspended"),
+    Untouched(lambda spec, known: policy(spec, known) is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
+    Untouched(lambda _, known: _ready_reason(known) == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
+    Untouched(lambda _, known: _ready_reason(known) == Reason.DUPLICATE_INVITE, "another object has the invitation"),
+    Untouched(lambda spec, known: spec.group_id is None and known.invitation is None, "the project was never resolved"),
+)
+
+
+def untouched(spec: Spec, known: Status) -> str | None:
+    """Return why Atlas is left alone without looking, or None."""
+    return next((row.why for row in UNTOUCHED if row.when(spec, known)), None)
+
+
+TABLE_D: dict[tuple[Sight, DeletionPolicy], Do] = {
+    (Sight.PENDING, DeletionPolicy.CANCEL): Do.CANCEL,
+    (Sight.PENDING, DeletionPolicy.REVOKE): Do.CANCEL,
+    (Sight.MEMBER, DeletionPolicy.CANCEL): Do.NOTHING,
+    (Sight.MEMBER, DeletionPolicy.REVOKE): Do.REMOVE,
+}
+"""What to do about what is seen; everything else needs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """The finalizer goes although Atlas may still hold the invitation: why, for the warning."""
+
+    why: str
+
+
+def after_failure(failure: Failure, age: timedelta, *, force: bool, secret_lost: bool) -> Orphaned | None:
+    """Tell whether a failed try was the last one.
+
+    Args:
+        failure: how it failed.
+        age: time since the deletion timestamp.
+        force: the object is annotated to go at once.
+        secret_lost: the Secret is gone or invalid; the try used the credentials last held, if any.
+
+    Returns:
+        Why the object is let go, or None to try again.
+    """
+    if force:
+        return Orphaned(f"the annotation force-delete is set, and the last try failed: {failure.message}")
+    if secret_lost:
+        return Orphaned(failure.message) if age >= SECRET_LOST else None
+    if failure.reason.kind is Kind.STALLED:
+        return Orphaned(failure.message) if age >= REFUSED else None
+    return None
+
+
+def project_gone(failure: Failure) -> bool:
+    """Whether Atlas said that the project itself does not exist (any more)."""
+    return failure.error is not None and failure.error.error_code == "GROUP_NOT_FOUND"

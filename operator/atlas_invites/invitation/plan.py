@@ -1,0 +1,296 @@
+"""What to do about one invitation: the design's Table A as data. The first row that matches wins.
+
+``decide`` is pure: it gets what the user asks for, what status remembers, what Atlas shows, and the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeVar
+
+from atlas_invites.invitation.model import (
+    Api,
+    Invitation,
+    Member,
+    MemberPolicy,
+    Membership,
+    Seen,
+    Spec,
+    State,
+    Status,
+    User,
+    same_email,
+)
+from atlas_invites.invitation.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+T = TypeVar("T")
+
+
+class Sight(Enum):
+    """What Atlas shows of the person, reduced to what the table asks."""
+
+    PENDING = auto()
+    MEMBER = auto()
+    EXPIRED = auto()
+    REJECTED = auto()
+    NOTHING = auto()
+
+
+class Do(Enum):
+    """What a row does in Atlas."""
+
+    NOTHING = auto()
+    SET_ROLES = auto()
+    """Make the roles of what is there, pending or member, those of the spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a row may look at."""
+
+    spec: Spec
+    known: Status
+    sight: Sight
+    now: datetime
+    api: Api
+    invitation: Invitation | None = None
+    member: User | None = None
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that are there: those seen, else those last known."""
+        there = self.member or self.invitation or self.known.invitation
+        return frozenset(there.roles if there else ())
+
+    @property
+    def roles_equal(self) -> bool:
+        """Whether the roles that are there are the spec's."""
+        return self.roles == self.spec.roles
+
+    @property
+    def somebody_else(self) -> bool:
+        """Whether the invitation is for another e-mail than the spec's."""
+        return (
+            self.invitation is not None
+            and self.spec.username is not None
+            and not same_email(self.invitation.username, self.spec.username)
+        )
+
+    @property
+    def had_one(self) -> bool:
+        """Whether this object has had an invitation."""
+        return self.known.invitation is not None
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether the invitation of this object was ever accepted."""
+        return self.known.state in {State.ACCEPTED, State.REMOVED} or self.known.member is not None
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it had an invitation of the invites API that users mode cannot see, and that has not expired."""
+        return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.expired
+
+    @property
+    def expired(self) -> bool:
+        """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
+        expires = self.known.invitation.expires if self.known.invitation else None
+        return expires is not None and self.now >= expires
+
+    def _had_one_of(self, api: Api) -> bool:
+        return self.known.invitation is not None and self.known.invitation.api is api
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: where one of ``sights`` is seen and ``when`` holds, ``do`` it, and say the rest."""
+
+    sights: frozenset[Sight]
+    when: Callable[[Case], bool]
+    do: Do
+    reason: Reason
+    state: State | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The row that matched, and what it matched."""
+
+    row: Row
+    case: Case
+
+    @property
+    def message(self) -> str:
+        """What happened, to what, and what to do; no times and no counts."""
+        case = self.case
+        known = case.invitation or case.known.invitation
+        return self.row.message.format(
+            who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
+            seen=case.invitation.username if case.invitation else None,
+            id=case.spec.invitation_id,
+            roles=_difference(case.roles, case.spec.roles),
+        )
+
+
+def _anything(_: Case) -> bool:
+    return True
+
+
+def _sights(*sights: Sight) -> frozenset[Sight]:
+    return frozenset(sights)
+
+
+_PENDING, _MEMBER = _sights(Sight.PENDING), _sights(Sight.MEMBER)
+_GONE = _sights(Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED)
+_NOTHING, _EXPIRED, _REJECTED = _sights(Sight.NOTHING), _sights(Sight.EXPIRED), _sights(Sight.REJECTED)
+
+_INVITED = (Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
+_ACCEPTED = (Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles of spec.")
+_WITHDRAWN = (
+    Reason.INVITATION_WITHDRAWN,
+    State.WITHDRAWN,
+    (
+        "The invitation of {who} is gone before its time: it was declined, or cancelled elsewhere. It is not sent "
+        "again. To invite anew, delete this object and create it again."
+    ),
+)
+_EXPIRED_ROW = (
+    Reason.INVITATION_EXPIRED,
+    State.EXPIRED,
+    "The invitation of {who} expired. To invite anew, delete this object and create it again.",
+)
+
+TABLE_A: tuple[Row, ...] = (
+    Row(
+        _PENDING,
+        lambda c: c.somebody_else,
+        Do.NOTHING,
+        Reason.IDENTITY_MISMATCH,
+        None,
+        "The invitation {id} is not for {who}: it is left alone. "
+        "Create this object anew with the id and the e-mail of one invitation.",
+    ),
+    Row(_PENDING, lambda c: c.roles_equal, Do.NOTHING, *_INVITED),
+    Row(_PENDING, _anything, Do.SET_ROLES, *_INVITED),
+    Row(_MEMBER, lambda c: c.roles_equal, Do.NOTHING, *_ACCEPTED),
+    Row(
+        _MEMBER,
+        lambda c: c.spec.member_policy is MemberPolicy.OBSERVE,
+        Do.NOTHING,
+        Reason.ROLES_DIFFER,
+        State.ACCEPTED,
+        "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
+        "(spec.memberPolicy is Observe).",
+    ),
+    Row(_MEMBER, _anything, Do.SET_ROLES, *_ACCEPTED),
+    Row(
+        _GONE,
+        lambda c: c.was_accepted,
+        Do.NOTHING,
+        Reason.MEMBER_REMOVED,
+        State.REMOVED,
+        "{who} accepted and is no longer a member of the project. Nobody is invited again after a removal. "
+        "To invite anew, delete this object and create it again.",
+    ),
+    Row(_GONE, lambda c: c.known.state is State.WITHDRAWN, Do.NOTHING, *_WITHDRAWN),
+    Row(
+        _NOTHING,
+        lambda c: c.legacy and c.roles_equal,
+        Do.NOTHING,
+        Reason.INVITED,
+        State.PENDING,
+        "The invitation of {who} was sent through the invites API, which has ended: "
+        "it is taken as pending until it expires.",
+    ),
+    Row(
+        _NOTHING,
+        lambda c: c.legacy,
+        Do.NOTHING,
+        Reason.LEGACY_INVITATION,
+        State.PENDING,
+        "The invitation of {who} was sent through the invites API, which has ended: "
+        "its roles ({roles}) cannot be changed before it is accepted or expires.",
+    ),
+    Row(_REJECTED, lambda c: c.had_one, Do.NOTHING, *_WITHDRAWN),
+    Row(_EXPIRED, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
+    Row(_NOTHING, lambda c: c.had_one and not c.expired, Do.NOTHING, *_WITHDRAWN),
+    Row(_NOTHING, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
+    Row(
+        _GONE,
+        lambda c: c.spec.invitation_id is not None,
+        Do.NOTHING,
+        Reason.INVITATION_NOT_FOUND,
+        State.UNKNOWN,
+        "Atlas has no invitation {id} in this project. Look up the id (atlas projects invitations list), "
+        "and create this object anew with it.",
+    ),
+    Row(
+        _GONE,
+        _anything,
+        Do.NOTHING,
+        Reason.INVITATION_NOT_FOUND,
+        State.UNKNOWN,
+        "Atlas has no invitation of {who} in this project, and this version of atlas-invites sends none. "
+        "Invite {who} in Atlas; the invitation is then adopted.",
+    ),
+)
+
+
+def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.INVITES) -> Action:
+    """Return the first row of Table A that matches.
+
+    Args:
+        spec: what the user asks for.
+        known: what status remembers.
+        seen: what Atlas shows, confirmed.
+        now: Atlas's time, UTC.
+        api: the API in use for the project.
+    """
+    case = _case(spec, known, seen, now, api)
+    return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
+
+
+def _case(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
+    """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING."""
+    ids = {id_ for id_ in (spec.invitation_id, known.invitation.id if known.invitation else None) if id_}
+    email = spec.username or (known.invitation.username if known.invitation else None)
+    email = email or next((i.username for i in seen.invitations if i.id in ids), None)
+    users = [u for u in seen.users if (same_email(u.username, email) if email else u.id in ids)]
+
+    if member := _first(u for u in users if u.org_membership_status == Membership.ACTIVE):
+        return Case(spec, known, Sight.MEMBER, now, api, member=member)
+    by_id_alone = spec.username is None
+    pending = [
+        *seen.invitations,
+        *(u.as_invitation() for u in seen.users if u.org_membership_status == Membership.PENDING),
+    ]
+    candidates = [i for i in pending if i.id in ids] + [
+        i for i in pending if not by_id_alone and same_email(i.username, email)
+    ]
+    if invitation := _first(candidates):
+        return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
+    statuses = {u.org_membership_status for u in users}
+    if Membership.REJECTED in statuses:
+        return Case(spec, known, Sight.REJECTED, now, api)
+    return Case(spec, known, Sight.EXPIRED if Membership.EXPIRED in statuses else Sight.NOTHING, now, api)
+
+
+def _first(items: Iterable[T]) -> T | None:
+    return next(iter(items), None)
+
+
+def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
+    """Return what is missing and what is too much, by name."""
+    parts = (("missing", wanted - there), ("not in spec", there - wanted))
+    return "; ".join(f"{label}: {', '.join(sorted(roles))}" for label, roles in parts if roles)
+
+
+def as_member(user: User) -> Member:
+    """Return ``status.member`` for an ACTIVE user."""
+    return Member(id=user.id, roles=user.roles, org_membership_status=user.org_membership_status)
