@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def names_secret(secret: Key) -> Callable[[Resource], bool]:
+    """Return a test for the objects whose credentials are in that Secret."""
+    return lambda r: (spec := r.readable_spec) is not None and secret_of(r, spec) == secret
+
+
+def names_project(project: Key) -> Callable[[Resource], bool]:
+    """Return a test for the objects that refer to that AtlasProject."""
+    return lambda r: (
+        (spec := r.readable_spec) is not None
+        and spec.project_ref is not None
+        and Key(r.key.namespace, spec.project_ref.name) == project
+    )
+
+
 def secret_of(resource: Resource, spec: Spec) -> Key:
     """Return the Secret that holds the object's credentials."""
     return Key(resource.key.namespace, spec.connection_secret_ref.name)

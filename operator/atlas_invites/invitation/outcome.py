@@ -114,6 +114,9 @@ _COMES_BACK: dict[Reason, float] = {
 }
 """Seconds until the next turn; the reasons that are not here wait for the sweep."""
 
+SWEPT = frozenset(r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK)
+"""The reasons whose objects the sweep brings back."""
+
 _OVERDUE = 60.0
 """Seconds until the next turn of a pending invitation whose end has passed already."""
 

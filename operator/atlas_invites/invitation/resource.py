@@ -78,6 +78,14 @@ class Resource:
         return Spec.model_validate_json(self.spec_json)
 
     @property
+    def readable_spec(self) -> Spec | None:
+        """``.spec``, or None where it is not what the CRD admits."""
+        try:
+            return self.spec
+        except ValueError:
+            return None
+
+    @property
     def status(self) -> Status:
         """``.status`` as the API server holds it; one that cannot be read counts as empty, and is written anew."""
         try:

@@ -1,0 +1,93 @@
+"""The command line: ``atlas-invites run``."""
+
+# ruff: noqa: T201 - this is the module that speaks to a terminal
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from atlas_invites.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD_SETTINGS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 after SIGTERM, 1 for a failure, 2 for bad settings."""
+    given = vars(_parser().parse_args(arguments))
+    given.pop("command")
+    return _run(given)
+
+
+def _run(given: dict[str, Any]) -> int:
+    import uvloop  # noqa: PLC0415 - help and bad settings answer at once
+
+    from atlas_invites.app import App  # noqa: PLC0415
+    from atlas_invites.telemetry import logs  # noqa: PLC0415
+
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        return _bad_settings(_one_line(error))
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        return uvloop.run(_start(App, settings))
+    except ValueError as error:
+        return _bad_settings(str(error))
+
+
+async def _start(app: Any, settings: Settings) -> int:  # noqa: ANN401
+    return int(await app(settings).run())
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser: one flag for each setting, whose values the settings themselves judge."""
+    parser = argparse.ArgumentParser(
+        prog="atlas-invites", allow_abbrev=False, description=sys.modules["atlas_invites"].__doc__
+    )
+    parser.add_argument("--version", action="version", version=version("atlas-invites"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the operator", argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    for name, field in Settings.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        default = f" (default: {field.default})" if isinstance(field.default, str | int) and field.default else ""
+        options: dict[str, Any] = {"help": f"{field.description}{default}".replace("%", "%%")}
+        if name == "namespaces":
+            run.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
+        elif field.annotation is bool:
+            run.add_argument(flag, dest=name, action="store_true", **options)
+        else:
+            run.add_argument(flag, dest=name, metavar=name.rpartition("_")[2].upper(), **options)
+    return parser
+
+
+def _one_line(error: ValidationError) -> str:
+    """Return which settings are wrong and why, without their values: one may hold a password."""
+    return "; ".join(
+        f"{_flag(str(e['loc'][0]))} ({_variable(str(e['loc'][0]))}): {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _flag(name: str) -> str:
+    return "--namespace" if name == "namespaces" else f"--{name.replace('_', '-')}"
+
+
+def _variable(name: str) -> str:
+    return f"ATLAS_INVITES_{name.upper()}"
+
+
+def _bad_settings(message: str) -> int:
+    print(f"atlas-invites: {message}", file=sys.stderr)
+    return BAD_SETTINGS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

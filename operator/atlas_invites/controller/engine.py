@@ -1,0 +1,189 @@
+"""The running engine: events in, workers, the complete list, the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+from atlas_invites.controller.queue import Closed, Priority
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Kind, Stale
+from atlas_invites.telemetry.metrics import RECONCILE_SECONDS, RECONCILES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_invites.controller.ports import Invites
+    from atlas_invites.controller.queue import Turn, WorkQueue
+    from atlas_invites.controller.reconciler import Reconciler
+    from atlas_invites.controller.store import Store
+    from atlas_invites.invitation.outcome import Outcome
+    from atlas_invites.invitation.resource import Key, Resource
+
+log = logging.getLogger(__name__)
+
+RELIST_INTERVAL = 600.0
+"""Seconds between two complete lists, which find what a cut watch did not say."""
+
+LIST_RETRY = 5.0
+"""Seconds until a complete list that failed is tried again."""
+
+WATCH_LAG_AT_MOST = 60.0
+"""Seconds after which a change that only our own list has shown means that the watch is dead."""
+
+
+class Engine:
+    """Feeds the reconciler.
+
+    Args:
+        store: the latest of every object.
+        queue: which keys have something to do.
+        invites: lists the objects.
+        reconciler: reconciles one key.
+        workers: reconciles at a time.
+        clock: monotonic seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators
+        self,
+        store: Store,
+        queue: WorkQueue[Key],
+        invites: Invites,
+        reconciler: Reconciler,
+        *,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._invites = invites
+        self._reconciler = reconciler
+        self._workers = workers
+        self._clock = clock
+        self._unseen: dict[Key, float] = {}
+        self.listed = False
+
+    def on_event(self, resource: Resource, *, deleted: bool) -> None:
+        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
+        self._unseen.pop(resource.key, None)
+        if deleted:
+            if self._store.remove(resource):
+                self._queue.drop(resource.key)
+        elif self._store.put(resource):
+            self._queue.add(resource.key)
+
+    def wake(self, wanted: Callable[[Resource], bool], priority: Priority = Priority.CHANGE) -> None:
+        """Queue every object that is wanted."""
+        for resource in self._store:
+            if wanted(resource):
+                self._queue.add(resource.key, priority)
+
+    def watch_lag(self) -> float:
+        """Return for how many seconds the watch has failed to show a change that our own list has shown."""
+        return self._clock() - min(self._unseen.values(), default=self._clock())
+
+    async def list_first(self) -> None:
+        """Fill the store; wait for as long as the cluster takes, with one line for each new reason."""
+        said = None
+        while not self.listed:
+            try:
+                await self._list()
+            except ClusterUnavailable as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting for the cluster: %s", said)
+                await asyncio.sleep(LIST_RETRY)
+        log.info("ready: %d objects", len(self._store))
+
+    async def keep_listing(self) -> None:
+        """Compare the store with a complete list now and then, for ever."""
+        delay = RELIST_INTERVAL
+        while True:
+            await asyncio.sleep(delay)
+            try:
+                await self._list()
+                delay = RELIST_INTERVAL
+            except ClusterUnavailable as error:
+                log.warning("the complete list failed and is tried again: %s", error)
+                delay = LIST_RETRY
+
+    async def keep_sweeping(self, interval: float) -> None:
+        """Queue every object that is not on a time of its own, each interval (seconds, with jitter), for ever."""
+        while True:
+            await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+            self.wake(_waits_for_sweep, Priority.SWEEP)
+
+    async def work(self) -> None:
+        """Run the workers until the queue is closed; what they hold then is finished."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._worker(), name=f"worker-{number}")
+
+    async def _list(self) -> None:
+        listing = self._store.begin_listing()
+        try:
+            resources = await self._invites.list_all()
+        except BaseException:
+            self._store.abort_listing(listing)
+            raise
+        changed, ghosts = self._store.end_listing(listing, resources)
+        for key in ghosts:
+            log.info("deleted while the watch was cut", extra={"object": key})
+            self._queue.drop(key)
+            self._unseen.pop(key, None)
+        for key in changed:
+            self._queue.add(key)
+            if self.listed:
+                self._unseen.setdefault(key, self._clock())
+        self.listed = True
+
+    async def _worker(self) -> None:
+        while True:
+            try:
+                turn = await self._queue.get()
+            except Closed:
+                return
+            try:
+                await self._turn(turn)
+            finally:
+                self._queue.done(turn.key)
+
+    async def _turn(self, turn: Turn[Key]) -> None:
+        key, started = turn.key, self._clock()
+        before = self._store.get(key)
+        try:
+            outcome = await self._reconciler.reconcile(key, turn.since)
+        except Stale:
+            # Its event makes the next turn. One that changes nothing we use (a label) makes none, so look again.
+            if self._store.get(key) is before:
+                self._queue.add_after(key, self._queue.back_off(key))
+            else:
+                self._queue.add(key)
+        except ClusterUnavailable as error:
+            log.warning("tried again: %s", error, extra={"object": key})
+            self._queue.add_after(key, self._queue.back_off(key))
+        except Exception:
+            log.exception("a reconcile failed in an unexpected way and is tried again", extra={"object": key})
+            self._queue.add_after(key, self._queue.back_off(key))
+        else:
+            self._requeue(key, outcome)
+            if outcome is not None:
+                RECONCILES.labels(outcome.reason.kind, outcome.reason).inc()
+        RECONCILE_SECONDS.observe(self._clock() - started)
+
+    def _requeue(self, key: Key, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.reason.kind is Kind.RETRYING:
+            self._queue.add_after(key, max(self._queue.back_off(key), outcome.requeue_after or 0))
+            return
+        self._queue.forget(key)
+        if outcome is not None and outcome.requeue_after is not None:
+            self._queue.add_after(key, outcome.requeue_after)
+
+
+def _waits_for_sweep(resource: Resource) -> bool:
+    """Whether the sweep is what brings an object back: not one that is Waiting, Retrying, or has a time of its own."""
+    ready = resource.status.condition(READY)
+    return ready is not None and ready.reason in SWEPT

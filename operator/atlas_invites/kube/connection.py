@@ -1,0 +1,62 @@
+"""The connection to the API server, and how its errors read."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds for one call to the API server."""
+
+_NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
+
+
+async def load_configuration() -> Configuration:
+    """Return how to reach the cluster: the pod's ServiceAccount, else ``KUBECONFIG`` or ``~/.kube/config``.
+
+    Raises:
+        ValueError: neither is there, or the kubeconfig cannot be used.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(configuration)
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise ValueError(
+                f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {error}"
+            ) from None
+    return configuration
+
+
+async def connect() -> ApiClient:
+    """Return a client of the cluster; see ``load_configuration``."""
+    return ApiClient(await load_configuration())
+
+
+@contextmanager
+def cluster_errors(what: str) -> Iterator[None]:
+    """Translate the client's errors: changed or gone is ``Stale``, everything else ``ClusterUnavailable``.
+
+    Args:
+        what: what was tried, to what, for the message.
+    """
+    try:
+        yield
+    except ApiException as error:
+        if error.status in {_NOT_FOUND, _CONFLICT}:
+            raise Stale(f"{what}: it has changed or gone") from None
+        hint = "; check the operator's RBAC" if error.status == _FORBIDDEN else ""
+        raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{hint}") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ClusterUnavailable(f"{what}: {type(error).__name__}") from None

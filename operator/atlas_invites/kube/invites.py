@@ -1,0 +1,101 @@
+"""The custom resources: list, finalizer, status. Nothing else of an object is ever written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException, CustomObjectsApi
+
+from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
+from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kubernetes.aio.client import ApiClient
+
+_MERGE_PATCH = "application/merge-patch+json"
+_PAGE = 500
+_NOT_FOUND, _EXPIRED = 404, 410
+
+
+class Invites:
+    """The ``AtlasProjectInvite`` objects of the watched namespaces.
+
+    Args:
+        client: the connection.
+        namespaces: which to list; none means all.
+    """
+
+    def __init__(self, client: ApiClient, namespaces: Sequence[str] = ()) -> None:
+        self._api = CustomObjectsApi(client)
+        self._namespaces = tuple(namespaces)
+
+    async def list_all(self) -> list[Resource]:
+        """Return every object, page by page, each namespace from one snapshot of the API server.
+
+        Raises:
+            ClusterUnavailable: the API server does not answer, or does not know the kind (its CRD is not installed).
+        """
+        what = f"listing {PLURAL}.{GROUP}"
+        with cluster_errors(what):
+            try:
+                if not self._namespaces:
+                    return await self._list(None)
+                return [resource for namespace in self._namespaces for resource in await self._list(namespace)]
+            except ApiException as error:
+                if error.status == _NOT_FOUND:
+                    raise ClusterUnavailable(f"{what}: its CRD is not installed; apply crds/") from None
+                raise
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        """Put our finalizer on; see ``ports.Invites``."""
+        return await self._write_finalizers(resource, (*resource.finalizers, FINALIZER))
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        """Take our finalizer off; see ``ports.Invites``."""
+        return await self._write_finalizers(resource, tuple(f for f in resource.finalizers if f != FINALIZER))
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        """Write a merge patch of the status; see ``ports.Invites``."""
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": status}
+        with cluster_errors(f"writing the status of {resource.key}"):
+            answer = await self._api.patch_namespaced_custom_object_status(
+                *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
+            )
+        return Resource.from_body(answer)
+
+    async def _write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> Resource:
+        body = {"metadata": {"resourceVersion": resource.resource_version, "finalizers": list(finalizers)}}
+        with cluster_errors(f"writing the finalizer of {resource.key}"):
+            answer = await self._api.patch_namespaced_custom_object(
+                *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
+            )
+        return Resource.from_body(answer)
+
+    async def _list(self, namespace: str | None) -> list[Resource]:
+        """List from one snapshot; where it expired between two pages, begin again, once."""
+        try:
+            return await self._list_pages(namespace)
+        except ApiException as error:
+            if error.status != _EXPIRED:
+                raise
+        return await self._list_pages(namespace)
+
+    async def _list_pages(self, namespace: str | None) -> list[Resource]:
+        resources: list[Resource] = []
+        options: dict[str, Any] = {"limit": _PAGE, "_request_timeout": REQUEST_TIMEOUT}
+        while True:
+            if namespace is None:
+                page = await self._api.list_cluster_custom_object(GROUP, VERSION, PLURAL, **options)
+            else:
+                page = await self._api.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, **options)
+            resources.extend(Resource.from_body(item) for item in page["items"])
+            if not (token := page["metadata"].get("continue")):
+                return resources
+            options["_continue"] = token
+
+
+def _path(resource: Resource) -> tuple[str, str, str, str, str]:
+    return GROUP, VERSION, resource.key.namespace, PLURAL, resource.key.name

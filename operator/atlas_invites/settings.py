@@ -1,0 +1,113 @@
+"""Every knob of the operator, once: flag, environment variable, default, help."""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class AtlasApi(StrEnum):
+    """Which of Atlas's APIs to use."""
+
+    AUTO = "auto"
+    INVITES = "invites"
+    USERS = "users"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def in_pod() -> bool:
+    """Whether this process runs in a pod (Kubernetes sets the variable in every container)."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
+def _seconds(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
+    """Return seconds for ``90``, ``90s``, ``10m``, ``1h``."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    if match is None:
+        raise ValueError("must be seconds, or a number with s, m or h, for example 10m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
+    """Return a tuple for a comma-separated list."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+
+
+class Settings(BaseSettings):
+    """The settings of ``atlas-invites run``. Each is also the environment variable ``ATLAS_INVITES_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, validate_default=True)
+
+    atlas_url: str = Field("https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint")
+    namespaces: Names = Field((), description="watch only this namespace (repeatable); all by default")
+    resync_interval: Seconds = Field("10m", ge=1, description="how often every invitation is compared with Atlas")
+    workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
+    atlas_api: AtlasApi = Field(
+        AtlasApi.AUTO, description="the Atlas API to use; auto goes over to users when invites has ended"
+    )
+    atlas_envelope: bool = Field(False, description="ask Atlas for enveloped answers and read them")
+    listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")  # noqa: S104
+    log_format: LogFormat = Field(
+        default_factory=lambda: LogFormat.JSON if in_pod() else LogFormat.TEXT,
+        description="json (the default in a pod) or text",
+    )
+    log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
+
+    @field_validator("atlas_url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an https:// URL")
+        if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("must name a host only, without user, path or query")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("must be https: plain http is refused except to loopback")
+        return url.rstrip("/")
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if listen != "off" and not (host and port.isdecimal() and int(port) < 2**16):
+            raise ValueError("must be host:port, or off")
+        return listen
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

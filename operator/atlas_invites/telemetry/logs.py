@@ -1,0 +1,58 @@
+"""Log lines, as JSON or text. Lines name objects, never e-mails or secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+_QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio")
+"""Loggers of libraries whose info lines are noise, or hold what no log may hold (httpx: URLs with e-mails)."""
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-24T10:00:00Z INFO atlas_invites.app [team-a/jane] message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a traceback follows on lines of its own."""
+        about = f" [{record.object}]" if hasattr(record, "object") else ""
+        line = f"{_time(record)} {record.levelname} {record.name}{about} {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and object and exception where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if hasattr(record, "object"):
+            line["object"] = str(record.object)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(log_format: str, log_level: str) -> None:
+    """Send all logs to stderr.
+
+    Args:
+        log_format: ``json`` or ``text``.
+        log_level: the least severe level, lower case.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
