@@ -58,6 +58,16 @@ def tool(name: str) -> str:
     return found
 
 
+def binaries() -> Path:
+    """Return the folder of the binaries to use: the one that ``KUBEBUILDER_ASSETS`` names, else what ``build`` builds.
+
+    Raises:
+        BuildError: as ``build``.
+    """
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return Path(assets) if assets else build()
+
+
 def build(cache: Path | None = None) -> Path:
     """Return the folder that holds the three binaries, building them first where the cache does not have them.
 

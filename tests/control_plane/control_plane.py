@@ -10,13 +10,13 @@ import secrets
 import socket
 import ssl
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.control_plane.build import NAMES, build, say, tool
+from tests.control_plane.build import binaries, say, tool
 from tests.control_plane.processes import PortTakenError, Process, ProcessGroup
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 CONTROLLERS = (
@@ -85,7 +85,7 @@ class ControlPlane:
         """
         if self._group is not None:
             raise RuntimeError("the control plane runs already")
-        self._binaries = Path(os.environ["KUBEBUILDER_ASSETS"]) if os.environ.get("KUBEBUILDER_ASSETS") else build()
+        self._binaries = binaries()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._start()
@@ -228,7 +228,7 @@ class ControlPlane:
         ]
 
     def _start_controller_manager(self, group: ProcessGroup) -> None:
-        binary = self._binaries / NAMES[2]
+        binary = self._binaries / "kube-controller-manager"
         if not binary.exists():
             say(f"no {binary.name} in {self._binaries}: deleted namespaces will stay Terminating")
             return

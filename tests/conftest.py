@@ -1,0 +1,62 @@
+"""Fixtures for every test that needs a real API server: one control plane a session, one namespace a test."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.control_plane.build import BuildError, binaries
+from tests.control_plane.control_plane import ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CRDS = Path(__file__).parent.parent / "crds"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the control plane before the first test's time-out runs, and only if a collected test needs it."""
+    needed = any("control_plane_binaries" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not needed or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    try:
+        with capture.global_and_fixture_disabled():  # a first build takes minutes: let its progress be seen
+            binaries()
+    except BuildError as error:
+        pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture(scope="session")
+def control_plane_binaries() -> Path:
+    """Folder of the control plane's binaries, built: for tests that start a control plane of their own."""
+    return binaries()
+
+
+@pytest.fixture(scope="session")
+def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
+    """A running control plane with an audit log, one for the session: leave nothing cluster-wide behind."""
+    assert control_plane_binaries.is_dir()
+    with ControlPlane(audit=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> None:
+    """The CRD, applied as a user does, and served."""
+    control_plane.kubectl("apply", "--server-side", "-k", str(CRDS))
+    name = "crd/atlasprojectinvites.atlasinvites.io"
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", name)
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Name of a new namespace, which is deleted afterwards without waiting for it to be gone."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
