@@ -66,17 +66,19 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 class Settings(BaseSettings):
     """The settings of ``atlas-invites run``. Each is also the environment variable ``ATLAS_INVITES_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True)
 
     atlas_url: str = Field("https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint")
     namespaces: Names = Field((), description="watch only this namespace (repeatable); all by default")
-    resync_interval: Seconds = Field("10m", ge=1, description="how often every invitation is compared with Atlas")
+    resync_interval: Seconds = Field(
+        600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
+    )
     workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
     atlas_api: AtlasApi = Field(
         AtlasApi.AUTO, description="the Atlas API to use; auto goes over to users when invites has ended"
     )
-    atlas_envelope: bool = Field(False, description="ask Atlas for enveloped answers and read them")
-    listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")  # noqa: S104
+    atlas_envelope: bool = Field(default=False, description="ask Atlas for enveloped answers and read them")
+    listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")
     log_format: LogFormat = Field(
         default_factory=lambda: LogFormat.JSON if in_pod() else LogFormat.TEXT,
         description="json (the default in a pod) or text",

@@ -28,10 +28,10 @@ async def load_configuration() -> Configuration:
     """
     configuration = Configuration()
     try:
-        load_incluster_config(configuration)
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException:
         try:
-            await load_kube_config(client_configuration=configuration)
+            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (ConfigException, OSError) as error:
             raise ValueError(
                 f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {error}"

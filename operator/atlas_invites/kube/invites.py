@@ -61,7 +61,7 @@ class Invites:
         """Write a merge patch of the status; see ``ports.Invites``."""
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": status}
         with cluster_errors(f"writing the status of {resource.key}"):
-            answer = await self._api.patch_namespaced_custom_object_status(
+            answer: Any = await self._api.patch_namespaced_custom_object_status(
                 *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
             )
         return Resource.from_body(answer)
@@ -69,7 +69,7 @@ class Invites:
     async def _write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> Resource:
         body = {"metadata": {"resourceVersion": resource.resource_version, "finalizers": list(finalizers)}}
         with cluster_errors(f"writing the finalizer of {resource.key}"):
-            answer = await self._api.patch_namespaced_custom_object(
+            answer: Any = await self._api.patch_namespaced_custom_object(
                 *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
             )
         return Resource.from_body(answer)
@@ -87,6 +87,7 @@ class Invites:
         resources: list[Resource] = []
         options: dict[str, Any] = {"limit": _PAGE, "_request_timeout": REQUEST_TIMEOUT}
         while True:
+            page: Any
             if namespace is None:
                 page = await self._api.list_cluster_custom_object(GROUP, VERSION, PLURAL, **options)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
@@ -35,7 +35,7 @@ class Projects:
         """
         with cluster_errors(f"reading the AtlasProject {project}"):
             try:
-                answer = await self._api.get_namespaced_custom_object(
+                answer: Any = await self._api.get_namespaced_custom_object(
                     _GROUP, _VERSION, project.namespace, _PLURAL, project.name, _request_timeout=REQUEST_TIMEOUT
                 )
             except ApiException as error:

@@ -41,7 +41,8 @@ class Secrets:
                 if error.status == _NOT_FOUND:
                     raise Failure(
                         Reason.SECRET_NOT_FOUND,
-                        f"The Secret {secret.name} (spec.connectionSecretRef) does not exist in this namespace; create it.",
+                        f"The Secret {secret.name} (spec.connectionSecretRef) does not exist in this namespace; "
+                        "create it.",
                     ) from None
                 if error.status == _FORBIDDEN:
                     raise Failure(
@@ -51,7 +52,7 @@ class Secrets:
                     ) from None
                 raise
         try:
-            return parse(answer.data or {})
+            return parse({key: str(value) for key, value in (answer.data or {}).items()})
         except ValueError as error:
             raise Failure(
                 Reason.SECRET_INVALID, f"The Secret {secret.name} (spec.connectionSecretRef) cannot be used: {error}."
