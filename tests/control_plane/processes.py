@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tests.control_plane.build import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _GUARD = Path(__file__).with_name("guard.py")
 
@@ -61,12 +61,17 @@ class ProcessGroup:
             process_group=0,  # its own, so that Ctrl-C in a terminal is only for us, who then end things in order
         )
 
-    def start(self, name: str, command: Sequence[str]) -> Process:
-        """Start a process that logs to ``<folder>/<name>.log``."""
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+        """Start a process that logs to ``<folder>/<name>.log``, with this Python's environment unless one is given."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(  # noqa: S603 - our own command line
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=self._guard.pid
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=self._guard.pid,
+                env=environment,
             )
         process = Process(name, popen, log)
         self._processes.append(process)
