@@ -1,0 +1,56 @@
+"""The log of calls: what was asked, and what was answered. Never a key, a token or a body."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from atlas_sandbox.auth import AuthKind
+
+KEPT = 100_000
+"""How many calls are remembered one by one; the counts forget none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call; `status` is 0 where no answer was sent, `fault` names what struck it."""
+
+    number: int
+    time: datetime
+    operation: str
+    method: str
+    path: str
+    status: int
+    auth: AuthKind
+    credential: str
+    fault: str
+
+
+class Calls:
+    """A ring of the last calls, and counts of all."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.by_operation: Counter[str] = Counter()
+        self.by_status: Counter[str] = Counter()
+        self._ring: deque[CallRecord] = deque(maxlen=KEPT)
+
+    def add(self, record: CallRecord) -> None:
+        """Remember one call."""
+        self.total += 1
+        self.by_operation[record.operation] += 1
+        self.by_status[f"{record.operation} {record.status}"] += 1
+        self._ring.append(record)
+
+    def latest(self, limit: int, operation: str = "") -> list[CallRecord]:
+        """The last calls (of one operation), oldest first."""
+        found = [record for record in self._ring if not operation or record.operation == operation]
+        return found[-limit:] if limit else []
+
+    def clear(self) -> None:
+        """Forget everything, the counts too."""
+        self.__init__()  # type: ignore[misc]

@@ -1,0 +1,82 @@
+"""API keys and service accounts: who may call, which projects they see, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal
+
+from atlas_sandbox.errors import AtlasError
+
+Kind = Literal["apiKey", "serviceAccount"]
+
+
+@dataclass(slots=True)
+class Credential:
+    """One API key (`id` is the public key) or service account (`id` is the client id)."""
+
+    kind: Kind
+    id: str
+    secret: str = field(repr=False)
+    projects: frozenset[str] | None = None
+    """The projects that it sees; None for all."""
+    project_owner: bool = True
+    """Whether it has the role Project Owner (else Project Read Only) in them."""
+    access_list: tuple[IPv4Network | IPv6Network, ...] | None = None
+    """The addresses that it may call from; None where no list is required."""
+
+    def check_address(self, client: str) -> None:
+        """Let the caller in only from an address of the access list.
+
+        Raises:
+            AtlasError: 403 IP_ADDRESS_NOT_ON_ACCESS_LIST.
+        """
+        if self.access_list is None:
+            return
+        try:
+            address = ip_address(client)
+        except ValueError:
+            allowed = False
+        else:
+            allowed = any(address in network for network in self.access_list)
+        if not allowed:
+            raise AtlasError("IP_ADDRESS_NOT_ON_ACCESS_LIST", client)
+
+    def check_project(self, project_id: str, *, as_owner: bool) -> None:
+        """Let the caller see, or change, one project.
+
+        Raises:
+            AtlasError: 404 NOT_IN_GROUP: it does not see the project; 403 USER_UNAUTHORIZED: it lacks Project Owner.
+        """
+        if self.projects is not None and project_id not in self.projects:
+            raise AtlasError("NOT_IN_GROUP", project_id)
+        if as_owner and not self.project_owner:
+            raise AtlasError("USER_UNAUTHORIZED")
+
+
+class Credentials:
+    """Every credential, by id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Credential] = {}
+
+    def add(self, credential: Credential) -> None:
+        """Add a credential, or replace the one of the same id."""
+        self._by_id[credential.id] = credential
+
+    def remove(self, credential_id: str) -> bool:
+        """Remove a credential; whether there was one."""
+        return self._by_id.pop(credential_id, None) is not None
+
+    def get(self, credential_id: str) -> Credential | None:
+        """The credential of this id."""
+        return self._by_id.get(credential_id)
+
+    def of(self, kind: Kind, credential_id: str) -> Credential | None:
+        """The credential of this kind and id."""
+        credential = self._by_id.get(credential_id)
+        return credential if credential is not None and credential.kind == kind else None
+
+    def all(self) -> list[Credential]:
+        """Every credential."""
+        return list(self._by_id.values())

@@ -1,0 +1,109 @@
+"""Faults on chosen calls: what goes wrong between a client and Atlas, on order.
+
+A fault strikes `before` the call is carried out (nothing happens in Atlas) or `after` it (done, but the answer is lost
+or wrong), `count` times or for ever. It strikes calls that were let in: a digest challenge does not use one up, unless
+`challenges` is set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+FaultKind = Literal["status", "reset", "close", "timeout", "garbage", "html", "empty", "truncated"]
+
+KINDS: tuple[FaultKind, ...] = ("status", "reset", "close", "timeout", "garbage", "html", "empty", "truncated")
+
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+GARBAGE = b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n"
+
+
+class ConnectionFault(Exception):  # noqa: N818 - it is not the sandbox's error
+    """The connection breaks in the way of `kind`; raised to the client where there is no socket to break."""
+
+    def __init__(self, kind: FaultKind, sent: bytes = b"") -> None:
+        self.kind = kind
+        self.sent = sent
+        """What still goes over the wire."""
+        super().__init__(f"the sandbox breaks the connection: {kind}")
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault; empty `operations`, `project`, `username` match all."""
+
+    kind: FaultKind
+    operations: frozenset[str] = frozenset()
+    project: str = ""
+    username: str = ""
+    when: Literal["before", "after"] = "before"
+    count: int | None = 1
+    """How many calls it strikes; None for ever."""
+    skip: int = 0
+    """How many calls it lets pass first."""
+    seconds: float | None = None
+    """How long a time-out holds the answer, in seconds; None until the client leaves."""
+    status: int | None = None
+    """The HTTP status of `status` (500 if not given), `html` (502) and `empty` (200)."""
+    error_code: str = "UNEXPECTED_ERROR"
+    detail: str = "Unexpected error."
+    parameters: list[object] = field(default_factory=list)
+    body: str | None = None
+    """The body of a `status` fault as it is sent; None for Atlas's JSON."""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    challenges: bool = False
+    """Whether calls that are not let in (401) are struck too."""
+    id: str = ""
+    struck: int = 0
+
+    def matches(self, operation: str, project: str, username: str) -> bool:
+        """Whether this call is one of those that the fault is for."""
+        return (
+            (not self.operations or operation in self.operations)
+            and self.project in {"", project}
+            and (not self.username or self.username.lower() == username.lower())
+        )
+
+
+class Faults:
+    """The faults that are on order."""
+
+    def __init__(self) -> None:
+        self._faults: dict[str, Fault] = {}
+        self._numbers = count(1)
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def add(self, fault: Fault) -> Fault:
+        """Order a fault; it gets its id."""
+        fault.id = f"fault-{next(self._numbers)}"
+        self._faults[fault.id] = fault
+        return fault
+
+    def all(self) -> list[Fault]:
+        """Every fault, also those that are used up."""
+        return list(self._faults.values())
+
+    def remove(self, fault_id: str) -> bool:
+        """Call a fault off; whether it was there."""
+        return self._faults.pop(fault_id, None) is not None
+
+    def clear(self) -> None:
+        """Call every fault off."""
+        self._faults.clear()
+
+    def take(self, operation: str, project: str, username: str, *, let_in: bool) -> Fault | None:
+        """The first fault that strikes this call, if any; it is one less then."""
+        for fault in self._faults.values():
+            if (fault.count is not None and fault.struck >= fault.count) or not (let_in or fault.challenges):
+                continue
+            if fault.matches(operation, project, username):
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                fault.struck += 1
+                return fault
+        return None

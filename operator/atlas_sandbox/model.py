@@ -1,0 +1,88 @@
+"""What Atlas keeps: invitations of the invites API, users of the users API, and how they ended. Immutable records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+LIFETIME = timedelta(days=30)
+"""How long an invitation of either API stays pending (Atlas Admin API facts)."""
+
+ROLES = frozenset(
+    {
+        "GROUP_BACKUP_MANAGER",
+        "GROUP_CLUSTER_MANAGER",
+        "GROUP_DATA_ACCESS_ADMIN",
+        "GROUP_DATA_ACCESS_READ_ONLY",
+        "GROUP_DATA_ACCESS_READ_WRITE",
+        "GROUP_DATABASE_ACCESS_ADMIN",
+        "GROUP_OBSERVABILITY_VIEWER",
+        "GROUP_OWNER",
+        "GROUP_READ_ONLY",
+        "GROUP_SEARCH_INDEX_EDITOR",
+        "GROUP_STREAM_PROCESSING_OWNER",
+    }
+)
+"""The project roles, as the page "Update One Invitation in One Project by Invitation ID" lists them."""
+
+
+class Api(StrEnum):
+    """The API that an invitation was sent through: each sees only its own pending ones."""
+
+    INVITES = "Invites"
+    USERS = "Users"
+
+
+class Membership(StrEnum):
+    """`orgMembershipStatus` of the users API."""
+
+    ACTIVE = "ACTIVE"
+    PENDING = "PENDING"
+    INVITATION_EXPIRED = "INVITATION_EXPIRED"
+    INVITATION_REJECTED = "INVITATION_REJECTED"
+
+
+Via = Literal["team", "organization"]
+"""How a person may reach a project without being a user of it."""
+
+How = Literal["accepted", "declined", "expired", "cancelled", "removed", "replaced"]
+"""How an invitation or a membership ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A pending invitation of the invites API."""
+
+    id: str
+    username: str
+    roles: tuple[str, ...]
+    inviter: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of one project, as the users API shows it; `expires_at` None once rejected, `joined_at` unless ACTIVE."""
+
+    id: str
+    username: str
+    roles: tuple[str, ...]
+    status: Membership
+    inviter: str
+    invited_at: datetime
+    expires_at: datetime | None = None
+    joined_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An invitation or membership that is over."""
+
+    api: Api
+    id: str
+    username: str
+    how: How
+    at: datetime

@@ -1,0 +1,99 @@
+"""Service accounts: the token endpoint (OAuth 2.0 client credentials) and the bearer tokens that it gives.
+
+Errors here have OAuth's body (RFC 6749, 5.2: `error` is a word), not Atlas's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64decode
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from atlas_sandbox.errors import AtlasError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_sandbox.credentials import Credential, Credentials
+
+
+class OAuthError(Exception):
+    """An error of the token endpoint: HTTP status, OAuth's word for it, a sentence."""
+
+    def __init__(self, status: int, error: str, description: str) -> None:
+        self.status = status
+        self.error = error
+        self.description = description
+        super().__init__(f"{status} {error}: {description}")
+
+    def body(self) -> dict[str, object]:
+        """The JSON body."""
+        return {"error": self.error, "error_description": self.description}
+
+
+class Tokens:
+    """Gives tokens to service accounts and checks them; `lifetime` is how long a new one is good, in seconds."""
+
+    def __init__(self, credentials: Credentials, now: Callable[[], datetime]) -> None:
+        self.lifetime = 3600
+        self._credentials = credentials
+        self._now = now
+        self._tokens: dict[str, tuple[str, datetime]] = {}
+
+    def issue(self, authorization: str, body: bytes) -> dict[str, object]:
+        """The answer of the token endpoint: a new token.
+
+        Raises:
+            OAuthError: 400 for another grant than `client_credentials`, 401 for a wrong client.
+        """
+        form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
+        account = self._client(authorization, form)
+        if form.get("grant_type") != "client_credentials":
+            raise OAuthError(400, "unsupported_grant_type", "The grant type must be client_credentials.")
+        token = secrets.token_urlsafe(48)
+        self._tokens[token] = (account.id, self._now() + timedelta(seconds=self.lifetime))
+        return {"access_token": token, "expires_in": self.lifetime, "token_type": "Bearer"}
+
+    def revoke(self, authorization: str, body: bytes) -> None:
+        """End one token of the client (RFC 7009); a token that is not there is fine.
+
+        Raises:
+            OAuthError: 401 for a wrong client.
+        """
+        form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
+        self._client(authorization, form)
+        self._tokens.pop(form.get("token", ""), None)
+
+    def end_all(self) -> int:
+        """End every token; how many there were."""
+        count = len(self._tokens)
+        self._tokens.clear()
+        return count
+
+    def check(self, token: str) -> Credential:
+        """The service account that this token was given to.
+
+        Raises:
+            AtlasError: 401: unknown, ended, or its account is gone.
+        """
+        client_id, ends_at = self._tokens.get(token, ("", None))
+        account = self._credentials.of("serviceAccount", client_id)
+        if account is None or ends_at is None or ends_at <= self._now():
+            value = 'Bearer realm="MMS Public API", error="invalid_token"'
+            raise AtlasError("UNAUTHORIZED", headers=(("WWW-Authenticate", value),))
+        return account
+
+    def _client(self, authorization: str, form: dict[str, str]) -> Credential:
+        scheme, _, encoded = authorization.partition(" ")
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+        if scheme.lower() == "basic":
+            try:
+                client_id, _, secret = b64decode(encoded, validate=True).decode().partition(":")
+            except ValueError as error:
+                raise OAuthError(401, "invalid_client", "The Authorization header is not Basic's.") from error
+        account = self._credentials.of("serviceAccount", client_id)
+        if account is None or not secrets.compare_digest(account.secret.encode(), secret.encode()):
+            raise OAuthError(401, "invalid_client", "The client id or the client secret is wrong.")
+        return account

@@ -1,0 +1,86 @@
+"""What people do outside the API: they accept, decline, let invitations expire, take somebody out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_sandbox.errors import AtlasError
+from atlas_sandbox.model import Invitation, Membership, User, Via
+
+if TYPE_CHECKING:
+    from atlas_sandbox.project import Project
+    from atlas_sandbox.state import State
+
+
+def accept(state: State, project: Project, username: str) -> User:
+    """The invited person accepts: ACTIVE here with the roles of both APIs' invitations, and in the organisation.
+
+    Raises:
+        AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
+    """
+    invitation, user = _pending(project, username)
+    roles = dict.fromkeys((*(user.roles if user else ()), *(invitation.roles if invitation else ())))
+    active = state.activate(project, username, tuple(roles))
+    state.join_organisation(username)
+    return active
+
+
+def decline(state: State, project: Project, username: str) -> None:
+    """The invited person declines: gone from the invites API; INVITATION_REJECTED in every project of the users API.
+
+    Raises:
+        AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
+    """
+    invitation, user = _pending(project, username)
+    if invitation is not None:
+        state.end_invite(project, invitation, "declined")
+    for other, pending in state.users_of(username, Membership.PENDING) if user else ():
+        state.reject_user(other, pending)
+
+
+def expire(state: State, project: Project, username: str) -> None:
+    """What is pending for the e-mail expires now, before its time.
+
+    Raises:
+        AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
+    """
+    invitation, user = _pending(project, username)
+    if invitation is not None:
+        state.end_invite(project, invitation, "expired")
+    if user is not None:
+        state.expire_user(project, user)
+
+
+def remove(state: State, project: Project, username: str) -> None:
+    """Somebody takes an ACTIVE user, or one who reaches the project in another way, out of the project.
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND.
+    """
+    user = project.users.of(username)
+    if user is not None and user.status is Membership.ACTIVE:
+        state.end_user(project, user, "removed")
+    elif project.indirect.pop(username.lower(), None) is None:
+        raise AtlasError("USER_NOT_FOUND", username, project.id)
+
+
+def reach(state: State, project: Project, username: str, roles: tuple[str, ...], via: Via) -> User:
+    """A member of the organisation reaches the project through a team, or through a role in the organisation.
+
+    Raises:
+        AtlasError: 409 USER_ALREADY_IN_GROUP: the project has a user of this e-mail.
+    """
+    if project.users.of(username) is not None:
+        raise AtlasError("USER_ALREADY_IN_GROUP", username, project.id)
+    now = state.now().replace(microsecond=0)
+    user = User(state.join_organisation(username), username, roles, Membership.ACTIVE, "", now, joined_at=now)
+    project.indirect[username.lower()] = (user, via)
+    return user
+
+
+def _pending(project: Project, username: str) -> tuple[Invitation | None, User | None]:
+    invitation, user = project.invitations.of(username), project.users.of(username)
+    user = user if user is not None and user.status is Membership.PENDING else None
+    if invitation is None and user is None:
+        raise AtlasError("INVALID_INVITATION_ID", username)
+    return invitation, user

@@ -1,0 +1,110 @@
+"""The users API: pending and active users of one project, added, read, changed and removed.
+
+Facts are those of the Atlas Admin API's published OpenAPI document, `listGroupUsers` to `removeGroupUserRole`.
+Who is pending in the invites API alone does not exist here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_sandbox.errors import AtlasError
+from atlas_sandbox.invites import refuse_those_inside
+from atlas_sandbox.model import Membership, User, Via
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from atlas_sandbox.project import Project
+    from atlas_sandbox.state import State
+
+LIVE = frozenset({Membership.ACTIVE, Membership.PENDING})
+"""The statuses that come back when none is asked for."""
+
+
+def listed(
+    state: State,
+    project: Project,
+    statuses: Collection[Membership] = LIVE,
+    username: str | None = None,
+    also: Collection[Via] = (),
+) -> list[User]:
+    """The users with one of these statuses (of one e-mail), and who else reaches the project in the ways of `also`."""
+    users = [user for user in project.users.listed(state.now(), username) if user.status in statuses]
+    if also and Membership.ACTIVE in statuses:
+        seen = {user.username.lower() for user in users}
+        wanted = None if username is None else username.lower()
+        for email, (user, via) in project.indirect.items():
+            if via in also and email not in seen and wanted in (None, email):
+                users.append(user)
+    return users
+
+
+def read(project: Project, user_id: str, statuses: Collection[Membership] = LIVE) -> User:
+    """One user.
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND, also when the status is another.
+    """
+    user = project.users.get(user_id)
+    if user is None or user.status not in statuses:
+        raise AtlasError("USER_NOT_FOUND", user_id, project.id)
+    return user
+
+
+def add(state: State, project: Project, username: str, roles: tuple[str, ...], inviter: str) -> User:
+    """Add a member of the organisation at once (ACTIVE), invite anybody else (PENDING); replaces an ended invitation.
+
+    Raises:
+        AtlasError: 409 if, and only if, the e-mail is PENDING or ACTIVE here, or reaches the project in another way.
+    """
+    refuse_those_inside(project, username)
+    user = project.users.of(username)
+    if user is not None and user.status is Membership.PENDING:
+        raise AtlasError("USER_ALREADY_INVITED", username, project.id)
+    if username.lower() in state.members:
+        return state.activate(project, username, roles)
+    return state.invite_user(project, username, roles, inviter)
+
+
+def remove(state: State, project: Project, user_id: str, statuses: Collection[Membership] = LIVE) -> None:
+    """Take a pending or active user out of the project; the organisation keeps its member.
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND.
+    """
+    user = read(project, user_id, statuses)
+    state.end_user(project, user, "cancelled" if user.status is Membership.PENDING else "removed")
+
+
+def add_role(state: State, project: Project, user_id: str, role: str) -> User:
+    """Give a user one more role; a role that is there already changes nothing.
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND.
+    """
+    user = read(project, user_id)
+    return user if role in user.roles else state.change_user(project, user, (*user.roles, role))
+
+
+def remove_role(state: State, project: Project, user_id: str, role: str) -> User:
+    """Take one role from a user; a role that is not there changes nothing.
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND; 409 CANNOT_REMOVE_LAST_ROLE: a user never has none.
+    """
+    user = read(project, user_id)
+    if role not in user.roles:
+        return user
+    if len(user.roles) == 1:
+        raise AtlasError("CANNOT_REMOVE_LAST_ROLE", user.username, project.id)
+    return state.change_user(project, user, tuple(held for held in user.roles if held != role))
+
+
+def set_roles(state: State, project: Project, user_id: str, roles: tuple[str, ...]) -> User:
+    """Replace the roles of an ACTIVE user (the deprecated `updateGroupUserRoles`).
+
+    Raises:
+        AtlasError: 404 USER_NOT_FOUND.
+    """
+    return state.change_user(project, read(project, user_id, {Membership.ACTIVE}), roles)

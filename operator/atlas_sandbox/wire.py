@@ -1,0 +1,175 @@
+"""From an answer to bytes: `envelope`, `pretty`, headers; and from a request's bytes to what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qs
+
+from atlas_sandbox.clock import http_date
+from atlas_sandbox.errors import AtlasError, reason_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+    from datetime import date, datetime
+
+    from starlette.types import Receive, Scope, Send
+
+BODY_LIMIT = 1 << 20
+"""The most bytes that a request body of the API may have."""
+TRANSPORT = "atlas_sandbox.transport"
+"""Where `scope["state"]` carries the transport of the connection, if there is one to break."""
+UNAUTHORIZED = 401
+NO_CONTENT = 204
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer before it is encoded; `raw` is sent as it is, in place of the JSON of `content`."""
+
+    status: int
+    content: object = None
+    media_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    raw: bytes | None = None
+
+    @classmethod
+    def of(cls, error: AtlasError) -> Answer:
+        """Atlas's answer for an error."""
+        return cls(error.status, error.body(), headers=error.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An answer as it goes over the wire, without the headers that every answer has."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+def encode(answer: Answer, query: dict[str, list[str]], *, keep_status: bool) -> Encoded:
+    """Encode an answer as the query asks for it.
+
+    `envelope=true` wraps it: `{"status", "content"}`, or `status` beside the `results` of a paged list; the HTTP status
+    is 200 then, unless `keep_status` is set or a 401 has to ask for credentials. `pretty=true` indents.
+    """
+    if answer.raw is not None:
+        return Encoded(answer.status, answer.media_type, answer.raw)
+    status, content = answer.status, answer.content
+    if _asks(query, "envelope"):
+        if isinstance(content, dict) and "results" in content:
+            content = content | {"status": status}
+        else:
+            content = {"content": {} if content is None else content, "status": status}
+        status = status if keep_status or status == UNAUTHORIZED else 200
+    if content is None:
+        return Encoded(status, answer.media_type, b"")
+    if _asks(query, "pretty"):
+        return Encoded(status, answer.media_type, json.dumps(content, indent=2).encode())
+    return Encoded(status, answer.media_type, json.dumps(content, separators=(",", ":")).encode())
+
+
+def media_type(version: date) -> str:
+    """The `Content-Type` of an answer in this version."""
+    return f"application/vnd.atlas.{version.isoformat()}+json;charset=utf-8"
+
+
+def _asks(query: dict[str, list[str]], name: str) -> bool:
+    return name in query and query[name][-1].lower() == "true"
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    target: str
+    """Path and query as they were sent: what a digest is made of."""
+    headers: dict[bytes, bytes] = field(repr=False)
+    query: dict[str, list[str]]
+    url: str
+    """Scheme, host and path as the client wrote them."""
+    ip: str
+    transport: asyncio.Transport | None
+
+    @classmethod
+    def of(cls, scope: Scope) -> Asked:
+        """Read an ASGI scope."""
+        headers = dict(scope["headers"])
+        query = scope["query_string"].decode("latin-1")
+        raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        client = scope.get("client")
+        return cls(
+            method=scope["method"],
+            path=scope["path"],
+            target=f"{raw_path}?{query}" if query else raw_path,
+            headers=headers,
+            query=parse_qs(query, keep_blank_values=True) if query else {},
+            url=f"{scope.get('scheme', 'http')}://{host}{raw_path}",
+            ip=client[0] if client else "127.0.0.1",
+            transport=cast("asyncio.Transport | None", scope.get("state", {}).get(TRANSPORT)),
+        )
+
+    def header(self, name: bytes) -> str:
+        """A header's value, empty if it was not sent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        AtlasError: 413 PAYLOAD_TOO_LARGE.
+        ClientLeftError: the client closed the connection before it sent all.
+    """
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > limit:
+            raise AtlasError("PAYLOAD_TOO_LARGE", limit, headers=(("Connection", "close"),))
+        if not message.get("more_body", False):
+            return body
+
+
+class ClientLeftError(Exception):
+    """The client is gone; nobody waits for an answer."""
+
+
+@lru_cache(maxsize=8)
+def _date_header(moment: datetime) -> bytes:
+    return http_date(moment).encode()
+
+
+async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str, str]], now: datetime) -> None:
+    """Send an answer with the headers that all have: `Date` is the sandbox's own time."""
+    lines = [
+        (b"date", _date_header(now.replace(microsecond=0))),
+        (b"server", b"mdbws"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-type", encoded.media_type.encode("latin-1")),
+    ]
+    if encoded.status != NO_CONTENT:
+        lines.append((b"content-length", str(len(encoded.body)).encode()))
+    lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": encoded.status, "headers": lines})
+    await send({"type": "http.response.body", "body": encoded.body})
+
+
+def head_of(encoded: Encoded) -> bytes:
+    """Status line and headers of an answer, for one that is written to the socket by hand."""
+    lines = [
+        f"HTTP/1.1 {encoded.status} {reason_of(encoded.status)}",
+        f"Content-Type: {encoded.media_type}",
+        f"Content-Length: {len(encoded.body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
