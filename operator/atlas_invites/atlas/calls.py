@@ -1,0 +1,60 @@
+"""One call to the Atlas Admin API as data: what is sent, and how the answer is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from atlas_invites.invitation.model import Operation
+
+T = TypeVar("T")
+
+ROOT = "/api/atlas/v2/groups/"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call for one project.
+
+    ``parse`` takes the answer's JSON (None where there is none) and raises ValueError, KeyError or TypeError for one
+    that it cannot read. ``media_type`` is the versioned one that the operation is documented with.
+    """
+
+    operation: Operation
+    method: str
+    group_id: str
+    path: str
+    media_type: str
+    parse: Callable[[object], T]
+    query: Sequence[tuple[str, str]] = ()
+    body: dict[str, Any] | None = None
+
+    def target(self, *, envelope: bool) -> str:
+        """Return path and query.
+
+        They are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as the ``@``
+        of an e-mail, and a digest that was signed over other bytes than were sent is refused.
+        """
+        query = [*self.query, ("envelope", "true")] if envelope else self.query
+        encoded = urlencode(query, quote_via=quote, safe="!$'()*,:@/?")
+        return f"{ROOT}{segment(self.group_id)}{self.path}{'?' if encoded else ''}{encoded}"
+
+
+def segment(text: str) -> str:
+    """Return one segment of a path; ids are 24 hex digits, but one of another form must not become another path."""
+    return quote(text, safe="!$'()*,:@+;=")
+
+
+def given(json: object) -> dict[str, Any]:
+    """Return the fields of a JSON object that hold something: null is as good as missing.
+
+    Raises:
+        TypeError: it is no object.
+    """
+    if not isinstance(json, dict):
+        raise TypeError("not an object")
+    return {key: value for key, value in json.items() if value is not None}

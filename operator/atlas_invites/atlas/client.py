@@ -1,0 +1,161 @@
+"""The client of the process: one connection pool, one session for each set of credentials, one clock."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from atlas_invites.atlas.errors import AtlasUnavailable, failure_of, http_date
+from atlas_invites.atlas.project import Project
+from atlas_invites.atlas.session import Session
+from atlas_invites.atlas.sunset import Mode, Sunset
+from atlas_invites.atlas.transport import HttpClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+
+    import httpx
+
+    from atlas_invites.atlas.calls import Call
+    from atlas_invites.invitation.credentials import Credentials
+
+logger = logging.getLogger("atlas_invites.atlas")
+
+SESSIONS = 1_000
+PROJECTS = 10_000
+"""How many are remembered; the least used are forgotten, so that rotated credentials do not pile up."""
+
+K = TypeVar("K", bound="Hashable")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+class Atlas:
+    """Speaks to the Atlas Admin API of one host. Make one a process, inside a running loop, and close it.
+
+    Args:
+        url: ``https://cloud.mongodb.com``: host of the API and of the token endpoint.
+        envelope: ask for enveloped answers, and take the envelope's status as the truth.
+        api: ``auto``, ``invites`` or ``users``.
+        version: ours, for the User-Agent.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        envelope: bool = False,
+        api: Mode = "auto",
+        version: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        # httpx writes each URL at INFO, and ours have e-mails in them.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self._envelope = envelope
+        self._clock = clock
+        self._client = HttpClient(self._turn, url)
+        self._agent = f"atlas-invites/{version or version_of('atlas-invites')}"
+        self._date: tuple[datetime, float] | None = None
+        self._sessions: Recent[Credentials, Session] = Recent(SESSIONS)
+        self._projects: Recent[tuple[Credentials, str], Project] = Recent(PROJECTS)
+        self.sunset = Sunset(api, self.now)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what is in flight and close the connections."""
+        for project in self._projects:
+            await project.aclose()
+        await self._client.aclose()
+
+    def now(self) -> datetime:
+        """Return the time that Atlas has, UTC: its last ``Date`` and the seconds since; ours before the first."""
+        if self._date is None:
+            return datetime.now(UTC)
+        date, seen_at = self._date
+        return date + timedelta(seconds=self._clock() - seen_at)
+
+    def project(self, credentials: Credentials, group_id: str) -> Project:
+        """Return the project as these credentials see it; the same one for the same arguments."""
+        return self._projects.get(
+            (credentials, group_id), lambda: Project(self, self._session(credentials), group_id, self._clock)
+        )
+
+    def reconsider(self, credentials: Credentials) -> None:
+        """Try credentials that were rejected less than a minute ago at their next call, not only when it is over."""
+        self._session(credentials).reconsider()
+
+    async def call(self, session: Session, call: Call[T]) -> T:
+        """Make one call and return its typed answer.
+
+        Raises:
+            AtlasFailure: see ``atlas.errors``.
+        """
+        response = await session.send(self._request(call))
+        status, json = response.status_code, response.extensions["json"]
+        logger.debug("atlas answered", extra={"operation": call.operation, "status": status, "project": call.group_id})
+        self._learn(call, response)
+        if failure := failure_of(call.operation, status, json, response.headers):
+            raise failure
+        try:
+            return call.parse(json)
+        except (ValueError, TypeError, KeyError):
+            unreadable = AtlasUnavailable.of(call.operation, "an answer that cannot be read")
+        raise unreadable  # not from the error, which prints what it could not read
+
+    def _request(self, call: Call[T]) -> httpx.Request:
+        headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
+        if call.body is not None:
+            headers["Content-Type"] = call.media_type
+        return self._client.build_request(
+            call.method,
+            call.target(envelope=self._envelope),
+            headers=headers,
+            json=call.body,
+            extensions={"operation": call.operation, "group_id": call.group_id, "envelope": self._envelope},
+        )
+
+    def _session(self, credentials: Credentials) -> Session:
+        return self._sessions.get(credentials, lambda: Session(credentials, self._client, self._clock))
+
+    def _learn(self, call: Call[T], response: httpx.Response) -> None:
+        """Take clock and sunset from an answer that is Atlas's own: a proxy has a clock of its own."""
+        if not response.is_success and response.extensions["json"] is None:
+            return
+        if (date := http_date(response.headers.get("Date"))) is not None:
+            self._date = (date, self._clock())
+        self.sunset.learn(call.operation, response.headers)
+
+    @asynccontextmanager
+    async def _turn(self, request: httpx.Request) -> AsyncIterator[Callable[[httpx.Response], None]]:
+        """Let a request go; every one passes here, challenges and tokens too."""
+        del request
+        yield lambda _: None
+
+
+class Recent(Generic[K, V]):
+    """The most recently used values, made when they are first asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: dict[K, V] = {}
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(list(self._values.values()))
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """Return the value of a key."""
+        value = self._values.pop(key) if key in self._values else make()
+        self._values[key] = value
+        if len(self._values) > self._size:
+            del self._values[next(iter(self._values))]
+        return value

@@ -1,0 +1,65 @@
+"""The invites API (deprecated 2023-10-04, sunset 2027-07-01): pending invitations of a project.
+
+Facts: the OpenAPI document's operations listGroupInvites, createGroupInvite, updateInviteById, getGroupInvite and
+deleteGroupInvite. The list is a plain array without pages, and creating answers 200.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_invites.atlas.calls import Call, given, segment
+from atlas_invites.invitation.model import Api, Invitation, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
+
+
+def list_invites(group_id: str, username: str | None = None) -> Call[tuple[Invitation, ...]]:
+    """Return the call that lists a project's pending invitations, or those of one e-mail."""
+    query = [] if username is None else [("username", username)]
+    return Call(Operation.LIST_INVITES, "GET", group_id, "/invites", MEDIA_TYPE, _invitations, query=query)
+
+
+def create_invite(group_id: str, username: str, roles: Iterable[str]) -> Call[Invitation]:
+    """Return the call that invites an e-mail. Never repeated blindly: a second one may send a second invitation."""
+    body = {"username": username, "roles": sorted(roles)}
+    return Call(Operation.CREATE_INVITE, "POST", group_id, "/invites", MEDIA_TYPE, _invitation, body=body)
+
+
+def update_invite(group_id: str, invitation_id: str, roles: Iterable[str]) -> Call[Invitation]:
+    """Return the call that replaces the whole set of a pending invitation's roles; id and times stay."""
+    return Call(
+        Operation.UPDATE_INVITE,
+        "PATCH",
+        group_id,
+        f"/invites/{segment(invitation_id)}",
+        MEDIA_TYPE,
+        lambda json: _invitation(json, invitation_id),
+        body={"roles": sorted(roles)},
+    )
+
+
+def read_invite(group_id: str, invitation_id: str) -> Call[Invitation]:
+    """Return the call that reads one pending invitation."""
+    path = f"/invites/{segment(invitation_id)}"
+    return Call(Operation.READ_INVITE, "GET", group_id, path, MEDIA_TYPE, lambda json: _invitation(json, invitation_id))
+
+
+def cancel_invite(group_id: str, invitation_id: str) -> Call[None]:
+    """Return the call that cancels one pending invitation."""
+    path = f"/invites/{segment(invitation_id)}"
+    return Call(Operation.CANCEL_INVITE, "DELETE", group_id, path, MEDIA_TYPE, lambda _: None)
+
+
+def _invitation(json: object, asked: str | None = None) -> Invitation:
+    """Read one invitation; the id that was asked for need not be repeated."""
+    return Invitation.model_validate({"id": asked, **given(json), "api": Api.INVITES})
+
+
+def _invitations(json: object) -> tuple[Invitation, ...]:
+    if not isinstance(json, list):
+        raise TypeError("not a list")
+    return tuple(_invitation(entry) for entry in json)

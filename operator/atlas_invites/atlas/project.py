@@ -1,0 +1,210 @@
+"""One project under one set of credentials: its view, and the calls that change it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from atlas_invites.atlas import invites, users
+from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
+from atlas_invites.atlas.view import Index, Joint, Snapshot, joined, live
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from atlas_invites.atlas.calls import Call
+    from atlas_invites.atlas.client import Atlas
+    from atlas_invites.atlas.session import Session
+
+PAGES = 100
+"""A list of more pages (50,000 users) is taken for a broken one."""
+
+T = TypeVar("T")
+
+
+class Project:
+    """Made by ``Atlas.project``. Every method raises a Failure (``atlas.errors``) where Atlas does not do it.
+
+    Where a call is about one invitation or one user which is not there, it returns None (False for a removal) instead:
+    look again. Ids are 24 hex digits, user names are e-mails.
+    """
+
+    def __init__(
+        self, atlas: Atlas, session: Session, group_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._atlas = atlas
+        self._session = session
+        self._group_id = group_id
+        self._joint = Joint(self._fetch, clock)
+
+    @property
+    def api(self) -> Api:
+        """The API that this project's invitations go through now."""
+        return self._atlas.sunset.api(self._group_id)
+
+    @property
+    def notice(self) -> AtlasInfo:
+        """The API in use, and what Atlas says of its end."""
+        return self._atlas.sunset.info(self._group_id)
+
+    async def look(
+        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
+    ) -> Seen:
+        """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
+
+        Args:
+            username: the e-mail, in any case.
+            invitation_id: the id of an invitation, or of a user of the users API.
+            since: monotonic seconds; nothing that was seen before is returned.
+            confirm: where the lists show nothing live, ask for the id and for the e-mail before saying so (up to four
+                calls). Without it an empty answer says only that the lists, which lag and whose pages are not atomic,
+                show nothing: enough for what was never there, never for what has gone.
+        """
+        seen = await self._joint.look(username, invitation_id, since)
+        return seen if live(seen) or not confirm else await self._confirm(username, invitation_id, seen)
+
+    async def snapshot(self, since: float) -> Snapshot:
+        """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
+        return await self._joint.get(since)
+
+    async def read_project(self) -> users.ProjectInfo:
+        """Read the project itself."""
+        return await self._call(users.read_project(self._group_id))
+
+    async def list_invites(self, username: str | None = None) -> tuple[Invitation, ...]:
+        """List the pending invitations of the invites API, or those of one e-mail."""
+        return await self._call(invites.list_invites(self._group_id, username))
+
+    async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
+        """Invite an e-mail. A failure that is ``unanswered`` may have sent it all the same."""
+        return await self._write(invites.create_invite(self._group_id, username, roles), username)
+
+    async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
+        """Replace the roles of a pending invitation."""
+        return await self._one(invites.update_invite(self._group_id, invitation_id, roles), invitation_id)
+
+    async def read_invite(self, invitation_id: str) -> Invitation | None:
+        """Read one pending invitation."""
+        return await self._found(invites.read_invite(self._group_id, invitation_id))
+
+    async def cancel_invite(self, invitation_id: str) -> bool:
+        """Cancel one pending invitation."""
+        return await self._removed(invites.cancel_invite(self._group_id, invitation_id), invitation_id)
+
+    async def list_users(
+        self,
+        username: str | None = None,
+        *,
+        statuses: Collection[str] = users.EVERY_STATUS,
+        flatten_teams: bool = False,
+        include_org_users: bool = False,
+    ) -> tuple[User, ...]:
+        """List the users, or those of one e-mail, in the given statuses; also who is in by a team or organisation."""
+        found: dict[str, User] = {}
+        for number in range(1, PAGES + 1):
+            call = users.list_users(
+                self._group_id,
+                number,
+                username=username,
+                statuses=statuses,
+                flatten_teams=flatten_teams,
+                include_org_users=include_org_users,
+            )
+            page = await self._call(call)
+            before = len(found)
+            found |= {user.id: user for user in page.users}
+            more = len(page.users) >= users.PAGE_SIZE or len(found) < (page.total or 0)
+            if not more or len(found) == before:
+                return tuple(found.values())
+        raise AtlasUnavailable(Operation.LIST_USERS, "a list that does not end")
+
+    async def add_user(self, username: str, roles: Iterable[str]) -> User:
+        """Invite an e-mail through the users API. A failure that is ``unanswered`` may have sent it all the same."""
+        return await self._write(users.add_user(self._group_id, username, roles), username)
+
+    async def read_user(self, user_id: str) -> User | None:
+        """Read one user, in any status."""
+        return await self._found(users.read_user(self._group_id, user_id))
+
+    async def remove_user(self, user_id: str) -> bool:
+        """Remove one user, pending or active, from the project."""
+        return await self._removed(users.remove_user(self._group_id, user_id), user_id)
+
+    async def add_role(self, user_id: str, role: str) -> User | None:
+        """Add one role to a user."""
+        return await self._one(users.add_role(self._group_id, user_id, role), user_id)
+
+    async def remove_role(self, user_id: str, role: str) -> User | None:
+        """Remove one role from a user, who must keep at least one."""
+        return await self._one(users.remove_role(self._group_id, user_id, role), user_id)
+
+    async def aclose(self) -> None:
+        """End the look-ups that are in flight."""
+        await self._joint.aclose()
+
+    async def _fetch(self, began: float) -> Snapshot:
+        """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
+        pending: tuple[Invitation, ...] = ()
+        if self.api is Api.INVITES:
+            try:
+                pending = await self.list_invites()
+            except VersionGone:
+                pending = ()
+        found = await self.list_users()
+        return Snapshot(began, Index(pending if self.api is Api.INVITES else ()), Index(found))
+
+    async def _confirm(self, username: str | None, invitation_id: str | None, seen: Seen) -> Seen:
+        """Ask for the id and the e-mail themselves, until something live is found.
+
+        Invitations before users: one that is accepted meanwhile turns from the one into the other.
+        """
+        if invitation_id is not None:
+            seen = joined(seen, await self._by_id(invitation_id))
+        email = username or next((user.username for user in seen.users if user.username), None)
+        if email is not None and not live(seen) and self.api is Api.INVITES:
+            seen = joined(seen, Seen(invitations=await self.list_invites(email)))
+        if email is not None and not live(seen):
+            seen = joined(seen, Seen(users=await self.list_users(email)))
+        return seen
+
+    async def _by_id(self, entry_id: str) -> Seen:
+        if self.api is Api.INVITES:
+            invitation = await self.read_invite(entry_id)
+            return Seen(invitations=() if invitation is None else (invitation,))
+        user = await self.read_user(entry_id)
+        return Seen(users=() if user is None else (user,))
+
+    async def _call(self, call: Call[T]) -> T:
+        try:
+            return await self._atlas.call(self._session, call)
+        except VersionGone as gone:
+            failure = self._atlas.sunset.over(self._group_id, gone)
+        raise failure
+
+    async def _found(self, call: Call[T]) -> T | None:
+        """Return the answer, or None where the one that it is about is not there."""
+        try:
+            return await self._call(call)
+        except Gone:
+            return None
+
+    async def _write(self, call: Call[T], key: str) -> T:
+        """Make a call that changes what is there under an id or e-mail, whatever comes of it."""
+        try:
+            return await self._call(call)
+        finally:
+            self._joint.touch(key)
+
+    async def _one(self, call: Call[T], entry_id: str) -> T | None:
+        try:
+            return await self._write(call, entry_id)
+        except Gone:
+            return None
+
+    async def _removed(self, call: Call[None], entry_id: str) -> bool:
+        try:
+            await self._write(call, entry_id)
+        except Gone:
+            return False
+        return True

@@ -1,0 +1,103 @@
+"""One set of credentials, shared by all who hold them: how they authenticate, and whether Atlas accepts them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from atlas_invites.atlas.auth import auth_for
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Operation
+
+PROBE_EVERY = 60.0
+"""Seconds for which rejected credentials are not tried again; then one call tries them for all."""
+
+
+class Session:
+    """Sends requests with one set of credentials.
+
+    While it is not known that Atlas accepts them, or there is no token, one call goes at a time: so there is one first
+    challenge, one token, and one probe of a dead key, however many wait. Who waited shares its failure.
+    """
+
+    def __init__(
+        self, credentials: Credentials, client: httpx.AsyncClient, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._auth = auth_for(credentials, client.base_url)
+        self._client = client
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._accepted = False
+        self._failure: AtlasFailure | None = None
+        self._failed_at = 0.0
+
+    def reconsider(self) -> None:
+        """Try rejected credentials again at the next call, not only after a minute."""
+        self._failure = None
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its answer.
+
+        Raises:
+            CredentialsRejected: Atlas does not accept the credentials, now or less than a minute ago.
+            RateLimited: it was not sent, because Atlas asked us to wait.
+            AtlasUnavailable: no answer.
+        """
+        operation: Operation = request.extensions["operation"]
+        response = await self._send(request, operation)
+        if response.extensions.get("voided"):
+            response = await self._send(request, operation)
+        return response
+
+    async def _send(self, request: httpx.Request, operation: Operation) -> httpx.Response:
+        asked = self._clock()
+        if not self._ready:
+            async with self._lock:
+                self._share(asked, operation)
+                if not self._ready:
+                    return await self._try(request, operation)
+        return await self._try(request, operation)
+
+    @property
+    def _ready(self) -> bool:
+        return self._accepted and self._auth.ready
+
+    def _share(self, asked: float, operation: Operation) -> None:
+        """Raise what another call met since we asked, or within the last minute where it is a rejection."""
+        if self._failure is None:
+            return
+        since = self._clock() - PROBE_EVERY if isinstance(self._failure, CredentialsRejected) else asked
+        if self._failed_at >= since:
+            raise self._failure.again(operation)
+
+    async def _try(self, request: httpx.Request, operation: Operation) -> httpx.Response:
+        began = self._clock()
+        try:
+            response = await self._client.send(request, auth=self._auth)
+        except AtlasFailure as failure:
+            self._note(failure, began)
+            raise
+        if not response.extensions.get("voided"):
+            meant = failure_of(operation, response.status_code, response.extensions["json"], response.headers)
+            self._note(meant, began)
+            if isinstance(meant, CredentialsRejected):
+                raise meant
+        return response
+
+    def _note(self, failure: AtlasFailure | None, began: float) -> None:
+        """Remember what a call that began then says of the credentials: an answer other than 401 accepts them."""
+        if isinstance(self._failure, CredentialsRejected) and began <= self._failed_at:
+            return  # older news than the rejection
+        if isinstance(failure, CredentialsRejected | RateLimited | AtlasUnavailable):
+            self._failure, self._failed_at = failure, self._clock()
+            self._accepted = self._accepted and not isinstance(failure, CredentialsRejected)
+        else:
+            self._failure, self._accepted = None, True

@@ -1,0 +1,64 @@
+"""Which of the two APIs a project's invitations go through, and what Atlas says of the end of the older one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from atlas_invites.atlas.errors import INVITES, InvalidRequest, VersionGone, http_date
+from atlas_invites.invitation.model import Api, AtlasInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from atlas_invites.atlas.errors import AtlasFailure
+    from atlas_invites.invitation.model import Operation
+
+Mode = Literal["auto", "invites", "users"]
+
+
+class Sunset:
+    """Decides for each project: ``users`` and ``invites`` never switch, ``auto`` begins with the invites API.
+
+    Args:
+        mode: the setting.
+        now: the time that Atlas has, UTC.
+    """
+
+    def __init__(self, mode: Mode, now: Callable[[], datetime]) -> None:
+        self._mode = mode
+        self._now = now
+        self._gone: set[str] = set()
+        self._deprecated_since: datetime | None = None
+        self._sunset: datetime | None = None
+
+    def api(self, group_id: str) -> Api:
+        """Return the API that is in use for a project."""
+        if self._mode == "auto":
+            over = self._sunset is not None and self._now() >= self._sunset
+            return Api.USERS if over or group_id in self._gone else Api.INVITES
+        return Api.USERS if self._mode == "users" else Api.INVITES
+
+    def info(self, group_id: str) -> AtlasInfo:
+        """Return the API in use, and while that is the invites API, what Atlas says of its end (RFC 3339 times)."""
+        api = self.api(group_id)
+        if api is Api.USERS:
+            return AtlasInfo(api=api)
+        return AtlasInfo(api=api, deprecated_since=_text(self._deprecated_since), sunset=_text(self._sunset))
+
+    def learn(self, operation: Operation, headers: Mapping[str, str]) -> None:
+        """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from an answer of the invites API."""
+        if operation in INVITES:
+            self._deprecated_since = http_date(headers.get("Deprecation")) or self._deprecated_since
+            self._sunset = http_date(headers.get("Sunset")) or self._sunset
+
+    def over(self, group_id: str, failure: VersionGone) -> AtlasFailure:
+        """Switch a project to the users API, and return what a call that met the end is to raise."""
+        if self._mode != "auto":
+            return InvalidRequest(failure.operation, failure.what, error=failure.error)
+        self._gone.add(group_id)
+        return failure
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")

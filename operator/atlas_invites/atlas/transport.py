@@ -1,0 +1,151 @@
+"""The one seam that every HTTP request passes: challenges and tokens too.
+
+httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's own pool), and what that takes:
+
+- nothing that is raised below leaves here, nor stays as a cause or context: aiohttp's errors print the headers;
+- an answer is read here and now, at most 4 MiB and uncompressed, and within one deadline, however slowly it drips;
+- no cookie is kept: aiohttp's jar would send one caller's with the next caller's request;
+- no redirect is followed, here or in httpx, which is not even shown where it leads.
+
+A dead keep-alive connection: aiohttp itself repeats a GET or a DELETE once on a new one. For a GET this is harmless; a
+DELETE names one id, which Atlas never gives out again, so the second can only find nothing. It never repeats a POST,
+which may send a second invitation, nor a PATCH, which could put older roles over newer ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
+from pydantic_core import from_json
+
+from atlas_invites.atlas.errors import AtlasUnavailable
+
+ANSWER_MAX = 4 * 1024 * 1024
+"""Bytes of an answer that are read at most."""
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 20.0
+DEADLINE = CONNECT_TIMEOUT + READ_TIMEOUT
+"""Seconds: for a connection, for the next bytes, and for one request in all, with the wait for a free connection."""
+CONNECTIONS = 100
+KEEP_ALIVE = 15.0
+"""Seconds that an idle connection is kept."""
+
+Turn = Callable[[httpx.Request], AbstractAsyncContextManager[Callable[[httpx.Response], None]]]
+"""Lets a request go, or raises; what it yields is told the answer."""
+
+
+class Transport(AiohttpTransport):
+    """The transport of the process.
+
+    A request says in its extensions what it is for: ``operation``, and whether ``envelope`` was asked for. The answer's
+    extension ``json`` is its body, read (None where it is no JSON), its status is the envelope's where there is one.
+    """
+
+    def __init__(self, turn: Turn, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
+        super().__init__(**options)
+        self._turn = turn
+
+    def get_client(self) -> aiohttp.ClientSession:
+        """Return a new aiohttp session; called at the first request, for it needs a running loop."""
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and return its answer, read.
+
+        Raises:
+            RateLimited: it was not sent, because Atlas asked us to wait.
+            AtlasUnavailable: there is no answer, or one that cannot be read.
+        """
+        async with self._turn(request) as learn:
+            response = await self._exchange(request)
+            learn(response)
+        return response
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                response = await super().handle_async_request(request)
+                try:
+                    content = await _read(response)
+                finally:
+                    await response.aclose()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may print the request's headers
+            what, sent = _described(error)
+        else:
+            return _answer(response, content, enveloped=request.extensions.get("envelope", False))
+        # Raised outside of the except block, so that the exception has neither cause nor context.
+        raise AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
+
+
+class HttpClient(HttpxAiohttpClient):
+    """httpx's client with our transport for direct connections and for each proxy of the environment."""
+
+    def __init__(self, turn: Turn, url: str) -> None:
+        self._turn = turn
+        super().__init__(
+            base_url=url,
+            verify=httpx.create_ssl_context(),  # one for all transports; heeds SSL_CERT_FILE and SSL_CERT_DIR
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT, pool=None),
+            follow_redirects=False,
+        )
+
+    def _init_transport(self, *_: object, **options: Any) -> Transport:  # noqa: ANN401 - as above
+        return Transport(self._turn, **options)
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: object, **options: Any) -> Transport:  # noqa: ANN401
+        return Transport(self._turn, proxy=proxy, **options)
+
+
+class _Unreadable(Exception):  # noqa: N818 - says what the answer is
+    """An answer that we do not read; the message says why."""
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """Return the body, bounded. We ask for no compression: a small body must not become a large one here."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _Unreadable("a compressed answer, which was not asked for")
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > ANSWER_MAX:
+            raise _Unreadable("an answer of over 4 MiB")
+    return bytes(content)
+
+
+def _answer(response: httpx.Response, content: bytes, *, enveloped: bool) -> httpx.Response:
+    """Return the answer with its JSON, out of its envelope (OpenAPI: ``envelope=true`` adds ``status`` to the body)."""
+    try:
+        json = from_json(content, allow_inf_nan=False)
+    except (ValueError, RecursionError):
+        json = None
+    status = response.status_code
+    if enveloped and isinstance(json, dict) and _is_status(json.get("status")):
+        status = json["status"]
+        json = json["content"] if "content" in json else {k: v for k, v in json.items() if k != "status"}
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _UNWANTED]
+    return httpx.Response(status, headers=headers, extensions={"json": json})
+
+
+_UNWANTED = frozenset({"location", "set-cookie", "content-length", "transfer-encoding"})
+
+
+def _is_status(value: object) -> bool:
+    return type(value) is int and 100 <= value < 600  # noqa: PLR2004 - the range of HTTP
+
+
+def _described(error: Exception) -> tuple[str, bool]:
+    """Return what went wrong in fixed words, and whether the request may have been sent."""
+    if isinstance(error, _Unreadable):
+        return str(error), True
+    if isinstance(error.__cause__, aiohttp.ClientConnectorError):
+        return "no connection", False
+    if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+        return "no answer in time", True
+    return "the connection broke", True

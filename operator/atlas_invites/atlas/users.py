@@ -1,0 +1,120 @@
+"""The users API, successor of the invites API, and the project itself.
+
+Facts: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole,
+removeGroupUserRole and getGroup. Users who were invited through the invites API are invisible here while pending. Of
+the personal data that Atlas sends with a user nothing is kept but id, e-mail, roles, status and the invitation's times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atlas_invites.atlas.calls import Call, given, segment
+from atlas_invites.invitation.model import Membership, Model, Operation, User
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+MEDIA_TYPE = "application/vnd.atlas.2025-02-19+json"
+PROJECT_MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
+PAGE_SIZE = 500
+"""The most that one page of the list may hold."""
+EVERY_STATUS: tuple[str, ...] = tuple(Membership)
+"""Without this filter Atlas shows ACTIVE and PENDING alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the users list; ``total`` is Atlas's estimate of how many there are on all pages."""
+
+    users: tuple[User, ...]
+    total: int | None
+
+
+class ProjectInfo(Model):
+    """What Atlas says of the project itself."""
+
+    id: str | None = None
+    name: str | None = None
+    org_id: str | None = None
+
+
+def list_users(  # noqa: PLR0913 - each is one option of the list
+    group_id: str,
+    page: int,
+    *,
+    username: str | None = None,
+    statuses: Collection[str] = EVERY_STATUS,
+    flatten_teams: bool = False,
+    include_org_users: bool = False,
+) -> Call[Page]:
+    """Return the call that lists one page (from 1) of a project's users, or of those of one e-mail."""
+    query = [] if username is None else [("username", username)]
+    query += [("orgMembershipStatuses", status) for status in statuses]
+    query += [("flattenTeams", "true")] * flatten_teams + [("includeOrgUsers", "true")] * include_org_users
+    query += [("itemsPerPage", str(PAGE_SIZE)), ("pageNum", str(page))]
+    return Call(Operation.LIST_USERS, "GET", group_id, "/users", MEDIA_TYPE, _page, query=query)
+
+
+def add_user(group_id: str, username: str, roles: Iterable[str]) -> Call[User]:
+    """Return the call that invites an e-mail, or lets in at once who is in the organisation. Never repeated blindly."""
+    body = {"username": username, "roles": sorted(roles)}
+    return Call(Operation.ADD_USER, "POST", group_id, "/users", MEDIA_TYPE, _user, body=body)
+
+
+def read_user(group_id: str, user_id: str) -> Call[User]:
+    """Return the call that reads one user, in any status of membership."""
+    query = [("orgMembershipStatuses", status) for status in EVERY_STATUS]
+    path = f"/users/{segment(user_id)}"
+    return Call(Operation.READ_USER, "GET", group_id, path, MEDIA_TYPE, lambda json: _user(json, user_id), query=query)
+
+
+def remove_user(group_id: str, user_id: str) -> Call[None]:
+    """Return the call that removes one user, pending or active, from the project."""
+    path = f"/users/{segment(user_id)}"
+    return Call(Operation.REMOVE_USER, "DELETE", group_id, path, MEDIA_TYPE, lambda _: None)
+
+
+def add_role(group_id: str, user_id: str, role: str) -> Call[User]:
+    """Return the call that adds one role to a user."""
+    return _role(Operation.ADD_ROLE, "addRole", group_id, user_id, role)
+
+
+def remove_role(group_id: str, user_id: str, role: str) -> Call[User]:
+    """Return the call that removes one role from a user, who must keep at least one: add before you remove."""
+    return _role(Operation.REMOVE_ROLE, "removeRole", group_id, user_id, role)
+
+
+def read_project(group_id: str) -> Call[ProjectInfo]:
+    """Return the call that reads the project."""
+    return Call(Operation.READ_PROJECT, "GET", group_id, "", PROJECT_MEDIA_TYPE, _project)
+
+
+def _role(operation: Operation, verb: str, group_id: str, user_id: str, role: str) -> Call[User]:
+    return Call(
+        operation,
+        "POST",
+        group_id,
+        f"/users/{segment(user_id)}:{verb}",
+        MEDIA_TYPE,
+        lambda json: _user(json, user_id),
+        body={"groupRole": role},
+    )
+
+
+def _user(json: object, asked: str | None = None) -> User:
+    """Read one user; null is as good as missing, and a user without an e-mail is nobody's match."""
+    return User.model_validate({"id": asked, "username": "", **given(json)})
+
+
+def _page(json: object) -> Page:
+    page = given(json)
+    if not isinstance(page["results"], list):
+        raise TypeError("not a list")
+    total = page.get("totalCount")
+    return Page(tuple(_user(entry) for entry in page["results"]), total if isinstance(total, int) else None)
+
+
+def _project(json: object) -> ProjectInfo:
+    return ProjectInfo.model_validate(given(json))
