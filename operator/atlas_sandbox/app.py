@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 
-from atlas_sandbox import control
 from atlas_sandbox.api import username_of
 from atlas_sandbox.auth import auth_kind
 from atlas_sandbox.breakage import break_connection, strike
 from atlas_sandbox.calls import CallRecord
+from atlas_sandbox.control import REFUSALS, Control, refuse
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import ConnectionFault, Fault, FaultKind
 from atlas_sandbox.gate import Gate
 from atlas_sandbox.operations import Route, route
 from atlas_sandbox.sandbox import Sandbox
-from atlas_sandbox.wire import Answer, Asked, ClientLeftError, encode, read_body, send_answer
+from atlas_sandbox.wire import Answer, Asked, ClientLeftError, Dated, encode, read_body, send_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +41,11 @@ def create_app(
     sandbox = sandbox or Sandbox()
     app = Starlette(
         routes=[
-            Mount("/_sandbox", routes=control.routes(sandbox)),
+            Mount("/_sandbox", routes=Control(sandbox).routes()),
             Mount("", app=AtlasApi(sandbox, connection_error)),
         ],
-        exception_handlers={Exception: _unexpected},
+        middleware=[Middleware(Dated, clock=sandbox.clock)],
+        exception_handlers={**dict.fromkeys(REFUSALS, refuse), Exception: _unexpected},
     )
     app.state.sandbox = sandbox
     return app
@@ -79,7 +81,7 @@ class AtlasApi:
             answer = await self._answer(asked, receive, progress)
             encoded = encode(answer, asked.query, keep_status=self._sandbox.envelope_keeps_status)
             progress.status = answer.status
-            await send_answer(send, encoded, answer.headers, self._sandbox.clock())
+            await send_answer(send, encoded, answer.headers)
         except ConnectionFault as fault:
             if asked.transport is None:
                 raise self._connection_error(fault.kind) from fault

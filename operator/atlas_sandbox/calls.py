@@ -34,10 +34,7 @@ class Calls:
     """A ring of the last calls, and counts of all."""
 
     def __init__(self) -> None:
-        self.total = 0
-        self.by_operation: Counter[str] = Counter()
-        self.by_status: Counter[str] = Counter()
-        self._ring: deque[CallRecord] = deque(maxlen=KEPT)
+        self.clear()
 
     def add(self, record: CallRecord) -> None:
         """Remember one call."""
@@ -46,11 +43,14 @@ class Calls:
         self.by_status[f"{record.operation} {record.status}"] += 1
         self._ring.append(record)
 
+    def clear(self) -> None:
+        """Forget everything, the counts too."""
+        self.total = 0
+        self.by_operation: Counter[str] = Counter()
+        self.by_status: Counter[str] = Counter()
+        self._ring: deque[CallRecord] = deque(maxlen=KEPT)
+
     def latest(self, limit: int, operation: str = "") -> list[CallRecord]:
         """The last calls (of one operation), oldest first."""
         found = [record for record in self._ring if not operation or record.operation == operation]
         return found[-limit:] if limit else []
-
-    def clear(self) -> None:
-        """Forget everything, the counts too."""
-        self.__init__()  # type: ignore[misc]

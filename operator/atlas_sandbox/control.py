@@ -1,53 +1,253 @@
-"""The levers under `/_sandbox/`: what people do in Atlas, and what is set to go wrong. JSON in, JSON out."""
+"""The levers under `/_sandbox/`: what people do in Atlas, and what is set to go wrong. JSON in, JSON out.
+
+For tests, and for people who try things out: whoever reaches the port may pull them. docs/sandbox.md lists them.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from atlas_sandbox.faults import Fault
+from atlas_sandbox import orders, people, seeding, settings, views
+from atlas_sandbox.clock import iso
+from atlas_sandbox.errors import AtlasError
+from atlas_sandbox.fields import Fields, OrderError, parse
+from atlas_sandbox.validation import object_id
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from atlas_sandbox.project import Project
     from atlas_sandbox.sandbox import Sandbox
+    from atlas_sandbox.state import State
+
+NOTHING = 204
 
 
-def routes(sandbox: Sandbox) -> list[BaseRoute]:
-    """The routes that move one sandbox."""
+class _Act(Protocol):
+    """Something that a person does about an e-mail in a project."""
 
-    async def add_fault(request: Request) -> Response:
-        body = json.loads(await request.body())
-        fault = sandbox.faults.add(
-            Fault(
-                kind=body["kind"],
-                operations=frozenset(body.get("operations", [])),
-                project=body.get("project", ""),
-                username=body.get("username", ""),
-                when=body.get("when", "before"),
-                count=body.get("count", 1),
-                status=body.get("status"),
-                error_code=body.get("errorCode", "UNEXPECTED_ERROR"),
-                headers=body.get("headers", {}),
-            )
+    def __call__(self, state: State, project: Project, username: str) -> object: ...
+
+
+class Control:
+    """The handlers of one sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def routes(self) -> list[BaseRoute]:
+        """Every call under `/_sandbox/`."""
+        acts: dict[str, _Act] = {
+            "accept": people.accept,
+            "decline": people.decline,
+            "expire": people.expire,
+            "remove": people.remove,
+        }
+        return [
+            Route("/clock", self.clock, methods=["GET", "POST"]),
+            Route("/settings", self.settings, methods=["GET", "PATCH"]),
+            Route("/limits", self.limits, methods=["GET", "PUT"]),
+            Route("/faults", self.faults, methods=["GET", "POST", "DELETE"]),
+            Route("/faults/{id}", self.remove_fault, methods=["DELETE"]),
+            Route("/calls", self.calls, methods=["GET", "DELETE"]),
+            Route("/credentials", self.credentials, methods=["GET", "POST"]),
+            Route("/credentials/{id}", self.credential, methods=["PATCH", "DELETE"]),
+            Route("/tokens", self.end_tokens, methods=["DELETE"]),
+            Route("/nonces", self.end_nonces, methods=["DELETE"]),
+            Route("/projects", self.projects, methods=["GET", "POST"]),
+            Route("/projects/{id}", self.project, methods=["GET", "DELETE"]),
+            Route("/projects/{id}/invitations", self.invite, methods=["POST"]),
+            Route("/projects/{id}/members", self.add_members, methods=["POST"]),
+            *(Route(f"/projects/{{id}}/{name}", self._doing(act), methods=["POST"]) for name, act in acts.items()),
+            Route("/organization/members", self.members, methods=["GET", "POST"]),
+            Route("/organization/members/{username}", self.remove_member, methods=["DELETE"]),
+            Route("/reset", self.reset, methods=["POST"]),
+        ]
+
+    async def clock(self, request: Request) -> Response:
+        """Read the clock; advance, set or freeze it."""
+        clock = self._sandbox.clock
+        if request.method == "POST":
+            fields = Fields(parse(await request.body()))
+            seconds, now = fields.number("advanceSeconds", 0.0, float("-inf")), fields.text("now", "")
+            frozen = fields.flag("frozen", default=clock.frozen)
+            fields.done()
+            try:
+                clock.set(orders.moment(now) if now else clock())
+                clock.advance(seconds)
+                clock.freeze(frozen=frozen)
+            except ValueError as error:
+                raise OrderError(str(error)) from error
+        return JSONResponse({"frozen": clock.frozen, "now": iso(clock())})
+
+    async def settings(self, request: Request) -> Response:
+        """Read the settings; change those that are named."""
+        if request.method == "PATCH":
+            settings.change(self._sandbox, parse(await request.body()))
+        return JSONResponse(settings.show(self._sandbox))
+
+    async def limits(self, request: Request) -> Response:
+        """Read the limits; replace them."""
+        if request.method == "PUT":
+            orders.set_limits(self._sandbox.limits, parse(await request.body()))
+        return JSONResponse(orders.show_limits(self._sandbox.limits))
+
+    async def faults(self, request: Request) -> Response:
+        """List the faults, order one (or a list of them), call all off."""
+        faults = self._sandbox.faults
+        if request.method == "DELETE":
+            faults.clear()
+            return Response(status_code=NOTHING)
+        if request.method == "GET":
+            return JSONResponse([orders.show_fault(fault) for fault in faults.all()])
+        body = parse(await request.body())
+        if isinstance(body, list):
+            ordered = [orders.fault(item) for item in body]
+            return JSONResponse([orders.show_fault(faults.add(fault)) for fault in ordered], 201)
+        return JSONResponse(orders.show_fault(faults.add(orders.fault(body))), 201)
+
+    async def remove_fault(self, request: Request) -> Response:
+        """Call one fault off."""
+        return _removed(found=self._sandbox.faults.remove(request.path_params["id"]))
+
+    async def calls(self, request: Request) -> Response:
+        """The log of calls, or an end to it."""
+        calls = self._sandbox.calls
+        if request.method == "DELETE":
+            calls.clear()
+            return Response(status_code=NOTHING)
+        limit = request.query_params.get("limit", "1000")
+        if not (limit.isascii() and limit.isdigit()):
+            raise OrderError("limit must be a whole number")
+        latest = calls.latest(int(limit), request.query_params.get("operation", ""))
+        return JSONResponse(
+            {
+                "calls": [{**asdict(call), "time": call.time.isoformat(timespec="milliseconds")} for call in latest],
+                "counts": calls.by_operation,
+                "statuses": calls.by_status,
+                "total": calls.total,
+            }
         )
-        return JSONResponse({"id": fault.id}, 201)
 
-    async def clear_faults(_request: Request) -> Response:
-        sandbox.faults.clear()
-        return Response(status_code=204)
+    async def credentials(self, request: Request) -> Response:
+        """List the credentials, add one."""
+        credentials = self._sandbox.credentials
+        if request.method == "GET":
+            return JSONResponse([orders.show_credential(credential) for credential in credentials.all()])
+        credential = orders.credential(parse(await request.body()))
+        credentials.add(credential)
+        return JSONResponse(orders.show_credential(credential), 201)
 
-    async def list_calls(_request: Request) -> Response:
-        latest = [{**asdict(call), "time": call.time.isoformat()} for call in sandbox.calls.latest(1000)]
-        return JSONResponse({"total": sandbox.calls.total, "counts": sandbox.calls.by_operation, "calls": latest})
+    async def credential(self, request: Request) -> Response:
+        """Change one credential (a new `secret` rotates it), or take it away."""
+        credentials, known_id = self._sandbox.credentials, request.path_params["id"]
+        if request.method == "DELETE":
+            return _removed(found=credentials.remove(known_id))
+        before = credentials.get(known_id)
+        if before is None:
+            raise HTTPException(404)
+        after = orders.credential(parse(await request.body()), before)
+        credentials.add(after)
+        return JSONResponse(orders.show_credential(after))
 
-    return [
-        Route("/faults", add_fault, methods=["POST"]),
-        Route("/faults", clear_faults, methods=["DELETE"]),
-        Route("/calls", list_calls, methods=["GET"]),
-    ]
+    async def end_tokens(self, _request: Request) -> Response:
+        """End every bearer token."""
+        return JSONResponse({"ended": self._sandbox.auth.tokens.end_all()})
+
+    async def end_nonces(self, _request: Request) -> Response:
+        """Make every digest challenge stale."""
+        return JSONResponse({"ended": self._sandbox.auth.digest.end_all()})
+
+    async def projects(self, request: Request) -> Response:
+        """List the projects, add one."""
+        state = self._sandbox.state
+        if request.method == "GET":
+            return JSONResponse([{"id": project.id, "name": project.name} for project in state.projects.values()])
+        fields = Fields(parse(await request.body()))
+        project_id = object_id(fields.text("id") if "id" in fields else state.new_id(), "INVALID_GROUP_ID")
+        name = fields.text("name", f"project-{project_id[-6:]}")
+        fields.done()
+        project = state.add_project(project_id, name)
+        return JSONResponse({"id": project.id, "name": project.name}, 201)
+
+    async def project(self, request: Request) -> Response:
+        """The whole truth about one project; or an end to it."""
+        project = self._project(request)
+        if request.method == "DELETE":
+            del self._sandbox.state.projects[project.id]
+            return Response(status_code=NOTHING)
+        return JSONResponse(views.snapshot(project))
+
+    async def invite(self, request: Request) -> Response:
+        """Invite somebody in the UI."""
+        body = parse(await request.body())
+        return JSONResponse(seeding.invite(self._sandbox.state, self._project(request), body), 201)
+
+    async def add_members(self, request: Request) -> Response:
+        """Put somebody into the project."""
+        body = parse(await request.body())
+        return JSONResponse(seeding.add_members(self._sandbox.state, self._project(request), body), 201)
+
+    async def members(self, request: Request) -> Response:
+        """List the organisation's members, add one."""
+        state = self._sandbox.state
+        if request.method == "POST":
+            fields = Fields(parse(await request.body()))
+            username = fields.text("username")
+            fields.done()
+            return JSONResponse({"id": state.join_organisation(username), "username": username}, 201)
+        return JSONResponse([{"id": member_id, "username": email} for email, member_id in state.members.items()])
+
+    async def remove_member(self, request: Request) -> Response:
+        """Take somebody out of the organisation, and out of all its projects."""
+        self._sandbox.state.leave_organisation(request.path_params["username"])
+        return Response(status_code=NOTHING)
+
+    async def reset(self, _request: Request) -> Response:
+        """Begin again."""
+        self._sandbox.reset()
+        return Response(status_code=NOTHING)
+
+    def _doing(self, act: _Act) -> Callable[[Request], Awaitable[Response]]:
+        async def handler(request: Request) -> Response:
+            fields = Fields(parse(await request.body()))
+            names = fields.texts("usernames") if "usernames" in fields else [fields.text("username")]
+            fields.done()
+            project = self._project(request)
+            for username in names:
+                act(self._sandbox.state, project, username)
+            return Response(status_code=NOTHING)
+
+        return handler
+
+    def _project(self, request: Request) -> Project:
+        return self._sandbox.state.project(request.path_params["id"])
+
+
+def _removed(*, found: bool) -> Response:
+    if not found:
+        raise HTTPException(404)
+    return Response(status_code=NOTHING)
+
+
+async def refuse(_request: Request, error: Exception) -> Response:
+    """The answer to an order that cannot be carried out: Atlas's error body, or `{"error": text}`."""
+    match error:
+        case AtlasError():
+            return JSONResponse(error.body(), error.status)
+        case HTTPException():
+            return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+        case _:
+            return JSONResponse({"error": str(error)}, 400)
+
+
+REFUSALS = (AtlasError, HTTPException, OrderError)
+"""What `refuse` answers for."""

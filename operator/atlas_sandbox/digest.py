@@ -38,6 +38,7 @@ _HASHES: dict[str, Callable[[bytes], hashlib._Hash]] = {
 @dataclass(slots=True)
 class _Nonce:
     made_at: datetime
+    ended: bool = False
     highest: int = 0
     seen: set[int] = field(default_factory=set)
 
@@ -73,6 +74,13 @@ class Digest:
         )
         return AtlasError("UNAUTHORIZED", headers=(("WWW-Authenticate", value),))
 
+    def end_all(self) -> int:
+        """Make every nonce stale; how many there were."""
+        count = len(self._nonces)
+        for nonce in self._nonces.values():
+            nonce.ended = True
+        return count
+
     def check(self, method: str, target: str, parameters: str) -> Credential:
         """The API key whose answer this is; `target` is the request's path with its query, as it was sent.
 
@@ -94,7 +102,7 @@ class Digest:
             raise self.challenge()
         if not compare_digest(self._expected(credential, method, given).encode(), given.get("response", "").encode()):
             raise self.challenge()
-        fresh = nonce is not None and self._now() - nonce.made_at < timedelta(seconds=self.lifetime)
+        fresh = nonce is not None and not nonce.ended and self._now() - nonce.made_at < timedelta(seconds=self.lifetime)
         if nonce is None or not fresh or not nonce.use(int(given["nc"], 16)):
             raise self.challenge(stale=True)
         return credential

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ObjectIds:
-    """Gives ids that it never gave before, of the clock's time, `machine` (5 bytes, random by default) and a counter."""
+    """Gives ids that it never gave before, of the clock's time, `machine` (5 bytes, random) and a counter."""
 
     def __init__(self, now: Callable[[], datetime], machine: bytes | None = None) -> None:
         self._now = now

@@ -49,14 +49,20 @@ class Sandbox:
         self, clock: Clock | None = None, new_id: Callable[[], str] | None = None, *, latency: float = 0.0
     ) -> None:
         self.clock = clock or Clock()
-        self.state = State(self.clock, new_id or ObjectIds(self.clock))
+        self.new_id = new_id or ObjectIds(self.clock)
+        self._initial_latency = latency
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again: one empty project, one key, one service account, nothing set to go wrong; the clock stays."""
+        self.state = State(self.clock, self.new_id)
         self.credentials = Credentials()
         self.auth = Authenticator.of(self.credentials, self.clock)
         self.limits = Limits(self.clock)
         self.faults = Faults()
         self.calls = Calls()
         self.sunset = Sunset()
-        self.latency = latency
+        self.latency = self._initial_latency
         """Seconds that every call of the API takes."""
         self.envelope_keeps_status = False
         """Whether an enveloped answer keeps its HTTP status; else it is 200 (a 401 always keeps it)."""

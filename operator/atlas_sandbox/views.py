@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atlas_sandbox.project import Project
 
 Json = dict[str, object]
+"""A JSON object."""
 
 
 def invitation(project: Project, record: Invitation) -> Json:
@@ -95,4 +96,20 @@ def project(record: Project, url: str) -> Json:
         "orgId": record.org_id,
         "tags": [],
         "withDefaultAlertsSettings": True,
+    }
+
+
+def snapshot(record: Project) -> Json:
+    """The whole truth about a project: what each API holds, who reaches it otherwise, and what ended (oldest first)."""
+    ended = [
+        {"api": end.api.value, "at": iso(end.at), "how": end.how, "id": end.id, "username": end.username}
+        for end in record.ended
+    ]
+    return {
+        "ended": ended,
+        "id": record.id,
+        "indirect": [{**user(member), "via": via} for member, via in record.indirect.values()],
+        "invitations": [invitation(record, pending) for pending in record.invitations.all()],
+        "name": record.name,
+        "users": [user(member) for member in record.users.all()],
     }

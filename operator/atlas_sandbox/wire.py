@@ -13,10 +13,10 @@ from atlas_sandbox.errors import AtlasError, reason_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import date, datetime
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT = 1 << 20
 """The most bytes that a request body of the API may have."""
@@ -145,15 +145,32 @@ class ClientLeftError(Exception):
     """The client is gone; nobody waits for an answer."""
 
 
+class Dated:
+    """ASGI middleware: every answer's `Date` is the sandbox's own time."""
+
+    def __init__(self, app: ASGIApp, clock: Callable[[], datetime]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"date", _date_header(self._clock().replace(microsecond=0))))
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
 @lru_cache(maxsize=8)
 def _date_header(moment: datetime) -> bytes:
     return http_date(moment).encode()
 
 
-async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str, str]], now: datetime) -> None:
-    """Send an answer with the headers that all have: `Date` is the sandbox's own time."""
+async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str, str]]) -> None:
+    """Send an answer, with the headers that all answers of the API have."""
     lines = [
-        (b"date", _date_header(now.replace(microsecond=0))),
         (b"server", b"mdbws"),
         (b"x-content-type-options", b"nosniff"),
         (b"content-type", encoded.media_type.encode("latin-1")),

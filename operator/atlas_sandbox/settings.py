@@ -1,0 +1,72 @@
+"""The settings of a sandbox as JSON: latency, what the documents leave open, list lag, the end of the invites API."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.project import Lag
+from atlas_sandbox.sandbox import Sunset
+from atlas_sandbox.state import Rules
+
+if TYPE_CHECKING:
+    from atlas_sandbox.sandbox import Sandbox
+
+
+def show(sandbox: Sandbox) -> dict[str, object]:
+    """Every setting."""
+    lag, sunset, rules = sandbox.state.lag, sandbox.sunset, sandbox.state.rules
+    return {
+        "duplicateInvite": rules.duplicate_invite,
+        "envelopeKeepsStatus": sandbox.envelope_keeps_status,
+        "latencySeconds": sandbox.latency,
+        "listLag": {"calls": lag.calls, "filtered": lag.filtered, "seconds": lag.seconds},
+        "memberInvite": rules.member_invite,
+        "nonceSeconds": sandbox.auth.digest.lifetime,
+        "sunset": {"day": sunset.day.isoformat(), "mode": sunset.mode},
+        "tokenSeconds": sandbox.auth.tokens.lifetime,
+    }
+
+
+def change(sandbox: Sandbox, body: object) -> None:
+    """Change the settings that are named.
+
+    Raises:
+        OrderError: the order cannot be understood; nothing changed.
+    """
+    fields = Fields(body)
+    rules = Rules(
+        fields.choice("duplicateInvite", ("same", "new", "reject", "conflict"), sandbox.state.rules.duplicate_invite),
+        fields.choice("memberInvite", ("active", "pending"), sandbox.state.rules.member_invite),
+    )
+    keeps = fields.flag("envelopeKeepsStatus", default=sandbox.envelope_keeps_status)
+    latency = fields.number("latencySeconds", sandbox.latency)
+    lag = _lag(fields.inner("listLag"), sandbox.state.lag)
+    sunset = _sunset(fields.inner("sunset"), sandbox.sunset)
+    nonce_seconds = fields.number("nonceSeconds", sandbox.auth.digest.lifetime)
+    token_seconds = fields.integer("tokenSeconds", sandbox.auth.tokens.lifetime)
+    fields.done()
+    sandbox.state.rules, sandbox.envelope_keeps_status, sandbox.latency = rules, keeps, latency
+    sandbox.sunset, sandbox.auth.digest.lifetime, sandbox.auth.tokens.lifetime = sunset, nonce_seconds, token_seconds
+    sandbox.state.set_lag(lag)
+
+
+def _lag(fields: Fields, before: Lag) -> Lag:
+    lag = Lag(
+        fields.number("seconds", before.seconds),
+        fields.integer("calls", before.calls),
+        fields.flag("filtered", default=before.filtered),
+    )
+    fields.done()
+    return lag
+
+
+def _sunset(fields: Fields, before: Sunset) -> Sunset:
+    day = fields.text("day", before.day.isoformat())
+    mode = fields.choice("mode", ("off", "on", "clock"), before.mode)
+    fields.done()
+    try:
+        return Sunset(mode, date.fromisoformat(day))
+    except ValueError as error:
+        raise OrderError(f"{day} is not a day") from error
