@@ -222,7 +222,7 @@ class BearerAuth(httpx.Auth):
                 "User-Agent": request.headers["User-Agent"],
             },
             data={"grant_type": "client_credentials"},
-            extensions={**request.extensions, "operation": Operation.TOKEN, "envelope": False},
+            extensions={**request.extensions, "operation": Operation.TOKEN, "of": id(self), "envelope": False},
         )
 
     def _accept(self, response: httpx.Response, began: float) -> None:

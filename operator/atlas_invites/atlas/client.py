@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from atlas_invites.atlas.errors import AtlasUnavailable, failure_of, http_date
 from atlas_invites.atlas.project import Project
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
+from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.atlas.transport import HttpClient
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Atlas:
         self._clock = clock
         self._client = HttpClient(self._turn, url)
         self._agent = f"atlas-invites/{version or version_of('atlas-invites')}"
+        self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
         self._sessions: Recent[Credentials, Session] = Recent(SESSIONS)
         self._projects: Recent[tuple[Credentials, str], Project] = Recent(PROJECTS)
@@ -121,7 +124,7 @@ class Atlas:
             call.target(envelope=self._envelope),
             headers=headers,
             json=call.body,
-            extensions={"operation": call.operation, "group_id": call.group_id, "envelope": self._envelope},
+            extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},
         )
 
     def _session(self, credentials: Credentials) -> Session:
@@ -137,9 +140,22 @@ class Atlas:
 
     @asynccontextmanager
     async def _turn(self, request: httpx.Request) -> AsyncIterator[Callable[[httpx.Response], None]]:
-        """Let a request go; every one passes here, challenges and tokens too."""
-        del request
-        yield lambda _: None
+        """Let a request go when it may; every one passes here, challenges and tokens too."""
+        operation, of = request.extensions["operation"], request.extensions["of"]
+        if delay := self._throttle.delay(operation, of):
+            await asyncio.sleep(delay)
+        began = self._clock()
+
+        def learn(response: httpx.Response) -> None:
+            headers = response.headers
+            failure = failure_of(operation, response.status_code, response.extensions["json"], headers)
+            self._throttle.learn(operation, of, began, failure, headers)
+
+        try:
+            yield learn
+        except AtlasUnavailable as failure:
+            self._throttle.learn(operation, of, began, failure)
+            raise
 
 
 class Recent(Generic[K, V]):

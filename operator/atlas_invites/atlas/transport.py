@@ -43,7 +43,8 @@ Turn = Callable[[httpx.Request], AbstractAsyncContextManager[Callable[[httpx.Res
 class Transport(AiohttpTransport):
     """The transport of the process.
 
-    A request says in its extensions what it is for: ``operation``, and whether ``envelope`` was asked for. The answer's
+    A request says in its extensions what it is for: ``operation``, ``of`` what Atlas counts it by, and whether an
+    ``envelope`` was asked for. The answer's
     extension ``json`` is its body, read (None where it is no JSON), its status is the envelope's where there is one.
     """
 

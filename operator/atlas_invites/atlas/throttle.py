@@ -1,0 +1,163 @@
+"""When a call may go: the pure part. Nothing waits here, the clock is given.
+
+Atlas limits calls by token buckets, for sets of endpoints and by project, user or address; which endpoints share one is
+not published. So each operation of each project is a scope of its own here: where two share a bucket, the second learns
+it by one refused call, and no scope is ever held for another's sake. Sending invitations has one more limit, by address,
+whatever the project.
+
+- ``Retry-After`` holds a scope for that long, at most 15 minutes.
+- A refusal without it, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas
+  answers again: so an outage is met by few calls, not by each object on its own.
+- ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
+  one at the pace of a bucket of one minute, at least one a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, RateLimited
+from atlas_invites.invitation.model import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+SHORT = 1.0
+"""Seconds for which a call waits for the end of a hold; a longer hold is raised at once."""
+PATIENCE = 5.0
+"""Seconds for which a call waits for its place while calls go one by one."""
+HOLD_MAX = 60.0
+"""Seconds that a hold lasts at most where Atlas did not say how long."""
+FEW = 0.1
+"""The part of the limit from which on calls go one by one."""
+WINDOW = 60.0
+"""Seconds in which a bucket is taken to fill, and for which an answer's headers are believed."""
+SCOPES = 10_000
+"""Scopes that are remembered at most; those that hold nothing back are forgotten first."""
+
+_SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
+_SENDING_LIMIT = "INVITATIONS_RATE_LIMITED_IP"
+
+Scope = tuple[str, "Hashable"]
+
+
+@dataclass(slots=True)
+class _State:
+    """What holds one scope back; times are monotonic seconds."""
+
+    failure: AtlasFailure | None = None
+    held_until: float = 0.0
+    strikes: int = 0
+    struck_at: float = 0.0
+    interval: float = 0.0
+    next_slot: float = 0.0
+    paced_until: float = 0.0
+
+
+class Throttle:
+    """Says how long a call must wait, and learns from the answers."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._states: dict[Scope, _State] = {}
+
+    def delay(self, operation: Operation, of: Hashable) -> float:
+        """Return the seconds to wait before a call, and take its place.
+
+        Args:
+            operation: which call.
+            of: what Atlas counts it by: the project, or for a token the client.
+
+        Raises:
+            RateLimited: the wait would be long; ``retry_after`` says how long.
+            AtlasUnavailable: the same, because Atlas does not answer.
+        """
+        now = self._clock()
+        states = [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
+        for state in states:
+            if state.failure is not None and state.held_until - now > SHORT:
+                raise self._held(state.failure, operation, state.held_until - now)
+        paced = [state for state in states if now < state.paced_until]
+        slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
+        if slot - now > PATIENCE:
+            raise RateLimited(operation, "few calls are left", retry_after=slot - now)
+        for state in paced:
+            state.next_slot = slot + state.interval
+        return slot - now
+
+    def learn(
+        self,
+        operation: Operation,
+        of: Hashable,
+        began: float,
+        failure: AtlasFailure | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take in what came of a call that went out at ``began``; ``headers`` ignore case, None without an answer."""
+        main, *sending = _scopes(operation, of)
+        if failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
+            self._strike(sending[0] if sending else main, began, failure)
+        elif isinstance(failure, RateLimited | AtlasUnavailable):
+            self._strike(main, began, failure)
+        else:
+            for scope in (main, *sending):
+                self._recovered(scope, began)
+        if headers is not None:
+            self._pace(main, headers)
+
+    def _strike(self, scope: Scope, began: float, failure: AtlasFailure) -> None:
+        """Hold a scope. Calls that were out together when it was struck are one strike."""
+        state, now = self._state(scope), self._clock()
+        if began >= state.struck_at:
+            state.strikes += 1
+            state.struck_at = now
+        strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
+        guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes else 0.0
+        state.failure = failure
+        state.held_until = max(state.held_until, now + (guess if failure.retry_after is None else failure.retry_after))
+
+    def _recovered(self, scope: Scope, began: float) -> None:
+        """Let a scope go, unless it was struck after the call had gone out."""
+        state = self._states.get(scope)
+        if state is not None and began >= state.struck_at:
+            state.strikes, state.failure = 0, None
+            state.held_until = 0.0
+
+    def _pace(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        limit, remaining = _number(headers, "Limit"), _number(headers, "Remaining")
+        if not limit or remaining is None:
+            return
+        now = self._clock()
+        if remaining > limit * FEW:
+            if (state := self._states.get(scope)) is not None:
+                state.paced_until = 0.0
+            return
+        state = self._state(scope)
+        state.interval = min(WINDOW / limit, 1.0)
+        state.paced_until = now + WINDOW
+        if remaining == 0:
+            state.next_slot = max(state.next_slot, now + state.interval)
+
+    def _state(self, scope: Scope) -> _State:
+        if scope not in self._states and len(self._states) >= SCOPES:
+            now = self._clock()
+            self._states = {key: s for key, s in self._states.items() if max(s.held_until, s.paced_until) > now}
+        return self._states.setdefault(scope, _State())
+
+    @staticmethod
+    def _held(failure: AtlasFailure, operation: Operation, left: float) -> AtlasFailure:
+        held = failure.again(operation)
+        held.retry_after = left
+        return held
+
+
+def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:
+    """Return what a call is counted by: its own scope first."""
+    own = (operation.value, of)
+    return (own, ("sending", None)) if operation in _SENDING else (own,)
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(f"Ratelimit-{name}", "")
+    return int(text[:9]) if text.isascii() and text.isdigit() else None
