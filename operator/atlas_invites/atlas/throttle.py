@@ -2,7 +2,7 @@
 
 Atlas limits calls by token buckets, for sets of endpoints and by project, user or address; which endpoints share one is
 not published. So each operation of each project is a scope of its own here: where two share a bucket, the second learns
-it by one refused call, and no scope is ever held for another's sake. Sending invitations has one more limit, by address,
+it by one refused call, and no scope is held for another's sake. Sending invitations has one more limit, by address,
 whatever the project.
 
 - ``Retry-After`` holds a scope for that long, at most 15 minutes.
