@@ -1,0 +1,49 @@
+# Python 3.11 or newer with venv, and make, are all that these targets need: everything else comes from package
+# registries into .venv and a cache. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format mutants clean requirements
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends by itself
+	@$(BIN)/python -m tests.demo
+
+test: $(INSTALLED) ## Run all tests, on a real control plane
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(INSTALLED) ## Check format, style, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=operator $(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
+	@$(BIN)/python -m tests.mutants
+
+clean: ## Remove what the targets made here (the built control plane stays in its cache)
+	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+requirements: ## Pin the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q -o requirements/run.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q --extra sandbox --group dev \
+	  -o requirements/dev.txt
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@echo "[setup] installing the pinned dependencies into $(VENV) (about a minute the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,159 @@
+"""The whole of it, for tests and the demo: the sandbox, and the operator as its ServiceAccount, as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.control_plane.control_plane import ControlPlane
+    from tests.control_plane.processes import Process, ProcessGroup
+
+ROOT = Path(__file__).parent.parent
+PROJECT = "32b6e34b3d91647abb20e7b8"
+PUBLIC_KEY, PRIVATE_KEY = "sandbox", "sandbox-private-key"
+INVITES_VERSION = "application/vnd.atlas.2023-01-01+json"
+USERS_VERSION = "application/vnd.atlas.2025-02-19+json"
+OPERATOR_NAMESPACE = "atlas-invites"
+PATIENCE = 30.0
+"""Seconds that a state may take to appear."""
+
+
+def wait_until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:  # noqa: ANN401
+    """Return the first truthy value of ``check``.
+
+    Raises:
+        AssertionError: there was none in time; it says what was waited for, and what was there last.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:.0f} s; last seen: {value!r}")
+        time.sleep(0.05)
+    return value
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """A running sandbox: Atlas as an administrator sees it, and the levers under ``/_sandbox/``."""
+
+    url: str
+    process: Process
+
+    @classmethod
+    def start(cls, group: ProcessGroup, *options: str) -> Sandbox:
+        """Start one on a free port of loopback and wait until it serves."""
+        process = group.start("sandbox", [sys.executable, "-m", "atlas_sandbox", "--port", "0", *options])
+        group.wait_until(lambda: "http://" in process.log.read_text(), process)
+        return cls(process.log.read_text().split("\n")[0].strip(), process)
+
+    def invite(self, username: str, roles: Sequence[str], project: str = PROJECT) -> dict[str, Any]:
+        """Invite someone, as an administrator does."""
+        return self._atlas("POST", f"/groups/{project}/invites", {"username": username, "roles": list(roles)})
+
+    def invitation(self, invitation_id: str, project: str = PROJECT) -> dict[str, Any]:
+        """Return an invitation as Atlas has it, or the error that Atlas answers."""
+        return self._atlas("GET", f"/groups/{project}/invites/{invitation_id}")
+
+    def cancel(self, invitation_id: str, project: str = PROJECT) -> None:
+        """Cancel an invitation, as an administrator does."""
+        self._atlas("DELETE", f"/groups/{project}/invites/{invitation_id}")
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401
+        """Pull a lever under ``/_sandbox/``."""
+        answer = httpx.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=PATIENCE)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def calls(self, project: str | None = None) -> list[dict[str, Any]]:
+        """Return the calls of the API so far, oldest first, of one project or all."""
+        calls: list[dict[str, Any]] = self.control("GET", "/calls")["calls"]
+        return [c for c in calls if project is None or f"/groups/{project}" in c["path"]]
+
+    def _atlas(self, method: str, path: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401
+        answer = httpx.request(
+            method,
+            f"{self.url}/api/atlas/v2{path}",
+            json=body,
+            auth=httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY),
+            headers={"Accept": INVITES_VERSION},
+            timeout=PATIENCE,
+        )
+        found: dict[str, Any] = answer.json() if answer.content else {}
+        return found
+
+
+def install(control_plane: ControlPlane) -> None:
+    """Install CRD, namespace and RBAC, as a platform engineer does."""
+    control_plane.kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
+    control_plane.kubectl("apply", "--server-side", "-k", str(ROOT / "deploy" / "base"))
+    control_plane.kubectl(
+        "wait", "--for=condition=Established", "--timeout=60s", "crd/atlasprojectinvites.atlasinvites.io"
+    )
+
+
+class Cluster(Protocol):
+    """Where the operator runs."""
+
+    def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
+        """Return a kubeconfig file for a ServiceAccount."""
+
+
+@dataclass(slots=True)
+class Operator:
+    """A running operator process."""
+
+    process: Process
+
+    @classmethod
+    def start(
+        cls,
+        group: ProcessGroup,
+        cluster: Cluster,
+        *options: str,
+        name: str = "operator",
+        wait: bool = True,
+    ) -> Operator:
+        """Start the operator under its own ServiceAccount, and wait until its store is filled."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "KUBE"))}
+        environment["KUBECONFIG"] = str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, OPERATOR_NAMESPACE))
+        process = group.start(name, [sys.executable, "-m", "atlas_invites", "run", *options], environment)
+        operator = cls(process)
+        if wait:
+            operator.wait_for_line("ready: ")
+        return operator
+
+    @property
+    def log(self) -> str:
+        """Everything that it has logged."""
+        return self.process.log.read_text()
+
+    def wait_for_line(self, text: str) -> None:
+        """Wait until it has logged that text.
+
+        Raises:
+            AssertionError: not in time.
+            StartError: it ended before.
+        """
+
+        def seen() -> bool:
+            if text in self.log:
+                return True
+            self.process.check()
+            return False
+
+        wait_until(f"the operator logs {text!r}", seen)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.popen.send_signal(number)
+        return self.process.popen.wait(PATIENCE)
