@@ -26,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"atlas_sandbox: cannot listen on {options.host}:{options.port}: {error.strerror}\n")
         return 1
-    asyncio.run(_run(server))
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_run(server))
     return 0
 
 
