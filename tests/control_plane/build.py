@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,9 +88,9 @@ def build(cache: Path | None = None) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(target.with_suffix(".lock")):
         if not target.is_dir():  # else somebody built it while we waited
-            part = target.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)  # what a killed build left
-            part.mkdir()
+            for left in cache.glob(f"{target.name}.part-*"):  # by a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=cache))
             _compile(go, part)
             part.rename(target)
     return target

@@ -120,11 +120,12 @@ def test_two_at_once_build_once(
 
 @pytest.mark.usefixtures("go")
 def test_what_a_killed_build_left_is_no_build(tmp_path: Path) -> None:
-    """A build that was killed half-way is not taken for one."""
+    """A build that was killed half-way is not taken for one, and is cleared away."""
     cache = tmp_path / "cache"
     built = build(cache)
-    built.rename(built.with_suffix(".part"))
+    built.rename(cache / f"{built.name}.part-killed")
     assert (build(cache) / "etcd").exists()
+    assert {path.name for path in cache.iterdir()} == {built.name, f"{built.name}.lock"}
     assert (tmp_path / "builds").read_text() == "built\nbuilt\n"
 
 
