@@ -19,6 +19,7 @@ from atlas_sandbox.control import REFUSALS, Control, refuse
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import ConnectionFault, Fault, FaultKind
 from atlas_sandbox.gate import Gate
+from atlas_sandbox.oauth import client_id_of
 from atlas_sandbox.operations import Route, route
 from atlas_sandbox.sandbox import Sandbox
 from atlas_sandbox.wire import Answer, Asked, ClientLeftError, Dated, encode, read_body, send_answer
@@ -117,7 +118,8 @@ class AtlasApi:
             credential = self._gate.admit(asked, where)
         except AtlasError as error:
             refused = Answer.of(error)
-        progress.credential = credential.id if credential else ""
+        authorization = asked.header(b"authorization")
+        progress.credential = credential.id if credential else client_id_of(authorization)
         fault = self._fault(asked, where, body, let_in=refused is None)
         if fault is None:
             return refused or self._gate.carry_out(asked, where, body, credential)

@@ -65,7 +65,7 @@ async def break_connection(transport: asyncio.Transport, fault: ConnectionFault,
 def _status(fault: Fault) -> Answer:
     status, headers = fault.status or 500, tuple(fault.headers.items())
     if fault.body is not None:
-        return Answer(status, raw=fault.body.encode(), media_type=fault.content_type, headers=headers)
+        return Answer(status, raw=fault.body.encode(errors="replace"), media_type=fault.content_type, headers=headers)
     body = {
         "detail": fault.detail,
         "error": status,

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from atlas_sandbox import orders, people, seeding, settings, views
 from atlas_sandbox.clock import iso
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.fields import Fields, OrderError, parse
-from atlas_sandbox.validation import object_id
+from atlas_sandbox.fields import MOST, Fields, OrderError, parse
+from atlas_sandbox.validation import email, object_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,7 +77,7 @@ class Control:
         clock = self._sandbox.clock
         if request.method == "POST":
             fields = Fields(parse(await request.body()))
-            seconds, now = fields.number("advanceSeconds", 0.0, float("-inf")), fields.text("now", "")
+            seconds, now = fields.number("advanceSeconds", 0.0, -MOST), fields.text("now", "")
             frozen = fields.flag("frozen", default=clock.frozen)
             fields.done()
             try:
@@ -125,7 +125,7 @@ class Control:
             calls.clear()
             return Response(status_code=NOTHING)
         limit = request.query_params.get("limit", "1000")
-        if not (limit.isascii() and limit.isdigit()):
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10):  # noqa: PLR2004 - fits an int32
             raise OrderError("limit must be a whole number")
         latest = calls.latest(int(limit), request.query_params.get("operation", ""))
         return JSONResponse(
@@ -201,10 +201,10 @@ class Control:
         state = self._sandbox.state
         if request.method == "POST":
             fields = Fields(parse(await request.body()))
-            username = fields.text("username")
+            username = email({"username": fields.text("username")})
             fields.done()
             return JSONResponse({"id": state.join_organisation(username), "username": username}, 201)
-        return JSONResponse([{"id": member_id, "username": email} for email, member_id in state.members.items()])
+        return JSONResponse([{"id": member_id, "username": address} for address, member_id in state.members.items()])
 
     async def remove_member(self, request: Request) -> Response:
         """Take somebody out of the organisation, and out of all its projects."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 T = TypeVar("T")
+
+MOST = 1_000_000_000
+"""No number is above it: it is 31 years in seconds."""
 
 
 class OrderError(ValueError):
@@ -81,17 +83,17 @@ class Fields:
         return self.texts(name, default) if name in self._left or default is not None else None
 
     def number(self, name: str, default: float, least: float = 0.0) -> float:
-        """A number, not below `least`."""
+        """A number from `least` to `MOST`."""
         value = self._left.pop(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
-            raise OrderError(f"{name} must be a number, at least {least:g}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
+            raise OrderError(f"{name} must be a number from {least:g} to {MOST}")
         return float(value)
 
     def integer(self, name: str, default: int, least: int = 0) -> int:
-        """A whole number, not below `least`."""
+        """A whole number from `least` to `MOST`."""
         value = self._left.pop(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise OrderError(f"{name} must be a whole number, at least {least}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+            raise OrderError(f"{name} must be a whole number from {least} to {MOST}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atlas_sandbox.api import Request, perform
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.limits import Caller, Headers
-from atlas_sandbox.oauth import OAuthError
+from atlas_sandbox.oauth import OAuthError, client_id_of
 from atlas_sandbox.operations import FIRST, REVOKE, Route, resolve_version
 from atlas_sandbox.wire import Answer, Asked, media_type
 
@@ -50,7 +50,9 @@ class Gate:
 
     def _token(self, asked: Asked, where: Route, body: bytes, headers: list[tuple[str, str]]) -> Answer:
         tokens, authorization = self._sandbox.auth.tokens, asked.header(b"authorization")
-        headers.extend(self._sandbox.limits.take(Caller(where.operation.name, "", authorization, asked.ip)))
+        headers.extend(
+            self._sandbox.limits.take(Caller(where.operation.name, "", client_id_of(authorization), asked.ip))
+        )
         headers.append(("Cache-Control", "no-store"))
         if where.operation is REVOKE:
             tokens.revoke(authorization, body)

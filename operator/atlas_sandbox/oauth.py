@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from atlas_sandbox.credentials import Credential, Credentials
 
 
+def client_id_of(authorization: str) -> str:
+    """The client id of a Basic `Authorization` header, empty where there is none."""
+    return _basic(authorization)[0]
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        client_id, _, secret = b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return client_id, secret
+
+
 class OAuthError(Exception):
     """An error of the token endpoint: HTTP status, OAuth's word for it, a sentence."""
 
@@ -86,13 +102,9 @@ class Tokens:
         return account
 
     def _client(self, authorization: str, form: dict[str, str]) -> Credential:
-        scheme, _, encoded = authorization.partition(" ")
-        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-        if scheme.lower() == "basic":
-            try:
-                client_id, _, secret = b64decode(encoded, validate=True).decode().partition(":")
-            except ValueError as error:
-                raise OAuthError(401, "invalid_client", "The Authorization header is not Basic's.") from error
+        client_id, secret = _basic(authorization)
+        if not client_id:
+            client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
         account = self._credentials.of("serviceAccount", client_id)
         if account is None or not secrets.compare_digest(account.secret.encode(), secret.encode()):
             raise OAuthError(401, "invalid_client", "The client id or the client secret is wrong.")

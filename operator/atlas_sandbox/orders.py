@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, get_args
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from atlas_sandbox.limits import Limits
 
 Json = dict[str, object]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 def moment(text: str) -> datetime:
@@ -66,8 +69,8 @@ def fault(body: object) -> Fault:
         detail=fields.text("detail", "Unexpected error."),
         parameters=fields.items("parameters"),
         body=fields.text("body") if "body" in fields else None,
-        content_type=fields.text("contentType", "application/json"),
-        headers={name: headers.text(name) for name in headers.names()},
+        content_type=_header(fields.text("contentType", "application/json")),
+        headers={_header_name(name): _header(headers.text(name)) for name in headers.names()},
         challenges=fields.flag("challenges", default=False),
     )
     fields.done()
@@ -171,6 +174,18 @@ def show_credential(known: Credential) -> Json:
         "projectOwner": known.project_owner,
         "projects": None if known.projects is None else sorted(known.projects),
     }
+
+
+def _header(text: str) -> str:
+    if not (text and text.isascii() and text.isprintable() and text == text.strip()):
+        raise OrderError("a header must be printable ASCII")
+    return text
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text) or text.lower() in {"content-length", "transfer-encoding"}:
+        raise OrderError(f"{text} is no header that a fault may set")
+    return text
 
 
 def _bucket(fields: Fields) -> Bucket:

@@ -20,7 +20,8 @@ def accept(state: State, project: Project, username: str) -> User:
     """
     invitation, user = _pending(project, username)
     roles = dict.fromkeys((*(user.roles if user else ()), *(invitation.roles if invitation else ())))
-    active = state.activate(project, username, tuple(roles))
+    invited_as = user.username if user else invitation.username if invitation else username
+    active = state.activate(project, invited_as, tuple(roles))
     state.join_organisation(username)
     return active
 

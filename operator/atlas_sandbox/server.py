@@ -92,6 +92,8 @@ async def serve(app: ASGIApp, *, host: str = LOOPBACK, port: int = 0) -> AsyncIt
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
         yield server.url
     finally:
         ready.cancel()

@@ -79,6 +79,8 @@ class State:
     def leave_organisation(self, email: str) -> None:
         """Take somebody out of the organisation, and so out of every project."""
         self.members.pop(email.lower(), None)
+        for project in self.projects.values():
+            project.indirect.pop(email.lower(), None)
         for project, user in self.users_of(email, Membership.ACTIVE):
             self.end_user(project, user, "removed")
 

@@ -23,7 +23,7 @@ BODY_LIMIT = 1 << 20
 TRANSPORT = "atlas_sandbox.transport"
 """Where `scope["state"]` carries the transport of the connection, if there is one to break."""
 UNAUTHORIZED = 401
-NO_CONTENT = 204
+BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +121,27 @@ class Asked:
         return self.headers.get(name, b"").decode("latin-1")
 
 
-async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
-    """The whole body of a request.
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request; one that is too large is read to its end, so that the client hears why.
 
     Raises:
         AtlasError: 413 PAYLOAD_TOO_LARGE.
         ClientLeftError: the client closed the connection before it sent all.
     """
-    body = b""
+    body, size = b"", 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeftError
         chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > limit:
-            raise AtlasError("PAYLOAD_TOO_LARGE", limit, headers=(("Connection", "close"),))
+        size += len(chunk)
+        if size <= BODY_LIMIT:
+            body += chunk
         if not message.get("more_body", False):
-            return body
+            break
+    if size > BODY_LIMIT:
+        raise AtlasError("PAYLOAD_TOO_LARGE", BODY_LIMIT)
+    return body
 
 
 class ClientLeftError(Exception):
@@ -175,11 +178,12 @@ async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str,
         (b"x-content-type-options", b"nosniff"),
         (b"content-type", encoded.media_type.encode("latin-1")),
     ]
-    if encoded.status != NO_CONTENT:
-        lines.append((b"content-length", str(len(encoded.body)).encode()))
+    body = b"" if encoded.status in BODILESS else encoded.body
+    if encoded.status not in BODILESS:
+        lines.append((b"content-length", str(len(body)).encode()))
     lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": encoded.status, "headers": lines})
-    await send({"type": "http.response.body", "body": encoded.body})
+    await send({"type": "http.response.body", "body": body})
 
 
 def head_of(encoded: Encoded) -> bytes:
