@@ -94,7 +94,13 @@ class State(StrEnum):
 class Model(BaseModel):
     """A frozen value, camelCase on the wire, which ignores what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # an error's text may be logged, and what came in may hold an e-mail
+    )
 
     def to_wire(self) -> dict[str, Any]:
         """Return the camelCase JSON form, without the fields that are not set."""
