@@ -132,8 +132,7 @@ class Action:
         known = case.invitation or case.known.invitation
         return self.row.message.format(
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
-            seen=case.invitation.username if case.invitation else None,
-            id=case.spec.invitation_id,
+            id=case.spec.invitation_id or (known.id if known else None),
             roles=_difference(case.roles, case.spec.roles),
         )
 

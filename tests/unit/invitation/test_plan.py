@@ -1,0 +1,405 @@
+"""Table A, row by row, and the choice among several things seen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from atlas_invites.invitation.model import Api, Membership, Seen, State, Status
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.plan import TABLE_A, Action, Do, Sight, as_member, decide
+from tests.unit.builders import (
+    CREATED,
+    EMAIL,
+    EXPIRES,
+    INVITATION_ID,
+    NOW,
+    OTHER_EMAIL,
+    OTHER_ID,
+    OWNER,
+    READER,
+    STREAMS,
+    USER_ID,
+    invitation,
+    member,
+    spec,
+    status,
+    time_text,
+    user,
+    users_invitation,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from atlas_invites.invitation.model import Spec
+
+NOTHING = Seen()
+PENDING = Seen(invitations=(invitation(),))
+PENDING_AS_OWNER = Seen(invitations=(invitation(roles=[OWNER]),))
+ACTIVE = Seen(users=(user(),))
+ACTIVE_AS_OWNER = Seen(users=(user(roles=[OWNER]),))
+INVITED_USER = Seen(users=(user(Membership.PENDING),))
+INVITED_USER_AS_OWNER = Seen(users=(user(Membership.PENDING, roles=[OWNER]),))
+EXPIRED = Seen(users=(user(Membership.EXPIRED),))
+REJECTED = Seen(users=(user(Membership.REJECTED),))
+
+NEVER_HAD_ONE = status()
+HAD_ONE = status(invitation=invitation(), state=State.PENDING)
+HAD_ONE_OF_USERS = status(invitation=users_invitation(), state=State.PENDING)
+ACCEPTED = status(invitation=invitation(), member=member(), state=State.ACCEPTED)
+WITHDRAWN = status(invitation=invitation(), state=State.WITHDRAWN)
+EXPIRED_BEFORE = status(invitation=invitation(), state=State.EXPIRED)
+
+AFTERWARDS = EXPIRES + timedelta(seconds=1)
+
+
+class Scenario(NamedTuple):
+    """What is asked for, remembered and seen, and what the design says to do and to say."""
+
+    name: str
+    known: Status
+    seen: Seen
+    do: Do
+    reason: Reason
+    state: State | None
+    spec: Spec = spec()
+    now: datetime = NOW
+    api: Api = Api.INVITES
+
+
+BY_ID = spec(username=None, invitationId=INVITATION_ID)
+BOTH = spec(invitationId=INVITATION_ID)
+MANAGE = spec(memberPolicy="Manage")
+INVITED = (Do.NOTHING, Reason.INVITED, State.PENDING)
+PATCHED = (Do.SET_ROLES, Reason.INVITED, State.PENDING)
+MISMATCH = (Do.NOTHING, Reason.IDENTITY_MISMATCH, None)
+IS_MEMBER = (Do.NOTHING, Reason.ACCEPTED, State.ACCEPTED)
+MEMBER_SET = (Do.SET_ROLES, Reason.ACCEPTED, State.ACCEPTED)
+DIFFER = (Do.NOTHING, Reason.ROLES_DIFFER, State.ACCEPTED)
+REMOVED = (Do.NOTHING, Reason.MEMBER_REMOVED, State.REMOVED)
+IS_WITHDRAWN = (Do.NOTHING, Reason.INVITATION_WITHDRAWN, State.WITHDRAWN)
+IS_EXPIRED = (Do.NOTHING, Reason.INVITATION_EXPIRED, State.EXPIRED)
+LEGACY = (Do.NOTHING, Reason.LEGACY_INVITATION, State.PENDING)
+NOT_FOUND = (Do.NOTHING, Reason.INVITATION_NOT_FOUND, State.UNKNOWN)
+
+SCENARIOS = [
+    # pending | its e-mail is not the spec's
+    Scenario("mismatch-by-id", NEVER_HAD_ONE, Seen(invitations=(invitation(username=OTHER_EMAIL),)), *MISMATCH, BOTH),
+    Scenario(
+        "mismatch-even-with-equal-roles-known", HAD_ONE, Seen(invitations=(invitation(username=OTHER_EMAIL),)), *MISMATCH
+    ),
+    Scenario(
+        "mismatch-of-a-user-id",
+        NEVER_HAD_ONE,
+        Seen(users=(user(Membership.PENDING, username=OTHER_EMAIL),)),
+        *MISMATCH,
+        spec(invitationId=USER_ID),
+        api=Api.USERS,
+    ),
+    # pending, roles equal
+    Scenario("pending-adopted", NEVER_HAD_ONE, PENDING, *INVITED),
+    Scenario("pending-known", HAD_ONE, PENDING, *INVITED),
+    Scenario("pending-by-id", NEVER_HAD_ONE, PENDING, *INVITED, BY_ID),
+    Scenario("pending-both", NEVER_HAD_ONE, PENDING, *INVITED, BOTH),
+    Scenario("pending-email-in-capitals", NEVER_HAD_ONE, PENDING, *INVITED, spec(username="Jane@Example.COM")),
+    Scenario(
+        "pending-atlas-in-capitals",
+        NEVER_HAD_ONE,
+        Seen(invitations=(invitation(username="JANE@example.com"),)),
+        *INVITED,
+    ),
+    Scenario("pending-of-users", NEVER_HAD_ONE, INVITED_USER, *INVITED, api=Api.USERS),
+    Scenario("pending-of-users-seen-in-invites-mode", NEVER_HAD_ONE, INVITED_USER, *INVITED),
+    Scenario(
+        "pending-of-users-by-its-user-id",
+        NEVER_HAD_ONE,
+        INVITED_USER,
+        *INVITED,
+        spec(username=None, invitationId=USER_ID),
+        api=Api.USERS,
+    ),
+    Scenario("pending-again-after-expiry", EXPIRED_BEFORE, PENDING, *INVITED),
+    Scenario("pending-again-after-withdrawal", WITHDRAWN, PENDING, *INVITED),
+    Scenario("pending-again-after-removal", ACCEPTED, PENDING, *INVITED),
+    # pending, roles differ
+    Scenario("pending-roles-differ", HAD_ONE, PENDING_AS_OWNER, *PATCHED),
+    Scenario("pending-roles-differ-adopted", NEVER_HAD_ONE, PENDING_AS_OWNER, *PATCHED),
+    Scenario("pending-roles-differ-by-id", NEVER_HAD_ONE, PENDING_AS_OWNER, *PATCHED, BY_ID),
+    Scenario("pending-roles-differ-users", HAD_ONE_OF_USERS, INVITED_USER_AS_OWNER, *PATCHED, api=Api.USERS),
+    Scenario("pending-more-roles-than-spec", HAD_ONE, Seen(invitations=(invitation(roles=[READER, OWNER]),)), *PATCHED),
+    Scenario("pending-fewer-roles-than-spec", HAD_ONE, PENDING, *PATCHED, spec(roles=[READER, OWNER])),
+    # member, roles equal
+    Scenario("member-accepted", HAD_ONE, ACTIVE, *IS_MEMBER),
+    Scenario("member-found-at-first", NEVER_HAD_ONE, ACTIVE, *IS_MEMBER),
+    Scenario("member-again-after-removal", status(state=State.REMOVED, member=member()), ACTIVE, *IS_MEMBER),
+    Scenario("member-after-withdrawal", WITHDRAWN, ACTIVE, *IS_MEMBER),
+    Scenario("member-by-id-alone-known-email", HAD_ONE, ACTIVE, *IS_MEMBER, BY_ID),
+    Scenario("member-users-mode", HAD_ONE_OF_USERS, ACTIVE, *IS_MEMBER, api=Api.USERS),
+    Scenario("member-manage-nothing-to-do", HAD_ONE, ACTIVE, *IS_MEMBER, MANAGE),
+    # member, roles differ
+    Scenario("member-roles-differ-observe", HAD_ONE, ACTIVE_AS_OWNER, *DIFFER),
+    Scenario("member-roles-differ-manage", HAD_ONE, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE),
+    Scenario("member-roles-differ-manage-users", HAD_ONE_OF_USERS, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE, api=Api.USERS),
+    # gone | was Accepted
+    *(
+        Scenario(f"removed-{name}", known, seen, *REMOVED, spec_)
+        for name, known, seen, spec_ in [
+            ("nothing", ACCEPTED, NOTHING, spec()),
+            ("expired", ACCEPTED, EXPIRED, spec()),
+            ("rejected", ACCEPTED, REJECTED, spec()),
+            ("known-by-state", status(state=State.ACCEPTED), NOTHING, spec()),
+            ("stays-removed", status(state=State.REMOVED), NOTHING, spec()),
+            ("known-by-member", status(member=member()), NOTHING, spec()),
+            ("on-expiry", ACCEPTED, EXPIRED, spec(reinvitePolicy="OnExpiry")),
+            ("manage", ACCEPTED, NOTHING, MANAGE),
+            ("by-id", ACCEPTED, NOTHING, BY_ID),
+        ]
+    ),
+    Scenario("removed-long-after-expiry", ACCEPTED, NOTHING, *REMOVED, now=AFTERWARDS),
+    Scenario("removed-before-legacy", ACCEPTED, NOTHING, *REMOVED, api=Api.USERS),
+    # gone | was Withdrawn
+    Scenario("withdrawn-stays-nothing", WITHDRAWN, NOTHING, *IS_WITHDRAWN, now=AFTERWARDS),
+    Scenario("withdrawn-stays-expired", WITHDRAWN, EXPIRED, *IS_WITHDRAWN, spec(reinvitePolicy="OnExpiry")),
+    Scenario("withdrawn-stays-rejected", WITHDRAWN, REJECTED, *IS_WITHDRAWN),
+    Scenario("withdrawn-before-legacy", WITHDRAWN, NOTHING, *IS_WITHDRAWN, api=Api.USERS),
+    # nothing | had one of the invites API, now in users mode, before expiresAt
+    Scenario("legacy-unseen", HAD_ONE, NOTHING, *INVITED, api=Api.USERS),
+    Scenario("legacy-roles-differ", HAD_ONE, NOTHING, *LEGACY, spec(roles=[OWNER]), api=Api.USERS),
+    Scenario("legacy-a-second-before", HAD_ONE, NOTHING, *INVITED, now=EXPIRES - timedelta(seconds=1), api=Api.USERS),
+    Scenario("legacy-is-over", HAD_ONE, NOTHING, *IS_EXPIRED, now=EXPIRES, api=Api.USERS),
+    Scenario("legacy-accepted", HAD_ONE, ACTIVE, *IS_MEMBER, api=Api.USERS),
+    Scenario("legacy-never-of-users", HAD_ONE_OF_USERS, NOTHING, *IS_WITHDRAWN, api=Api.USERS),
+    # REJECTED, or nothing and now < expiresAt | had one
+    Scenario("withdrawn-nothing", HAD_ONE, NOTHING, *IS_WITHDRAWN),
+    Scenario("withdrawn-rejected", HAD_ONE_OF_USERS, REJECTED, *IS_WITHDRAWN, api=Api.USERS),
+    Scenario("withdrawn-rejected-after-expiry", HAD_ONE, REJECTED, *IS_WITHDRAWN, now=AFTERWARDS),
+    Scenario("withdrawn-rejected-in-users-mode", HAD_ONE, REJECTED, *IS_WITHDRAWN, api=Api.USERS),
+    Scenario("withdrawn-a-second-before-expiry", HAD_ONE, NOTHING, *IS_WITHDRAWN, now=EXPIRES - timedelta(seconds=1)),
+    Scenario("withdrawn-by-id", HAD_ONE, NOTHING, *IS_WITHDRAWN, BY_ID),
+    # EXPIRED, or nothing and now >= expiresAt | had one
+    Scenario("expired-seen-before-its-time", HAD_ONE_OF_USERS, EXPIRED, *IS_EXPIRED, api=Api.USERS),
+    Scenario("expired-to-the-second", HAD_ONE, NOTHING, *IS_EXPIRED, now=EXPIRES),
+    Scenario("expired-by-id", HAD_ONE, NOTHING, *IS_EXPIRED, BY_ID, now=AFTERWARDS),
+    Scenario("expired-stays", EXPIRED_BEFORE, NOTHING, *IS_EXPIRED, now=AFTERWARDS),
+    # gone | never had one
+    *(
+        Scenario(f"not-found-{name}-{kind}", NEVER_HAD_ONE, seen, *NOT_FOUND, spec_)
+        for kind, spec_ in [("id", BY_ID), ("both", BOTH), ("email", spec())]
+        for name, seen in [("nothing", NOTHING), ("expired", EXPIRED), ("rejected", REJECTED)]
+    ),
+]
+
+
+def judge(scenario: Scenario) -> Action:
+    return decide(scenario.spec, scenario.known, scenario.seen, scenario.now, scenario.api)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_table_a(scenario: Scenario) -> None:
+    """Every row does and says what the design's table says."""
+    row = judge(scenario).row
+    assert (row.do, row.reason, row.state) == (scenario.do, scenario.reason, scenario.state)
+
+
+def test_every_row_has_a_scenario() -> None:
+    """No row of the table goes without a scenario that it decides."""
+    assert {judge(scenario).row for scenario in SCENARIOS} == set(TABLE_A)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
+    """A message is a sentence about this invitation: nothing missing in it, and no time that would make it change."""
+    message = judge(scenario).message
+    assert message.endswith(".")
+    assert "{" not in message
+    assert "None" not in message
+    assert "2026" not in message
+    assert "  " not in message
+
+
+# The choice among several things seen.
+
+
+def chosen(spec_: Spec, known: Status, seen: Seen, api: Api = Api.INVITES) -> tuple[Sight, str | None]:
+    """Return what was chosen: as what it is taken, and its id."""
+    case = decide(spec_, known, seen, NOW, api).case
+    there = case.member or case.invitation
+    return case.sight, there.id if there else None
+
+
+EVERYTHING = Seen(
+    invitations=(invitation(id=OTHER_ID), invitation()),
+    users=(user(Membership.PENDING, id="user-pending"), user(Membership.REJECTED, id="user-rejected"), user()),
+)
+
+
+def without(seen: Seen, *ids: str) -> Seen:
+    """Return what is seen without some of it."""
+    return Seen(
+        invitations=tuple(i for i in seen.invitations if i.id not in ids),
+        users=tuple(u for u in seen.users if u.id not in ids),
+    )
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"),
+    [
+        ([], (Sight.MEMBER, USER_ID)),
+        ([USER_ID], (Sight.PENDING, INVITATION_ID)),
+        ([USER_ID, INVITATION_ID], (Sight.PENDING, OTHER_ID)),
+        ([USER_ID, INVITATION_ID, OTHER_ID], (Sight.PENDING, "user-pending")),
+        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Sight.REJECTED, None)),
+        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending", "user-rejected"], (Sight.NOTHING, None)),
+    ],
+    ids=["active", "known-id", "invites", "users-pending", "rejected", "nothing"],
+)
+def test_order_of_choice(hidden: list[str], expected: tuple[Sight, str | None]) -> None:
+    """ACTIVE goes before the known id, that before the invites API, that before the users API's PENDING."""
+    assert chosen(spec(), HAD_ONE, without(EVERYTHING, *hidden)) == expected
+
+
+def test_known_id_of_the_users_api_goes_before_the_invites_api() -> None:
+    """The known id is chosen whichever API holds it."""
+    seen = Seen(invitations=(invitation(),), users=(user(Membership.PENDING),))
+    assert chosen(spec(), HAD_ONE_OF_USERS, seen) == (Sight.PENDING, USER_ID)
+
+
+def test_the_id_of_spec_goes_before_the_same_email() -> None:
+    """Both given: the id is adopted where it is there."""
+    seen = Seen(invitations=(invitation(id=OTHER_ID), invitation()))
+    assert chosen(BOTH, NEVER_HAD_ONE, seen) == (Sight.PENDING, INVITATION_ID)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(invitations=(invitation(id=OTHER_ID),)), (Sight.PENDING, OTHER_ID)),
+        (INVITED_USER, (Sight.PENDING, USER_ID)),
+        (ACTIVE, (Sight.MEMBER, USER_ID)),
+    ],
+    ids=["invites", "users", "member"],
+)
+def test_both_falls_back_to_the_email(seen: Seen, expected: tuple[Sight, str]) -> None:
+    """Both given, and the id is not there: what is pending or a member under the e-mail is taken."""
+    assert chosen(BOTH, NEVER_HAD_ONE, seen) == expected
+
+
+@pytest.mark.parametrize("known", [NEVER_HAD_ONE, HAD_ONE, EXPIRED_BEFORE], ids=["new", "known", "expired"])
+@pytest.mark.parametrize(
+    "seen",
+    [Seen(invitations=(invitation(id=OTHER_ID),)), INVITED_USER],
+    ids=["invites", "users"],
+)
+def test_by_id_alone_never_turns_to_another_id(known: Status, seen: Seen) -> None:
+    """By id alone another invitation of the same e-mail is not this object's."""
+    assert chosen(BY_ID, known, seen) == (Sight.NOTHING, None)
+
+
+def test_by_id_alone_another_member_is_not_taken() -> None:
+    """By id alone and without a known e-mail, a member with another id is somebody else."""
+    assert chosen(BY_ID, NEVER_HAD_ONE, ACTIVE) == (Sight.NOTHING, None)
+
+
+def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
+    """By id alone the e-mail is the one that the invitation shows, and whoever is a member under it has accepted."""
+    seen = Seen(invitations=(invitation(),), users=(user(),))
+    assert chosen(BY_ID, NEVER_HAD_ONE, seen) == (Sight.MEMBER, USER_ID)
+
+
+@pytest.mark.parametrize(
+    "membership",
+    [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED, Membership.PENDING],
+)
+def test_other_people_are_not_seen(membership: Membership) -> None:
+    """What Atlas shows of other e-mails is nobody's business."""
+    seen = Seen(invitations=(invitation(id=OTHER_ID, username=OTHER_EMAIL),), users=(user(membership, username="x@y.z"),))
+    assert chosen(spec(), NEVER_HAD_ONE, seen) == (Sight.NOTHING, None)
+
+
+@pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED])
+def test_users_are_found_in_any_case(membership: Membership) -> None:
+    """E-mails of users are compared in lower case too."""
+    sights = {
+        Membership.ACTIVE: Sight.MEMBER,
+        Membership.EXPIRED: Sight.EXPIRED,
+        Membership.REJECTED: Sight.REJECTED,
+    }
+    assert chosen(spec(), NEVER_HAD_ONE, Seen(users=(user(membership, username="JANE@EXAMPLE.com"),)))[0] is (
+        sights[membership]
+    )
+
+
+def test_unknown_membership_is_nothing() -> None:
+    """A membership status that Atlas invents later is taken for nothing at all: nothing is done."""
+    assert chosen(spec(), NEVER_HAD_ONE, Seen(users=(user("INVITATION_PAUSED"),))) == (Sight.NOTHING, None)
+
+
+# Dates.
+
+
+@pytest.mark.parametrize(
+    ("dates", "now", "reason"),
+    [
+        ({"expiresAt": None}, EXPIRES - timedelta(seconds=1), Reason.INVITATION_WITHDRAWN),
+        ({"expiresAt": None}, EXPIRES, Reason.INVITATION_EXPIRED),
+        ({"expiresAt": "soon"}, EXPIRES, Reason.INVITATION_EXPIRED),
+        ({"expiresAt": ""}, EXPIRES, Reason.INVITATION_EXPIRED),
+        ({"expiresAt": None, "createdAt": None}, EXPIRES + timedelta(days=999), Reason.INVITATION_WITHDRAWN),
+        ({"expiresAt": "soon", "createdAt": "now"}, EXPIRES + timedelta(days=999), Reason.INVITATION_WITHDRAWN),
+        ({"expiresAt": "2026-08-20T00:00:00"}, CREATED + timedelta(days=12), Reason.INVITATION_EXPIRED),
+        ({"expiresAt": "2026-08-12T01:00:00+02:00"}, CREATED + timedelta(days=1, hours=21), Reason.INVITATION_EXPIRED),
+    ],
+    ids=["30-days", "30-days-over", "unreadable", "empty", "no-dates", "no-readable-dates", "no-zone", "other-zone"],
+)
+def test_dates(dates: dict[str, Any], now: datetime, reason: Reason) -> None:
+    """expiresAt, else createdAt + 30 days; where neither can be read it never expires; no zone means UTC."""
+    known = status(invitation=invitation(**dates), state=State.PENDING)
+    assert decide(spec(), known, NOTHING, now).row.reason is reason
+
+
+def test_new_expiry_of_what_is_seen_does_not_matter_while_it_is_pending() -> None:
+    """What Atlas shows as pending is pending, whatever its dates say."""
+    seen = Seen(invitations=(invitation(expiresAt=time_text(CREATED)),))
+    assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.reason is Reason.INVITED
+
+
+# Messages and what else an action says.
+
+
+def test_roles_differ_lists_the_difference() -> None:
+    """RolesDiffer names what is missing and what is too much, in order."""
+    action = decide(spec(roles=[READER, STREAMS]), HAD_ONE, ACTIVE_AS_OWNER, NOW)
+    assert f"(missing: {READER}, {STREAMS}; not in spec: {OWNER})" in action.message
+
+
+def test_legacy_names_the_roles() -> None:
+    """LegacyInvitation names the roles that cannot be changed."""
+    action = decide(spec(roles=[OWNER]), HAD_ONE, NOTHING, NOW, Api.USERS)
+    assert f"(missing: {OWNER}; not in spec: {READER})" in action.message
+
+
+def test_who_is_the_known_email_of_an_object_by_id() -> None:
+    """An object by id alone is spoken of by the e-mail that its invitation showed, else by its id."""
+    assert EMAIL in decide(BY_ID, HAD_ONE, NOTHING, NOW).message
+    assert INVITATION_ID in decide(BY_ID, NEVER_HAD_ONE, NOTHING, NOW).message
+
+
+def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
+    """The other person's e-mail is not shown to whoever may read this object."""
+    seen = Seen(invitations=(invitation(username=OTHER_EMAIL),))
+    for known in (NEVER_HAD_ONE, HAD_ONE):
+        message = decide(spec(), known, seen, NOW).message if known.invitation else decide(BOTH, known, seen, NOW).message
+        assert INVITATION_ID in message
+        assert OTHER_EMAIL not in message
+
+
+def test_as_member_keeps_no_other_personal_data() -> None:
+    """status.member is id, roles and orgMembershipStatus, no more."""
+    assert as_member(user(firstName="Jane")).to_wire() == {
+        "id": USER_ID,
+        "roles": [READER],
+        "orgMembershipStatus": "ACTIVE",
+    }
