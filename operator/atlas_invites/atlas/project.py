@@ -39,6 +39,11 @@ class Project:
         self._joint = Joint(self._fetch, clock)
 
     @property
+    def group_id(self) -> str:
+        """The project's id."""
+        return self._group_id
+
+    @property
     def api(self) -> Api:
         """The API that this project's invitations go through now."""
         return self._atlas.sunset.api(self._group_id)

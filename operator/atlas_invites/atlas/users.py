@@ -35,8 +35,8 @@ class Page:
 class ProjectInfo(Model):
     """What Atlas says of the project itself."""
 
+    name: str
     id: str | None = None
-    name: str | None = None
     org_id: str | None = None
 
 

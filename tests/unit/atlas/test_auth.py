@@ -1,0 +1,450 @@
+"""Both ways to authenticate, with no network: requests out by ``next``, answers in by ``send``."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atlas_invites.atlas.auth import BearerAuth, Challenge, DigestAuth, auth_for, challenge_of
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.model import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+URL = "http://atlas.test/api/atlas/v2/groups/1/invites?username=a@x.de"
+KEY = ApiKey("public", "private")
+ACCOUNT = ServiceAccount("id", "secret")
+TOKEN_URL = httpx.URL("http://atlas.test/api/oauth/token")
+
+Flow: TypeAlias = "Generator[httpx.Request, httpx.Response, None]"
+
+
+def request(method: str = "GET") -> httpx.Request:
+    extensions = {"operation": Operation.LIST_INVITES, "of": "1", "envelope": True, "timeout": {"read": 20.0}}
+    return httpx.Request(method, URL, headers={"User-Agent": "atlas-invites/1"}, extensions=extensions)
+
+
+def response(status: int = 200, json: object = None, challenge: str | None = None) -> httpx.Response:
+    headers = {} if challenge is None else {"WWW-Authenticate": challenge}
+    return httpx.Response(status, headers=headers, extensions={"json": json})
+
+
+def digest(nonce: str = "n1", *, stale: bool = False, algorithm: str = "MD5") -> str:
+    return f'Digest realm="r", nonce="{nonce}", algorithm={algorithm}, qop="auth", stale={str(stale).lower()}'
+
+
+def ended(flow: Flow, answer: httpx.Response) -> bool:
+    """Send the answer; tell whether the flow asks for nothing more."""
+    try:
+        flow.send(answer)
+    except StopIteration:
+        return True
+    return False
+
+
+def fields(sent: httpx.Request) -> dict[str, str]:
+    """Return the fields of a digest."""
+    scheme, _, rest = sent.headers["Authorization"].partition(" ")
+    assert scheme == "Digest"
+    return {name: quoted or plain for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|([^,\s]*))', rest)}
+
+
+# -- digest
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_the_examples_of_the_rfc(monkeypatch: pytest.MonkeyPatch, algorithm: str, expected: str) -> None:
+    """RFC 7616, section 3.9.1."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")
+    flow = DigestAuth(ApiKey("Mufasa", "Circle of Life")).auth_flow(
+        httpx.Request("GET", "http://www.example.org/dir/index.html")
+    )
+    next(flow)
+    challenge = (
+        f'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={algorithm},'
+        ' nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+    )
+    said = fields(flow.send(response(401, challenge=challenge)))
+    assert said == {
+        "username": "Mufasa",
+        "realm": "http-auth@example.org",
+        "uri": "/dir/index.html",
+        "algorithm": algorithm,
+        "nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+        "nc": "00000001",
+        "cnonce": "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+        "qop": "auth",
+        "response": expected,
+        "opaque": "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
+    }
+
+
+def verified(sent: httpx.Request, key: ApiKey = KEY) -> bool:
+    """Check a digest as a server does, by the RFC's words and none of the client's code."""
+    said = fields(sent)
+    hash_ = hashlib.sha256 if said["algorithm"].startswith("SHA-256") else hashlib.md5
+
+    def h(text: str) -> str:
+        return hash_(text.encode()).hexdigest()
+
+    secret = h(f"{key.public_key}:{said['realm']}:{key.private_key}")
+    if said["algorithm"].endswith("-sess"):
+        secret = h(f"{secret}:{said['nonce']}:{said['cnonce']}")
+    resource = h(f"{sent.method}:{said['uri']}")
+    if "qop" not in said:
+        return said["response"] == h(f"{secret}:{said['nonce']}:{resource}")
+    signed = f"{secret}:{said['nonce']}:{said['nc']}:{said['cnonce']}:{said['qop']}:{resource}"
+    return said["response"] == h(signed) and said["uri"] == sent.url.raw_path.decode()
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+def test_every_algorithm_signs_method_and_target(algorithm: str, method: str) -> None:
+    """MD5 and SHA-256, each also with a session, over the method and the target as they are sent."""
+    auth = DigestAuth(KEY)
+    flow = auth.auth_flow(request(method))
+    assert "Authorization" not in next(flow).headers
+    sent = flow.send(response(401, challenge=digest(algorithm=algorithm)))
+    assert verified(sent)
+    again = next(auth.auth_flow(request(method)))
+    assert verified(again)
+    assert fields(again)["nc"] == "00000002"
+
+
+def test_a_server_without_qop_is_answered_as_of_old() -> None:
+    """RFC 2069: no count, no client nonce."""
+    flow = DigestAuth(KEY).auth_flow(request())
+    next(flow)
+    sent = flow.send(response(401, challenge='Digest realm="r", nonce="n"'))
+    assert verified(sent)
+    assert not fields(sent).keys() & {"nc", "cnonce", "qop", "opaque"}
+
+
+def test_a_challenge_is_reused() -> None:
+    """After the first call each costs one round trip, and the count rises."""
+    auth = DigestAuth(KEY)
+    first = auth.auth_flow(request())
+    next(first)
+    counts = [fields(first.send(response(401, challenge=digest())))["nc"]]
+    assert ended(first, response())
+    for _ in range(20):
+        flow = auth.auth_flow(request())
+        counts.append(fields(next(flow))["nc"])
+        assert ended(flow, response())
+    assert counts == [f"{number:08x}" for number in range(1, 22)]
+
+
+def test_a_stale_nonce_is_replaced_once_for_all() -> None:
+    """Fifty calls out with a nonce that has ended: all are signed again, with one new nonce and no count twice."""
+    auth = DigestAuth(KEY)
+    first = auth.auth_flow(request())
+    next(first)
+    first.send(response(401, challenge=digest("old")))
+    assert ended(first, response())
+    flows = [auth.auth_flow(request()) for _ in range(50)]
+    for flow in flows:
+        assert fields(next(flow))["nonce"] == "old"
+    signed = [fields(flow.send(response(401, challenge=digest("new", stale=True)))) for flow in flows]
+    assert {each["nonce"] for each in signed} == {"new"}
+    assert len({each["nc"] for each in signed}) == 50
+    assert all(ended(flow, response()) for flow in flows)
+
+
+def test_a_nonce_that_ended_unsaid_is_replaced_too() -> None:
+    """A server that does not say ``stale`` is given one more try with its new nonce."""
+    auth = DigestAuth(KEY)
+    flow = auth.auth_flow(request())
+    next(flow)
+    flow.send(response(401, challenge=digest("one")))
+    assert ended(flow, response())
+    flow = auth.auth_flow(request())
+    assert fields(next(flow))["nonce"] == "one"
+    assert fields(flow.send(response(401, challenge=digest("two"))))["nonce"] == "two"
+    assert ended(flow, response())
+
+
+def test_refused_with_a_fresh_challenge_the_key_is_wrong() -> None:
+    """A 401 after a challenge of its own ends the flow: it is not asked for ever."""
+    flow = DigestAuth(KEY).auth_flow(request())
+    next(flow)
+    flow.send(response(401, challenge=digest("one")))
+    assert ended(flow, response(401, challenge=digest("two")))
+
+
+def test_a_server_that_always_says_stale_ends_too() -> None:
+    """Four tries are the most, whatever the server says."""
+    flow = DigestAuth(KEY).auth_flow(request())
+    next(flow)
+    for number in range(3):
+        flow.send(response(401, challenge=digest(str(number), stale=True)))
+    assert ended(flow, response(401, challenge=digest("last", stale=True)))
+
+
+@pytest.mark.parametrize("challenge", [None, "Basic realm=x", 'Digest realm="r"', "Digest", ""])
+def test_without_a_challenge_that_can_be_answered_the_401_stands(challenge: str | None) -> None:
+    """No digest is made up."""
+    flow = DigestAuth(KEY).auth_flow(request())
+    next(flow)
+    assert ended(flow, response(401, challenge=challenge))
+
+
+@pytest.mark.parametrize(
+    ("headers", "algorithm"),
+    [
+        (['Digest realm="a, digest", nonce="1", qop="auth"'], "MD5"),
+        (['Digest nonce="1", algorithm=MD5, qop="auth", Digest nonce="2", algorithm=SHA-256, qop="auth"'], "SHA-256"),
+        (['Digest nonce="1", algorithm=MD5', 'Digest nonce="2", algorithm="SHA-256-sess", qop=auth'], "SHA-256-sess"),
+        (['digest nonce="1", algorithm=sha-256, qop="auth-int,auth"'], "sha-256"),
+        (['Digest nonce="1", algorithm=SHA-512-256, qop="auth"'], None),
+        (['Digest nonce="1", qop="auth-int"'], None),
+        (['Bearer realm="x"', 'Basic realm="digest nonce=1"'], None),
+    ],
+)
+def test_the_strongest_challenge_is_taken(headers: list[str], algorithm: str | None) -> None:
+    """Of several challenges the strongest that we know; of one that we do not know, none."""
+    found = challenge_of(headers)
+    assert (found.algorithm if found else None) == algorithm
+
+
+def test_quotes_are_escaped_both_ways() -> None:
+    """A realm with a quotation mark is hashed plain and sent escaped."""
+    found = challenge_of([r'Digest realm="a \"b\" \\c", nonce="n", qop="auth"'])
+    assert found is not None
+    assert found.realm == r'a "b" \c'
+    flow = DigestAuth(KEY).auth_flow(request())
+    next(flow)
+    sent = flow.send(response(401, challenge=r'Digest realm="a \"b\" \\c", nonce="n", qop="auth"'))
+    assert r'realm="a \"b\" \\c"' in sent.headers["Authorization"]
+
+
+@given(st.text(max_size=80))
+def test_no_header_breaks_the_reader(text: str) -> None:
+    """Whatever a WWW-Authenticate holds, it is a challenge or none."""
+    found = challenge_of([text, f"Digest {text}"])
+    assert found is None or isinstance(found, Challenge)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["ok", "stale", "new", "same"])), max_size=40))
+def test_no_count_repeats_for_a_nonce(steps: list[tuple[int, str]]) -> None:
+    """In whatever order calls go out and come back, a pair of nonce and count is used once."""
+    auth, used, nonces = DigestAuth(KEY), [], iter(range(1000))
+    nonce = next(nonces)
+    flows: dict[int, Flow] = {}
+
+    def note(sent: httpx.Request) -> None:
+        if "Authorization" in sent.headers:
+            used.append((fields(sent)["nonce"], fields(sent)["nc"]))
+
+    for slot, what in steps:
+        if slot not in flows:
+            flows[slot] = auth.auth_flow(request())
+            note(next(flows[slot]))
+            continue
+        nonce = next(nonces) if what == "new" else nonce
+        answer = response() if what == "ok" else response(401, challenge=digest(f"{nonce}", stale=what == "stale"))
+        try:
+            note(flows[slot].send(answer))
+        except StopIteration:
+            del flows[slot]
+    assert len(used) == len(set(used))
+
+
+# -- bearer
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bearer(clock: Clock) -> BearerAuth:
+    return BearerAuth(ACCOUNT, TOKEN_URL, clock)
+
+
+def token(value: str = "t1", life: object = 3600) -> httpx.Response:
+    return response(200, {"access_token": value, "token_type": "Bearer", "expires_in": life})
+
+
+def run(auth: BearerAuth, *answers: httpx.Response) -> list[httpx.Request]:
+    """Run a flow through all the answers; return what was sent (as it was then: the headers are copied)."""
+    flow, sent = auth.auth_flow(request()), []
+    outgoing = next(flow)
+    for answer in answers:
+        sent.append(
+            httpx.Request(outgoing.method, outgoing.url, headers=outgoing.headers, extensions=outgoing.extensions)
+        )
+        try:
+            outgoing = flow.send(answer)
+        except StopIteration:
+            break
+    return sent
+
+
+def test_the_token_is_asked_for_as_documented(bearer: BearerAuth) -> None:
+    """POST /api/oauth/token at the host's root, Basic, form, no envelope; time-outs as of the request."""
+    flow = bearer.auth_flow(request())
+    asked = next(flow)
+    assert (asked.method, str(asked.url)) == ("POST", "http://atlas.test/api/oauth/token")
+    assert asked.headers["Authorization"] == f"Basic {base64.b64encode(b'id:secret').decode()}"
+    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert asked.headers["User-Agent"] == "atlas-invites/1"
+    assert asked.content == b"grant_type=client_credentials"
+    assert asked.extensions["operation"] is Operation.TOKEN
+    assert asked.extensions["envelope"] is False
+    assert asked.extensions["timeout"] == {"read": 20.0}
+
+
+def test_one_token_serves_all(bearer: BearerAuth, clock: Clock) -> None:
+    """It is fetched once, and again only when 80 % of its life is over."""
+    assert [each.url.path[-5:] for each in run(bearer, token("t1", 100), response())] == ["token", "vites"]
+    clock.time += 79
+    [sent] = run(bearer, response())
+    assert sent.headers["Authorization"] == "Bearer t1"
+    clock.time += 1
+    renewal, sent = run(bearer, token("t2", 100), response())
+    assert renewal.url == TOKEN_URL
+    assert sent.headers["Authorization"] == "Bearer t2"
+
+
+def test_while_one_renews_the_others_go_on(bearer: BearerAuth, clock: Clock) -> None:
+    """The old token still works: nobody waits for the new one, nobody else fetches it."""
+    run(bearer, token("t1", 100), response())
+    clock.time += 90
+    renewing = bearer.auth_flow(request())
+    assert next(renewing).url == TOKEN_URL
+    [other] = run(bearer, response())
+    assert other.headers["Authorization"] == "Bearer t1"
+    assert renewing.send(token("t2", 100)).headers["Authorization"] == "Bearer t2"
+
+
+def test_a_failed_renewal_keeps_the_old_token(bearer: BearerAuth, clock: Clock) -> None:
+    """The token endpoint's rate limit does not matter while the token lasts; it is tried again after a while."""
+    run(bearer, token("t1", 1000), response())
+    clock.time += 900
+    _, sent = run(bearer, response(429), response())
+    assert sent.headers["Authorization"] == "Bearer t1"
+    [sent] = run(bearer, response())
+    assert sent.headers["Authorization"] == "Bearer t1"
+    clock.time += 30
+    assert run(bearer, token("t2"), response())[0].url == TOKEN_URL
+
+
+def test_a_token_that_has_ended_is_not_used(bearer: BearerAuth, clock: Clock) -> None:
+    """Without a new one there is no call."""
+    run(bearer, token("t1", 100), response())
+    clock.time += 100
+    assert not bearer.ready
+    with pytest.raises(AtlasUnavailable):
+        run(bearer, response(500))
+
+
+def test_a_401_voids_a_shared_token_once(bearer: BearerAuth) -> None:
+    """Fifty calls meet a 401 with the same token: it is voided, and the next one that is fetched is left alone."""
+    run(bearer, token("t1"), response())
+    flows = [bearer.auth_flow(request()) for _ in range(50)]
+    for flow in flows:
+        next(flow)
+    first, *others = flows
+    refused = response(401)
+    assert ended(first, refused)
+    assert refused.extensions["voided"] is True
+    assert not bearer.ready
+    run(bearer, token("t2"), response())
+    for flow in others:
+        refused = response(401)
+        assert ended(flow, refused)
+        assert refused.extensions["voided"] is True
+    assert bearer.ready
+    [sent] = run(bearer, response())
+    assert sent.headers["Authorization"] == "Bearer t2"
+
+
+def test_a_401_with_a_token_of_its_own_is_final(bearer: BearerAuth) -> None:
+    """A token that was fetched for this very call and is refused will not get better."""
+    refused = response(401)
+    run(bearer, token("t1"), refused)
+    assert refused.extensions["voided"] is False
+
+
+@pytest.mark.parametrize(
+    ("status", "json", "kind"),
+    [
+        (400, {"error": "invalid_client"}, CredentialsRejected),
+        (401, {"error": "invalid_client", "error_description": "x"}, CredentialsRejected),
+        (403, None, CredentialsRejected),
+        (429, None, RateLimited),
+        (500, None, AtlasUnavailable),
+        (404, None, AtlasUnavailable),
+        (200, None, AtlasUnavailable),
+        (200, [], AtlasUnavailable),
+        (200, {}, AtlasUnavailable),
+        (200, {"access_token": 5}, AtlasUnavailable),
+        (200, {"access_token": ""}, AtlasUnavailable),
+        (200, {"access_token": "a\r\nX-Evil: 1"}, AtlasUnavailable),
+        (200, {"access_token": "a", "expires_in": 0}, AtlasUnavailable),
+        (200, {"access_token": "a", "expires_in": "soon"}, AtlasUnavailable),
+    ],
+)
+def test_no_token_no_call(bearer: BearerAuth, status: int, json: object, kind: type[AtlasFailure]) -> None:
+    """Whatever the token endpoint says instead of a token is a failure of the operation Token, and sends nothing."""
+    flow = bearer.auth_flow(request("POST"))
+    next(flow)
+    with pytest.raises(kind) as failed:
+        flow.send(response(status, json))
+    assert failed.value.operation is Operation.TOKEN
+    assert not failed.value.unanswered
+    assert failed.value.error is None
+
+
+def test_a_token_that_does_not_say_how_long_lives_an_hour(bearer: BearerAuth, clock: Clock) -> None:
+    """As Atlas documents it."""
+    run(bearer, response(200, {"access_token": "t1"}), response())
+    clock.time += 3599
+    assert bearer.ready
+    clock.time += 1
+    assert not bearer.ready
+
+
+def test_the_kind_of_credentials_decides() -> None:
+    """An API key signs, a service account has a token, from the root of the same host."""
+    assert isinstance(auth_for(KEY, httpx.URL("https://atlas.test/")), DigestAuth)
+    auth = auth_for(ACCOUNT, httpx.URL("https://atlas.test:8/"))
+    assert str(next(auth.auth_flow(request())).url) == "https://atlas.test:8/api/oauth/token"
+
+
+def test_nothing_shows_a_secret(bearer: BearerAuth) -> None:
+    """Neither repr nor str of what holds a secret prints it."""
+    run(bearer, token("t1-canary"), response())
+    auth = DigestAuth(ApiKey("public-canary", "private-canary"))
+    flow = auth.auth_flow(request())
+    next(flow)
+    flow.send(response(401, challenge=digest()))
+    for thing in (bearer, auth, vars(bearer).values(), vars(auth)["_key"], vars(bearer)["_token"]):
+        assert "canary" not in repr(thing)

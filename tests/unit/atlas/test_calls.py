@@ -1,0 +1,182 @@
+"""What each call sends, and how its answer is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import yarl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_invites.atlas import invites, users
+from atlas_invites.atlas.calls import Call, segment
+from atlas_invites.invitation.model import Api, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GROUP = "32b6e34b3d91647abb20e7b8"
+ID = "5f0000000000000000000001"
+INVITES = "application/vnd.atlas.2023-01-01+json"
+USERS = "application/vnd.atlas.2025-02-19+json"
+STATUSES = (
+    "orgMembershipStatuses=ACTIVE&orgMembershipStatuses=PENDING"
+    "&orgMembershipStatuses=INVITATION_EXPIRED&orgMembershipStatuses=INVITATION_REJECTED"
+)
+PAGES = "itemsPerPage=500&pageNum="
+
+
+@pytest.mark.parametrize(
+    ("call", "operation", "method", "path", "media_type", "body"),
+    [
+        (invites.list_invites(GROUP), "ListInvites", "GET", "/invites", INVITES, None),
+        (invites.list_invites(GROUP, "a+b@x.de"), "ListInvites", "GET", "/invites?username=a%2Bb@x.de", INVITES, None),
+        (
+            invites.create_invite(GROUP, "A@x.de", {"B", "A"}),
+            "CreateInvite",
+            "POST",
+            "/invites",
+            INVITES,
+            {"username": "A@x.de", "roles": ["A", "B"]},
+        ),
+        (
+            invites.update_invite(GROUP, ID, ("B", "A")),
+            "UpdateInvite",
+            "PATCH",
+            f"/invites/{ID}",
+            INVITES,
+            {"roles": ["A", "B"]},
+        ),
+        (invites.read_invite(GROUP, ID), "ReadInvite", "GET", f"/invites/{ID}", INVITES, None),
+        (invites.cancel_invite(GROUP, ID), "CancelInvite", "DELETE", f"/invites/{ID}", INVITES, None),
+        (users.list_users(GROUP, 1), "ListUsers", "GET", f"/users?{STATUSES}&{PAGES}1", USERS, None),
+        (
+            users.list_users(GROUP, 2, username="a@x.de", statuses=(), flatten_teams=True, include_org_users=True),
+            "ListUsers",
+            "GET",
+            f"/users?username=a@x.de&flattenTeams=true&includeOrgUsers=true&{PAGES}2",
+            USERS,
+            None,
+        ),
+        (
+            users.add_user(GROUP, "A@x.de", ["A"]),
+            "AddUser",
+            "POST",
+            "/users",
+            USERS,
+            {"username": "A@x.de", "roles": ["A"]},
+        ),
+        (users.read_user(GROUP, ID), "ReadUser", "GET", f"/users/{ID}?{STATUSES}", USERS, None),
+        (users.remove_user(GROUP, ID), "RemoveUser", "DELETE", f"/users/{ID}", USERS, None),
+        (users.add_role(GROUP, ID, "A"), "AddRole", "POST", f"/users/{ID}:addRole", USERS, {"groupRole": "A"}),
+        (users.remove_role(GROUP, ID, "A"), "RemoveRole", "POST", f"/users/{ID}:removeRole", USERS, {"groupRole": "A"}),
+        (users.read_project(GROUP), "ReadProject", "GET", "", INVITES, None),
+    ],
+)
+def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
+    call: Call[Any], operation: str, method: str, path: str, media_type: str, body: dict[str, Any] | None
+) -> None:
+    """Method, path, query, media type and body of the twelve calls are those of the OpenAPI document."""
+    assert (call.operation, call.method, call.media_type, call.body) == (operation, method, media_type, body)
+    assert call.target(envelope=False) == f"/api/atlas/v2/groups/{GROUP}{path}"
+
+
+def test_the_envelope_is_one_more_option() -> None:
+    """``envelope=true`` is added to whatever query there is."""
+    assert users.read_project(GROUP).target(envelope=True).endswith(f"/{GROUP}?envelope=true")
+    assert invites.list_invites(GROUP, "a@x.de").target(envelope=True).endswith("?username=a@x.de&envelope=true")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_what_is_signed_is_what_is_sent(text: str) -> None:
+    """Neither httpx, which the digest is computed with, nor aiohttp, which sends, writes a query in another way."""
+    target = invites.list_invites(GROUP, text).target(envelope=True)
+    assert httpx.URL(f"http://atlas{target}").raw_path.decode() == target
+    assert yarl.URL(f"http://atlas{target}").raw_path_qs == target
+    assert yarl.URL(f"http://atlas{target}").query["username"] == text
+
+
+@pytest.mark.parametrize("text", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "a\nb"])
+def test_an_id_never_becomes_another_path(text: str) -> None:
+    """An id of another form stays one segment."""
+    assert not set(segment(text)) & set("/?#\n")
+    assert invites.read_invite(GROUP, text).target(envelope=False).count("/") == 7
+
+
+def test_an_invitation_may_know_more_or_less() -> None:
+    """Unknown fields are ignored, missing and null ones tolerated; the id that was asked for need not be there."""
+    read = invites.read_invite(GROUP, ID).parse
+    full = {
+        "id": ID,
+        "groupId": GROUP,
+        "groupName": "g",
+        "username": "J@x.de",
+        "inviterUsername": "ABCDEFGH",
+        "roles": ["B", "A"],
+        "createdAt": "2026-08-10T03:04:53Z",
+        "expiresAt": "2026-09-09T03:04:53Z",
+        "links": [{"href": "https://x", "rel": "self"}],
+    }
+    assert read(full | {"new": {}, "api": "Users"}).to_wire() == full | {"roles": ["A", "B"], "api": "Invites"}
+    assert read({"roles": None, "links": None}).to_wire() == {"id": ID, "roles": [], "api": "Invites"}
+
+
+def test_a_user_is_read_without_personal_data() -> None:
+    """Of an active user's account nothing is kept but id, e-mail, roles and status."""
+    user = users.read_user(GROUP, ID).parse(
+        {
+            "id": ID,
+            "username": "J@x.de",
+            "roles": ["A"],
+            "orgMembershipStatus": "ACTIVE",
+            "firstName": "Jane",
+            "mobileNumber": "1",
+            "createdAt": "2020-01-01T00:00:00Z",
+            "lastAuth": None,
+        }
+    )
+    assert user.to_wire() == {"id": ID, "username": "J@x.de", "roles": ["A"], "orgMembershipStatus": "ACTIVE"}
+
+
+def test_a_rejected_user_has_no_end() -> None:
+    """``invitationExpiresAt`` is null for a rejected invitation."""
+    user = users.read_user(GROUP, ID).parse({"orgMembershipStatus": "INVITATION_REJECTED", "invitationExpiresAt": None})
+    assert (user.id, user.username, user.invitation_expires_at) == (ID, "", None)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        invites.list_invites(GROUP).parse,
+        invites.create_invite(GROUP, "a@x.de", ["A"]).parse,
+        users.list_users(GROUP, 1).parse,
+        users.add_user(GROUP, "a@x.de", ["A"]).parse,
+        users.read_project(GROUP).parse,
+    ],
+)
+@pytest.mark.parametrize("json", [None, 1, "x", True, [1], [[]], [{}], {"id": 4}, {"results": 1}, {"results": [{}]}])
+def test_an_answer_that_cannot_be_read_says_so(parse: Callable[[object], object], json: object) -> None:
+    """What is no answer to the question raises, and never reads as an empty list or half an invitation."""
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        parse(json)
+
+
+@pytest.mark.parametrize("call", [invites.cancel_invite(GROUP, ID), users.remove_user(GROUP, ID)])
+@pytest.mark.parametrize("json", [None, {}, [], "x"])
+def test_a_removal_has_nothing_to_read(call: Call[None], json: object) -> None:
+    """204 has no body; what an envelope puts there is not looked at."""
+    assert call.parse(json) is None
+
+
+def test_pages_say_how_many_there_are() -> None:
+    """``totalCount`` is an estimate, and may be missing."""
+    assert users.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users.Page((), 7)
+    assert users.list_users(GROUP, 1).parse({"results": []}) == users.Page((), None)
+
+
+def test_every_operation_but_the_token_has_its_call() -> None:
+    """Twelve calls and the token make the thirteen operations."""
+    assert len(Operation) == 13
+    assert invites.read_invite(GROUP, ID).parse({}).api is Api.INVITES

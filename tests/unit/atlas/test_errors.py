@@ -1,0 +1,323 @@
+"""The answer table, and what a failure keeps and says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_invites.atlas.errors import (
+    ANSWERS,
+    AtlasFailure,
+    AtlasUnavailable,
+    Conflict,
+    CredentialsRejected,
+    Forbidden,
+    Gone,
+    InvalidRequest,
+    ProjectNotFound,
+    RateLimited,
+    VersionGone,
+    failure_of,
+    http_date,
+)
+from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.outcome import Failure, Kind, Reason
+
+WRITES = [
+    Operation.CREATE_INVITE,
+    Operation.UPDATE_INVITE,
+    Operation.CANCEL_INVITE,
+    Operation.ADD_USER,
+    Operation.REMOVE_USER,
+    Operation.ADD_ROLE,
+    Operation.REMOVE_ROLE,
+]
+OF_ONE = [
+    Operation.UPDATE_INVITE,
+    Operation.READ_INVITE,
+    Operation.CANCEL_INVITE,
+    Operation.READ_USER,
+    Operation.REMOVE_USER,
+    Operation.ADD_ROLE,
+    Operation.REMOVE_ROLE,
+]
+OF_INVITES = [
+    Operation.LIST_INVITES,
+    Operation.CREATE_INVITE,
+    Operation.UPDATE_INVITE,
+    Operation.READ_INVITE,
+    Operation.CANCEL_INVITE,
+]
+API = [operation for operation in Operation if operation is not Operation.TOKEN]
+
+
+def body(status: int, code: str = "SOME_CODE") -> dict[str, Any]:
+    return {"error": status, "errorCode": code, "reason": "Reason", "detail": "A detail", "parameters": ["p", 1]}
+
+
+def meant(
+    operation: Operation, status: int, json: object = None, headers: dict[str, str] | None = None
+) -> AtlasFailure:
+    failure = failure_of(operation, status, json, httpx.Headers(headers))
+    assert failure is not None
+    return failure
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_success_is_no_failure(operation: Operation, status: int) -> None:
+    """Every 2xx is a success, whatever its body."""
+    assert failure_of(operation, status, body(400), {}) is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize("json", [{"error": "invalid_client"}, {"error": "x", "errorCode": "Y"}, None, []])
+def test_the_token_endpoint_refuses(status: int, json: object) -> None:
+    """400, 401 and 403 of the token endpoint reject the credentials, whatever the body: it is OAuth's, not Atlas's."""
+    assert type(meant(Operation.TOKEN, status, json)) is CredentialsRejected
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize("json", [body(401, "NOT_ORG_GROUP_CREATOR"), None, "text", {"errorCode": 4}])
+def test_401_rejects_the_credentials(operation: Operation, json: object) -> None:
+    """A 401 of the API rejects the credentials, whatever its body."""
+    assert type(meant(operation, 401, json)) is CredentialsRejected
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("json", [body(429, "RATE_LIMITED"), body(429, "RATE_LIMITED_TOKEN_BUCKET"), None])
+def test_429_limits_the_rate(operation: Operation, json: object) -> None:
+    """A 429 is a rate limit for every call, with a body or without."""
+    assert type(meant(operation, 429, json)) is RateLimited
+
+
+@pytest.mark.parametrize("operation", [Operation.CREATE_INVITE, Operation.ADD_USER])
+def test_the_limit_on_sending_comes_as_a_400(operation: Operation) -> None:
+    """400 INVITATIONS_RATE_LIMITED_IP is a rate limit, no bad request."""
+    failure = meant(operation, 400, body(400, "INVITATIONS_RATE_LIMITED_IP"))
+    assert type(failure) is RateLimited
+    assert not failure.unanswered
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 399, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("json", [body(500, "UNEXPECTED_ERROR"), None])
+def test_5xx_and_3xx_are_no_answer(operation: Operation, status: int, json: object) -> None:
+    """5xx and 3xx mean that Atlas is unavailable; a write may have been carried out all the same."""
+    failure = meant(operation, status, json)
+    assert type(failure) is AtlasUnavailable
+    assert failure.unanswered == (operation in WRITES)
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 409, 410, 418, 451])
+@pytest.mark.parametrize("json", [None, [], "<html>", 7, {}, {"error": 404}, {"errorCode": ""}, {"errorCode": None}])
+def test_an_error_that_is_not_atlass_is_no_answer(operation: Operation, status: int, json: object) -> None:
+    """A 4xx without a JSON body that has an errorCode was not Atlas's: nothing is concluded, a 404 is not 'gone'."""
+    failure = meant(operation, status, json)
+    assert type(failure) is AtlasUnavailable
+    assert failure.error is None
+    assert failure.unanswered == (operation in WRITES)
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), (403, "USER_UNAUTHORIZED"), (403, "X"), (404, "NOT_IN_GROUP")],
+)
+def test_someone_must_grant_something(operation: Operation, status: int, code: str) -> None:
+    """403 and 404 NOT_IN_GROUP are Forbidden."""
+    assert type(meant(operation, status, body(status, code))) is Forbidden
+
+
+@pytest.mark.parametrize("operation", API)
+def test_the_project_is_gone(operation: Operation) -> None:
+    """404 GROUP_NOT_FOUND means that the project is gone, whatever was asked."""
+    assert type(meant(operation, 404, body(404, "GROUP_NOT_FOUND"))) is ProjectNotFound
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize("code", ["INVALID_INVITATION_ID", "RESOURCE_NOT_FOUND", "USER_NOT_FOUND", "NEW_CODE"])
+def test_any_other_404(operation: Operation, code: str) -> None:
+    """Any other 404 is 'gone' for one invitation or user, and 'no such project' for a list or the project."""
+    assert type(meant(operation, 404, body(404, code))) is (Gone if operation in OF_ONE else ProjectNotFound)
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize("code", ["USER_ALREADY_IN_GROUP", "X"])
+def test_409_asks_to_look_again(operation: Operation, code: str) -> None:
+    """A 409 is a conflict, and an answer: the call was not carried out."""
+    failure = meant(operation, 409, body(409, code))
+    assert type(failure) is Conflict
+    assert failure.reason.kind is Kind.RETRYING
+    assert not failure.unanswered
+
+
+@pytest.mark.parametrize("operation", API)
+def test_410_version_gone_ends_the_invites_api_alone(operation: Operation) -> None:
+    """410 VERSION_GONE ends the invites API; the users API has no successor to turn to."""
+    expected = VersionGone if operation in OF_INVITES else InvalidRequest
+    assert type(meant(operation, 410, body(410, "VERSION_GONE"))) is expected
+
+
+@pytest.mark.parametrize("operation", API)
+@pytest.mark.parametrize("status", [400, 402, 405, 406, 410, 413, 415, 422, 451])
+def test_every_other_4xx_is_the_requests_fault(operation: Operation, status: int) -> None:
+    """Every other 4xx of Atlas's own is an invalid request, and was not carried out."""
+    failure = meant(operation, status, body(status, "VALIDATION_ERROR"))
+    assert type(failure) is InvalidRequest
+    assert not failure.unanswered
+
+
+def test_the_table_reads_as_in_the_design() -> None:
+    """The rows stand in the order in which they count."""
+    assert [row.then for row in ANSWERS] == [
+        CredentialsRejected,
+        CredentialsRejected,
+        RateLimited,
+        RateLimited,
+        AtlasUnavailable,
+        AtlasUnavailable,
+        Forbidden,
+        Forbidden,
+        ProjectNotFound,
+        ProjectNotFound,
+        Gone,
+        Conflict,
+        VersionGone,
+        InvalidRequest,
+    ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2)
+)
+
+
+@given(
+    operation=st.sampled_from(Operation),
+    status=st.integers(100, 999),
+    json=JSON | st.dictionaries(st.sampled_from(["error", "errorCode", "reason", "detail", "parameters"]), JSON),
+    headers=st.dictionaries(st.sampled_from(["Retry-After", "Date"]), st.text(max_size=12)),
+)
+def test_whatever_is_answered_has_a_meaning(
+    operation: Operation, status: int, json: object, headers: dict[str, str]
+) -> None:
+    """No status, body or header makes the table fail, and only a 2xx is a success."""
+    failure = failure_of(operation, status, json, headers)
+    assert (failure is None) == (200 <= status < 300)
+    assert failure is None or isinstance(failure, Failure)
+
+
+def test_atlass_error_is_kept_whole() -> None:
+    """Every field of the seed's error is kept, with the operation that met it."""
+    given_ = body(400, "VALIDATION_ERROR") | {
+        "badRequestDetail": {"fields": [{"field": "roles", "description": "unknown role"}]},
+        "newField": 1,
+    }
+    error = meant(Operation.CREATE_INVITE, 400, given_).error
+    assert error is not None
+    assert error.to_wire() == {k: v for k, v in given_.items() if k != "newField"} | {"operation": "CreateInvite"}
+
+
+def test_an_error_needs_only_its_two_sure_fields() -> None:
+    """Only error and errorCode are sure to be there."""
+    error = meant(Operation.READ_INVITE, 400, {"error": 400, "errorCode": "X"}).error
+    assert error is not None
+    assert error.to_wire() == {"error": 400, "errorCode": "X", "operation": "ReadInvite"}
+
+
+def test_a_part_of_an_error_that_cannot_be_read_is_left_out() -> None:
+    """A detail of an odd type does not hide the rest."""
+    error = meant(
+        Operation.READ_INVITE, 400, {"error": 400, "errorCode": "X", "detail": {"odd": 1}, "reason": "R"}
+    ).error
+    assert error is not None
+    assert (error.reason, error.detail) == ("R", None)
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 410, 429, 500, 503])
+def test_a_message_reads_the_same_and_names_nobody(operation: Operation, status: int) -> None:
+    """A message says what failed and what to do, and holds nothing of the detail: it may be logged, and repeats."""
+    one, two = (
+        meant(operation, status, body(status) | {"detail": detail, "parameters": [detail]}, {"Retry-After": wait})
+        for detail, wait in (("jane@example.com, request 1", "3"), ("john@example.com, request 2", "7"))
+    )
+    assert one.message == two.message == str(one)
+    assert "example.com" not in one.message
+    assert str(status) in one.message
+    assert ":" in one.message or "(" in one.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "5"}, 5.0),
+        ({"retry-after": " 0 "}, 0.0),
+        ({"Retry-After": "86400"}, 900.0),
+        ({"Retry-After": "9" * 400}, 900.0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "²"}, None),
+        ({}, None),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:27:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT"}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after(headers: dict[str, str], seconds: float | None, status: int) -> None:
+    """Retry-After is taken in seconds or as a date, at most 15 minutes, and left alone where it is neither."""
+    assert failure_of(Operation.READ_INVITE, status, None, _encodable(headers)).retry_after == seconds  # type: ignore[union-attr]
+
+
+def _encodable(headers: dict[str, str]) -> httpx.Headers:
+    return httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()], encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("Wed, 4 Oct 2023 00:00:00 GMT", "2023-10-04T00:00:00+00:00"),
+        ("Thu, 01 Jul 2027 00:00:00 GMT", "2027-07-01T00:00:00+00:00"),
+        ("@1688169599", "2023-06-30T23:59:59+00:00"),
+        ("Thu, 01 Jul 2027 02:00:00 +0200", "2027-07-01T00:00:00+00:00"),
+        ("Thu, 01 Jul 2027 00:00:00", "2027-07-01T00:00:00+00:00"),
+        ("true", None),
+        ("@", None),
+        ("@" + "9" * 30, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_http_dates(text: str | None, iso: str | None) -> None:
+    """Atlas's dates, the RFCs' and broken ones."""
+    date = http_date(text)
+    assert (date.isoformat() if date else None) == iso
+
+
+def test_a_shared_failure_speaks_for_the_one_who_asked() -> None:
+    """Who shares a failure has sent nothing: the same words about its own operation, and no doubt about a write."""
+    failure = meant(Operation.UPDATE_INVITE, 503, body(503, "X"), {"Retry-After": "4"})
+    shared = failure.again(Operation.CREATE_INVITE)
+    assert failure.unanswered
+    assert not shared.unanswered
+    assert shared.message == meant(Operation.CREATE_INVITE, 503, body(503, "X")).message
+    assert (shared.error, shared.retry_after, shared.reason) == (failure.error, 4.0, Reason.ATLAS_UNAVAILABLE)
+
+
+def test_a_failure_of_the_token_endpoint_stays_one() -> None:
+    """Whoever shares it, it was the token that could not be fetched."""
+    failure = meant(Operation.TOKEN, 500)
+    assert failure.again(Operation.CREATE_INVITE).message == failure.message
+
+
+def test_the_body_may_be_as_json_has_it() -> None:
+    """What the transport hands over is what JSON says."""
+    assert meant(Operation.READ_INVITE, 400, json.loads('{"error": 400, "errorCode": "X", "parameters": null}')).error

@@ -1,0 +1,405 @@
+"""The traps of the HTTP transport, each met on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import socket
+import ssl
+import traceback
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+import pytest
+
+from atlas_invites.atlas import transport
+from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.transport import ANSWER_MAX, HttpClient
+from atlas_invites.invitation.model import Operation
+from tests.unit.atlas.wire import Heard, answer, reset, wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+CANARY = "canary-7d1f"
+PEM = Path(__file__).with_name("localhost.pem")
+OPERATIONS = {
+    "GET": Operation.READ_INVITE,
+    "POST": Operation.CREATE_INVITE,
+    "PATCH": Operation.UPDATE_INVITE,
+    "DELETE": Operation.CANCEL_INVITE,
+}
+METHODS = list(OPERATIONS)
+
+
+@asynccontextmanager
+async def free(_: httpx.Request) -> AsyncIterator[Callable[[httpx.Response], None]]:
+    yield lambda _: None
+
+
+@asynccontextmanager
+async def client_of(url: str) -> AsyncIterator[HttpClient]:
+    async with HttpClient(free, url) as client:
+        yield client
+
+
+async def send(client: HttpClient, method: str = "GET", *, envelope: bool = False) -> httpx.Response:
+    request = client.build_request(
+        method,
+        "/x",
+        headers={"Authorization": f"Bearer {CANARY}"},
+        json=None if method in {"GET", "DELETE"} else {"a": 1},
+        extensions={"operation": OPERATIONS[method], "of": "1", "envelope": envelope},
+    )
+    return await client.send(request)
+
+
+async def failure_of(url: str, method: str) -> AtlasUnavailable:
+    async with client_of(url) as client:
+        with pytest.raises(AtlasUnavailable) as failed:
+            await send(client, method)
+    shows_nothing(failed.value)
+    return failed.value
+
+
+def shows_nothing(error: BaseException) -> None:
+    """Neither the exception nor its whole traceback, with the locals of each frame, shows what authenticates."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
+    text = "".join(whole.format())
+    assert CANARY not in text
+    assert CANARY not in repr(error) + str(error) + repr(vars(error))
+
+
+def always(said: bytes) -> Callable[[Heard, asyncio.StreamWriter], Awaitable[bytes | None]]:
+    async def talk(_: Heard, __: asyncio.StreamWriter) -> bytes:
+        return said
+
+    return talk
+
+
+async def hang_up(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def cut(_: Heard, writer: asyncio.StreamWriter) -> None:
+    reset(writer)
+
+
+async def garbage(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n")
+    writer.close()
+
+
+async def truncated(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    writer.close()
+
+
+async def half_a_head(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    writer.close()
+
+
+async def bad_chunks(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")
+    writer.close()
+
+
+async def endless_header(_: Heard, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+    writer.close()
+
+
+BREAKS = [hang_up, cut, garbage, truncated, half_a_head, bad_chunks, endless_header]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("talk", BREAKS)
+async def test_a_broken_connection_is_no_answer(
+    talk: Callable[[Heard, asyncio.StreamWriter], Awaitable[None]], method: str
+) -> None:
+    """Whatever breaks after a write was received, it may have been carried out; a read never is in doubt."""
+    async with wire(talk) as server:
+        failure = await failure_of(server.url, method)
+    assert failure.unanswered == (method != "GET")
+    assert server.heard
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_only_a_connection_that_was_never_made_proves_that_nothing_was_sent(method: str) -> None:
+    """Nobody listens: that is no doubt."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    failure = await failure_of(f"http://127.0.0.1:{port}", method)
+    assert not failure.unanswered
+    assert failure.what == "no connection"
+
+
+async def test_a_name_that_is_unknown_was_sent_nothing() -> None:
+    """No such host: no doubt either."""
+    assert not (await failure_of("http://no-such-host.invalid", "POST")).unanswered
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dripping", [False, True])
+async def test_an_answer_must_come_in_time(monkeypatch: pytest.MonkeyPatch, method: str, *, dripping: bool) -> None:
+    """Silence ends, and so does an answer that drips for ever."""
+    monkeypatch.setattr(transport, "DEADLINE" if dripping else "READ_TIMEOUT", 0.1)
+
+    async def slow(_: Heard, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" if dripping else b"")
+        while True:
+            writer.write(b" " if dripping else b"")
+            await asyncio.sleep(0.01)
+
+    async with wire(slow) as server:
+        failure = await failure_of(server.url, method)
+    assert failure.what == "no answer in time"
+    assert failure.unanswered == (method != "GET")
+
+
+async def test_the_time_outs_are_those_of_the_design() -> None:
+    """5 s for a connection, 20 s for an answer."""
+    async with client_of("http://x") as client:
+        assert client.timeout == httpx.Timeout(20.0, connect=5.0, pool=None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_write_goes_out_once(method: str) -> None:
+    """On a connection that died while idle a POST or PATCH is not repeated; a GET or DELETE is, once, by aiohttp."""
+
+    async def once(request: Heard, writer: asyncio.StreamWriter) -> bytes | None:
+        if request.headers.get("x-first") or len(server.heard) > 2:
+            return answer(200, {})
+        writer.close()
+        return None
+
+    async with wire(once) as server, client_of(server.url) as client:
+        extensions = {"operation": Operation.READ_INVITE}
+        await client.send(client.build_request("GET", "/", headers={"X-First": "1"}, extensions=extensions))
+        try:
+            status = (await send(client, method)).status_code
+        except AtlasUnavailable:
+            status = 0
+    repeated = method in {"GET", "DELETE"}
+    assert len(server.heard) == (3 if repeated else 2)
+    assert status == (200 if repeated else 0)
+
+
+async def test_a_dead_connection_alone_would_repeat_a_get_for_ever() -> None:
+    """A GET is repeated once, not more often."""
+    async with wire(hang_up) as server:
+        await failure_of(server.url, "GET")
+    assert len(server.heard) <= 2
+
+
+async def test_a_garbage_status_line_hides_the_authorization() -> None:
+    """The exception of aiohttp itself would print it: the trap is still there, and is not passed on."""
+    async with wire(garbage) as server:
+        async with aiohttp.ClientSession(headers={"Authorization": CANARY}) as session:
+            with pytest.raises(aiohttp.ClientResponseError) as raw:
+                await session.get(server.url)
+        assert CANARY in repr(raw.value)
+        await failure_of(server.url, "POST")
+
+
+async def test_no_cookie_comes_back() -> None:
+    """One caller's Set-Cookie is not sent with the next caller's request, by aiohttp or by httpx."""
+    async with (
+        wire(always(answer(200, {}, {"Set-Cookie": "session=of-another; Path=/"}))) as server,
+        client_of(server.url) as client,
+    ):
+        for _ in range(3):
+            assert "set-cookie" not in (await send(client)).headers
+        assert not client.cookies
+    assert not any("cookie" in heard.headers for heard in server.heard)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["/elsewhere", "http://127.0.0.1:1/", "http://[broken", "\x7f", ""])
+async def test_no_redirect_is_followed(status: int, location: str) -> None:
+    """The Authorization header is not carried elsewhere; where it would have gone is not even looked at."""
+    async with wire(always(answer(status, None, {"Location": location}))) as server, client_of(server.url) as client:
+        response = await send(client)
+    assert response.status_code == status
+    assert not response.has_redirect_location
+    assert len(server.heard) == 1
+
+
+async def test_an_answer_is_bounded() -> None:
+    """4 MiB are read, a byte more is not, and the connection is not used again."""
+    fits = b'"' + b"x" * (ANSWER_MAX - 2) + b'"'
+    async with wire(always(answer(200, raw=fits))) as server, client_of(server.url) as client:
+        assert len((await send(client)).extensions["json"]) == ANSWER_MAX - 2
+    async with wire(always(answer(200, raw=fits + b" "))) as server:
+        assert (await failure_of(server.url, "POST")).what == "an answer of over 4 MiB"
+
+
+async def test_a_body_without_end_is_bounded() -> None:
+    """Chunks for ever end at the bound."""
+
+    async def endless(_: Heard, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+            await writer.drain()
+
+    async with wire(endless) as server:
+        assert (await failure_of(server.url, "GET")).what == "an answer of over 4 MiB"
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_a_small_body_does_not_grow(status: int) -> None:
+    """We ask for no compression, and do not unpack what comes compressed all the same: it may be a bomb."""
+    bomb = gzip.compress(b" " * ANSWER_MAX * 4)
+    async with wire(always(answer(status, raw=bomb, headers={"Content-Encoding": "gzip"}))) as server:
+        assert (await failure_of(server.url, "GET")).what == "a compressed answer, which was not asked for"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"<html><h1>502</h1></html>",
+        b"[" * 1_000_000,
+        b'{"a":' * 100_000,
+        b'{"id": "truncated',
+        b"\xff\xfe",
+        b'"\\ud800"',
+        b"NaN",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 404])
+async def test_what_is_no_json_is_none(raw: bytes, status: int) -> None:
+    """Empty, HTML, truncated, not UTF-8, and brackets without end: an answer that holds nothing, and no crash."""
+    async with wire(always(answer(status, raw=raw))) as server, client_of(server.url) as client:
+        response = await send(client)
+    assert response.extensions["json"] is None
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("http", "body", "status", "json"),
+    [
+        (200, {"status": 200, "content": {"id": "1"}}, 200, {"id": "1"}),
+        (200, {"status": 200, "content": []}, 200, []),
+        (200, {"status": 200, "results": [], "totalCount": 0}, 200, {"results": [], "totalCount": 0}),
+        (200, {"status": 404, "content": {"errorCode": "X"}}, 404, {"errorCode": "X"}),
+        (200, {"status": 404, "errorCode": "X", "error": 404}, 404, {"errorCode": "X", "error": 404}),
+        (500, {"status": 200, "content": {"id": "1"}}, 200, {"id": "1"}),
+        (401, {"status": 204, "content": None}, 204, None),
+        (200, {"status": 204}, 204, {}),
+        (404, {"errorCode": "X", "error": 404}, 404, {"errorCode": "X", "error": 404}),
+        (200, {"status": "PENDING", "content": 1}, 200, {"status": "PENDING", "content": 1}),
+        (200, {"status": True, "content": 1}, 200, {"status": True, "content": 1}),
+        (200, {"status": 1000}, 200, {"status": 1000}),
+        (200, [{"status": 404}], 200, [{"status": 404}]),
+    ],
+)
+async def test_the_envelope_tells_the_truth(http: int, body: object, status: int, json: object) -> None:
+    """Where an envelope was asked for and came, its status counts, in both directions; else HTTP's."""
+    async with wire(always(answer(http, body))) as server, client_of(server.url) as client:
+        response = await send(client, envelope=True)
+        assert (response.status_code, response.extensions["json"]) == (status, json)
+        plain = await send(client, envelope=False)
+        assert (plain.status_code, plain.extensions["json"]) == (http, body)
+
+
+async def test_a_call_can_be_cancelled_and_the_next_one_works() -> None:
+    """A cancelled call leaves no answer behind for the next one to read."""
+    arrived = asyncio.Event()
+
+    async def first_hangs(_: Heard, __: asyncio.StreamWriter) -> bytes:
+        if len(server.heard) == 1:
+            arrived.set()
+            await asyncio.Event().wait()
+        return answer(200, {"n": len(server.heard)})
+
+    async with wire(first_hangs) as server, client_of(server.url) as client:
+        task = asyncio.create_task(send(client))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await send(client)).extensions["json"] == {"n": 2}
+    assert server.connections == 2
+
+
+async def test_connections_are_kept() -> None:
+    """Calls one after the other share one connection; fifty at once are all let go at once."""
+    waiting = asyncio.Semaphore(0)
+    together = asyncio.Event()
+
+    async def meet(_: Heard, __: asyncio.StreamWriter) -> bytes:
+        waiting.release()
+        if waiting._value == 50:  # noqa: SLF001 - how many have come
+            together.set()
+        if len(server.heard) > 3:
+            await together.wait()
+        return answer(200, {})
+
+    async with wire(meet) as server, client_of(server.url) as client:
+        for _ in range(3):
+            await send(client)
+        assert server.connections == 1
+        await asyncio.gather(*(send(client) for _ in range(47)))
+
+
+async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP_PROXY and HTTPS_PROXY are honoured, NO_PROXY too: a bare transport would not look at them."""
+    async with wire(always(answer(200, {"by": "proxy"}))) as proxy, wire(always(answer(200, {"by": "atlas"}))) as atlas:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with client_of("http://atlas.invalid") as client:
+            assert (await send(client)).extensions["json"] == {"by": "proxy"}
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        async with client_of(atlas.url) as client:
+            assert (await send(client)).extensions["json"] == {"by": "atlas"}
+    assert proxy.heard[0].target == "http://atlas.invalid/x"
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # httpx-aiohttp's own use of aiohttp
+@pytest.mark.parametrize("status", [407, 502])
+async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """HTTPS goes through a tunnel, in which the proxy sees no header of ours; its refusal is no answer of Atlas's."""
+    async with wire(always(answer(status))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://user:{CANARY}@"))
+        await failure_of("https://atlas.invalid", "POST")
+    assert [heard.line for heard in proxy.heard] == ["CONNECT atlas.invalid:443 HTTP/1.1"]
+    assert "authorization" not in proxy.heard[0].headers
+
+
+async def test_a_dead_proxy_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens where the proxy should be: no doubt."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert not (await failure_of("https://atlas.invalid", "POST")).unanswered
+
+
+async def test_tls_trusts_what_ssl_cert_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An authority of one's own is trusted when SSL_CERT_FILE names it, and not before; nothing is sent then."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(PEM)
+    async with wire(always(answer(200, {"secure": True})), tls) as server:
+        assert not (await failure_of(server.url, "POST")).unanswered
+        assert not server.heard
+        monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+        async with client_of(server.url) as client:
+            assert (await send(client)).extensions["json"] == {"secure": True}
+
+
+@pytest.mark.parametrize("talk", BREAKS)
+async def test_no_log_shows_what_authenticates(
+    caplog: pytest.LogCaptureFixture, talk: Callable[[Heard, asyncio.StreamWriter], Awaitable[None]]
+) -> None:
+    """At level debug, with every logger on, through every break."""
+    caplog.set_level(logging.DEBUG)
+    async with wire(talk) as server:
+        await failure_of(server.url, "POST")
+    assert CANARY not in caplog.text
+    assert CANARY not in json.dumps([{k: repr(v) for k, v in vars(record).items()} for record in caplog.records])
