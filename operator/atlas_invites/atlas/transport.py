@@ -15,6 +15,7 @@ which may send a second invitation, nor a PATCH, which could put older roles ove
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -101,6 +102,9 @@ class HttpClient(HttpxAiohttpClient):
         return Transport(self._turn, **options)
 
     def _init_proxy_transport(self, proxy: httpx.Proxy, *_: object, **options: Any) -> Transport:  # noqa: ANN401
+        if proxy.raw_auth is not None:  # as a header: aiohttp gives up the other way, which httpx-aiohttp would take
+            basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
+            proxy = httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
         return Transport(self._turn, proxy=proxy, **options)
 
 

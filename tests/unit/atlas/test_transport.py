@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -364,7 +365,6 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert proxy.heard[0].target == "http://atlas.invalid/x"
 
 
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # httpx-aiohttp's own use of aiohttp
 @pytest.mark.parametrize("status", [407, 502])
 async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     """HTTPS goes through a tunnel, in which the proxy sees no header of ours; its refusal is no answer of Atlas's."""
@@ -372,7 +372,9 @@ async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://user:{CANARY}@"))
         await failure_of("https://atlas.invalid", "POST")
     assert [heard.line for heard in proxy.heard] == ["CONNECT atlas.invalid:443 HTTP/1.1"]
-    assert "authorization" not in proxy.heard[0].headers
+    heard = proxy.heard[0].headers
+    assert "authorization" not in heard
+    assert heard["proxy-authorization"] == f"Basic {base64.b64encode(f'user:{CANARY}'.encode()).decode()}"
 
 
 async def test_a_dead_proxy_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
