@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ def parse(data: Mapping[str, str]) -> Credentials:
 def _text(key: str, value: str) -> str:
     try:
         text = base64.b64decode(value, validate=True).decode().strip()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         text = None
     if text is None or not text.isprintable():
         raise ValueError(f"the key {key} does not hold printable text; write it again")
