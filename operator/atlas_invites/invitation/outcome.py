@@ -96,8 +96,9 @@ class Outcome:
 
     @classmethod
     def of(cls, failure: Failure) -> Self:
-        """Return the outcome of a failure."""
-        return cls(failure.reason, failure.message, error=failure.error, requeue_after=failure.retry_after)
+        """Return the outcome of a failure. Only what is tried again by itself heeds ``Retry-After``."""
+        retry_after = failure.retry_after if failure.reason.kind is Kind.RETRYING else None
+        return cls(failure.reason, failure.message, error=failure.error, requeue_after=retry_after)
 
 
 RETRY_AFTER_AT_MOST = 900.0

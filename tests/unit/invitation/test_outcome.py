@@ -1,0 +1,106 @@
+"""Reasons, what they mean, and when an object comes back. The tables here are the design's, not the code's."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlas_invites.invitation.outcome import SWEPT, Failure, Kind, Outcome, Reason, requeue_after
+from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
+
+if TYPE_CHECKING:
+    from atlas_invites.invitation.model import Invitation
+
+KINDS = {
+    "Settled": "Invited Accepted RolesDiffer",
+    "Waiting": "SecretNotFound SecretInvalid ProjectNotReady",
+    "Retrying": "RateLimited AtlasUnavailable Conflict ConfirmingInvitation",
+    "Stalled": "CredentialsRejected Forbidden InvalidRequest ProjectNotFound InvitationNotFound IdentityMismatch "
+    "InvitationExpired InvitationWithdrawn MemberRemoved DuplicateInvite LegacyInvitation",
+}
+KIND_OF = {reason: kind for kind, reasons in KINDS.items() for reason in reasons.split()}
+
+COMES_BACK = {
+    "SecretNotFound": 60,
+    "SecretInvalid": 60,
+    "ProjectNotReady": 30,
+    "CredentialsRejected": 60,
+    "ProjectNotFound": 3600,
+    "Forbidden": 3600,
+    "InvalidRequest": 60,  # looks at the Secret; nothing is sent
+}
+"""Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
+
+
+def test_the_reasons_are_closed() -> None:
+    """There are these reasons and no others, each of one kind."""
+    assert {str(reason): str(reason.kind) for reason in Reason} == KIND_OF
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_when_an_object_comes_back(reason: Reason) -> None:
+    """Without a pending invitation and a Retry-After, the reason alone says when the next turn is."""
+    assert requeue_after(Outcome(reason, "m"), None, NOW) == COMES_BACK.get(reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_sweep_brings_back_what_has_no_time_of_its_own(reason: Reason) -> None:
+    """The sweep leaves Waiting and Retrying alone, and what comes back by itself."""
+    assert (reason in SWEPT) == (reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_comes_back_somehow(reason: Reason) -> None:
+    """No object is ever forgotten: it has a time, a back-off, or the sweep."""
+    assert reason in SWEPT or reason.kind is Kind.RETRYING or requeue_after(Outcome(reason, "m"), None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("pending", "now", "expected"),
+    [
+        (invitation(), EXPIRES - timedelta(hours=1), 3600),
+        (invitation(), EXPIRES - timedelta(seconds=1), 1),
+        (invitation(), EXPIRES, 60),
+        (invitation(), EXPIRES + timedelta(days=1), 60),
+        (invitation(expiresAt=None), EXPIRES - timedelta(hours=1), 3600),
+        (invitation(expiresAt=None, createdAt=None), NOW, None),
+        (invitation(expiresAt=time_text(EXPIRES + timedelta(days=60))), NOW, timedelta(days=89).total_seconds()),
+        (None, NOW, None),
+    ],
+    ids=["an-hour", "a-second", "now", "past", "30-days", "no-dates", "far", "no-invitation"],
+)
+def test_a_pending_invitation_comes_back_at_its_end(
+    pending: Invitation | None, now: datetime, expected: float | None
+) -> None:
+    """Invited comes back at expiresAt; where that is past already, in a minute."""
+    assert requeue_after(Outcome(Reason.INVITED, "m"), pending, now) == expected
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.INVITED])
+def test_only_a_pending_one_comes_back_at_its_end(reason: Reason) -> None:
+    """An invitation that has ended, and stands on status as history, wakes nobody."""
+    assert requeue_after(Outcome(reason, "m"), invitation(), NOW) == requeue_after(Outcome(reason, "m"), None, NOW)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(0.0, 0.0), (5.0, 5.0), (900.0, 900.0), (901.0, 900.0), (86400.0, 900.0)])
+def test_retry_after_is_heeded_for_15_minutes_at_most(asked: float, waits: float) -> None:
+    """Retry-After goes before every other rule, up to 15 minutes."""
+    outcome = Outcome.of(Failure(Reason.RATE_LIMITED, "m", retry_after=asked))
+    assert requeue_after(outcome, None, NOW) == waits
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
+def test_retry_after_of_what_is_not_retried_is_ignored(reason: Reason) -> None:
+    """A 403 with Retry-After: 0 stays hourly: only what is tried again by itself heeds Retry-After."""
+    outcome = Outcome.of(Failure(reason, "m", retry_after=0.0))
+    assert requeue_after(outcome, None, NOW) == COMES_BACK.get(reason)
+
+
+def test_the_outcome_of_a_failure_says_the_failure_and_nothing_else() -> None:
+    """Reason, message and error go on; state, invitation and the rest of status stay as they were."""
+    failure = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
+    assert Outcome.of(failure) == Outcome(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
+    assert str(failure) == "not allowed"
+    assert failure.unanswered is False
