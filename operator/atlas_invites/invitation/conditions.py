@@ -16,7 +16,7 @@ from atlas_invites.invitation.outcome import Kind
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from atlas_invites.invitation.model import State
+    from atlas_invites.invitation.model import ErrorBody, State
     from atlas_invites.invitation.outcome import Outcome
 
 READY, RECONCILING, STALLED, ACCEPTED, SUSPENDED = "Ready", "Reconciling", "Stalled", "Accepted", "Suspended"
@@ -97,17 +97,23 @@ def _accepted(state: State | None) -> tuple[str, str, str]:
 
 
 def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> bool:
-    """Tell whether this failure is the one that status shows already: same reason, HTTP status and errorCode."""
-    ready, old, new = previous.condition(READY), previous.error, outcome.error
+    """Tell whether this failure is the one that status shows already: same reason, HTTP status and errorCode.
+
+    An outage without an HTTP answer has many words (reset, timed out, refused): they are one failure.
+    """
+    ready, kind = previous.condition(READY), outcome.reason.kind
     return (
-        outcome.reason.kind is not Kind.SETTLED
+        kind is not Kind.SETTLED
         and ready is not None
         and ready.reason == outcome.reason
         and previous.observed_generation == evaluated.generation
-        and old is not None
-        and new is not None
-        and (old.error, old.error_code) == (new.error, new.error_code)
+        and _answer(previous.error) == _answer(outcome.error)
+        and (outcome.error is not None or kind is Kind.RETRYING)
     )
+
+
+def _answer(error: ErrorBody | None) -> tuple[int, str] | None:
+    return None if error is None else (error.error, error.error_code)
 
 
 def _condition(  # noqa: PLR0913, PLR0917 - the fields of a condition

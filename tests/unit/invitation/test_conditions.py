@@ -1,0 +1,275 @@
+"""From an outcome to the status, checked by the rules of kstatus and of Flux, over every outcome after every other."""
+
+# ruff: noqa: ANN401 - fields are whatever an outcome holds
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
+from typing import Any
+
+import pytest
+
+from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
+from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Origin, State, Status
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
+from tests.unit.builders import OTHER_ID, OWNER, error, invitation, member, status
+from tests.unit.invitation.test_outcome import KIND_OF
+
+FIRST = datetime(2026, 8, 11, 12, 0, 0, 999, tzinfo=UTC)
+LATER = FIRST + timedelta(hours=1)
+FIRST_TEXT, LATER_TEXT = "2026-08-11T12:00:00Z", "2026-08-11T13:00:00Z"
+
+READY_RECONCILING_STALLED = {
+    "Settled": {"Ready": "True"},
+    "Waiting": {"Ready": "False", "Reconciling": "True"},
+    "Retrying": {"Ready": "False", "Reconciling": "True"},
+    "Stalled": {"Ready": "False", "Stalled": "True"},
+}
+ACCEPTED = {
+    None: ("False", "NotInvited"),
+    State.UNKNOWN: ("False", "NotInvited"),
+    State.PENDING: ("False", "Pending"),
+    State.ACCEPTED: ("True", "Accepted"),
+    State.EXPIRED: ("False", "Expired"),
+    State.WITHDRAWN: ("False", "Withdrawn"),
+    State.REMOVED: ("False", "Removed"),
+}
+
+
+def after(previous: Status, outcome: Outcome, *, generation: int = 1, asked: str | None = None) -> Status:
+    return next_status(previous, Evaluated(generation, asked), outcome, LATER)
+
+
+def first(reason: Reason, **fields: Any) -> Status:
+    """Return the status after a first reconcile with that outcome, an hour ago."""
+    return next_status(status(), Evaluated(1, None), Outcome(reason, "first", **fields), FIRST)
+
+
+def conditions(of: Status) -> dict[str, tuple[str, str]]:
+    return {c.type: (c.status, c.reason) for c in of.conditions}
+
+
+def transitions(of: Status) -> dict[str, str]:
+    return {c.type: c.last_transition_time for c in of.conditions}
+
+
+# The rules of the tools that read status.
+
+
+def kstatus(of: Status, generation: int) -> str:
+    """Return what kstatus says of a live object, in its order of asking."""
+    flags = {c.type: c.status for c in of.conditions}
+    if of.observed_generation != generation or flags.get("Reconciling") == "True":
+        return "InProgress"
+    if flags.get("Stalled") == "True":
+        return "Failed"
+    return "Current" if flags.get("Ready") == "True" else "InProgress"
+
+
+def broken_rules_of_flux(of: Status) -> list[str]:
+    """Return what Flux's checker would say."""
+    by_type = {c.type: c for c in of.conditions}
+    ready = by_type.get("Ready")
+    if ready is None:
+        return ["Ready is always there"]
+    true = {type_ for type_, c in by_type.items() if c.status == "True"}
+    rules = {
+        "Ready is False while Stalled": "Stalled" not in true or ready.status == "False",
+        "never Reconciling and Stalled": not {"Reconciling", "Stalled"} <= true,
+        "Ready True is of this generation": ready.status != "True"
+        or ready.observed_generation == of.observed_generation,
+        "Ready Unknown only while Reconciling": ready.status != "Unknown" or "Reconciling" in true,
+        "False is said by absence": {"Reconciling", "Stalled"} & by_type.keys() <= true,
+        "each type once": len(by_type) == len(of.conditions),
+        "a reason and a message each": all(c.reason and c.message for c in of.conditions),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+PREVIOUS = {
+    "new": status(),
+    **{str(reason): first(reason) for reason in Reason},
+    "Suspended": suspended_status(first(Reason.INVITED), 1, FIRST),
+    "suspended-at-birth": suspended_status(status(), 1, FIRST),
+}
+
+
+@pytest.mark.parametrize("previous", PREVIOUS.values(), ids=PREVIOUS.keys())
+def test_every_outcome_after_every_other_reads_well(previous: Status) -> None:
+    """Whatever was there, status then says the new outcome alone, and no tool misreads it."""
+    for reason, state in product(Reason, [None, *State]):
+        then = after(previous, Outcome(reason, "now", state=state), generation=2)
+        kind = KIND_OF[reason]
+        said = conditions(then)
+        assert {t: s for t, (s, _) in said.items() if t != "Accepted"} == READY_RECONCILING_STALLED[kind]
+        assert {r for t, (_, r) in said.items() if t != "Accepted"} == {str(reason)}
+        assert said["Accepted"] == ACCEPTED[state or previous.state]
+        assert broken_rules_of_flux(then) == []
+        assert kstatus(then, 2) == {"Settled": "Current", "Stalled": "Failed"}.get(kind, "InProgress")
+        assert kstatus(then, 3) == "InProgress"
+        assert {c.observed_generation for c in then.conditions} == {then.observed_generation} == {2}
+
+
+@pytest.mark.parametrize("previous", PREVIOUS.values(), ids=PREVIOUS.keys())
+def test_a_transition_time_moves_only_with_its_status(previous: Status) -> None:
+    """LastTransitionTime is the old one where status is the old one, and now where it is not."""
+    for reason, state in product(Reason, [None, *State]):
+        then = after(previous, Outcome(reason, "now", state=state))
+        for condition in then.conditions:
+            old = previous.condition(condition.type)
+            kept = old is not None and old.status == condition.status
+            assert condition.last_transition_time == (FIRST_TEXT if kept else LATER_TEXT)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_same_outcome_again_changes_nothing(reason: Reason) -> None:
+    """Quiet stays quiet: the same outcome an hour later is the same status, so nothing is written."""
+    failure = error(500, "UNEXPECTED_ERROR") if reason.kind is not Kind.SETTLED else None
+    outcome = Outcome(reason, "first", State.PENDING, Origin.ADOPTED, invitation(), member(), AtlasInfo(), failure)
+    before = next_status(status(), Evaluated(1, "asked"), outcome, FIRST)
+    assert next_status(before, Evaluated(1, "asked"), outcome, LATER) == before
+    assert next_status(before, Evaluated(1, None), outcome, LATER) == before
+
+
+def test_times_are_whole_seconds_in_utc() -> None:
+    """LastTransitionTime is RFC 3339 as Kubernetes writes it, whatever the clock's zone."""
+    elsewhere = FIRST.astimezone(timezone(timedelta(hours=-7)))
+    then = next_status(status(), Evaluated(1, None), Outcome(Reason.INVITED, "m"), elsewhere)
+    assert set(transitions(then).values()) == {FIRST_TEXT}
+
+
+# Failures that repeat.
+
+UNAVAILABLE = error(503, "SERVICE_UNAVAILABLE", operation="ListInvites")
+
+
+@pytest.mark.parametrize(
+    ("reason", "old", "new"),
+    [
+        (
+            Reason.ATLAS_UNAVAILABLE,
+            UNAVAILABLE,
+            error(503, "SERVICE_UNAVAILABLE", operation="ListUsers", detail="other"),
+        ),
+        (Reason.FORBIDDEN, error(403, "X", parameters=["1"]), error(403, "X", parameters=["2"])),
+        (Reason.ATLAS_UNAVAILABLE, None, None),
+        (Reason.RATE_LIMITED, None, None),
+    ],
+    ids=["another-operation", "other-parameters", "no-answer", "held-back"],
+)
+def test_the_same_failure_writes_nothing_more(reason: Reason, old: ErrorBody | None, new: ErrorBody | None) -> None:
+    """Same reason, HTTP status and errorCode: the words of the first stay."""
+    before = first(reason, error=old)
+    assert after(before, Outcome(reason, "in other words", error=new)) == before
+
+
+@pytest.mark.parametrize(
+    ("outcome", "generation"),
+    [
+        (Outcome(Reason.ATLAS_UNAVAILABLE, "second", error=error(500, "SERVICE_UNAVAILABLE")), 1),
+        (Outcome(Reason.ATLAS_UNAVAILABLE, "second", error=error(503, "OTHER")), 1),
+        (Outcome(Reason.ATLAS_UNAVAILABLE, "second"), 1),
+        (Outcome(Reason.RATE_LIMITED, "second", error=UNAVAILABLE), 1),
+        (Outcome(Reason.ATLAS_UNAVAILABLE, "second", error=UNAVAILABLE), 2),
+    ],
+    ids=["another-http-status", "another-code", "no-answer", "another-reason", "another-generation"],
+)
+def test_another_failure_is_said(outcome: Outcome, generation: int) -> None:
+    """Where reason, HTTP status, errorCode or generation differ, status says the new one."""
+    then = after(first(Reason.ATLAS_UNAVAILABLE, error=UNAVAILABLE), outcome, generation=generation)
+    ready = then.condition("Ready")
+    assert ready is not None
+    assert (ready.message, ready.reason, then.error) == ("second", outcome.reason, outcome.error)
+
+
+@pytest.mark.parametrize("reason", [Reason.SECRET_INVALID, Reason.PROJECT_NOT_READY, Reason.INVITATION_NOT_FOUND])
+def test_what_a_person_must_do_is_always_the_latest(reason: Reason) -> None:
+    """Where the cluster or a row of the table speaks, other words are another thing to do."""
+    ready = after(first(reason), Outcome(reason, "the next thing to do")).condition("Ready")
+    assert ready is not None
+    assert ready.message == "the next thing to do"
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_error_is_gone_unless_this_outcome_has_one(reason: Reason) -> None:
+    """status.error is what this reconcile was answered; a success, and a failure without an answer, have none."""
+    before = first(Reason.FORBIDDEN, error=error(403, "X"))
+    assert after(before, Outcome(reason, "now")).error is None
+    assert after(before, Outcome(reason, "now", error=UNAVAILABLE)).error == UNAVAILABLE
+
+
+# What is kept.
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_an_outcome_that_says_nothing_of_it_keeps_it(reason: Reason) -> None:
+    """State, origin, invitation, member, atlas and the handled request stay until something else is known."""
+    kept: dict[str, Any] = {
+        "state": State.PENDING,
+        "origin": Origin.CREATED,
+        "invitation": invitation(),
+        "member": member(),
+        "atlas": AtlasInfo(sunset="2027-07-01"),
+    }
+    before = next_status(status(), Evaluated(1, "asked"), Outcome(Reason.INVITED, "first", **kept), FIRST)
+    then = after(before, Outcome(reason, "now"))
+    assert {name: getattr(then, name) for name in kept} == kept
+    assert then.last_handled_reconcile_at == "asked"
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        (Reason.INVITATION_EXPIRED, State.EXPIRED),
+        (Reason.INVITATION_WITHDRAWN, State.WITHDRAWN),
+        (Reason.ACCEPTED, State.ACCEPTED),
+        (Reason.MEMBER_REMOVED, State.REMOVED),
+    ],
+)
+def test_the_invitation_and_the_member_are_kept_after_they_ended(reason: Reason, state: State) -> None:
+    """Status still shows what had been."""
+    before = first(Reason.INVITED, state=State.PENDING, invitation=invitation(), member=member())
+    then = after(before, Outcome(reason, "now", state=state))
+    assert (then.invitation, then.member, then.state) == (invitation(), member(), state)
+
+
+def test_a_sparse_answer_completes_what_is_known() -> None:
+    """What a PATCH leaves out stays; a new id begins anew."""
+    before = first(Reason.INVITED, invitation=invitation(), atlas=AtlasInfo(deprecated_since="2023-10-04"))
+    sparse = Invitation(id=invitation().id, roles=(OWNER,))
+    then = after(before, Outcome(Reason.INVITED, "now", invitation=sparse, atlas=AtlasInfo(sunset="2027-07-01")))
+    assert then.invitation == invitation(roles=[OWNER])
+    assert then.atlas == AtlasInfo(deprecated_since="2023-10-04", sunset="2027-07-01")
+    new = Invitation(id=OTHER_ID)
+    assert after(before, Outcome(Reason.INVITED, "now", invitation=new)).invitation == new
+
+
+def test_the_request_to_reconcile_is_echoed() -> None:
+    """LastHandledReconcileAt is the request that was there when this reconcile began."""
+    assert after(status(), Outcome(Reason.INVITED, "m"), asked="now").last_handled_reconcile_at == "now"
+    assert (
+        after(status(last_handled_reconcile_at="old"), Outcome(Reason.INVITED, "m")).last_handled_reconcile_at == "old"
+    )
+
+
+# Suspended.
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_suspended_keeps_what_was(reason: Reason) -> None:
+    """All of status stays, observedGeneration too (so kstatus says InProgress); one condition comes."""
+    before = first(reason, state=State.PENDING, invitation=invitation(), error=UNAVAILABLE)
+    then = suspended_status(before, 2, LATER)
+    assert then.model_copy(update={"conditions": then.conditions[:-1]}) == before
+    assert conditions(then)["Suspended"] == ("True", "Suspended")
+    assert kstatus(then, 2) == "InProgress"
+    assert broken_rules_of_flux(then) == []
+    assert suspended_status(then, 2, LATER + timedelta(days=1)) == then
+
+
+def test_suspended_goes_with_the_next_outcome() -> None:
+    """The condition is absent when the object is not suspended, and back with a new time when it is again."""
+    then = after(suspended_status(first(Reason.INVITED), 1, FIRST), Outcome(Reason.INVITED, "first"))
+    assert then == first(Reason.INVITED)
+    assert transitions(suspended_status(then, 2, LATER))["Suspended"] == LATER_TEXT
