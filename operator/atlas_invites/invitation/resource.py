@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from pydantic import ValidationError
+
 from atlas_invites.invitation.model import Spec, Status
 
 if TYPE_CHECKING:
@@ -87,11 +89,16 @@ class Resource:
 
     @property
     def status(self) -> Status:
-        """``.status`` as the API server holds it; one that cannot be read counts as empty, and is written anew."""
+        """``.status`` as the API server holds it; a field that cannot be read counts as absent, and is written anew.
+
+        The others are kept: whoever forgets that there was an invitation sends another one.
+        """
         try:
             return Status.model_validate_json(self.status_json)
-        except ValueError:
-            return Status()
+        except ValidationError as error:
+            unreadable = {problem["loc"][0] for problem in error.errors(include_input=False) if problem["loc"]}
+        fields = json.loads(self.status_json)
+        return Status.model_validate({name: value for name, value in fields.items() if name not in unreadable})
 
     @property
     def has_finalizer(self) -> bool:
