@@ -1,14 +1,18 @@
 """Builders of what the tests speak about: one project, one person, one object, with whatever a test changes."""
 
+# ruff: noqa: ANN401 - fields are whatever JSON holds
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import Api, Condition, ErrorBody, Invitation, Member, Membership, Spec, Status, User
-from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key, Resource
+
+if TYPE_CHECKING:
+    from atlas_invites.invitation.outcome import Reason
 
 GROUP_ID = "32b6e34b3d91647abb20e7b8"
 INVITATION_ID = "5f4fe14da2b47835a58c635e"
@@ -48,7 +52,7 @@ def spec(**changes: Any) -> Spec:
 
 
 def body(key: Key = KEY, **metadata: Any) -> dict[str, Any]:
-    """Return a whole object as the API server sends it; ``spec`` and ``status`` replace theirs, the rest is metadata."""
+    """Return an object as the API server sends it; ``spec`` and ``status`` replace theirs, the rest is metadata."""
     spec_ = metadata.pop("spec", None) or wire_spec()
     status_ = metadata.pop("status", None) or {"observedGeneration": -1}
     return {
