@@ -55,7 +55,11 @@ UNTOUCHED: tuple[Untouched, ...] = (
     Untouched(lambda spec, known: policy(spec, known) is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
     Untouched(lambda _, known: _ready_reason(known) == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
     Untouched(lambda _, known: _ready_reason(known) == Reason.DUPLICATE_INVITE, "another object has the invitation"),
-    Untouched(lambda spec, known: spec.group_id is None and known.invitation is None, "the project was never resolved"),
+    Untouched(
+        # Status shows the API in use as soon as Atlas answered for a resolved project.
+        lambda spec, known: spec.group_id is None and known.invitation is None and known.atlas is None,
+        "the project was never resolved",
+    ),
 )
 
 
