@@ -73,7 +73,7 @@ def test_what_is_looked_at(spec_: Spec, known: Status) -> None:
     assert untouched(spec_, known) is None
 
 
-@pytest.mark.parametrize(("sight", "policy_"), product(Sight, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE]))
+@pytest.mark.parametrize(("sight", "policy_"), list(product(Sight, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE])))
 def test_table_d(sight: Sight, policy_: DeletionPolicy) -> None:
     """A pending invitation is cancelled; a member is removed under Revoke alone; nothing else is touched."""
     expected = {
