@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import sleep
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,7 +112,7 @@ class AtlasApi:
         except AtlasError as error:
             return Answer.of(error)
         if self._sandbox.latency > 0:
-            await asyncio.sleep(self._sandbox.latency)
+            await sleep(self._sandbox.latency)
         refused, credential = None, None
         try:
             credential = self._gate.admit(asked, where)

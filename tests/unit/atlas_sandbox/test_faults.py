@@ -1,0 +1,198 @@
+"""Faults on chosen calls, in process and on a real socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from atlas_sandbox.app import create_app
+from atlas_sandbox.faults import ConnectionFault
+from atlas_sandbox.sandbox import PROJECT_ID
+from atlas_sandbox.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from atlas_sandbox.sandbox import Sandbox
+
+INVITES = f"/api/atlas/v2/groups/{PROJECT_ID}/invites"
+INVITE = {"username": "jane@example.com", "roles": ["GROUP_OWNER"]}
+
+
+async def order(levers: httpx.AsyncClient, **fault: object) -> str:
+    answer = await levers.post("/faults", json=fault)
+    assert answer.status_code == 201
+    return str(answer.json()["id"])
+
+
+@pytest.fixture
+async def remote(sandbox: Sandbox, client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """The same client on a real socket."""
+    async with serve(create_app(sandbox)) as url:
+        base = f"{url}/api/atlas/v2/groups/{PROJECT_ID}"
+        async with httpx.AsyncClient(base_url=base, headers=client.headers) as remote:
+            yield remote
+
+
+@pytest.mark.parametrize(("when", "sent"), [("before", 0), ("after", 1)])
+async def test_error_before_or_after(
+    levers: httpx.AsyncClient, client: httpx.AsyncClient, when: str, sent: int
+) -> None:
+    """An error before the call leaves Atlas untouched; one after it hides that the call was carried out."""
+    await order(levers, operations=["CreateInvite"], when=when, status=503, headers={"Retry-After": "7"})
+    failed = await client.post("/invites", json=INVITE)
+    assert (failed.status_code, failed.headers["Retry-After"]) == (503, "7")
+    assert failed.json()["errorCode"] == "UNEXPECTED_ERROR"
+    assert failed.json()["reason"] == "Service Unavailable"
+    assert len((await client.get("/invites")).json()) == sent
+
+
+async def test_error_says_what_it_is_told(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """An error has the code, detail and parameters of the order, or a body that is not Atlas's at all."""
+    await order(levers, status=409, errorCode="CANNOT", detail="No.", parameters=["a", 1])
+    error = (await client.get("/invites")).json()
+    assert (error["error"], error["errorCode"], error["detail"]) == (409, "CANNOT", "No.")
+    assert error["parameters"] == ["a", 1]
+    await order(levers, status=502, body="bad gateway", contentType="text/plain")
+    plain = await client.get("/invites?envelope=true")
+    assert (plain.status_code, plain.text, plain.headers["Content-Type"]) == (502, "bad gateway", "text/plain")
+
+
+async def test_chosen_calls_alone_are_struck(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A fault strikes its operations, project and e-mail, after as many as it skips, as often as it counts."""
+    await order(levers, operations=["ListInvites", "CreateInvite"], username="JANE@example.com", skip=1, count=2)
+    assert (await client.get("/invites")).status_code == 200
+    statuses = [(await client.get("/invites?username=jane@example.com")).status_code for _ in range(2)]
+    assert statuses == [200, 500]
+    assert (await client.get("/users?username=jane@example.com")).status_code == 200
+    assert (await client.post("/invites", json={**INVITE, "username": "joe@example.com"})).status_code == 200
+    assert (await client.post("/invites", json=INVITE)).status_code == 500
+    assert (await client.post("/invites", json=INVITE)).status_code == 200
+    (fault,) = (await levers.get("/faults")).json()
+    assert (fault["struck"], fault["skip"]) == (2, 0)
+
+
+async def test_records_have_an_email_too(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A call by id is struck by the e-mail of its record; one without any is not."""
+    invitation = (await client.post("/invites", json=INVITE)).json()
+    await order(levers, username="jane@example.com", count=None)
+    assert (await client.delete(f"/invites/{invitation['id']}")).status_code == 500
+    assert (await client.delete(f"/invites/{'f' * 24}")).status_code == 404
+    assert (await client.post("/invites", content=b"{")).status_code == 415
+
+
+async def test_faults_are_called_off(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A fault for ever lasts until it is called off, alone or with all."""
+    first, _ = await order(levers, count=None), await order(levers, project=PROJECT_ID, count=None)
+    assert (await client.get("/invites")).status_code == 500
+    assert (await levers.delete(f"/faults/{first}")).status_code == 204
+    assert (await levers.delete(f"/faults/{first}")).status_code == 404
+    assert (await client.get("/invites")).status_code == 500
+    assert (await levers.delete("/faults")).status_code == 204
+    assert (await client.get("/invites")).status_code == 200
+    many = await levers.post("/faults", json=[{"kind": "html"}, {"kind": "empty"}])
+    assert len(many.json()) == 2
+
+
+async def test_challenge_uses_no_fault_up(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A call that is refused with a 401 is struck only by a fault that says so."""
+    await order(levers, status=500)
+    anonymous = {"Authorization": ""}
+    assert (await client.get("/invites", headers=anonymous)).status_code == 401
+    await order(levers, status=502, challenges=True)
+    assert (await client.get("/invites", headers=anonymous)).status_code == 502
+    assert (await client.get("/invites")).status_code == 500
+
+
+async def test_token_endpoint_can_fail(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """The token endpoint is struck like any other call."""
+    await order(levers, operations=["Token"], status=503)
+    assert (await client.post("http://atlas.test/api/oauth/token")).status_code == 503
+
+
+@pytest.mark.parametrize("kind", ["html", "empty"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_proxies_answer(levers: httpx.AsyncClient, client: httpx.AsyncClient, kind: str, when: str) -> None:
+    """A proxy's HTML, or nothing at all, comes in place of Atlas's answer."""
+    await order(levers, kind=kind, when=when)
+    answer = await client.get("/invites")
+    expected = (502, "text/html", True) if kind == "html" else (200, "application/json", False)
+    assert (answer.status_code, answer.headers["Content-Type"], bool(answer.content)) == expected
+
+
+BROKEN: dict[str, type[Exception]] = {
+    "reset": httpx.ReadError,
+    "close": httpx.RemoteProtocolError,
+    "garbage": httpx.RemoteProtocolError,
+    "truncated": httpx.RemoteProtocolError,
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_connections_really_break(
+    levers: httpx.AsyncClient, remote: httpx.AsyncClient, sandbox: Sandbox, kind: str, when: str
+) -> None:
+    """On a socket the connection breaks as ordered, with the call carried out or not, and the next call is fine."""
+    await order(levers, kind=kind, when=when, operations=["CreateInvite"])
+    with pytest.raises(BROKEN[kind]):
+        await remote.post("/invites", json=INVITE)
+    assert len((await remote.get("/invites")).json()) == (1 if when == "after" else 0)
+    broken, _ = sandbox.calls.latest(2)
+    assert (broken.operation, broken.status, broken.fault) == ("CreateInvite", 0, f"{kind} {when}")
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "timeout"])
+@pytest.mark.parametrize(("when", "sent"), [("before", 0), ("after", 1)])
+async def test_faults_in_process_raise(
+    levers: httpx.AsyncClient, client: httpx.AsyncClient, kind: str, when: str, sent: int
+) -> None:
+    """In process, where no connection is, the fault itself is raised, with the call carried out or not."""
+    await order(levers, kind=kind, when=when, operations=["CreateInvite"])
+    with pytest.raises(ConnectionFault, match=kind):
+        await client.post("/invites", json=INVITE)
+    assert len((await client.get("/invites")).json()) == sent
+
+
+async def test_faults_in_process_raise_what_the_test_wants(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
+    """A test chooses the exception that a broken connection is in process."""
+    app = create_app(sandbox, connection_error=lambda kind: httpx.ReadError(f"broken: {kind}"))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, headers=client.headers, base_url=client.base_url) as other:
+        await other.post("http://atlas.test/_sandbox/faults", json={"kind": "reset"})
+        with pytest.raises(httpx.ReadError, match="broken: reset"):
+            await other.get("/invites")
+
+
+@pytest.mark.parametrize(("when", "sent"), [("before", 0), ("after", 1)])
+async def test_impatient_client_leaves(sandbox: Sandbox, client: httpx.AsyncClient, when: str, sent: int) -> None:
+    """A call that is held for ever ends when the client leaves: carried out, or never begun."""
+    async with serve(create_app(sandbox)) as url, httpx.AsyncClient(headers=client.headers) as remote:
+        await remote.post(f"{url}/_sandbox/faults", json={"kind": "timeout", "when": when})
+        with pytest.raises(httpx.ReadTimeout):
+            await remote.post(f"{url}{INVITES}", json=INVITE, timeout=httpx.Timeout(5, read=0.2))
+    assert len(sandbox.state.project(PROJECT_ID).invitations) == sent
+    assert sandbox.calls.by_status == {"CreateInvite 0": 1}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("where", ["socket", "process"])
+async def test_patient_client_is_answered(
+    levers: httpx.AsyncClient, client: httpx.AsyncClient, remote: httpx.AsyncClient, where: str, when: str
+) -> None:
+    """A call that is held for a while is answered then, with the true answer."""
+    await order(levers, kind="timeout", when=when, seconds=0.05)
+    held = await (remote if where == "socket" else client).post("/invites", json=INVITE)
+    assert held.status_code == 200
+    assert len((await client.get("/invites")).json()) == 1
+
+
+async def test_truncated_answer_of_an_empty_one(levers: httpx.AsyncClient, remote: httpx.AsyncClient) -> None:
+    """An answer without a body can be cut off too."""
+    invitation = (await remote.post("/invites", json=INVITE)).json()
+    await order(levers, kind="truncated", when="after")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await remote.delete(f"/invites/{invitation['id']}")
+    assert (await remote.get("/invites")).json() == []
