@@ -1,0 +1,236 @@
+"""When a call may go: no network, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited, failure_of
+from atlas_invites.atlas.throttle import PATIENCE, SCOPES, SHORT, Throttle
+from atlas_invites.invitation.model import Operation
+
+GROUP = "g1"
+PATCH = Operation.UPDATE_INVITE
+SEND = Operation.CREATE_INVITE
+
+
+class Bench:
+    """A throttle and its clock."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.throttle = Throttle(lambda: self.time)
+
+    def delay(self, operation: Operation = PATCH, of: str = GROUP) -> float:
+        return self.throttle.delay(operation, of)
+
+    def answer(
+        self,
+        status: int,
+        headers: dict[str, str] | None = None,
+        *,
+        code: str = "X",
+        operation: Operation = PATCH,
+        of: str = GROUP,
+    ) -> AtlasFailure | None:
+        """Let a call go out and be answered now."""
+        failure = failure_of(operation, status, {"error": status, "errorCode": code}, httpx.Headers(headers))
+        self.throttle.learn(operation, of, self.time, failure, httpx.Headers(headers))
+        return failure
+
+    def silence(self, operation: Operation = PATCH) -> None:
+        """Let a call go out and get no answer."""
+        self.throttle.learn(operation, GROUP, self.time, AtlasUnavailable.of(operation, "no answer in time"))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_nothing_known_nothing_held(bench: Bench) -> None:
+    """Without a word from Atlas every call goes at once."""
+    assert [bench.delay(operation) for operation in Operation] == [0.0] * 13
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_holds(bench: Bench, status: int) -> None:
+    """The scope is held for as long as Atlas says; who asks meanwhile is told so at once, in the same words."""
+    failure = bench.answer(status, headers={"Retry-After": "30"})
+    assert failure is not None
+    bench.time += 10
+    with pytest.raises(type(failure)) as held:
+        bench.delay()
+    assert held.value.retry_after == 20.0
+    assert (str(held.value), held.value.error) == (str(failure), failure.error)
+    assert not held.value.unanswered
+    bench.time += 20
+    assert bench.delay() == 0.0
+
+
+def test_a_hold_is_of_its_own_scope(bench: Bench) -> None:
+    """Another operation, another project, another client goes on."""
+    bench.answer(429, headers={"Retry-After": "900"})
+    assert bench.delay(Operation.LIST_USERS) == 0.0
+    assert bench.delay(PATCH, "g2") == 0.0
+    bench.answer(429, operation=Operation.TOKEN, of="client 1", headers={"Retry-After": "900"})
+    assert bench.delay(Operation.TOKEN, "client 2") == 0.0
+    with pytest.raises(RateLimited):
+        bench.delay(Operation.TOKEN, "client 1")
+
+
+def test_a_hold_never_lasts_over_15_minutes(bench: Bench) -> None:
+    """However long Atlas says."""
+    bench.answer(429, headers={"Retry-After": "999999"})
+    bench.time += 900
+    assert bench.delay() == 0.0
+
+
+def test_the_end_of_a_hold_is_waited_for(bench: Bench) -> None:
+    """A second is waited, more is not."""
+    bench.answer(429, headers={"Retry-After": "3"})
+    bench.time += 3 - SHORT
+    assert bench.delay() == SHORT
+
+
+def test_without_retry_after_the_hold_grows(bench: Bench) -> None:
+    """1, 2, 4 ... 60 seconds, while Atlas refuses; an answer ends it."""
+    waits = []
+    for _ in range(8):
+        bench.answer(429)
+        bench.time += SHORT
+        try:
+            waits.append(SHORT + bench.delay())
+        except RateLimited as held:
+            waits.append(SHORT + (held.retry_after or 0))
+        bench.time += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    bench.answer(200)
+    assert bench.delay() == 0.0
+    bench.answer(429)
+    assert bench.delay() == 1.0
+
+
+def test_refused_together_is_refused_once(bench: Bench) -> None:
+    """Fifty calls that were out together when the first was refused make one strike."""
+    failure = failure_of(PATCH, 429, None, {})
+    for _ in range(50):
+        bench.throttle.learn(PATCH, GROUP, bench.time - 0.1, failure, {})
+    assert bench.delay() <= 1.0
+
+
+def test_the_limit_on_sending_holds_sending_everywhere(bench: Bench) -> None:
+    """400 INVITATIONS_RATE_LIMITED_IP is by address: both ways to send are held, in every project, and nothing else."""
+    for _ in range(3):
+        bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+        bench.time += 2
+    for operation, of in ((SEND, "g2"), (Operation.ADD_USER, "g3")):
+        with pytest.raises(RateLimited):
+            bench.delay(operation, of)
+    assert bench.delay(PATCH) == 0.0
+    assert bench.delay(Operation.LIST_INVITES) == 0.0
+    bench.time += 60
+    bench.answer(200, operation=SEND)
+    assert bench.delay(SEND, "g2") == 0.0
+
+
+def test_one_silence_holds_nobody(bench: Bench) -> None:
+    """A single failure is that call's own affair."""
+    bench.silence()
+    assert bench.delay() == 0.0
+
+
+def test_an_outage_is_met_by_few_calls(bench: Bench) -> None:
+    """Silence twice running holds the scope, longer each time: a minute's outage costs a few calls, not thousands."""
+    calls, held = 0, []
+    for _ in range(60_000):
+        try:
+            if bench.delay() == 0.0:
+                calls += 1
+                bench.silence()
+        except AtlasUnavailable as failure:
+            held.append(failure)
+        bench.time += 0.001
+    assert calls < 9
+    assert not any(failure.unanswered for failure in held)
+    bench.time += 60
+    assert bench.delay() == 0.0
+    bench.answer(200)
+    bench.silence()
+    assert bench.delay() == 0.0
+
+
+def test_an_answer_to_an_older_call_does_not_end_a_hold(bench: Bench) -> None:
+    """What went out before Atlas refused says nothing of now."""
+    bench.answer(429, headers={"Retry-After": "30"})
+    bench.throttle.learn(PATCH, GROUP, bench.time - 1, None, {})
+    with pytest.raises(RateLimited):
+        bench.delay()
+
+
+def test_other_failures_are_answers(bench: Bench) -> None:
+    """A 401 or 404 shows that Atlas is there."""
+    bench.silence()
+    assert isinstance(bench.answer(401), CredentialsRejected)
+    bench.silence()
+    assert bench.delay() == 0.0
+
+
+@pytest.mark.parametrize(
+    "names", [("Ratelimit-Limit", "Ratelimit-Remaining"), ("RateLimit-Limit", "ratelimit-remaining")]
+)
+def test_it_slows_before_atlas_refuses(bench: Bench, names: tuple[str, str]) -> None:
+    """When a tenth remains, calls go at the pace of the bucket: 1,200 a minute, 50 ms apart."""
+    bench.answer(200, dict(zip(names, ("1200", "121"), strict=True)))
+    assert [bench.delay() for _ in range(5)] == [0.0] * 5
+    bench.answer(200, dict(zip(names, ("1200", "120"), strict=True)))
+    assert [bench.delay() for _ in range(5)] == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    bench.answer(200, dict(zip(names, ("1200", "900"), strict=True)))
+    assert bench.delay() == 0.0
+
+
+def test_nothing_left_is_waited_for(bench: Bench) -> None:
+    """At zero the first call waits as well; a guess never makes it wait over a second for its place."""
+    bench.answer(200, headers={"Ratelimit-Limit": "600", "Ratelimit-Remaining": "0"})
+    assert bench.delay() == pytest.approx(0.1)
+    bench.answer(200, operation=Operation.LIST_USERS, headers={"Ratelimit-Limit": "2", "Ratelimit-Remaining": "0"})
+    assert bench.delay(Operation.LIST_USERS) == pytest.approx(1.0)
+
+
+def test_a_long_queue_is_told_so(bench: Bench) -> None:
+    """Who would wait over five seconds for its place comes back later, and takes no place."""
+    bench.answer(200, headers={"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"})
+    assert [bench.delay() for _ in range(6)] == pytest.approx([0, 1, 2, 3, 4, PATIENCE])
+    for _ in range(3):
+        with pytest.raises(RateLimited) as told:
+            bench.delay()
+        assert told.value.retry_after == pytest.approx(6)
+
+
+def test_what_is_known_of_a_bucket_ends(bench: Bench) -> None:
+    """After a minute without an answer the bucket has filled."""
+    bench.answer(200, headers={"Ratelimit-Limit": "60", "Ratelimit-Remaining": "0"})
+    bench.time += 60
+    assert [bench.delay() for _ in range(9)] == [0.0] * 9
+
+
+@given(st.dictionaries(st.sampled_from(["Ratelimit-Limit", "Ratelimit-Remaining", "Retry-After"]), st.text(max_size=9)))
+def test_no_header_breaks_it(headers: dict[str, str]) -> None:
+    """Whatever the headers hold, a call waits at most for its patience or is told how long."""
+    bench = Bench()
+    bench.throttle.learn(PATCH, GROUP, bench.time, failure_of(PATCH, 429, None, headers), headers)
+    try:
+        delay, most = bench.delay(), PATIENCE
+    except RateLimited as held:
+        delay, most = held.retry_after or -1.0, 900.0
+    assert 0 <= delay <= most
+
+
+def test_scopes_do_not_pile_up(bench: Bench) -> None:
+    """What holds nothing back any more is forgotten when there are many."""
+    for number in range(SCOPES + 10):
+        bench.answer(429, of=f"g{number}")
+        bench.time += 2
+    assert len(vars(bench.throttle)["_states"]) < SCOPES
