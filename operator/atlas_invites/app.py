@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -19,8 +20,10 @@ from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
+from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
 from atlas_invites.kube.connection import connect, load_configuration
+from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
@@ -71,35 +74,19 @@ class App:
             atlas = await stack.enter_async_context(
                 Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api)
             )
-            queue: WorkQueue[Key] = WorkQueue(time.monotonic)
-            engine = self._engine(client, atlas, queue)
+            parts = _parts(settings, client, atlas)
             if settings.listen != "off":
                 host, _, port = settings.listen.rpartition(":")
-                app = probes.build_app(alive=lambda: _dead(engine), ready=lambda: _not_ready(engine))
+                app = probes.build_app(alive=lambda: _dead(parts.engine), ready=lambda: _not_ready(parts.engine))
                 try:
                     await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
                 except OSError as error:
                     raise ValueError(f"--listen {settings.listen}: {error.strerror}") from None
             stopping = asyncio.create_task(self._stopping.wait(), name="signal")
             stack.callback(stopping.cancel)
-            if not await self._first_list(engine, stopping):
+            if not await self._first_list(parts.engine, stopping):
                 return 0
-            return await self._work(engine, queue, stopping)
-
-    def _engine(self, client: ApiClient, atlas: Atlas, queue: WorkQueue[Key]) -> Engine:
-        store = Store()
-        invites = Invites(client, self._settings.namespaces)
-        secrets: Polled[Key, Credentials] = Polled(
-            Secrets(client).credentials, SECRET_TTL, time.monotonic, lambda key: engine.wake(names_secret(key))
-        )
-        projects: Polled[Key, str] = Polled(
-            Projects(client).group_id, PROJECT_TTL, time.monotonic, lambda key: engine.wake(names_project(key))
-        )
-        access = Access(secrets, projects)
-        deletion = Deletion(store, invites, access, atlas)
-        reconciler = Reconciler(store, invites, access, atlas, deletion)
-        engine = Engine(store, queue, invites, reconciler, workers=self._settings.workers)
-        return engine
+            return await self._work(parts, stopping)
 
     async def _first_list(self, engine: Engine, stopping: asyncio.Task[Any]) -> bool:
         """Wait for the first complete list; return False where a signal came first."""
@@ -111,22 +98,23 @@ class App:
         listing.cancel()
         return False
 
-    async def _work(self, engine: Engine, queue: WorkQueue[Key], stopping: asyncio.Task[Any]) -> int:
+    async def _work(self, parts: _Parts, stopping: asyncio.Task[Any]) -> int:
         """Run everything until a signal comes or a part ends; then stop in order."""
         # kopf cancels every task that was started after its own: the workers come first.
-        workers = asyncio.create_task(engine.work(), name="workers")
+        workers = asyncio.create_task(parts.engine.work(), name="workers")
         background = [
-            asyncio.create_task(engine.keep_listing(), name="complete-list"),
-            asyncio.create_task(engine.keep_sweeping(self._settings.resync_interval), name="sweep"),
+            asyncio.create_task(parts.events.keep_publishing(), name="events"),
+            asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
+            asyncio.create_task(_sweep(parts.resync), name="sweep"),
         ]
-        watch = await self._start_kopf(engine)
+        watch = await self._start_kopf(parts.engine)
         await asyncio.wait([stopping, watch, workers, *background], return_when=asyncio.FIRST_COMPLETED)
+        parts.queue.close()
+        await asyncio.wait([workers], timeout=DRAIN)
+        workers.cancel()
+        await parts.events.flush()
         for task in background:
             task.cancel()
-        queue.close()
-        if not workers.done():
-            await asyncio.wait([workers], timeout=DRAIN)
-        workers.cancel()
         ended_by_itself = not self._stopping.is_set()
         self._kopf_stop.set()
         results = await asyncio.gather(workers, watch, *background, return_exceptions=True)
@@ -157,6 +145,39 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs side by side."""
+
+    engine: Engine
+    queue: WorkQueue[Key]
+    resync: Resync
+    events: Events
+
+
+def _parts(settings: Settings, client: ApiClient, atlas: Atlas) -> _Parts:
+    """Wire the parts."""
+    clock = time.monotonic
+    queue: WorkQueue[Key] = WorkQueue(clock)
+    store, events, invites = Store(), Events(client), Invites(client, settings.namespaces)
+    secrets: Polled[Key, Credentials] = Polled(
+        Secrets(client).credentials, SECRET_TTL, clock, lambda key: engine.wake(names_secret(key))
+    )
+    projects: Polled[Key, str] = Polled(
+        Projects(client).group_id, PROJECT_TTL, clock, lambda key: engine.wake(names_project(key))
+    )
+    access = Access(secrets, projects)
+    deletion = Deletion(store, invites, access, atlas, events)
+    reconciler = Reconciler(store, invites, access, atlas, deletion, events)
+    engine = Engine(store, queue, invites, reconciler, workers=settings.workers)
+    return _Parts(engine, queue, Resync(store, queue, access, atlas, events, settings.resync_interval), events)
+
+
+async def _sweep(resync: Resync) -> None:
+    await resync.sweep_all()
+    await resync.keep_sweeping()
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

@@ -6,21 +6,13 @@ import os
 import re
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-class AtlasApi(StrEnum):
-    """Which of Atlas's APIs to use."""
-
-    AUTO = "auto"
-    INVITES = "invites"
-    USERS = "users"
 
 
 class LogFormat(StrEnum):
@@ -74,8 +66,8 @@ class Settings(BaseSettings):
         600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
     )
     workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
-    atlas_api: AtlasApi = Field(
-        AtlasApi.AUTO, description="the Atlas API to use; auto goes over to users when invites has ended"
+    atlas_api: Literal["auto", "invites", "users"] = Field(
+        "auto", description="the Atlas API to use; auto goes over to users when invites has ended"
     )
     atlas_envelope: bool = Field(default=False, description="ask Atlas for enveloped answers and read them")
     listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")

@@ -4,28 +4,53 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.sending import must_wait, origin_of
 from atlas_invites.invitation.deletion import TABLE_D, Do, after_failure, policy, project_gone, untouched
-from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, State
-from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
-from atlas_invites.invitation.plan import Sight, decide
+from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
+from atlas_invites.invitation.outcome import Failure, Kind, Later, Outcome, Reason
+from atlas_invites.invitation.plan import Sight, decide, target
+from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atlas_invites.controller.access import Access
-    from atlas_invites.controller.ports import Atlas, Invites, Project
+    from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Project
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Spec, Status
+    from atlas_invites.invitation.model import Invitation, Spec, Status
+    from atlas_invites.invitation.plan import Case
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
 
+AWAIT_OTHERS = timedelta(seconds=60)
+"""How long a deletion waits at most until all objects that name the same person were evaluated."""
+
+AWAIT_STEP = 1.0
+"""Seconds between two looks whether they were."""
+
+_CANCELED = Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas.")
+_REVOKED = Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas.")
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
 _ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """One try to end an object in Atlas."""
+
+    resource: Resource
+    spec: Spec
+    known: Status
+    memory: Memory
+    since: float
 
 
 class Deletion:
@@ -36,6 +61,7 @@ class Deletion:
         invites: writes to Kubernetes.
         access: credentials and project ids.
         atlas: Atlas.
+        events: publishes Kubernetes Events.
         wall: the local time, UTC: deletion timestamps are the API server's.
         clock: monotonic seconds.
     """
@@ -46,6 +72,7 @@ class Deletion:
         invites: Invites,
         access: Access,
         atlas: Atlas,
+        events: Events,
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
@@ -54,46 +81,73 @@ class Deletion:
         self._invites = invites
         self._access = access
         self._atlas = atlas
+        self._events = events
         self._wall = wall
         self._clock = clock
 
-    async def delete(self, resource: Resource, spec: Spec, known: Status, since: float) -> Outcome | None:
+    async def delete(
+        self, resource: Resource, spec: Spec, known: Status, memory: Memory, since: float
+    ) -> Outcome | None:
         """Try once to end the object.
+
+        Args:
+            resource: the object.
+            spec: its spec.
+            known: its status.
+            memory: what this process knows of it beyond.
+            since: as of when Atlas must be seen (monotonic seconds).
 
         Returns:
             None where the finalizer is off, or was never on; else why the object still stands.
 
         Raises:
             Stale: the object has changed meanwhile.
+            Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
         """
         if not resource.has_finalizer:
             return None
-        if (why := untouched(spec, known)) is not None:
+        if known.origin is None and (memory.created or memory.unanswered_since):
+            known = known.model_copy(update={"origin": Origin.CREATED})
+        why = untouched(spec, known) or self._another_has_it(resource)
+        if why is not None:
             await self.let_go(resource, why)
             return None
+        ending = _Ending(resource, spec, known, memory, since)
         secret_lost = False
         try:
             try:
-                await self._access.with_credentials(
-                    resource, spec, since, lambda credentials: self._end(resource, spec, known, since, credentials)
+                notice = await self._access.with_credentials(
+                    resource, spec, since, lambda credentials: self._end(ending, credentials)
                 )
             except Failure as failure:
                 if failure.reason.kind is not Kind.WAITING:
                     raise
                 secret_lost = True
-                await self._end_with_last_credentials(resource, spec, known, since, failure)
+                notice = await self._end_with_last_credentials(ending, failure)
         except Failure as failure:
             return await self._after(resource, failure, secret_lost=secret_lost)
-        await self.let_go(resource, "what the deletion policy asks for is done")
+        await self.let_go(resource, "what the deletion policy asks for is done", notice)
+        return None
+
+    def _another_has_it(self, resource: Resource) -> str | None:
+        """Return why nothing may be ended: another live object claims the same invitation.
+
+        Raises:
+            Later: another object that names the same has yet to be evaluated.
+        """
+        claims = self._store.claims
+        if claims.live_claimant(resource.key) is not None:
+            return "another object has the invitation"
+        if claims.awaits_any(resource.key) and self._age(resource) < AWAIT_OTHERS:
+            raise Later(AWAIT_STEP)
         return None
 
     async def _after(self, resource: Resource, failure: Failure, *, secret_lost: bool) -> Outcome | None:
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
             return None
-        age = self._wall() - (resource.deleted_at or self._wall())
-        orphaned = after_failure(failure, age, force=resource.force_delete, secret_lost=secret_lost)
+        orphaned = after_failure(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
         if orphaned is None:
             return Outcome(
                 failure.reason,
@@ -106,74 +160,114 @@ class Deletion:
             failure.reason,
             extra={"object": resource.key},
         )
-        await self.let_go(resource, f"it cannot be ended in Atlas: {failure.reason}")
+        ORPHANED.inc()
+        note = f"This object is gone, but Atlas may still hold its invitation: {orphaned.why}"
+        await self.let_go(
+            resource,
+            f"it cannot be ended in Atlas: {failure.reason}",
+            Notice(EventType.WARNING, EventReason.ORPHANED_INVITATION, note),
+        )
         return None
 
-    async def let_go(self, resource: Resource, why: str) -> None:
-        """Take the finalizer off, if it is on, and log why.
+    async def let_go(self, resource: Resource, why: str, notice: Notice | None = None) -> None:
+        """Take the finalizer off, if it is on, log why, and publish the event that tells what was done.
 
         Raises:
             Stale: the object has changed meanwhile.
             ClusterUnavailable: the API server failed; try again.
         """
-        if resource.has_finalizer:
-            self._store.put(await self._invites.remove_finalizer(resource))
-            log.info("finalizer removed: %s", why, extra={"object": resource.key})
+        if not resource.has_finalizer:
+            return
+        if notice is not None:
+            self._events.publish(resource, notice)
+        self._store.put(await self._invites.remove_finalizer(resource))
+        log.info("finalizer removed: %s", why, extra={"object": resource.key})
 
-    async def _end_with_last_credentials(
-        self, resource: Resource, spec: Spec, known: Status, since: float, lost: Failure
-    ) -> None:
-        credentials = self._access.last_credentials(resource, spec)
+    def _age(self, resource: Resource) -> timedelta:
+        """Return the time since the deletion timestamp."""
+        return self._wall() - (resource.deleted_at or self._wall())
+
+    async def _end_with_last_credentials(self, ending: _Ending, lost: Failure) -> Notice | None:
+        credentials = self._access.last_credentials(ending.resource, ending.spec)
         if credentials is None:
             raise lost
-        await self._end(resource, spec, known, since, credentials)
+        return await self._end(ending, credentials)
 
-    async def _end(self, resource: Resource, spec: Spec, known: Status, since: float, credentials: Credentials) -> None:
-        """Do in Atlas what the policy says about what is there.
+    async def _end(self, ending: _Ending, credentials: Credentials) -> Notice | None:
+        """Do in Atlas what the policy says about what is there, and return the event that tells it.
 
         Raises:
             Failure: Atlas did not do it.
         """
-        group_id = (known.invitation and known.invitation.group_id) or await self._access.group_id(resource, spec)
-        project = self._atlas.project(credentials, group_id)
-        policy_ = policy(spec, known)
+        spec, known, since = ending.spec, ending.known, ending.since
         invitation = known.invitation
+        group_id = (invitation and invitation.group_id) or await self._access.group_id(ending.resource, spec)
+        project = self._atlas.project(credentials, group_id)
         if known.state is State.PENDING and invitation is not None and invitation.api is project.api is Api.INVITES:
-            cancelled = await project.cancel_invite(invitation.id)
-            if cancelled or policy_ is DeletionPolicy.CANCEL:
-                return
+            if await project.cancel_invite(invitation.id):
+                return _CANCELED
+            if policy(spec, known) is DeletionPolicy.CANCEL:
+                return None
             since = self._clock()
-        await self._end_seen(spec, known, policy_, project, since)
+        username, id_ = target(spec, known)
+        seen = await project.look(username=username, invitation_id=id_, since=since)
+        return await self._end_seen(ending, decide(spec, known, seen, self._atlas.now(), project.api).case, project)
 
-    async def _end_seen(
-        self, spec: Spec, known: Status, policy_: DeletionPolicy, project: Project, since: float
-    ) -> None:
-        username = spec.username or (known.invitation.username if known.invitation else None)
-        invitation_id = known.invitation.id if known.invitation else spec.invitation_id
-        seen = await project.look(username=username, invitation_id=invitation_id, since=since)
-        case = decide(spec, known, seen, self._atlas.now(), project.api).case
+    async def _end_seen(self, ending: _Ending, case: Case, project: Project) -> Notice | None:
+        spec, known = ending.spec, ending.known
+        policy_ = policy(spec, known)
         if case.somebody_else:
-            return
+            return None
         if case.sight is Sight.NOTHING and case.legacy and known.state is State.PENDING:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-        do = TABLE_D.get((case.sight, policy_), Do.NOTHING)
+        if case.sight not in {Sight.PENDING, Sight.MEMBER}:
+            self._confirm_nothing(ending, case)
+            return None
+        do = TABLE_D[case.sight, policy_]
         if do is Do.CANCEL and case.invitation is not None:
-            if case.invitation.api is Api.USERS:
-                await _remove(project, case.invitation.id, Membership.PENDING)
-            elif not await project.cancel_invite(case.invitation.id) and policy_ is DeletionPolicy.REVOKE:
-                raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+            is_known = known.invitation is not None and known.invitation.id == case.invitation.id
+            made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
+            if spec.deletion_policy is None and not made_by_us:
+                return None
+            return await _cancel(project, case.invitation, policy_)
         if do is Do.REMOVE and case.member is not None:
             await _remove(project, case.member.id, Membership.ACTIVE)
+            return _REVOKED
+        return None
+
+    def _confirm_nothing(self, ending: _Ending, case: Case) -> None:
+        """Accept that nothing is there, unless a sending that nobody remembers may still be under way.
+
+        Raises:
+            Failure: ConfirmingInvitation.
+        """
+        spec, known = ending.spec, ending.known
+        if case.had_one or known.member is not None or spec.invitation_id is not None or case.took_over:
+            return
+        wait = must_wait(ending.memory, case, ending.since, self._clock())
+        if wait is not None:
+            raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
 
 
-async def _remove(project: Project, user_id: str, membership: Membership) -> None:
+async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> Notice | None:
+    if invitation.api is Api.USERS:
+        removed = await _remove(project, invitation.id, Membership.PENDING)
+        return _CANCELED if removed else None
+    if await project.cancel_invite(invitation.id):
+        return _CANCELED
+    if policy_ is DeletionPolicy.REVOKE:
+        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    return None
+
+
+async def _remove(project: Project, user_id: str, membership: Membership) -> bool:
     """Remove a user who is still what was seen: the same call takes access from someone who has just accepted."""
     user = await project.read_user(user_id)
     if user is None:
-        return
+        return False
     if user.org_membership_status != membership:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
-    await project.remove_user(user_id)
+    return await project.remove_user(user_id)
 
 
 def _soon(failure: Failure) -> float | None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed, Priority
-from atlas_invites.invitation.conditions import READY
-from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Kind, Stale
+from atlas_invites.controller.resync import waits_for_sweep
+from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
 from atlas_invites.telemetry.metrics import RECONCILE_SECONDS, RECONCILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from atlas_invites.controller.ports import Invites
     from atlas_invites.controller.queue import Turn, WorkQueue
@@ -63,6 +62,7 @@ class Engine:
         self._reconciler = reconciler
         self._workers = workers
         self._clock = clock
+        store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
         self.listed = False
 
@@ -80,6 +80,10 @@ class Engine:
         for resource in self._store:
             if wanted(resource):
                 self._queue.add(resource.key, priority)
+
+    def _wake_keys(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(key)
 
     def watch_lag(self) -> float:
         """Return for how many seconds the watch has failed to show a change that our own list has shown."""
@@ -110,12 +114,6 @@ class Engine:
                 log.warning("the complete list failed and is tried again: %s", error)
                 delay = LIST_RETRY
 
-    async def keep_sweeping(self, interval: float) -> None:
-        """Queue every object that is not on a time of its own, each interval (seconds, with jitter), for ever."""
-        while True:
-            await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
-            self.wake(_waits_for_sweep, Priority.SWEEP)
-
     async def work(self) -> None:
         """Run the workers until the queue is closed; what they hold then is finished."""
         async with asyncio.TaskGroup() as group:
@@ -135,9 +133,11 @@ class Engine:
             self._queue.drop(key)
             self._unseen.pop(key, None)
         for key in changed:
-            self._queue.add(key)
             if self.listed:
+                self._queue.add(key)
                 self._unseen.setdefault(key, self._clock())
+            elif (resource := self._store.get(key)) is not None and not waits_for_sweep(resource):
+                self._queue.add(key)
         self.listed = True
 
     async def _worker(self) -> None:
@@ -162,6 +162,8 @@ class Engine:
                 self._queue.add_after(key, self._queue.back_off(key))
             else:
                 self._queue.add(key)
+        except Later as later:
+            self._queue.add_after(key, later.seconds)
         except ClusterUnavailable as error:
             log.warning("tried again: %s", error, extra={"object": key})
             self._queue.add_after(key, self._queue.back_off(key))
@@ -181,9 +183,3 @@ class Engine:
         self._queue.forget(key)
         if outcome is not None and outcome.requeue_after is not None:
             self._queue.add_after(key, outcome.requeue_after)
-
-
-def _waits_for_sweep(resource: Resource) -> bool:
-    """Whether the sweep is what brings an object back: not one that is Waiting, Retrying, or has a time of its own."""
-    ready = resource.status.condition(READY)
-    return ready is not None and ready.reason in SWEPT

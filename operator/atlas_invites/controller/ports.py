@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Seen, User
     from atlas_invites.invitation.resource import Key, Resource
+
+
+class Snapshot(Protocol):
+    """What a project held at one moment. Unconfirmed: lists lag."""
+
+    def find(self, username: str | None, invitation_id: str | None) -> Seen:
+        """Return every candidate for an e-mail and an id."""
 
 
 class Project(Protocol):
@@ -20,6 +28,10 @@ class Project(Protocol):
     """
 
     @property
+    def group_id(self) -> str:
+        """Its id."""
+
+    @property
     def api(self) -> Api:
         """The API in use for this project."""
 
@@ -27,8 +39,25 @@ class Project(Protocol):
     def notice(self) -> AtlasInfo:
         """The API in use and what its answers said about its end."""
 
-    async def look(self, *, username: str | None, invitation_id: str | None, since: float) -> Seen:
-        """Return what Atlas shows, as of ``since`` (monotonic seconds) or later; "nothing" is confirmed."""
+    async def look(
+        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
+    ) -> Seen:
+        """Return what Atlas shows, as of ``since`` (monotonic seconds) or later.
+
+        "Nothing" is confirmed, unless ``confirm`` is False: enough for what was never there, never for what has gone.
+        """
+
+    async def snapshot(self, since: float) -> Snapshot:
+        """Return all that the project holds, as of ``since`` (monotonic seconds) or later."""
+
+    async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
+        """Send an invitation through the invites API."""
+
+    async def add_user(self, username: str, roles: Iterable[str]) -> User:
+        """Send an invitation through the users API; someone of the organisation becomes ACTIVE at once."""
+
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Sequence[User]:
+        """List the users of an e-mail, also those who are in by a team or the organisation."""
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         """Replace the roles of a pending invitation of the invites API."""
@@ -76,6 +105,13 @@ class Invites(Protocol):
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
         """Write the whole status (wire form); raises ``Stale`` where the object has changed or gone."""
+
+
+class Events(Protocol):
+    """Kubernetes Events."""
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        """Publish an event about an object, in the background; one that cannot be published is logged and lost."""
 
 
 class Secrets(Protocol):

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from atlas_invites.controller.memory import Memories
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
+from atlas_invites.controller.sending import Sender, must_wait, origin_of
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
+from atlas_invites.invitation.events import notices
 from atlas_invites.invitation.model import Api, Origin, Seen, State
-from atlas_invites.invitation.outcome import Failure, Outcome, Reason, requeue_after
-from atlas_invites.invitation.plan import Do, Sight, as_member, decide
+from atlas_invites.invitation.outcome import Did, Failure, Kind, Later, Outcome, Reason, requeue_after
+from atlas_invites.invitation.plan import Do, Sight, decide, outcome_of, target
+from atlas_invites.invitation.resource import KIND
+from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
-    from atlas_invites.controller.ports import Atlas, Invites, Project
+    from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Project
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Spec, Status
@@ -28,16 +35,33 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 
+_DUPLICATE = (
+    "This invitation is managed by {by}, which is older. This object takes over when that one goes, and sends nothing."
+)
+
+AWAIT_OTHERS = 60.0
+"""Seconds that a younger object waits at most until the older ones that name the same person were evaluated."""
+
+AWAIT_STEP = 1.0
+"""Seconds between two looks whether they were."""
+
+
 @dataclass(slots=True)
 class _Turn:
-    """One reconcile of one object: what it is about, and as of when Atlas must be seen (monotonic seconds).
+    """One reconcile of one object.
 
-    ``resource`` becomes what our own write of the finalizer answered: the same spec, a newer resource version.
+    Attributes:
+        resource: the object; becomes what our own write of the finalizer answered: the same spec, a newer version.
+        spec: what it asks for.
+        known: its status.
+        memory: what this process knows of it beyond.
+        since: as of when Atlas must be seen (monotonic seconds).
     """
 
     resource: Resource
     spec: Spec
     known: Status
+    memory: Memory
     since: float
 
 
@@ -50,26 +74,34 @@ class Reconciler:
         access: credentials and project ids.
         atlas: Atlas.
         deletion: what happens to an object that is being deleted.
+        events: publishes Kubernetes Events.
         wall: the local time, UTC, for what status says of itself.
+        clock: monotonic seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - its collaborators
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
         store: Store,
         invites: Invites,
         access: Access,
         atlas: Atlas,
         deletion: Deletion,
+        events: Events,
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._claims = store.claims
         self._invites = invites
         self._access = access
         self._atlas = atlas
         self._deletion = deletion
         self._wall = wall
-        self._refused: dict[Key, tuple[str, Credentials]] = {}
+        self._clock = clock
+        self._events = events
+        self._memories = Memories()
+        self._sender = Sender(atlas, clock)
 
     async def reconcile(self, key: Key, since: float) -> Outcome | None:
         """Reconcile the object of that key.
@@ -83,61 +115,76 @@ class Reconciler:
 
         Raises:
             Stale: the object has changed or gone meanwhile; its event makes one more turn.
+            Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
         """
         resource = self._store.get(key)
         if resource is None:
-            self._refused.pop(key, None)
+            self._memories.forget(key)
             return None
         known = resource.status
         try:
-            turn = _Turn(resource, resource.spec, known, since)
+            turn = _Turn(resource, resource.spec, known, self._memories.of(resource), since)
         except ValidationError as error:
             if resource.deleting:
                 await self._deletion.let_go(resource, "its spec cannot be read, so nothing may be removed")
                 return None
             return await self._conclude(resource, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
+        outcome = await self._evaluate(turn)
+        if outcome is None:
+            return None
+        concluded = await self._conclude(turn.resource, known, outcome)
+        if concluded.reason.kind is Kind.SETTLED:
+            self._memories.settle(resource)
+        return concluded
+
+    async def _evaluate(self, turn: _Turn) -> Outcome | None:
+        resource = turn.resource
         if resource.deleting:
-            outcome = await self._deletion.delete(resource, turn.spec, known, since)
-        elif turn.spec.suspend:
-            await self._write(resource, known, suspended_status(known, resource.generation, self._wall()))
-            outcome = None
-        else:
-            try:
-                outcome = await self._access.with_credentials(
-                    resource, turn.spec, since, lambda credentials: self._reconcile(turn, credentials)
-                )
-            except Failure as failure:
-                outcome = Outcome.of(failure)
-        return None if outcome is None else await self._conclude(turn.resource, known, outcome)
+            return await self._deletion.delete(resource, turn.spec, turn.known, turn.memory, turn.since)
+        if turn.spec.suspend:
+            self._claims.evaluated(resource.key)
+            await self._write(resource, turn.known, suspended_status(turn.known, resource.generation, self._wall()))
+            return None
+        try:
+            outcome = await self._access.with_credentials(
+                resource, turn.spec, turn.since, lambda credentials: self._reconcile(turn, credentials)
+            )
+        except Failure as failure:
+            outcome = Outcome.of(failure)
+        self._claims.evaluated(resource.key)
+        return outcome
 
     async def _reconcile(self, turn: _Turn, credentials: Credentials) -> Outcome:
         """Look, decide and act on a live object.
 
         Raises:
             Failure: what Atlas or the cluster answered.
+            Later: it waits for another object.
         """
         if self._is_refused(turn, credentials):
             return _as_it_is(turn.known)
         group_id = await self._access.group_id(turn.resource, turn.spec)
+        self._claims.resolved(turn.resource, group_id)
         project = self._atlas.project(credentials, group_id)
+        api = project.api
         try:
             outcome = await self._act(turn, project)
         except Failure as failure:
             if failure.reason is Reason.INVALID_REQUEST:
-                self._refused[turn.resource.key] = (turn.resource.uid, credentials)
-            raise
-        invitation = outcome.invitation
-        if invitation is not None and invitation.group_id is None:
-            invitation = invitation.model_copy(update={"group_id": group_id})
-        return replace(outcome, invitation=invitation, atlas=project.notice)
+                turn.memory.refused = credentials
+            if project.api is api:
+                raise
+            # The invites API has just ended: once more, through the users API.
+            outcome = await self._act(turn, project)
+        return replace(outcome.in_project(group_id), atlas=project.notice)
 
     def _is_refused(self, turn: _Turn, credentials: Credentials) -> bool:
         """Whether Atlas refused this very generation with these credentials, and nobody asks to try again.
 
         After a restart the first credentials read count as those that were refused.
         """
-        resource, known = turn.resource, turn.known
+        resource, known, memory = turn.resource, turn.known, turn.memory
         ready = known.condition(READY)
         latched = (
             ready is not None
@@ -146,59 +193,107 @@ class Reconciler:
             and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
         )
         if not latched:
-            self._refused.pop(resource.key, None)
+            memory.refused = None
             return False
-        uid, refused = self._refused.setdefault(resource.key, (resource.uid, credentials))
-        return (uid, refused) == (resource.uid, credentials)
+        memory.refused = memory.refused or credentials
+        return memory.refused == credentials
 
     async def _act(self, turn: _Turn, project: Project) -> Outcome:
-        spec, known = turn.spec, turn.known
-        if _roles_changed_on_known(turn, project):
-            updated = await project.update_invite(known.invitation.id, sorted(spec.roles))  # type: ignore[union-attr]
-            if updated is not None:
-                return self._outcome(
-                    decide(spec, known, Seen(invitations=(updated,)), self._atlas.now(), project.api), known
-                )
-        username = spec.username or (known.invitation.username if known.invitation else None)
-        invitation_id = known.invitation.id if known.invitation else spec.invitation_id
-        seen = await project.look(username=username, invitation_id=invitation_id, since=turn.since)
+        key = turn.resource.key
+        if not self._claims.is_proven(key):
+            await self._look(turn, project, turn.since, confirm=False)
+            self._claims.prove(key)
+        if (duplicate := self._younger(turn)) is not None:
+            return duplicate
         if not turn.resource.has_finalizer:
             turn.resource = await self._invites.add_finalizer(turn.resource)
+            turn.memory.finalizer_ours = True
             self._store.put(turn.resource)
-        action = decide(spec, known, seen, self._atlas.now(), project.api)
-        return self._outcome(await self._perform(action, project), known)
+        if _roles_changed_on_known(turn, project):
+            updated = await project.update_invite(turn.known.invitation.id, sorted(turn.spec.roles))  # type: ignore[union-attr]
+            if updated is not None:
+                return self._outcome(turn, self._decide(turn, project, Seen(invitations=(updated,))), Did.SET_ROLES)
+        return await self._perform(turn, project, await self._look(turn, project, turn.since))
 
-    async def _perform(self, action: Action, project: Project) -> Action:
-        """Do in Atlas what the action says and return the action with what Atlas answered."""
+    def _younger(self, turn: _Turn) -> Outcome | None:
+        """Return the outcome of an object that is not the first to name its invitation.
+
+        Raises:
+            Later: an older one has yet to be evaluated.
+        """
+        key, memory = turn.resource.key, turn.memory
+        if self._claims.awaits_older(key):
+            memory.waiting_since = memory.waiting_since or self._clock()
+            if self._clock() < memory.waiting_since + AWAIT_OTHERS:
+                raise Later(AWAIT_STEP)
+        holder = self._claims.holder(key)
+        if holder is None:
+            return None
+        by = f"{KIND} {holder.name}" if holder.namespace == key.namespace else f"an {KIND} of another namespace"
+        return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=by), origin=Origin.ADOPTED)
+
+    async def _look(self, turn: _Turn, project: Project, since: float, *, confirm: bool | None = None) -> Action:
+        """Look and decide. What can never have been there needs no confirmation that it is not."""
+        spec, known, memory = turn.spec, turn.known, turn.memory
+        if confirm is None:
+            confirm = (
+                not memory.finalizer_ours
+                or known.invitation is not None
+                or known.member is not None
+                or spec.invitation_id is not None
+                or memory.confirming_since is not None
+                or memory.conflicted
+            )
+        username, invitation_id = target(spec, known)
+        seen = await project.look(username=username, invitation_id=invitation_id, since=since, confirm=confirm)
+        return self._decide(turn, project, seen)
+
+    def _decide(self, turn: _Turn, project: Project, seen: Seen) -> Action:
+        return decide(turn.spec, turn.known, seen, self._atlas.now(), project.api)
+
+    async def _perform(self, turn: _Turn, project: Project, action: Action) -> Outcome:
+        """Do in Atlas what the action says, and return the outcome by what Atlas answered."""
         case = action.case
         if action.row.do is Do.NOTHING:
-            return action
+            return self._outcome(turn, action)
+        if action.row.do is Do.SEND:
+            return await self._send(turn, project, action)
         if case.sight is Sight.PENDING and case.invitation is not None:
             invitation = await set_invitation_roles(project, case.invitation, case.spec.roles)
-            return replace(action, case=replace(case, invitation=invitation))
+            return self._outcome(turn, replace(action, case=replace(case, invitation=invitation)), Did.SET_ROLES)
         if case.member is not None:
             member = await set_member_roles(project, case.member, case.spec.roles)
-            return replace(action, case=replace(case, member=member))
+            return self._outcome(turn, replace(action, case=replace(case, member=member)), Did.SET_ROLES)
         raise AssertionError(f"{action.row.do} of {case.sight}")
 
+    async def _send(self, turn: _Turn, project: Project, action: Action) -> Outcome:
+        wait = must_wait(turn.memory, action.case, turn.since, self._clock())
+        if wait is not None:
+            return wait
+        async with self._sender.one_at_a_time(f"{project.group_id}/{(turn.spec.username or '').lower()}") as waited:
+            if waited:
+                action = await self._look(turn, project, self._clock())
+            if action.row.do is Do.SEND:
+                seen = await self._sender.post(turn.memory, action.case, project)
+                SENT.inc()
+                return self._outcome(turn, self._decide(turn, project, seen), Did.SEND)
+        return await self._perform(turn, project, action)
+
     @staticmethod
-    def _outcome(action: Action, known: Status) -> Outcome:
-        case, row = action.case, action.row
-        invitation = None if row.reason is Reason.IDENTITY_MISMATCH else case.invitation
-        is_new = invitation is not None and (known.invitation is None or known.invitation.id != invitation.id)
-        return Outcome(
-            row.reason,
-            action.message,
-            state=row.state,
-            origin=Origin.ADOPTED if is_new else None,
-            invitation=invitation,
-            member=as_member(case.member) if case.member else None,
-        )
+    def _outcome(turn: _Turn, action: Action, did: Did | None = None) -> Outcome:
+        outcome = outcome_of(action)
+        if did is Did.SEND:
+            return replace(outcome, origin=Origin.CREATED, did=did)
+        if outcome.origin is not None and outcome.invitation is not None:
+            outcome = replace(outcome, origin=origin_of(turn.memory, outcome.invitation))
+        return replace(outcome, did=did)
 
     async def _conclude(self, resource: Resource, known: Status, outcome: Outcome) -> Outcome:
         evaluated = Evaluated(resource.generation, resource.reconcile_requested_at)
         wanted = next_status(known, evaluated, outcome, self._wall())
         await self._write(resource, known, wanted)
+        for notice in notices(known, wanted, outcome):
+            self._events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._atlas.now()))
 
     async def _write(self, resource: Resource, known: Status, wanted: Status) -> None:
@@ -207,6 +302,7 @@ class Reconciler:
             return
         patch = merge_patch(json.loads(resource.status_json), wanted.to_wire())
         self._store.put(await self._invites.write_status(resource, patch))
+        STATUS_WRITES.inc()
 
 
 def _roles_changed_on_known(turn: _Turn, project: Project) -> bool:

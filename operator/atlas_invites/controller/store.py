@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.claims import Claims
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -27,6 +29,7 @@ class Store:
     """
 
     def __init__(self) -> None:
+        self.claims = Claims()
         self._objects: dict[Key, Resource] = {}
         self._listing: Listing | None = None
 
@@ -50,6 +53,7 @@ class Store:
         if known is not None and known.uid != resource.uid and known.newer_than(resource):
             return False
         self._objects[resource.key] = resource
+        self.claims.update(resource)
         return resource.wants_turn(known)
 
     def remove(self, resource: Resource) -> bool:
@@ -59,7 +63,7 @@ class Store:
         known = self._objects.get(resource.key)
         if known is None or known.uid != resource.uid:
             return False
-        del self._objects[resource.key]
+        self._forget(resource.key)
         return True
 
     def begin_listing(self) -> Listing:
@@ -86,10 +90,14 @@ class Store:
             if (known := self._objects.get(key)) is not None and known.uid == uid
         ]
         for key in ghosts:
-            del self._objects[key]
+            self._forget(key)
         return changed, ghosts
 
     def abort_listing(self, listing: Listing) -> None:
         """Call where a list failed."""
         if self._listing is listing:
             self._listing = None
+
+    def _forget(self, key: Key) -> None:
+        del self._objects[key]
+        self.claims.forget(key)

@@ -160,6 +160,11 @@ class Invitation(Model):
         return tuple(sorted(set(roles)))
 
     @property
+    def created(self) -> datetime | None:
+        """When it was sent, UTC, if that is known."""
+        return _time(self.created_at)
+
+    @property
     def expires(self) -> datetime | None:
         """When it ends, UTC: ``expiresAt``, else ``createdAt`` + 30 days, else unknown."""
         if (expires := _time(self.expires_at)) is not None:
@@ -252,6 +257,11 @@ class AtlasInfo(Model):
     api: Api = Api.INVITES
     deprecated_since: str | None = None
     sunset: str | None = None
+
+    @property
+    def sunset_time(self) -> datetime | None:
+        """When the invites API ends, UTC, if Atlas has said so."""
+        return _time(self.sunset)
 
     def completed_by(self, earlier: Self | None) -> Self:
         """Return this with the dates that the answers left out this time taken from an earlier one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -77,11 +77,19 @@ _KINDS = {
 }
 
 
+class Did(StrEnum):
+    """What a reconcile changed in Atlas."""
+
+    SEND = "Send"
+    SET_ROLES = "SetRoles"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a reconcile ended: what status is to say. None leaves that part of status as it was, but for ``error``.
 
-    ``requeue_after`` asks for another turn after so many seconds; where it is None, ``requeue.py`` has the rule.
+    ``did`` tells what was changed in Atlas. ``requeue_after`` asks for another turn after so many seconds; where it is
+    None, the function of that name has the rule.
     """
 
     reason: Reason
@@ -92,7 +100,14 @@ class Outcome:
     member: Member | None = None
     atlas: AtlasInfo | None = None
     error: ErrorBody | None = None
+    did: Did | None = None
     requeue_after: float | None = None
+
+    def in_project(self, group_id: str) -> Self:
+        """Return this with the project's id on the invitation, where the answer left it out."""
+        if self.invitation is None or self.invitation.group_id is not None:
+            return self
+        return replace(self, invitation=self.invitation.model_copy(update={"group_id": group_id}))
 
     @classmethod
     def of(cls, failure: Failure) -> Self:
@@ -163,6 +178,14 @@ class Failure(Exception):  # noqa: N818 - a failure may be nobody's error
         self.message = message
         self.error = error
         self.retry_after = retry_after
+
+
+class Later(Exception):  # noqa: N818 - says when
+    """Nothing was evaluated: the object waits for another one, and comes back after ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"come back in {seconds:g} s")
+        self.seconds = seconds
 
 
 class Stale(Exception):  # noqa: N818 - says what the object is

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,8 @@ from atlas_invites.invitation.model import (
     Member,
     MemberPolicy,
     Membership,
+    Origin,
+    ReinvitePolicy,
     Seen,
     Spec,
     State,
@@ -22,13 +25,16 @@ from atlas_invites.invitation.model import (
     User,
     same_email,
 )
-from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
 T = TypeVar("T")
+
+REINVITE_AFTER = timedelta(days=1)
+"""An expired invitation is sent again at most this often."""
 
 
 class Sight(Enum):
@@ -47,6 +53,8 @@ class Do(Enum):
     NOTHING = auto()
     SET_ROLES = auto()
     """Make the roles of what is there, pending or member, those of the spec."""
+    SEND = auto()
+    """Invite the spec's e-mail, under the guards of ``controller.sending``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,31 @@ class Case:
         """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
         expires = self.known.invitation.expires if self.known.invitation else None
         return expires is not None and self.now >= expires
+
+    @property
+    def may_reinvite(self) -> bool:
+        """Whether an expired invitation is to be sent again at all. One that was given by its id never is."""
+        return (
+            self.spec.reinvite_policy is ReinvitePolicy.ON_EXPIRY
+            and self.spec.username is not None
+            and self.spec.invitation_id is None
+        )
+
+    @property
+    def reinvite_in(self) -> timedelta | None:
+        """How long it must still wait to be sent again, or None for ever: nobody knows when it was sent last."""
+        sent = self.known.invitation.created if self.known.invitation else None
+        return None if sent is None else max(sent + REINVITE_AFTER - self.now, timedelta())
+
+    @property
+    def may_send_now(self) -> bool:
+        """Whether an expired invitation is to be sent again now."""
+        return self.may_reinvite and self.reinvite_in == timedelta()
+
+    @property
+    def took_over(self) -> bool:
+        """Whether another object had this invitation before (DuplicateInvite): whoever takes over sends nothing new."""
+        return self.known.origin is Origin.ADOPTED and not self.had_one
 
     def _had_one_of(self, api: Api) -> bool:
         return self.known.invitation is not None and self.known.invitation.api is api
@@ -217,8 +250,10 @@ TABLE_A: tuple[Row, ...] = (
         "its roles ({roles}) cannot be changed before it is accepted or expires.",
     ),
     Row(_REJECTED, lambda c: c.had_one, Do.NOTHING, *_WITHDRAWN),
+    Row(_EXPIRED, lambda c: c.had_one and c.may_send_now, Do.SEND, *_INVITED),
     Row(_EXPIRED, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
     Row(_NOTHING, lambda c: c.had_one and not c.expired, Do.NOTHING, *_WITHDRAWN),
+    Row(_NOTHING, lambda c: c.had_one and c.may_send_now, Do.SEND, *_INVITED),
     Row(_NOTHING, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
     Row(
         _GONE,
@@ -231,13 +266,14 @@ TABLE_A: tuple[Row, ...] = (
     ),
     Row(
         _GONE,
-        _anything,
+        lambda c: c.took_over,
         Do.NOTHING,
         Reason.INVITATION_NOT_FOUND,
         State.UNKNOWN,
-        "Atlas has no invitation of {who} in this project, and this version of atlas-invites sends none. "
-        "Invite {who} in Atlas; the invitation is then adopted.",
+        "Atlas has no invitation of {who} in this project any more; another object had it. Nothing is sent by taking "
+        "over. To invite anew, delete this object and create it again.",
     ),
+    Row(_GONE, _anything, Do.SEND, *_INVITED),
 )
 
 
@@ -290,6 +326,34 @@ def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
     return "; ".join(f"{label}: {', '.join(sorted(roles))}" for label, roles in parts if roles)
 
 
-def as_member(user: User) -> Member:
+def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:
+    """Return the e-mail and the id that an object's invitation is looked for by, each None where nobody knows it."""
+    invitation = known.invitation
+    if invitation is None:
+        return spec.username, spec.invitation_id
+    return spec.username or invitation.username, invitation.id
+
+
+def outcome_of(action: Action) -> Outcome:
+    """Return the outcome that an action leads to, once it is done.
+
+    ``origin`` is set where the invitation is another than the one last known: Adopted, unless somebody knows better.
+    """
+    case, row, known = action.case, action.row, action.case.known.invitation
+    invitation = None if row.reason is Reason.IDENTITY_MISMATCH else case.invitation
+    is_new = invitation is not None and (known is None or known.id != invitation.id)
+    waits_for_a_day = row.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
+    return Outcome(
+        row.reason,
+        action.message,
+        state=row.state,
+        origin=Origin.ADOPTED if is_new else None,
+        invitation=invitation,
+        member=_as_member(case.member) if case.member else None,
+        requeue_after=case.reinvite_in.total_seconds() if waits_for_a_day and case.reinvite_in else None,
+    )
+
+
+def _as_member(user: User) -> Member:
     """Return ``status.member`` for an ACTIVE user."""
     return Member(id=user.id, roles=user.roles, org_membership_status=user.org_membership_status)

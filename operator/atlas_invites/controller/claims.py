@@ -1,0 +1,163 @@
+"""Who names which invitation, who has shown that it may, and who was first.
+
+An object claims (project, e-mail) and (project, invitation id), from spec and status, once its own credentials have
+read the project: nobody can take an invitation of a project that is not theirs. The older of two keeps it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from atlas_invites.invitation.resource import Key, Resource
+
+
+@dataclass(slots=True)
+class Claim:
+    """What one object names.
+
+    Attributes:
+        names: the (project, e-mail) and (project, id) pairs, as text.
+        proven: its own credentials have read the project.
+        evaluated: it was reconciled once by this process, or proven.
+    """
+
+    key: Key
+    uid: str
+    created_at: str
+    deleting: bool
+    names: tuple[str, ...]
+    proven: bool = False
+    evaluated: bool = False
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """The order of claims: the smaller is the older."""
+        return self.created_at, self.uid
+
+
+class Claims:
+    """The claims of every object.
+
+    Attributes:
+        wake: called with the objects that have to look again, because another one has come or gone.
+    """
+
+    def __init__(self) -> None:
+        self.wake: Callable[[Iterable[Key]], None] = lambda _: None
+        self._claims: dict[Key, Claim] = {}
+        self._by_name: dict[str, tuple[Key, ...]] = {}
+        self._groups: dict[Key, str] = {}
+
+    def update(self, resource: Resource) -> None:
+        """Take in the latest version of an object."""
+        known = self._claims.get(resource.key)
+        if known is not None and known.uid != resource.uid:
+            self.forget(resource.key)
+            known = None
+        names = tuple(sorted(self._names(resource)))
+        proven = _is_proof(resource) or (known is not None and known.proven)
+        claim = Claim(
+            resource.key,
+            resource.uid,
+            resource.created_at,
+            resource.deleting,
+            names,
+            proven,
+            proven or (known is not None and known.evaluated),
+        )
+        self._claims[resource.key] = claim
+        if known is None or known.names != names:
+            self._index(resource.key, known.names if known else (), names)
+
+    def forget(self, key: Key) -> None:
+        """Forget an object that is gone, and wake those that may take over."""
+        claim = self._claims.pop(key, None)
+        self._groups.pop(key, None)
+        if claim is None:
+            return
+        self._index(key, claim.names, ())
+        self.wake([rival.key for rival in self._naming(claim)])
+
+    def resolved(self, resource: Resource, group_id: str) -> None:
+        """Take note of the project that an object's reference leads to."""
+        if self._groups.get(resource.key) != group_id:
+            self._groups[resource.key] = group_id
+            self.update(resource)
+
+    def prove(self, key: Key) -> None:
+        """Take note that an object's own credentials have read its project."""
+        claim = self._claims.get(key)
+        if claim is not None and not claim.proven:
+            claim.proven = True
+            self.wake([rival.key for rival in self._rivals(claim) if rival.age > claim.age and rival.evaluated])
+
+    def is_proven(self, key: Key) -> bool:
+        """Tell whether an object's own credentials have read its project."""
+        claim = self._claims.get(key)
+        return claim is not None and claim.proven
+
+    def evaluated(self, key: Key) -> None:
+        """Take note that an object was reconciled, whatever came of it."""
+        claim = self._claims.get(key)
+        if claim is not None:
+            claim.evaluated = True
+
+    def holder(self, key: Key) -> Key | None:
+        """Return the oldest object that claims what this younger one names, or None: it has it itself."""
+        claim = self._claims[key]
+        older = [rival for rival in self._rivals(claim) if rival.proven and rival.age < claim.age]
+        return min(older, key=lambda rival: rival.age).key if older else None
+
+    def live_claimant(self, key: Key) -> Key | None:
+        """Return an object that claims the same and is not being deleted, or None."""
+        rivals = self._rivals(self._claims[key])
+        return next((rival.key for rival in rivals if rival.proven and not rival.deleting), None)
+
+    def awaits_older(self, key: Key) -> bool:
+        """Tell whether a live older object that names the same has not been evaluated yet."""
+        claim = self._claims[key]
+        return any(not r.evaluated and not r.deleting and r.age < claim.age for r in self._rivals(claim))
+
+    def awaits_any(self, key: Key) -> bool:
+        """Tell whether any live object that names the same has not been evaluated yet."""
+        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(self._claims[key]))
+
+    def _names(self, resource: Resource) -> Iterator[str]:
+        spec, status = resource.readable_spec, resource.status
+        invitation = status.invitation
+        groups = {
+            spec.group_id if spec else None,
+            invitation.group_id if invitation else None,
+            self._groups.get(resource.key),
+        }
+        emails = {spec.username if spec else None, invitation.username if invitation else None}
+        ids = {spec.invitation_id if spec else None, invitation.id if invitation else None}
+        for group in groups - {None}:
+            yield from (f"{group}/{name.lower()}" for name in {*emails, *ids} if name)
+
+    def _index(self, key: Key, old: Iterable[str], new: Iterable[str]) -> None:
+        for name in set(old) - set(new):
+            left = tuple(k for k in self._by_name[name] if k != key)
+            if left:
+                self._by_name[name] = left
+            else:
+                del self._by_name[name]
+        for name in set(new) - set(old):
+            self._by_name[name] = (*self._by_name.get(name, ()), key)
+
+    def _naming(self, claim: Claim) -> list[Claim]:
+        keys = {key for name in claim.names for key in self._by_name.get(name, ())}
+        return [self._claims[key] for key in keys]
+
+    def _rivals(self, claim: Claim) -> list[Claim]:
+        return [other for other in self._naming(claim) if other.key != claim.key]
+
+
+def _is_proof(resource: Resource) -> bool:
+    """Whether status shows that the object's credentials have read its project."""
+    status = resource.status
+    return status.invitation is not None or status.member is not None

@@ -1,0 +1,63 @@
+"""What this process knows of an object beyond its status. All of it may be lost at any time: a restart forgets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.resource import Key, Resource
+
+
+@dataclass(slots=True)
+class Memory:
+    """One object's. Times in seconds are the monotonic clock's.
+
+    Attributes:
+        uid: the object that it is about.
+        finalizer_ours: this process put the finalizer on, so nobody can have sent anything for the object before.
+        refused: the credentials with which Atlas refused the object's generation.
+        confirming_since: when the wait before a sending began.
+        unanswered_since: Atlas's time right before a sending that got no answer.
+        created: ids of the invitations (or users) that our sendings were answered with.
+        sent: this process has sent something for the object.
+        conflicted: Atlas answered the last sending with a 409.
+        waiting_since: when it began to wait for other objects to be evaluated.
+    """
+
+    uid: str
+    finalizer_ours: bool = False
+    refused: Credentials | None = None
+    confirming_since: float | None = None
+    unanswered_since: datetime | None = None
+    created: set[str] = field(default_factory=set)
+    sent: bool = False
+    conflicted: bool = False
+    waiting_since: float | None = None
+
+
+class Memories:
+    """The memory of every object that has one."""
+
+    def __init__(self) -> None:
+        self._memories: dict[Key, Memory] = {}
+
+    def of(self, resource: Resource) -> Memory:
+        """Return the object's memory, an empty one at first; another object of the same name has another."""
+        memory = self._memories.get(resource.key)
+        if memory is None or memory.uid != resource.uid:
+            memory = self._memories[resource.key] = Memory(resource.uid)
+        return memory
+
+    def settle(self, resource: Resource) -> None:
+        """Forget what only matters until an invitation is seen: idle objects cost nothing."""
+        memory = self._memories.get(resource.key)
+        if memory is not None and memory.refused is None:
+            del self._memories[resource.key]
+
+    def forget(self, key: Key) -> None:
+        """Forget all about an object that is gone."""
+        self._memories.pop(key, None)

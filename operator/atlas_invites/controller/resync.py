@@ -1,0 +1,195 @@
+"""The sweep: one look a project, which enqueues only the objects that differ from what Atlas shows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from atlas_invites.controller.access import secret_of
+from atlas_invites.controller.queue import Priority
+from atlas_invites.invitation.conditions import READY, Evaluated, next_status
+from atlas_invites.invitation.events import sunset_notice
+from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Failure, Kind, Reason
+from atlas_invites.invitation.plan import Do, decide, outcome_of, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from atlas_invites.controller.access import Access
+    from atlas_invites.controller.ports import Atlas, Events, Project, Snapshot
+    from atlas_invites.controller.queue import WorkQueue
+    from atlas_invites.controller.store import Store
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Spec, Status
+    from atlas_invites.invitation.resource import Key, Resource
+
+log = logging.getLogger(__name__)
+
+AT_A_TIME = 10
+"""Projects that the first sweep looks at in parallel."""
+
+BREATH = 100
+"""Objects after which a sweep lets others run."""
+
+SUNSET_WARNINGS = 100
+"""Warnings of the sunset in one sweep of a project; the next sweeps go on with the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """One object in a sweep."""
+
+    resource: Resource
+    spec: Spec
+    known: Status
+
+
+def waits_for_sweep(resource: Resource) -> bool:
+    """Tell whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is."""
+    known = resource.status
+    ready = known.condition(READY)
+    return (
+        ready is not None
+        and ready.reason in SWEPT
+        and not resource.deleting
+        and known.observed_generation == resource.generation
+        and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
+    )
+
+
+class Resync:
+    """Sweeps every project, each interval.
+
+    Args:
+        store: the latest of every object.
+        queue: takes what differs.
+        access: credentials and project ids.
+        atlas: Atlas.
+        events: publishes Kubernetes Events.
+        interval: seconds between two sweeps of a project.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
+        self,
+        store: Store,
+        queue: WorkQueue[Key],
+        access: Access,
+        atlas: Atlas,
+        events: Events,
+        interval: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._access = access
+        self._atlas = atlas
+        self._events = events
+        self._interval = interval
+        self._clock = clock
+        self._warned: set[str] = set()
+
+    async def sweep_all(self) -> None:
+        """Sweep every project at once, as after a start."""
+        limit = asyncio.Semaphore(AT_A_TIME)
+
+        async def sweep(swept: list[_Swept]) -> None:
+            async with limit:
+                await self.sweep(swept)
+
+        async with asyncio.TaskGroup() as group:
+            for swept in self._projects():
+                group.create_task(sweep(swept))
+
+    async def keep_sweeping(self) -> None:
+        """Sweep the projects in turn, spread over the interval with jitter, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                projects = self._projects()
+                pause = self._interval / max(len(projects), 1)
+                for swept in projects or [[]]:
+                    await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+                    group.create_task(self.sweep(swept))
+
+    async def sweep(self, swept: list[_Swept]) -> None:
+        """Look once at the project of these objects, which share credentials, and enqueue those that differ."""
+        if not swept:
+            return
+        first, since = swept[0], self._clock()
+
+        async def look(credentials: Credentials) -> tuple[Project, Snapshot]:
+            project = self._atlas.project(credentials, await self._access.group_id(first.resource, first.spec))
+            return project, await project.snapshot(since)
+
+        try:
+            project, snapshot = await self._access.with_credentials(first.resource, first.spec, since, look)
+        except ClusterUnavailable as error:
+            log.warning("a sweep was left out: %s", error)
+            return
+        except Failure as failure:
+            log.info("a sweep was left out: %s", failure.reason)
+            if failure.reason.kind is not Kind.RETRYING:
+                for one in swept:
+                    self._queue.add(one.resource.key, Priority.SWEEP)
+            return
+        for number, one in enumerate(swept):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+            self._compare(one, project, snapshot)
+        self._warn_of_sunset(swept, project)
+
+    def _projects(self) -> list[list[_Swept]]:
+        """Return the objects that wait for the sweep, by credentials and project, in random order."""
+        found: dict[Hashable, list[_Swept]] = defaultdict(list)
+        for resource in self._store:
+            spec = resource.readable_spec
+            if spec is not None and waits_for_sweep(resource):
+                project = spec.group_id or spec.project_ref
+                found[secret_of(resource, spec), project].append(_Swept(resource, spec, resource.status))
+        projects = list(found.values())
+        random.shuffle(projects)
+        return projects
+
+    def _compare(self, one: _Swept, project: Project, snapshot: Snapshot) -> None:
+        key = one.resource.key
+        if self._differs(one, project, snapshot):
+            self._queue.add(key, Priority.SWEEP)
+            return
+        expires = one.known.invitation.expires if one.known.invitation else None
+        ready = one.known.condition(READY)
+        if expires is not None and ready is not None and ready.reason == Reason.INVITED:
+            left = (expires - self._atlas.now()).total_seconds()
+            if left < self._interval:
+                self._queue.add_after(key, left)
+
+    def _differs(self, one: _Swept, project: Project, snapshot: Snapshot) -> bool:
+        """Whether what is seen asks for something to be done, or to be said."""
+        known = one.known
+        ready = known.condition(READY)
+        if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:
+            return self._store.claims.holder(one.resource.key) is None
+        seen = snapshot.find(*target(one.spec, known))
+        action = decide(one.spec, known, seen, self._atlas.now(), project.api)
+        if action.row.do is not Do.NOTHING:
+            return True
+        outcome = outcome_of(action)
+        outcome = outcome.in_project(project.group_id)
+        evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
+        return next_status(known, evaluated, outcome, datetime.now(UTC)) != known
+
+    def _warn_of_sunset(self, swept: list[_Swept], project: Project) -> None:
+        budget = SUNSET_WARNINGS
+        for one in swept:
+            notice = sunset_notice(one.known.model_copy(update={"atlas": project.notice}), self._atlas.now())
+            if notice is None or not budget:
+                return
+            if one.resource.uid not in self._warned:
+                self._warned.add(one.resource.uid)
+                self._events.publish(one.resource, notice)
+                budget -= 1

@@ -1,0 +1,126 @@
+"""Sending an invitation: the one thing that may never happen twice.
+
+A sending is guarded three times. The finalizer is on before it. Where a sending may have been under way that nobody
+remembers (the finalizer is not from this process; a POST of ours got no answer), it waits a minute and looks again.
+And two objects never send to the same person at a time: who waited looks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.model import Api, Origin, Seen
+from atlas_invites.invitation.outcome import Failure, Outcome, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.ports import Atlas, Project
+    from atlas_invites.invitation.model import Invitation
+    from atlas_invites.invitation.plan import Case
+
+CONFIRM_AFTER = 60.0
+"""Seconds that a sending nobody remembers may still take to show in Atlas."""
+
+_CONFLICT = 409
+_CONFIRMING = (
+    "An invitation may be under way already; before one is sent, Atlas is looked at again in a minute. "
+    "Nothing needs to be done."
+)
+_REFUSED = (
+    "Atlas says that this person is in the project already, and shows no invitation and no membership of its own{how}. "
+    "Remove the person there, or delete this object."
+)
+
+
+class Sender:
+    """Sends invitations, to one person of one project at a time.
+
+    Args:
+        atlas: for its clock.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, atlas: Atlas, clock: Callable[[], float]) -> None:
+        self._atlas = atlas
+        self._clock = clock
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def one_at_a_time(self, person: str) -> AsyncIterator[bool]:
+        """Hold the turn of a person of a project. Gives whether it had to be waited for: then look again."""
+        lock, holders = self._locks.get(person, (asyncio.Lock(), 0))
+        self._locks[person] = (lock, holders + 1)
+        try:
+            waited = lock.locked()
+            async with lock:
+                yield waited
+        finally:
+            lock, holders = self._locks.pop(person)
+            if holders > 1:
+                self._locks[person] = (lock, holders - 1)
+
+    async def post(self, memory: Memory, case: Case, project: Project) -> Seen:
+        """Send the invitation and return what Atlas answered.
+
+        Raises:
+            Failure: Atlas did not do it. ``unanswered``: it may have.
+        """
+        began = self._atlas.now().replace(microsecond=0)
+        username, roles = case.spec.username or "", sorted(case.spec.roles)
+        try:
+            if project.api is Api.INVITES:
+                invitation = await project.create_invite(username, roles)
+                id_, seen = invitation.id, Seen(invitations=(invitation,))
+            else:
+                user = await project.add_user(username, roles)
+                id_, seen = user.id, Seen(users=(user,))
+        except Failure as failure:
+            if failure.unanswered:
+                memory.unanswered_since = memory.unanswered_since or began
+                memory.confirming_since = self._clock()
+            elif failure.error is not None and failure.error.error == _CONFLICT:
+                await self._conflict(memory, username, project, failure)
+            raise
+        memory.sent, memory.conflicted, memory.confirming_since = True, False, None
+        memory.created.add(id_)
+        return seen
+
+    @staticmethod
+    async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
+        """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word."""
+        if not memory.conflicted:
+            memory.conflicted = True
+            return
+        there = await project.list_users(username, flatten_teams=True, include_org_users=True)
+        how = ": it comes from a team or from the organisation" if there else ""
+        raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
+
+
+def must_wait(memory: Memory, case: Case, since: float, now: float) -> Outcome | None:
+    """Return the outcome of a sending that must wait, or None where the way is free.
+
+    Args:
+        memory: the object's.
+        case: what asks for a sending.
+        since: as of when Atlas was seen (monotonic seconds): it counts only after the wait.
+        now: monotonic seconds.
+    """
+    remembered = memory.finalizer_ours and (memory.sent or not case.had_one)
+    if memory.confirming_since is None:
+        if remembered:
+            return None
+        memory.confirming_since = now
+    left = memory.confirming_since + CONFIRM_AFTER - since
+    return Outcome(Reason.CONFIRMING_INVITATION, _CONFIRMING, requeue_after=left) if left > 0 else None
+
+
+def origin_of(memory: Memory, invitation: Invitation) -> Origin:
+    """Return whether our own sending made this invitation, as far as this process can know."""
+    if invitation.id in memory.created:
+        return Origin.CREATED
+    created, unanswered = invitation.created, memory.unanswered_since
+    return Origin.CREATED if created and unanswered and created >= unanswered else Origin.ADOPTED

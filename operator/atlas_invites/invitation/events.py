@@ -1,0 +1,110 @@
+"""What is worth a Kubernetes Event: transitions, and what was done in Atlas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.model import Api, Origin, State
+from atlas_invites.invitation.outcome import Did, Kind, Reason
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.outcome import Outcome
+
+SUNSET_NEAR = timedelta(days=180)
+"""How long before its end the invites API is warned of."""
+
+
+class EventType(StrEnum):
+    """The type of a Kubernetes Event."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class EventReason(StrEnum):
+    """The reasons of events; a Warning for a new Stalled or Retrying condition has that condition's reason."""
+
+    INVITATION_SENT = "InvitationSent"
+    INVITATION_ADOPTED = "InvitationAdopted"
+    ROLES_UPDATED = "RolesUpdated"
+    ACCEPTED = "Accepted"
+    ROLES_DIFFER = "RolesDiffer"
+    EXPIRED = "Expired"
+    WITHDRAWN = "Withdrawn"
+    REMOVED = "Removed"
+    CANCELED = "Canceled"
+    MEMBER_REVOKED = "MemberRevoked"
+    ORPHANED_INVITATION = "OrphanedInvitation"
+    SUNSET_NEAR = "SunsetNear"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One event: ``note`` says what happened, to whom, and what to do."""
+
+    type: EventType
+    reason: str
+    note: str
+
+
+_STATES = {
+    State.ACCEPTED: EventReason.ACCEPTED,
+    State.EXPIRED: EventReason.EXPIRED,
+    State.WITHDRAWN: EventReason.WITHDRAWN,
+    State.REMOVED: EventReason.REMOVED,
+}
+
+
+def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
+    """Return the events of one reconcile, none where nothing changed.
+
+    Args:
+        known: status before.
+        now_known: status after.
+        outcome: how it ended.
+    """
+    found: list[Notice] = []
+
+    def say(reason: str, note: str, type_: EventType = EventType.NORMAL) -> None:
+        found.append(Notice(type_, reason, note))
+
+    invitation, before = now_known.invitation, known.invitation
+    is_new = invitation is not None and (before is None or before.id != invitation.id)
+    if outcome.did is Did.SEND or (is_new and now_known.origin is Origin.CREATED):
+        say(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
+    elif invitation is not None and is_new and now_known.origin is Origin.ADOPTED:
+        say(EventReason.INVITATION_ADOPTED, f"The invitation {invitation.id} was there in Atlas, and is managed now.")
+    if outcome.did is Did.SET_ROLES:
+        there = outcome.member or outcome.invitation
+        roles = ", ".join(there.roles) if there else "those of spec.roles"
+        say(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
+    if now_known.state is not known.state and now_known.state in _STATES:
+        say(_STATES[now_known.state], outcome.message)
+    ready = known.condition(READY)
+    if ready is None or ready.reason != outcome.reason:
+        if outcome.reason is Reason.ROLES_DIFFER:
+            say(EventReason.ROLES_DIFFER, outcome.message, EventType.WARNING)
+        if outcome.reason.kind in {Kind.STALLED, Kind.RETRYING}:
+            say(outcome.reason, outcome.message, EventType.WARNING)
+    return found
+
+
+def sunset_notice(status: Status, now: datetime) -> Notice | None:
+    """Return the warning that the API which an object uses ends within 180 days, or None."""
+    atlas = status.atlas
+    sunset = atlas.sunset_time if atlas is not None and atlas.api is Api.INVITES else None
+    if sunset is None or now < sunset - SUNSET_NEAR:
+        return None
+    return Notice(
+        EventType.WARNING,
+        EventReason.SUNSET_NEAR,
+        f"Atlas ends the invites API on {sunset:%Y-%m-%d}. The operator goes over to the users API by itself; "
+        "an invitation that is still pending then can no longer be changed or cancelled.",
+    )

@@ -1,0 +1,115 @@
+"""Kubernetes Events (events.k8s.io/v1), published in the background. kopf's own are of the old kind and unbounded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+from collections import OrderedDict
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException, EventsV1Api
+
+from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.invitation.resource import GROUP, KIND, VERSION
+from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+    from atlas_invites.invitation.events import Notice
+    from atlas_invites.invitation.resource import Resource
+
+log = logging.getLogger(__name__)
+
+WAITING_AT_MOST = 1000
+"""Events that wait to be published; what comes on top is dropped."""
+
+FLUSH = 2.0
+"""Seconds that waiting events have at the end."""
+
+_REMEMBERED = 10_000
+_NOTE_LENGTH = 1000
+_NAME_LENGTH = 230
+_CONFLICT = 409
+_REPORTER = "atlas-invites"
+
+
+class Events:
+    """Publishes events; the same one of the same object again only raises the count of its series."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._api = EventsV1Api(client)
+        self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._instance = f"{_REPORTER}-{socket.gethostname()}"
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        """Take an event; see ``ports.Events``."""
+        digest = hashlib.sha256(f"{resource.uid}/{notice.type}/{notice.reason}/{notice.note}".encode()).hexdigest()
+        name = f"{resource.key.name[:_NAME_LENGTH]}.{digest[:16]}"
+        body = {
+            "metadata": {"name": name, "namespace": resource.key.namespace},
+            "eventTime": _now(),
+            "reportingController": _REPORTER,
+            "reportingInstance": self._instance[:128],
+            "action": "Reconcile",
+            "reason": notice.reason,
+            "type": notice.type,
+            "note": notice.note[:_NOTE_LENGTH],
+            "regarding": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": KIND,
+                "namespace": resource.key.namespace,
+                "name": resource.key.name,
+                "uid": resource.uid,
+                "resourceVersion": resource.resource_version,
+            },
+        }
+        try:
+            self._waiting.put_nowait((resource.key.namespace, name, body))
+        except asyncio.QueueFull:
+            log.warning("an event was dropped: %s", notice.reason, extra={"object": resource.key})
+
+    async def flush(self) -> None:
+        """Wait until what was taken is published, or for two seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), FLUSH)
+
+    async def keep_publishing(self) -> None:
+        """Publish what was taken, one after the other, for ever."""
+        while True:
+            namespace, name, body = await self._waiting.get()
+            try:
+                await self._post(namespace, name, body)
+            except (ClusterUnavailable, Stale) as error:
+                log.warning("an event was lost: %s", error)
+            finally:
+                self._waiting.task_done()
+
+    async def _post(self, namespace: str, name: str, body: Any) -> None:  # noqa: ANN401 - the client takes JSON too
+        count = self._counts.pop(name, 0) + 1
+        self._counts[name] = count
+        if len(self._counts) > _REMEMBERED:
+            self._counts.popitem(last=False)
+        with cluster_errors(f"publishing the event {body['reason']} in {namespace}"):
+            try:
+                await self._api.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT)
+            except ApiException as error:
+                if error.status != _CONFLICT:
+                    raise
+                series = {"series": {"count": max(count, 2), "lastObservedTime": _now()}}
+                await self._api.patch_namespaced_event(
+                    name,
+                    namespace,
+                    series,
+                    _content_type="application/merge-patch+json",
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
