@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.invitation.model import Invitation, Membership, Seen, User
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 E = TypeVar("E", bound=Invitation | User)
 
@@ -69,6 +69,15 @@ class Index(Generic[E]):
         return tuple({entry.id: entry for entry in found}.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """One fetch: its number, when it began (monotonic seconds), and its task."""
+
+    number: int
+    began: float
+    task: asyncio.Task[Snapshot]
+
+
 class Joint:
     """Fetches a snapshot for all who ask: one flight at a time, and nobody is served by one that began before it asked.
 
@@ -76,32 +85,15 @@ class Joint:
     """
 
     def __init__(
-        self, fetch: Callable[[float], Awaitable[Snapshot]], clock: Callable[[], float] = time.monotonic
+        self, fetch: Callable[[float], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._kept: Snapshot | None = None
-        self._flight: tuple[float, asyncio.Task[Snapshot]] | None = None
+        self._started = 0
+        self._kept: _Flight | None = None
+        self._flight: _Flight | None = None
         self._forget: asyncio.TimerHandle | None = None
-        self._touched: dict[str, float] = {}
-
-    async def look(self, username: str | None, invitation_id: str | None, since: float) -> Seen:
-        """Return what a snapshot shows of an id and an e-mail: none that began before ``since``, or before a touch.
-
-        Raises:
-            AtlasFailure: the fetch that would have served failed.
-        """
-        while True:
-            snapshot = await self.get(since)
-            seen = snapshot.find(username, invitation_id)
-            since = max((self._touched.get(key, since) for key in _keys(username, invitation_id, seen)), default=since)
-            if snapshot.began >= since:
-                return seen
-
-    def touch(self, key: str) -> None:
-        """Take note that we may just have changed what is there under an id or e-mail."""
-        if self._kept is not None or self._flight is not None:
-            self._touched[key.lower()] = self._clock()
+        self._touched: dict[str, int] = {}
 
     async def get(self, since: float) -> Snapshot:
         """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds).
@@ -109,37 +101,70 @@ class Joint:
         Raises:
             AtlasFailure: the fetch that would have served failed.
         """
+        return (await self._served(since, 0)).task.result()
+
+    async def look(self, username: str | None, invitation_id: str | None, since: float) -> Seen:
+        """Return what a snapshot shows of an id and an e-mail: none that began before ``since``, or before a touch.
+
+        Raises:
+            AtlasFailure: the fetch that would have served failed.
+        """
+        touched = 0
+        while True:
+            flight = await self._served(since, touched)
+            seen = flight.task.result().find(username, invitation_id)
+            touched = max(self._touched.get(key, 0) for key in (*_keys(username, invitation_id, seen), ""))
+            if flight.number > touched:
+                return seen
+
+    def touch(self, key: str) -> None:
+        """Take note that we may just have changed what is there under an id or e-mail."""
+        if self._kept is not None or self._flight is not None:
+            self._touched[key.lower()] = self._started
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight and forget what is kept."""
+        if self._forget is not None:
+            self._forget.cancel()
+        self._drop()
+        if self._flight is not None:
+            self._flight.task.cancel()
+            await asyncio.wait([self._flight.task])
+
+    async def _served(self, since: float, after: int) -> _Flight:
+        """Return a flight that has landed, began at or after ``since`` and has a higher number than ``after``."""
         since = min(since, self._clock())
         while True:
-            if self._kept is not None and self._kept.began >= since:
+            if self._kept is not None and self._kept.began >= since and self._kept.number > after:
                 self._keep(self._kept)
                 return self._kept
-            began, task = self._flight or self._start()
-            if began < since:
-                await asyncio.wait([task])
+            flight = self._flight or self._start()
+            if flight.began < since or flight.number <= after:
+                await asyncio.wait([flight.task])
                 continue
             try:
-                return await asyncio.shield(task)
+                await asyncio.shield(flight.task)
             except AtlasFailure as failure:
                 again = failure.again()
+            else:
+                return flight
             raise again
 
-    def _start(self) -> tuple[float, asyncio.Task[Snapshot]]:
+    def _start(self) -> _Flight:
+        self._started += 1
         began = self._clock()
-        task = asyncio.ensure_future(self._fetch(began))
-        task.add_done_callback(self._landed)
-        self._flight = (began, task)
+        self._flight = _Flight(self._started, began, asyncio.create_task(self._fetch(began)))
+        self._flight.task.add_done_callback(self._landed)
         return self._flight
 
     def _landed(self, task: asyncio.Task[Snapshot]) -> None:
-        self._flight = None
-        if not task.cancelled() and task.exception() is None:
-            snapshot = task.result()
-            self._touched = {key: at for key, at in self._touched.items() if at > snapshot.began}
-            self._keep(snapshot)
+        flight, self._flight = self._flight, None
+        if flight is not None and not task.cancelled() and task.exception() is None:
+            self._touched = {key: number for key, number in self._touched.items() if number >= flight.number}
+            self._keep(flight)
 
-    def _keep(self, snapshot: Snapshot) -> None:
-        self._kept = snapshot
+    def _keep(self, flight: _Flight) -> None:
+        self._kept = flight
         if self._forget is not None:
             self._forget.cancel()
         self._forget = asyncio.get_running_loop().call_later(RETAINED, self._drop)
@@ -148,15 +173,6 @@ class Joint:
         self._kept = self._forget = None
         if self._flight is None:
             self._touched.clear()
-
-    async def aclose(self) -> None:
-        """Cancel what is in flight and forget what is kept."""
-        if self._forget is not None:
-            self._forget.cancel()
-        self._drop()
-        if self._flight is not None:
-            self._flight[1].cancel()
-            await asyncio.wait([self._flight[1]])
 
 
 def _keys(username: str | None, invitation_id: str | None, seen: Seen) -> set[str]:

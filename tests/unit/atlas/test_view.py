@@ -1,0 +1,306 @@
+"""How look-ups join, and what a snapshot shows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.view import RETAINED, Index, Joint, Snapshot, joined, live
+from atlas_invites.invitation.model import Invitation, Membership, Operation, Seen, User
+from tests.unit.virtual_time import now, settle, virtual_time
+
+
+def invitation(entry_id: str, username: str | None = None) -> Invitation:
+    return Invitation(id=entry_id, username=username)
+
+
+def user(entry_id: str, username: str, status: str = Membership.ACTIVE) -> User:
+    return User(id=entry_id, username=username, org_membership_status=status)
+
+
+def snapshot(invitations: list[Invitation], users: list[User], began: float = 0.0) -> Snapshot:
+    return Snapshot(began, Index(invitations), Index(users))
+
+
+def ids(seen: Seen) -> tuple[list[str], list[str]]:
+    return [each.id for each in seen.invitations], [each.id for each in seen.users]
+
+
+FULL = snapshot(
+    [invitation("i1", "Jane@x.de"), invitation("i2", "john@x.de"), invitation("i3")],
+    [user("u1", "jane@X.de"), user("u2", "other@x.de", Membership.REJECTED), user("u3", "")],
+)
+
+
+@pytest.mark.parametrize(
+    ("username", "invitation_id", "expected"),
+    [
+        ("jane@x.de", None, (["i1"], ["u1"])),
+        ("JANE@X.DE", "i1", (["i1"], ["u1"])),
+        (None, "i1", (["i1"], ["u1"])),
+        (None, "u1", (["i1"], ["u1"])),
+        (None, "u2", ([], ["u2"])),
+        ("jane@x.de", "i2", (["i2", "i1"], ["u1"])),
+        (None, "i3", (["i3"], [])),
+        ("nobody@x.de", "nothing", ([], [])),
+        ("", None, ([], [])),
+        (None, None, ([], [])),
+    ],
+)
+def test_every_candidate_is_found(
+    username: str | None, invitation_id: str | None, expected: tuple[list[str], list[str]]
+) -> None:
+    """By id, by e-mail in any case, and by the e-mail that the id leads to."""
+    found = FULL.find(username, invitation_id)
+    assert (sorted(ids(found)[0]), sorted(ids(found)[1])) == (sorted(expected[0]), sorted(expected[1]))
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(), False),
+        (Seen(invitations=(invitation("i"),)), True),
+        (Seen(users=(user("u", "a", Membership.ACTIVE),)), True),
+        (Seen(users=(user("u", "a", Membership.PENDING),)), True),
+        (Seen(users=(user("u", "a", Membership.EXPIRED), user("v", "a", Membership.REJECTED))), False),
+        (Seen(users=(user("u", "a", "A_NEW_STATUS"),)), True),
+    ],
+)
+def test_what_is_live(seen: Seen, *, expected: bool) -> None:
+    """An expired or rejected user is nothing; a status that we do not know is somebody."""
+    assert live(seen) is expected
+
+
+def test_joined_keeps_the_last_of_an_id() -> None:
+    """What was seen later of the same entry replaces what was seen before."""
+    seen = joined(Seen(users=(user("u", "a", Membership.EXPIRED),)), Seen(users=(user("u", "a"),)))
+    assert [each.org_membership_status for each in seen.users] == [Membership.ACTIVE]
+
+
+class Lists:
+    """Fetches that take a second each, of a state that a test changes."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+        self.invitations: list[Invitation] = []
+        self.fails = False
+        self.joint = Joint(self.fetch, now)
+
+    async def fetch(self, began: float) -> Snapshot:
+        self.began.append(began)
+        held = list(self.invitations)
+        await asyncio.sleep(1)
+        if self.fails:
+            raise AtlasUnavailable(Operation.LIST_INVITES, "HTTP 503")
+        return snapshot(held, [], began)
+
+
+@virtual_time
+async def test_who_asks_at_once_shares_one_fetch() -> None:
+    """A thousand askers that woke at once, whenever their turn comes: one pair of lists."""
+    lists = Lists()
+    woke = now()
+    first = await asyncio.gather(*(lists.joint.get(woke) for _ in range(500)))
+    await asyncio.sleep(5)
+    later = await asyncio.gather(*(lists.joint.get(woke) for _ in range(500)))
+    assert len({id(each) for each in (*first, *later)}) == 1
+    assert len(lists.began) == 1
+
+
+@virtual_time
+async def test_a_flight_that_began_before_does_not_serve() -> None:
+    """Who asks while a fetch is under way gets the next one, and all of them the same."""
+    lists = Lists()
+    first = asyncio.ensure_future(lists.joint.get(now()))
+    await asyncio.sleep(0.5)
+    others = [asyncio.ensure_future(lists.joint.get(now())) for _ in range(100)]
+    await asyncio.gather(first, *others)
+    assert len(lists.began) == 2
+    assert {other.result().began for other in others} == {lists.began[1]}
+    assert now() == 2.0
+
+
+@virtual_time
+async def test_one_flight_at_a_time() -> None:
+    """However many ask, and whenever: fetches follow each other."""
+    lists = Lists()
+    tasks = []
+    for _ in range(40):
+        tasks.append(asyncio.ensure_future(lists.joint.get(now())))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*tasks)
+    assert all(later - earlier > 0.99 for earlier, later in zip(lists.began, lists.began[1:], strict=False))
+    assert len(lists.began) <= 6
+
+
+@virtual_time
+async def test_who_is_cancelled_takes_nobody_along() -> None:
+    """The joint flight goes on for the others."""
+    lists = Lists()
+    first, second = (asyncio.ensure_future(lists.joint.get(now())) for _ in range(2))
+    await asyncio.sleep(0.5)
+    first.cancel()
+    assert (await second).began == 0.0
+    assert len(lists.began) == 1
+    assert first.cancelled()
+
+
+@virtual_time
+async def test_all_who_joined_get_its_failure() -> None:
+    """Each an exception of its own, in the same words; who asked later gets a fetch of its own."""
+    lists = Lists()
+    lists.fails = True
+    joined_ = [asyncio.ensure_future(lists.joint.get(now())) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    later = asyncio.ensure_future(lists.joint.get(now()))
+    failures = await asyncio.gather(*joined_, return_exceptions=True)
+    assert {type(each) for each in failures} == {AtlasUnavailable}
+    assert len({id(each) for each in failures}) == 3
+    lists.fails = False
+    assert (await later).began == 1.0
+
+
+@virtual_time
+async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
+    """All askers are gone when it fails: nothing is left to complain."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    lists = Lists()
+    lists.fails = True
+    asker = asyncio.ensure_future(lists.joint.get(now()))
+    await asyncio.sleep(0.5)
+    asker.cancel()
+    await asyncio.sleep(2)
+    await settle()
+    assert not complaints
+
+
+@virtual_time
+async def test_a_snapshot_is_forgotten_when_idle() -> None:
+    """Memory holds no project that nobody asks for."""
+    lists = Lists()
+    await lists.joint.get(0.0)
+    await asyncio.sleep(RETAINED - 1)
+    await lists.joint.get(0.0)
+    await asyncio.sleep(RETAINED - 1)
+    await lists.joint.get(0.0)
+    assert len(lists.began) == 1
+    await asyncio.sleep(RETAINED + 1)
+    assert vars(lists.joint)["_kept"] is None
+    await lists.joint.get(0.0)
+    assert len(lists.began) == 2
+
+
+@virtual_time
+async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
+    """Whoever woke before the write, and looks at the same person after it, is shown what is there after it."""
+    lists = Lists()
+    woke = now()
+    assert ids(await lists.joint.look("Jane@x.de", None, woke)) == ([], [])
+    await asyncio.sleep(1)
+    lists.invitations.append(invitation("i1", "jane@x.de"))
+    lists.joint.touch("jane@x.de")
+    assert ids(await lists.joint.look("JANE@x.de", None, woke)) == (["i1"], [])
+    assert len(lists.began) == 2
+    assert ids(await lists.joint.look("jane@x.de", "i1", woke)) == (["i1"], [])
+    assert len(lists.began) == 2
+
+
+@virtual_time
+async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
+    """The look comes upon the id that was written."""
+    lists = Lists()
+    lists.invitations.append(invitation("i1", "jane@x.de"))
+    woke = now()
+    await lists.joint.look("jane@x.de", None, woke)
+    await asyncio.sleep(1)
+    lists.invitations.clear()
+    lists.joint.touch("i1")
+    assert ids(await lists.joint.look("jane@x.de", None, woke)) == ([], [])
+
+
+@virtual_time
+async def test_a_write_outdates_nobody_else() -> None:
+    """N creations at once do not make N lists."""
+    lists = Lists()
+    woke = now()
+    for number in range(50):
+        await lists.joint.look(f"{number}@x.de", None, woke)
+        lists.joint.touch(f"{number}@x.de")
+    assert len(lists.began) == 1
+
+
+@virtual_time
+async def test_touches_are_remembered_only_while_they_matter() -> None:
+    """Ten thousand role changes leave nothing behind."""
+    lists = Lists()
+    lists.joint.touch("i1")
+    assert not vars(lists.joint)["_touched"]
+    await lists.joint.get(now())
+    lists.joint.touch("i1")
+    await asyncio.sleep(RETAINED + 1)
+    assert not vars(lists.joint)["_touched"]
+
+
+@virtual_time
+async def test_a_write_during_a_fetch_outdates_it() -> None:
+    """What was fetched while we wrote may or may not have it."""
+    lists = Lists()
+    asker = asyncio.ensure_future(lists.joint.look("jane@x.de", None, now()))
+    await asyncio.sleep(0.5)
+    lists.invitations.append(invitation("i1", "jane@x.de"))
+    lists.joint.touch("jane@x.de")
+    assert ids(await asker) == (["i1"], [])
+    assert len(lists.began) == 2
+
+
+@virtual_time
+async def test_since_cannot_lie_in_the_future() -> None:
+    """A clock that runs ahead does not make it fetch for ever."""
+    lists = Lists()
+    await lists.joint.get(now() + 100)
+    assert len(lists.began) == 1
+
+
+@virtual_time
+async def test_closing_ends_what_is_in_flight() -> None:
+    """Nothing is left running."""
+    lists = Lists()
+    asker = asyncio.ensure_future(lists.joint.get(now()))
+    await settle()
+    await lists.joint.aclose()
+    await settle()
+    assert asker.cancelled()
+    assert vars(lists.joint)["_flight"] is None
+    await lists.joint.aclose()
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 4)), min_size=1, max_size=30))
+def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, float]]) -> None:
+    """Whenever each woke, and however long it waited for its turn: its snapshot began after it woke."""
+
+    @virtual_time
+    async def run() -> None:
+        lists = Lists()
+
+        async def ask(wakes: float, turn: float) -> None:
+            await asyncio.sleep(wakes)
+            woke = now()
+            await asyncio.sleep(turn)
+            assert (await lists.joint.get(woke)).began >= woke
+
+        await asyncio.gather(*(ask(wakes, turn) for wakes, turn in askers))
+        assert len(lists.began) <= len(askers)
+
+    run()
+
+
+def test_an_entry_that_a_page_shows_twice_counts_once() -> None:
+    """A page that moved meanwhile may repeat an id: the later one is kept."""
+    index = Index([user("u", "old@x.de"), user("u", "new@x.de")])
+    assert [each.username for each in index.find("u", ())] == ["new@x.de"]
+    assert index.find(None, ["old@x.de"]) == ()
