@@ -1,0 +1,483 @@
+"""A cluster and an Atlas in memory: they satisfy ``controller.ports``, keep the real ones' rules and record calls.
+
+``World`` wires them to the real store, queue, access, reconciler, deletion and engine, in virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import defaultdict, deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from atlas_invites.controller.access import Access, names_project, names_secret
+from atlas_invites.controller.deletion import Deletion
+from atlas_invites.controller.engine import Engine
+from atlas_invites.controller.polled import Polled
+from atlas_invites.controller.queue import WorkQueue
+from atlas_invites.controller.reconciler import Reconciler
+from atlas_invites.controller.store import Store
+from atlas_invites.invitation.credentials import ApiKey, Credentials
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User
+from atlas_invites.invitation.outcome import Failure, Reason, Stale
+from atlas_invites.invitation.resource import FINALIZER, Key, Resource
+from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitation, time_text, wire_spec
+from tests.unit.virtual_time import now, settle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from atlas_invites.controller.ports import Atlas, Invites, Project, Projects, Secrets
+    from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.outcome import Outcome
+
+CREDENTIALS = ApiKey("public", "private-canary-5c7d")
+OTHER_CREDENTIALS = ApiKey("public", "private-canary-9e1f")
+
+
+class Faults:
+    """What is to go wrong, and what is to happen in between: by call, each once, in order."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, deque[Exception]] = defaultdict(deque)
+        self._always: dict[str, Exception] = {}
+        self._before: dict[str, deque[Callable[[], object]]] = defaultdict(deque)
+
+    def fail(self, call: str, *failures: Exception) -> None:
+        """Let the next such calls fail, before they do anything."""
+        self._failures[call].extend(failures)
+
+    def fail_always(self, call: str, failure: Exception | None) -> None:
+        """Let every such call fail, until this is called with None."""
+        if failure is None:
+            self._always.pop(call, None)
+        else:
+            self._always[call] = failure
+
+    def before(self, call: str, happens: Callable[[], object]) -> None:
+        """Let something happen right before the next such call takes effect."""
+        self._before[call].append(happens)
+
+    def meet(self, call: str) -> None:
+        """Do what is due for this call."""
+        if self._before[call]:
+            self._before[call].popleft()()
+        if self._failures[call]:
+            raise self._failures[call].popleft()
+        if call in self._always:
+            raise self._always[call]
+
+
+# Atlas.
+
+
+@dataclass(slots=True)
+class Group:
+    """What Atlas holds for one project."""
+
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+
+
+class FakeAtlas:
+    """Atlas: its projects, its clock, and every call that reached it, in order.
+
+    ``calls`` holds tuples: the operation (``Look`` for a look), the id or e-mail, and roles where there are any.
+    """
+
+    def __init__(self) -> None:
+        self.time = NOW
+        self.api = Api.INVITES
+        self.groups: dict[str, Group] = defaultdict(Group)
+        self.rejected: set[Credentials] = set()
+        self.faults = Faults()
+        self.calls: list[tuple[Any, ...]] = []
+        self.credentials: list[Credentials] = []
+        self.looked_since: list[float] = []
+        self._projects: dict[tuple[Credentials, str], FakeProject] = {}
+
+    def now(self) -> datetime:
+        return self.time + timedelta(seconds=now())
+
+    def project(self, credentials: Credentials, group_id: str) -> FakeProject:
+        key = (credentials, group_id)
+        return self._projects.setdefault(key, FakeProject(self, credentials, group_id))
+
+    def invite(self, pending: Invitation | None = None) -> Invitation:
+        """Let an invitation of the invites API be pending, the usual one where none is given."""
+        pending = pending or invitation()
+        self.groups[GROUP_ID].invitations[pending.id] = pending
+        return pending
+
+    def let_in(self, user: User) -> User:
+        """Let the users API show that user."""
+        self.groups[GROUP_ID].users[user.id] = user
+        return user
+
+    def accept(self, invitation_id: str, user_id: str) -> None:
+        """Let the person of a pending invitation become a member with its roles."""
+        pending = self.groups[GROUP_ID].invitations.pop(invitation_id)
+        self.let_in(User(id=user_id, username=pending.username or "", roles=pending.roles))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the calls, in order."""
+        return [call[0] for call in self.calls]
+
+    @property
+    def writes(self) -> list[tuple[Any, ...]]:
+        """The calls that would change something."""
+        return [call for call in self.calls if call[0] not in {"Look", "Snapshot", "ReadUser", "ListUsers"}]
+
+
+class FakeProject:
+    """One project under one credential; see ``ports.Project``."""
+
+    def __init__(self, atlas: FakeAtlas, credentials: Credentials, group_id: str) -> None:
+        self._atlas = atlas
+        self._credentials = credentials
+        self.group_id = group_id
+
+    @property
+    def api(self) -> Api:
+        return self._atlas.api
+
+    @property
+    def notice(self) -> AtlasInfo:
+        return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
+
+    async def look(
+        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
+    ) -> Seen:
+        del confirm  # what is shown here is always so
+        self._atlas.looked_since.append(since)
+        await self._call("Look", username or invitation_id)
+        return self.find(username, invitation_id)
+
+    async def snapshot(self, since: float) -> FakeProject:
+        self._atlas.looked_since.append(since)
+        await self._call("Snapshot")
+        return self
+
+    def find(self, username: str | None, invitation_id: str | None) -> Seen:
+        def wanted(found: Invitation | User) -> bool:
+            same = username is not None and (found.username or "").lower() == username.lower()
+            return same or found.id == invitation_id
+
+        invitations = () if self.api is Api.USERS else tuple(filter(wanted, self._group.invitations.values()))
+        return Seen(invitations=invitations, users=tuple(filter(wanted, self._group.users.values())))
+
+    async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
+        await self._call("CreateInvite", username, *sorted(roles))
+        created = self._atlas.now()
+        return self._atlas.invite(
+            invitation(
+                id=f"{len(self._atlas.calls):024x}",
+                username=username,
+                roles=sorted(roles),
+                createdAt=time_text(created),
+                expiresAt=time_text(created + timedelta(days=30)),
+            )
+        )
+
+    async def add_user(self, username: str, roles: Iterable[str]) -> User:
+        await self._call("AddUser", username, *sorted(roles))
+        created = self._atlas.now()
+        return self._atlas.let_in(
+            User(
+                id=f"{len(self._atlas.calls):024x}",
+                username=username,
+                roles=tuple(roles),
+                org_membership_status=Membership.PENDING,
+                invitation_created_at=time_text(created),
+                invitation_expires_at=time_text(created + timedelta(days=30)),
+            )
+        )
+
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Sequence[User]:
+        del flatten_teams, include_org_users  # there are no teams here
+        await self._call("ListUsers", username)
+        return [u for u in self._group.users.values() if u.username.lower() == username.lower()]
+
+    async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
+        await self._call("UpdateInvite", invitation_id, *sorted(roles))
+        pending = self._group.invitations.get(invitation_id)
+        return pending and self._atlas.invite(pending.model_copy(update={"roles": tuple(sorted(roles))}))
+
+    async def cancel_invite(self, invitation_id: str) -> bool:
+        await self._call("CancelInvite", invitation_id)
+        return self._group.invitations.pop(invitation_id, None) is not None
+
+    async def read_user(self, user_id: str) -> User | None:
+        await self._call("ReadUser", user_id)
+        return self._group.users.get(user_id)
+
+    async def remove_user(self, user_id: str) -> bool:
+        await self._call("RemoveUser", user_id)
+        return self._group.users.pop(user_id, None) is not None
+
+    async def add_role(self, user_id: str, role: str) -> User | None:
+        await self._call("AddRole", user_id, role)
+        return self._with_roles(user_id, lambda roles: roles | {role})
+
+    async def remove_role(self, user_id: str, role: str) -> User | None:
+        await self._call("RemoveRole", user_id, role)
+        return self._with_roles(user_id, lambda roles: roles - {role})
+
+    def _with_roles(self, user_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> User | None:
+        user = self._group.users.get(user_id)
+        if user is None:
+            return None
+        roles = change(frozenset(user.roles))
+        if not roles:
+            raise Failure(Reason.INVALID_REQUEST, "a user never has zero roles", error=error(400, "CANNOT_REMOVE_ROLE"))
+        return self._atlas.let_in(user.model_copy(update={"roles": tuple(sorted(roles))}))
+
+    @property
+    def _group(self) -> Group:
+        return self._atlas.groups[self.group_id]
+
+    async def _call(self, name: str, *about: str | None) -> None:
+        self._atlas.calls.append((name, *about))
+        self._atlas.credentials.append(self._credentials)
+        await asyncio.sleep(0.05)
+        self._atlas.faults.meet(name)
+        if self._credentials in self._atlas.rejected:
+            raise Failure(
+                Reason.CREDENTIALS_REJECTED, "Atlas rejected the credentials.", error=error(401, "UNAUTHORIZED")
+            )
+
+
+# Kubernetes.
+
+
+class FakeCluster:
+    """The API server: objects with resource versions and generations, conditional writes, a watch that may be cut.
+
+    ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events``
+    until ``World.deliver``, or go to ``watch`` by themselves, where that is set.
+    """
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.objects: dict[Key, dict[str, Any]] = {}
+        self.secrets: dict[Key, Credentials | Failure] = {SECRET: CREDENTIALS}
+        self.project_ids: dict[Key, str | Failure] = {}
+        self.writes: list[tuple[str, Key, Any]] = []
+        self.reads: list[Key] = []
+        self.events: deque[tuple[Resource, bool]] = deque()
+        self.watch: Callable[[Resource, bool], None] | None = None
+        self._version = 1000
+
+    # What users and other controllers do.
+
+    def apply(self, key: Key = KEY, *, spec: dict[str, Any] | None = None, **metadata: Any) -> Resource:  # noqa: ANN401 - JSON
+        """Create or update an object as kubectl does: a changed spec is a new generation."""
+        known = self.objects.get(key)
+        if known is None:
+            new = body(key, spec=spec or wire_spec(), uid=f"uid-{self._version}", **metadata)
+        else:
+            new = copy.deepcopy(known)
+            new["metadata"].update(metadata)
+            if spec is not None and spec != known["spec"]:
+                new["spec"] = spec
+                new["metadata"]["generation"] += 1
+        return self._store(key, new)
+
+    def annotate(self, name: str, value: str, key: Key = KEY) -> Resource:
+        """Set one annotation."""
+        annotations = self.objects[key]["metadata"].get("annotations") or {}
+        return self.apply(key, annotations={**annotations, name: value})
+
+    def put_status(self, status: Status, key: Key = KEY) -> Resource:
+        """Let an object have that status, without a record of the write."""
+        return self._store(key, {**copy.deepcopy(self.objects[key]), "status": status.to_wire()})
+
+    def delete(self, key: Key = KEY) -> None:
+        """Delete an object as kubectl does: it stays while it has finalizers."""
+        new = copy.deepcopy(self.objects[key])
+        if new["metadata"].get("finalizers"):
+            new["metadata"]["deletionTimestamp"] = time_text(NOW + timedelta(seconds=now()))
+            new["metadata"]["generation"] += 1
+            self._store(key, new)
+        else:
+            self._remove(key)
+
+    def status(self, key: Key = KEY) -> Status:
+        """Return the status as the operator would read it."""
+        return Resource.from_body(self.objects[key]).status
+
+    # ports.Invites
+
+    async def list_all(self) -> list[Resource]:
+        listed = [Resource.from_body(o) for o in self.objects.values()]
+        await asyncio.sleep(0.01)
+        self.faults.meet("list")
+        return listed
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        wanted = [*resource.finalizers, FINALIZER]
+        return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=wanted))
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        left = [f for f in resource.finalizers if f != FINALIZER]
+        return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        return await self._write(
+            "status", resource, lambda o: o.update(status=apply_merge_patch(o.get("status"), status))
+        )
+
+    # ports.Secrets and ports.Projects
+
+    async def credentials(self, secret: Key) -> Credentials:
+        self.reads.append(secret)
+        await asyncio.sleep(0.01)
+        self.faults.meet("secret")
+        found = self.secrets.get(secret, Failure(Reason.SECRET_NOT_FOUND, f"The Secret {secret.name} does not exist."))
+        if isinstance(found, Failure):
+            raise found
+        return found
+
+    async def group_id(self, project: Key) -> str:
+        self.reads.append(project)
+        await asyncio.sleep(0.01)
+        self.faults.meet("project")
+        found = self.project_ids.get(project, Failure(Reason.PROJECT_NOT_READY, "The AtlasProject does not exist."))
+        if isinstance(found, Failure):
+            raise found
+        return found
+
+    async def _write(self, kind: str, resource: Resource, change: Callable[[dict[str, Any]], object]) -> Resource:
+        await asyncio.sleep(0.005)
+        self.faults.meet(kind)
+        stored = self.objects.get(resource.key)
+        if stored is None or stored["metadata"]["resourceVersion"] != resource.resource_version:
+            raise Stale(f"{resource.key} has changed or gone")
+        new = copy.deepcopy(stored)
+        change(new)
+        part = new["metadata"]["finalizers"] if kind == "finalizer" else copy.deepcopy(new["status"])
+        self.writes.append((kind, resource.key, part))
+        if new == stored:
+            return Resource.from_body(stored)
+        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
+            self.objects[resource.key] = new
+            self._remove(resource.key)
+            return Resource.from_body(new)
+        return self._store(resource.key, new)
+
+    def _store(self, key: Key, new: dict[str, Any]) -> Resource:
+        self._version += 1
+        new["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[key] = new
+        return self._tell(new, deleted=False)
+
+    def _remove(self, key: Key) -> None:
+        self._version += 1
+        gone = self.objects.pop(key)
+        gone["metadata"]["resourceVersion"] = str(self._version)
+        self._tell(gone, deleted=True)
+
+    def _tell(self, object_: dict[str, Any], *, deleted: bool) -> Resource:
+        resource = Resource.from_body(object_)
+        if self.watch is None:
+            self.events.append((resource, deleted))
+        else:
+            asyncio.get_running_loop().call_later(0.001, self.watch, resource, deleted)
+        return resource
+
+
+def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+    """Apply a JSON merge patch, as RFC 7386 spells it out."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = apply_merge_patch(merged.get(name), value)
+    return merged
+
+
+# Everything together.
+
+
+class World:
+    """The engine over the fakes. Make it inside a running (virtual) loop."""
+
+    def __init__(self, *, workers: int = 4) -> None:
+        self.cluster = FakeCluster()
+        self.atlas = FakeAtlas()
+        self._workers = workers
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
+        self.store = Store()
+        self.queue: WorkQueue[Key] = WorkQueue(now, jitter=lambda: 1.0)
+        self.access = Access(
+            Polled(self.cluster.credentials, 60.0, now, lambda key: self.engine.wake(names_secret(key))),
+            Polled(self.cluster.group_id, 30.0, now, lambda key: self.engine.wake(names_project(key))),
+        )
+        deletion = Deletion(self.store, self.cluster, self.access, self.atlas, wall=self.wall, clock=now)
+        self.reconciler = Reconciler(self.store, self.cluster, self.access, self.atlas, deletion, wall=self.wall)
+        self.engine = Engine(self.store, self.queue, self.cluster, self.reconciler, workers=self._workers, clock=now)
+        for stored in self.cluster.objects.values():
+            self.store.put(Resource.from_body(stored))
+
+    @staticmethod
+    def wall() -> datetime:
+        """Return the local time; it agrees with Atlas's, unless a test moves that."""
+        return NOW + timedelta(seconds=now())
+
+    def deliver(self) -> None:
+        """Hand the events that wait to the engine."""
+        while self.cluster.events:
+            resource, deleted = self.cluster.events.popleft()
+            self.engine.on_event(resource, deleted=deleted)
+
+    async def turn(self, key: Key = KEY) -> Outcome | None:
+        """Deliver what waits, then reconcile once."""
+        self.deliver()
+        return await self.reconciler.reconcile(key, now())
+
+    def forget_calls(self) -> None:
+        """Begin to count anew."""
+        self.atlas.calls.clear()
+        self.atlas.credentials.clear()
+        self.cluster.writes.clear()
+        self.cluster.reads.clear()
+
+    @property
+    def write_kinds(self) -> list[str]:
+        """What was written to the cluster, in order."""
+        return [kind for kind, _, _ in self.cluster.writes]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the watch and the workers run, after the first list."""
+        self.cluster.events.clear()
+        self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
+        await self.engine.list_first()
+        workers = asyncio.create_task(self.engine.work())
+        try:
+            yield
+        finally:
+            self.queue.close()
+            await workers
+            self.cluster.watch = None
+            await settle()
+
+
+def check_protocols(atlas: FakeAtlas, project: FakeProject, cluster: FakeCluster) -> None:
+    """Let the type checker compare the fakes with the ports."""
+    _a: Atlas = atlas
+    _p: Project = project
+    _i: Invites = cluster
+    _s: Secrets = cluster
+    _r: Projects = cluster
