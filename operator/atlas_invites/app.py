@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -30,6 +31,8 @@ from atlas_invites.kube.secrets import Secrets
 from atlas_invites.telemetry import probes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from kubernetes.aio.client import ApiClient
 
     from atlas_invites.invitation.credentials import Credentials
@@ -74,7 +77,7 @@ class App:
             atlas = await stack.enter_async_context(
                 Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api)
             )
-            parts = _parts(settings, client, atlas)
+            parts = wire(settings, client, atlas)
             if settings.listen != "off":
                 host, _, port = settings.listen.rpartition(":")
                 app = probes.build_app(alive=lambda: _dead(parts.engine), ready=lambda: _not_ready(parts.engine))
@@ -98,7 +101,7 @@ class App:
         listing.cancel()
         return False
 
-    async def _work(self, parts: _Parts, stopping: asyncio.Task[Any]) -> int:
+    async def _work(self, parts: Parts, stopping: asyncio.Task[Any]) -> int:
         """Run everything until a signal comes or a part ends; then stop in order."""
         # kopf cancels every task that was started after its own: the workers come first.
         workers = asyncio.create_task(parts.engine.work(), name="workers")
@@ -107,7 +110,8 @@ class App:
             asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
             asyncio.create_task(_sweep(parts.resync), name="sweep"),
         ]
-        watch = await self._start_kopf(parts.engine)
+        watch = await start_watch(parts.engine, self._settings.namespaces, self._kopf_stop)
+        self._take_signals()  # kopf has just taken them for itself
         await asyncio.wait([stopping, watch, workers, *background], return_when=asyncio.FIRST_COMPLETED)
         parts.queue.close()
         await asyncio.wait([workers], timeout=DRAIN)
@@ -124,23 +128,6 @@ class App:
         log.info("stopped")
         return 1 if ended_by_itself else 0
 
-    async def _start_kopf(self, engine: Engine) -> asyncio.Task[None]:
-        registry = kopf.OperatorRegistry()
-        handlers.register(registry, lambda resource, deleted: engine.on_event(resource, deleted=deleted))
-        kopf.on.login(registry=registry)(_login)
-        existing = asyncio.all_tasks()
-        namespaces = self._settings.namespaces
-        tasks = await kopf.spawn_tasks(
-            registry=registry,
-            settings=_kopf_settings(),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            stop_flag=self._kopf_stop,
-        )
-        self._take_signals()  # kopf has just taken them for itself
-        return asyncio.create_task(kopf.run_tasks(tasks, ignored=existing), name="kopf")
-
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -148,7 +135,7 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """What runs side by side."""
 
     engine: Engine
@@ -169,8 +156,8 @@ def _parts(settings: Settings, client: ApiClient, atlas: Atlas) -> _Parts:
         Projects(client).group_id, PROJECT_TTL, clock, lambda key: engine.wake(names_project(key))
     )
     access = Access(secrets, projects)
-    deletion = Deletion(store, invites, access, atlas, events)
-    reconciler = Reconciler(store, invites, access, atlas, deletion, events)
+    deletion = Deletion(store, invites, access, atlas, events, wall=wall, clock=clock)
+    reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
     engine = Engine(store, queue, invites, reconciler, workers=settings.workers)
     return _Parts(engine, queue, Resync(store, queue, access, atlas, events, settings.resync_interval), events)
 

@@ -118,7 +118,7 @@ class WorkQueue(Generic[K]):
             Closed: the queue was closed.
         """
         while not self._closed:
-            self._promote_due()
+            self.promote_due()
             if (turn := self._next()) is not None:
                 return turn
             getter = asyncio.get_running_loop().create_future()
@@ -137,6 +137,15 @@ class WorkQueue(Generic[K]):
         if key in self._waiting and not self._closed:
             self._ready[self._waiting[key][0]].append(key)
             self._wake_getter()
+
+    def promote_due(self) -> None:
+        """Make ready the keys whose time has come. The queue's own timer does so; a clock that was moved needs a call."""
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._delayed.get(key) == due:
+                self.add(key)
+        self._arm()
 
     def close(self) -> None:
         """Take and give no more; whoever waits in ``get`` leaves."""
@@ -160,14 +169,6 @@ class WorkQueue(Generic[K]):
                 return Turn(key, since)
         return None
 
-    def _promote_due(self) -> None:
-        now = self._clock()
-        while self._heap and self._heap[0][0] <= now:
-            due, _, key = heapq.heappop(self._heap)
-            if self._delayed.get(key) == due:
-                self.add(key)
-        self._arm()
-
     def _arm(self) -> None:
         """Keep one timer, for the earliest time in the heap."""
         due = self._heap[0][0] if self._heap else None
@@ -180,7 +181,7 @@ class WorkQueue(Generic[K]):
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._promote_due()
+        self.promote_due()
 
     def _wake_getter(self) -> None:
         while self._getters:
