@@ -144,9 +144,23 @@ class Parts:
     events: Events
 
 
-def _parts(settings: Settings, client: ApiClient, atlas: Atlas) -> _Parts:
-    """Wire the parts."""
-    clock = time.monotonic
+def wire(
+    settings: Settings,
+    client: ApiClient,
+    atlas: Atlas,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Parts:
+    """Wire the parts.
+
+    Args:
+        settings: every knob.
+        client: the cluster.
+        atlas: Atlas.
+        clock: monotonic seconds.
+        wall: the local time, UTC.
+    """
     queue: WorkQueue[Key] = WorkQueue(clock)
     store, events, invites = Store(), Events(client), Invites(client, settings.namespaces)
     secrets: Polled[Key, Credentials] = Polled(
@@ -158,8 +172,30 @@ def _parts(settings: Settings, client: ApiClient, atlas: Atlas) -> _Parts:
     access = Access(secrets, projects)
     deletion = Deletion(store, invites, access, atlas, events, wall=wall, clock=clock)
     reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
-    engine = Engine(store, queue, invites, reconciler, workers=settings.workers)
-    return _Parts(engine, queue, Resync(store, queue, access, atlas, events, settings.resync_interval), events)
+    engine = Engine(store, queue, invites, reconciler, workers=settings.workers, clock=clock)
+    resync = Resync(store, queue, access, atlas, events, settings.resync_interval, clock=clock)
+    return Parts(engine, queue, resync, events)
+
+
+async def start_watch(engine: Engine, namespaces: Sequence[str], stop: asyncio.Event) -> asyncio.Task[None]:
+    """Start kopf, which sends the events of the watch to the engine, and takes the process's signals.
+
+    Returns:
+        kopf's task: it ends after ``stop`` is set, or by itself where the cluster does not let it watch.
+    """
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, lambda resource, deleted: engine.on_event(resource, deleted=deleted))
+    kopf.on.login(registry=registry)(_login)
+    existing = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=_kopf_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )
+    return asyncio.create_task(kopf.run_tasks(tasks, ignored=existing), name="kopf")
 
 
 async def _sweep(resync: Resync) -> None:

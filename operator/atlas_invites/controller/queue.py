@@ -139,7 +139,7 @@ class WorkQueue(Generic[K]):
             self._wake_getter()
 
     def promote_due(self) -> None:
-        """Make ready the keys whose time has come. The queue's own timer does so; a clock that was moved needs a call."""
+        """Make ready the keys whose time has come. The timer does so by itself; a clock that was moved needs a call."""
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
