@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 
+_GONE_AT_MOST = 1024
+"""So many deleted objects are remembered: the answer to our own last write may come after the deletion's event."""
+
+
 @dataclass(slots=True)
 class Listing:
     """A complete list that is under way: what was known before it, and what was deleted meanwhile."""
@@ -32,6 +36,7 @@ class Store:
         self.claims = Claims()
         self._objects: dict[Key, Resource] = {}
         self._listing: Listing | None = None
+        self._gone: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -46,7 +51,7 @@ class Store:
     def put(self, resource: Resource) -> bool:
         """Take in a version of an object; return whether it gives the reconciler something to do."""
         known = self._objects.get(resource.key)
-        if self._listing is not None and resource.uid in self._listing.deleted:
+        if resource.uid in self._gone or (self._listing is not None and resource.uid in self._listing.deleted):
             return False
         if known is not None and known.uid == resource.uid and not resource.newer_than(known):
             return False
@@ -60,6 +65,9 @@ class Store:
         """Forget an object that was deleted; return whether it was known (not so if its name was taken anew since)."""
         if self._listing is not None:
             self._listing.deleted.add(resource.uid)
+        self._gone[resource.uid] = None
+        while len(self._gone) > _GONE_AT_MOST:
+            del self._gone[next(iter(self._gone))]
         known = self._objects.get(resource.key)
         if known is None or known.uid != resource.uid:
             return False
