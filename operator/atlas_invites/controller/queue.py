@@ -58,7 +58,7 @@ class WorkQueue(Generic[K]):
         self._ready: tuple[deque[K], deque[K]] = (deque(), deque())
         self._waiting: dict[K, tuple[Priority, float]] = {}
         self._running: set[K] = set()
-        self._delayed: dict[K, float] = {}
+        self._delayed: dict[K, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
         self._failures: dict[K, int] = {}
@@ -87,11 +87,11 @@ class WorkQueue(Generic[K]):
         if self._closed or key in self._waiting:
             return
         due = self._clock() + max(delay, 0.0)
-        self._delayed[key] = due
         self._pushed += 1
+        self._delayed[key] = due, self._pushed
         heapq.heappush(self._heap, (due, self._pushed, key))
         if len(self._heap) > 2 * len(self._delayed) + _STALE_AT_MOST:
-            self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[0]]
+            self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[:2]]
             heapq.heapify(self._heap)
         self._arm()
 
@@ -132,18 +132,23 @@ class WorkQueue(Generic[K]):
         raise Closed
 
     def done(self, key: K) -> None:
-        """Give a key back. One that was woken meanwhile is ready again."""
+        """Give a key back. One that was woken meanwhile is ready again, as if it had been woken only now.
+
+        For what Atlas showed before the end of this turn may lack what this turn has changed there.
+        """
         self._running.discard(key)
         if key in self._waiting and not self._closed:
-            self._ready[self._waiting[key][0]].append(key)
+            priority, _ = self._waiting[key]
+            self._waiting[key] = (priority, self._clock())
+            self._ready[priority].append(key)
             self._wake_getter()
 
     def promote_due(self) -> None:
         """Make ready the keys whose time has come. The timer does so by itself; a clock that was moved needs a call."""
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
-            due, _, key = heapq.heappop(self._heap)
-            if self._delayed.get(key) == due:
+            due, number, key = heapq.heappop(self._heap)
+            if self._delayed.get(key) == (due, number):
                 self.add(key)
         self._arm()
 
