@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 AWAIT_OTHERS = timedelta(seconds=60)
 """How long a deletion waits at most until all objects that name the same person were evaluated."""
+
+TRY_AGAIN = 20.0
+"""Seconds until the next try, where there is a time after which the object is let go."""
 
 AWAIT_STEP = 1.0
 """Seconds between two looks whether they were."""
@@ -149,12 +152,10 @@ class Deletion:
             return None
         orphaned = after_failure(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
         if orphaned is None:
-            return Outcome(
-                failure.reason,
-                failure.message,
-                error=failure.error,
-                requeue_after=failure.retry_after or _soon(failure),
-            )
+            outcome = Outcome.of(failure)
+            if failure.reason.kind is Kind.RETRYING and not secret_lost:
+                return outcome
+            return replace(outcome, requeue_after=TRY_AGAIN)
         log.warning(
             "OrphanedInvitation: the object goes although Atlas may still hold its invitation: %s",
             failure.reason,
@@ -268,8 +269,3 @@ async def _remove(project: Project, user_id: str, membership: Membership) -> boo
     if user.org_membership_status != membership:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
     return await project.remove_user(user_id)
-
-
-def _soon(failure: Failure) -> float | None:
-    """Seconds until the next try of a deletion, where the back-off does not say."""
-    return None if failure.reason.kind is Kind.RETRYING else timedelta(seconds=20).total_seconds()

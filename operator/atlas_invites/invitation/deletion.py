@@ -50,14 +50,18 @@ def _ready_reason(known: Status) -> str | None:
     return ready.reason if ready else None
 
 
+def _was_resolved(known: Status) -> bool:
+    """Whether Atlas was ever asked about the project: status shows the API in use, or what came of a call."""
+    return known.atlas is not None or _ready_reason(known) not in {None, Reason.PROJECT_NOT_READY}
+
+
 UNTOUCHED: tuple[Untouched, ...] = (
     Untouched(lambda spec, _: spec.suspend, "the object is suspended"),
     Untouched(lambda spec, known: policy(spec, known) is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
     Untouched(lambda _, known: _ready_reason(known) == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
     Untouched(lambda _, known: _ready_reason(known) == Reason.DUPLICATE_INVITE, "another object has the invitation"),
     Untouched(
-        # Status shows the API in use as soon as Atlas answered for a resolved project.
-        lambda spec, known: spec.group_id is None and known.invitation is None and known.atlas is None,
+        lambda spec, known: spec.group_id is None and known.invitation is None and not _was_resolved(known),
         "the project was never resolved",
     ),
 )

@@ -64,7 +64,8 @@ def test_what_is_left_alone(spec_: Spec, known: Status, why: str) -> None:
         (CANCEL, status()),
         (spec(), PENDING.model_copy(update={"origin": Origin.CREATED})),
         (BY_REF, PENDING),
-        (BY_REF, status(atlas=AtlasInfo(), conditions=(ready(Reason.INVITATION_NOT_FOUND),))),
+        (BY_REF, status(atlas=AtlasInfo(), conditions=(ready(Reason.PROJECT_NOT_READY),))),
+        (BY_REF, status(conditions=(ready(Reason.ATLAS_UNAVAILABLE),))),
         *((REVOKE, status(conditions=(ready(r),))) for r in Reason if r not in {"IdentityMismatch", "DuplicateInvite"}),
     ],
 )
