@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Resource
 
 
@@ -26,6 +27,7 @@ class Memory:
         sent: this process has sent something for the object.
         conflicted: Atlas answered the last sending with a 409.
         waiting_since: when it began to wait for other objects to be evaluated.
+        unsaved: the status that a sending led to, until the cluster holds it.
     """
 
     uid: str
@@ -37,6 +39,14 @@ class Memory:
     sent: bool = False
     conflicted: bool = False
     waiting_since: float | None = None
+    unsaved: Status | None = None
+
+    def completed(self, status: Status) -> Status:
+        """Return a status with what our own sending was answered, where the cluster could not be told of it yet."""
+        if self.unsaved is None:
+            return status
+        kept = {name: getattr(self.unsaved, name) for name in ("state", "origin", "invitation", "member")}
+        return status.model_copy(update=kept)
 
 
 class Memories:

@@ -53,7 +53,7 @@ class _Turn:
     Attributes:
         resource: the object; becomes what our own write of the finalizer answered: the same spec, a newer version.
         spec: what it asks for.
-        known: its status.
+        known: its status, with what the cluster could not be told yet.
         memory: what this process knows of it beyond.
         since: as of when Atlas must be seen (monotonic seconds).
     """
@@ -122,9 +122,10 @@ class Reconciler:
         if resource is None:
             self._memories.forget(key)
             return None
-        known = resource.status
+        memory = self._memories.of(resource)
+        known = memory.completed(resource.status)
         try:
-            turn = _Turn(resource, resource.spec, known, self._memories.of(resource), since)
+            turn = _Turn(resource, resource.spec, known, memory, since)
         except ValidationError as error:
             if resource.deleting:
                 await self._deletion.let_go(resource, "its spec cannot be read, so nothing may be removed")
@@ -144,7 +145,8 @@ class Reconciler:
             return await self._deletion.delete(resource, turn.spec, turn.known, turn.memory, turn.since)
         if turn.spec.suspend:
             self._claims.evaluated(resource.key)
-            await self._write(resource, turn.known, suspended_status(turn.known, resource.generation, self._wall()))
+            wanted = suspended_status(turn.known, resource.generation, self._wall())
+            await self._write(resource, resource.status, wanted)
             return None
         try:
             outcome = await self._access.with_credentials(
@@ -291,14 +293,19 @@ class Reconciler:
     async def _conclude(self, resource: Resource, known: Status, outcome: Outcome) -> Outcome:
         evaluated = Evaluated(resource.generation, resource.reconcile_requested_at)
         wanted = next_status(known, evaluated, outcome, self._wall())
-        await self._write(resource, known, wanted)
-        for notice in notices(known, wanted, outcome):
+        memory = self._memories.of(resource)
+        before = known if memory.unsaved is None else resource.status
+        if outcome.did is Did.SEND:
+            memory.unsaved = wanted
+        await self._write(resource, before, wanted)
+        memory.unsaved = None
+        for notice in notices(before, wanted, outcome):
             self._events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._atlas.now()))
 
-    async def _write(self, resource: Resource, known: Status, wanted: Status) -> None:
+    async def _write(self, resource: Resource, before: Status, wanted: Status) -> None:
         """Write the status, unless it is what is there."""
-        if wanted == known:
+        if wanted == before:
             return
         patch = merge_patch(json.loads(resource.status_json), wanted.to_wire())
         self._store.put(await self._invites.write_status(resource, patch))
