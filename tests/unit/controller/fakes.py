@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from atlas_invites.controller.ports import Atlas, Invites, Project, Projects, Secrets
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
+    from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.outcome import Outcome
 
@@ -404,6 +405,21 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
     return merged
 
 
+class FakeEvents:
+    """Kubernetes Events: what was published, in order."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[Key, Notice]] = []
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        self.published.append((resource.key, notice))
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons alone, in order."""
+        return [str(notice.reason) for _, notice in self.published]
+
+
 # Everything together.
 
 
@@ -413,6 +429,7 @@ class World:
     def __init__(self, *, workers: int = 4) -> None:
         self.cluster = FakeCluster()
         self.atlas = FakeAtlas()
+        self.events = FakeEvents()
         self._workers = workers
         self.start_anew()
 
@@ -424,8 +441,9 @@ class World:
             Polled(self.cluster.credentials, 60.0, now, lambda key: self.engine.wake(names_secret(key))),
             Polled(self.cluster.group_id, 30.0, now, lambda key: self.engine.wake(names_project(key))),
         )
-        deletion = Deletion(self.store, self.cluster, self.access, self.atlas, wall=self.wall, clock=now)
-        self.reconciler = Reconciler(self.store, self.cluster, self.access, self.atlas, deletion, wall=self.wall)
+        parts = self.store, self.cluster, self.access, self.atlas
+        deletion = Deletion(*parts, self.events, wall=self.wall, clock=now)
+        self.reconciler = Reconciler(*parts, deletion, self.events, wall=self.wall, clock=now)
         self.engine = Engine(self.store, self.queue, self.cluster, self.reconciler, workers=self._workers, clock=now)
         for stored in self.cluster.objects.values():
             self.store.put(Resource.from_body(stored))
@@ -452,6 +470,7 @@ class World:
         self.atlas.credentials.clear()
         self.cluster.writes.clear()
         self.cluster.reads.clear()
+        self.events.published.clear()
 
     @property
     def write_kinds(self) -> list[str]:
@@ -474,10 +493,11 @@ class World:
             await settle()
 
 
-def check_protocols(atlas: FakeAtlas, project: FakeProject, cluster: FakeCluster) -> None:
+def check_protocols(atlas: FakeAtlas, project: FakeProject, cluster: FakeCluster, events: FakeEvents) -> None:
     """Let the type checker compare the fakes with the ports."""
     _a: Atlas = atlas
     _p: Project = project
     _i: Invites = cluster
     _s: Secrets = cluster
     _r: Projects = cluster
+    _e: Events = events

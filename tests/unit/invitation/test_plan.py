@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from atlas_invites.invitation.model import Api, Membership, Seen, State, Status
-from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.plan import TABLE_A, Action, Do, Sight, as_member, decide
+from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status
+from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.plan import TABLE_A, Action, Do, Sight, decide, outcome_of, target
 from tests.unit.builders import (
     CREATED,
     EMAIL,
@@ -51,6 +51,7 @@ HAD_ONE = status(invitation=invitation(), state=State.PENDING)
 HAD_ONE_OF_USERS = status(invitation=users_invitation(), state=State.PENDING)
 ACCEPTED = status(invitation=invitation(), member=member(), state=State.ACCEPTED)
 WITHDRAWN = status(invitation=invitation(), state=State.WITHDRAWN)
+UNDATED = status(invitation=invitation(createdAt=None, expiresAt=None), state=State.PENDING)
 EXPIRED_BEFORE = status(invitation=invitation(), state=State.EXPIRED)
 
 AFTERWARDS = EXPIRES + timedelta(seconds=1)
@@ -72,6 +73,8 @@ class Scenario(NamedTuple):
 
 BY_ID = spec(username=None, invitationId=INVITATION_ID)
 BOTH = spec(invitationId=INVITATION_ID)
+BY_ID_ON_EXPIRY = spec(username=None, invitationId=INVITATION_ID, reinvitePolicy="OnExpiry")
+BOTH_ON_EXPIRY = spec(invitationId=INVITATION_ID, reinvitePolicy="OnExpiry")
 MANAGE = spec(memberPolicy="Manage")
 INVITED = (Do.NOTHING, Reason.INVITED, State.PENDING)
 PATCHED = (Do.SET_ROLES, Reason.INVITED, State.PENDING)
@@ -84,6 +87,9 @@ IS_WITHDRAWN = (Do.NOTHING, Reason.INVITATION_WITHDRAWN, State.WITHDRAWN)
 IS_EXPIRED = (Do.NOTHING, Reason.INVITATION_EXPIRED, State.EXPIRED)
 LEGACY = (Do.NOTHING, Reason.LEGACY_INVITATION, State.PENDING)
 NOT_FOUND = (Do.NOTHING, Reason.INVITATION_NOT_FOUND, State.UNKNOWN)
+SENT = (Do.SEND, Reason.INVITED, State.PENDING)
+ON_EXPIRY = spec(reinvitePolicy="OnExpiry")
+TOOK_OVER = status(origin=Origin.ADOPTED)
 
 SCENARIOS = [
     # pending | its e-mail is not the spec's
@@ -187,10 +193,43 @@ SCENARIOS = [
     Scenario("expired-to-the-second", HAD_ONE, NOTHING, *IS_EXPIRED, now=EXPIRES),
     Scenario("expired-by-id", HAD_ONE, NOTHING, *IS_EXPIRED, BY_ID, now=AFTERWARDS),
     Scenario("expired-stays", EXPIRED_BEFORE, NOTHING, *IS_EXPIRED, now=AFTERWARDS),
+    Scenario("expired-on-expiry-by-id", HAD_ONE, NOTHING, *IS_EXPIRED, BY_ID_ON_EXPIRY, now=AFTERWARDS),
+    Scenario("expired-on-expiry-both", HAD_ONE, NOTHING, *IS_EXPIRED, BOTH_ON_EXPIRY, now=AFTERWARDS),
+    Scenario("reinvite-at-expiry", HAD_ONE, NOTHING, *SENT, ON_EXPIRY, now=EXPIRES),
+    Scenario("reinvite-seen-expired", HAD_ONE_OF_USERS, EXPIRED, *SENT, ON_EXPIRY, now=AFTERWARDS, api=Api.USERS),
+    Scenario("reinvite-stays-due", EXPIRED_BEFORE, NOTHING, *SENT, ON_EXPIRY, now=AFTERWARDS),
+    Scenario("reinvite-legacy", HAD_ONE, NOTHING, *SENT, ON_EXPIRY, now=EXPIRES, api=Api.USERS),
+    Scenario(
+        "reinvite-waits-for-a-day",
+        HAD_ONE_OF_USERS,
+        EXPIRED,
+        *IS_EXPIRED,
+        ON_EXPIRY,
+        now=CREATED + timedelta(hours=24) - timedelta(seconds=1),
+        api=Api.USERS,
+    ),
+    Scenario(
+        "reinvite-a-day-after",
+        HAD_ONE_OF_USERS,
+        EXPIRED,
+        *SENT,
+        ON_EXPIRY,
+        now=CREATED + timedelta(hours=24, seconds=1),
+        api=Api.USERS,
+    ),
+    Scenario("reinvite-never-without-a-date", UNDATED, EXPIRED, *IS_EXPIRED, ON_EXPIRY, now=AFTERWARDS),
+    Scenario("reinvite-never-after-withdrawal", HAD_ONE, NOTHING, *IS_WITHDRAWN, ON_EXPIRY),
+    Scenario("reinvite-never-after-rejection", HAD_ONE, REJECTED, *IS_WITHDRAWN, ON_EXPIRY, now=AFTERWARDS),
     # gone | never had one
     *(
-        Scenario(f"not-found-{name}-{kind}", NEVER_HAD_ONE, seen, *NOT_FOUND, spec_)
-        for kind, spec_ in [("id", BY_ID), ("both", BOTH), ("email", spec())]
+        Scenario(f"{'sent' if row is SENT else 'not-found'}-{name}-{kind}", known, seen, *row, spec_)
+        for kind, known, spec_, row in [
+            ("id", NEVER_HAD_ONE, BY_ID, NOT_FOUND),
+            ("both", NEVER_HAD_ONE, BOTH, NOT_FOUND),
+            ("taken-over", TOOK_OVER, spec(), NOT_FOUND),
+            ("email", NEVER_HAD_ONE, spec(), SENT),
+            ("email-not-found-before", status(state=State.UNKNOWN), spec(), SENT),
+        ]
         for name, seen in [("nothing", NOTHING), ("expired", EXPIRED), ("rejected", REJECTED)]
     ),
 ]
@@ -400,10 +439,66 @@ def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
         assert OTHER_EMAIL not in message
 
 
-def test_as_member_keeps_no_other_personal_data() -> None:
+# The outcome of an action.
+
+
+def outcome(seen: Seen, known: Status = NEVER_HAD_ONE, wanted: Spec | None = None, now: datetime = NOW) -> Outcome:
+    return outcome_of(decide(wanted or spec(), known, seen, now))
+
+
+def test_an_outcome_says_what_the_row_says_and_what_was_seen() -> None:
+    """Reason, state and message are the row's, the invitation is Atlas's."""
+    action = decide(spec(), NEVER_HAD_ONE, PENDING, NOW)
+    assert outcome_of(action) == Outcome(
+        Reason.INVITED, action.message, state=State.PENDING, origin=Origin.ADOPTED, invitation=invitation()
+    )
+
+
+def test_a_new_id_is_adopted() -> None:
+    """Another id than the one last known, under the same e-mail, is adopted; the known one keeps its origin."""
+    assert outcome(Seen(invitations=(invitation(id=OTHER_ID),)), HAD_ONE).origin is Origin.ADOPTED
+    assert outcome(PENDING, HAD_ONE).origin is None
+
+
+def test_another_persons_invitation_is_never_shown() -> None:
+    """IdentityMismatch leaves status.invitation as it was."""
+    mismatch = outcome(Seen(invitations=(invitation(username=OTHER_EMAIL),)), NEVER_HAD_ONE, BOTH)
+    assert (mismatch.reason, mismatch.invitation, mismatch.origin) == (Reason.IDENTITY_MISMATCH, None, None)
+
+
+def test_a_member_is_shown_without_other_personal_data() -> None:
     """status.member is id, roles and orgMembershipStatus, no more."""
-    assert as_member(user(firstName="Jane")).to_wire() == {
-        "id": USER_ID,
-        "roles": [READER],
-        "orgMembershipStatus": "ACTIVE",
-    }
+    member_ = outcome(Seen(users=(user(firstName="Jane"),))).member
+    assert member_ is not None
+    assert member_.to_wire() == {"id": USER_ID, "roles": [READER], "orgMembershipStatus": "ACTIVE"}
+
+
+def test_what_is_gone_is_not_shown_anew() -> None:
+    """Where nothing is there, the outcome leaves invitation and member as they were."""
+    for known in (HAD_ONE, ACCEPTED, WITHDRAWN):
+        gone = outcome(NOTHING, known)
+        assert (gone.invitation, gone.member, gone.origin) == (None, None, None)
+
+
+def test_a_reinvitation_that_waits_for_a_day_comes_back_then() -> None:
+    """Expired within a day of its sending, under OnExpiry: the object comes back when the day is over."""
+    waiting = outcome(EXPIRED, HAD_ONE_OF_USERS, ON_EXPIRY, CREATED + timedelta(hours=1))
+    assert waiting.requeue_after == timedelta(hours=23).total_seconds()
+    assert outcome(EXPIRED, HAD_ONE_OF_USERS, spec(), CREATED + timedelta(hours=1)).requeue_after is None
+    assert outcome(EXPIRED, UNDATED, ON_EXPIRY).requeue_after is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        (spec(), NEVER_HAD_ONE, (EMAIL, None)),
+        (spec(), HAD_ONE, (EMAIL, INVITATION_ID)),
+        (BY_ID, NEVER_HAD_ONE, (None, INVITATION_ID)),
+        (BY_ID, HAD_ONE, (EMAIL, INVITATION_ID)),
+        (BOTH, NEVER_HAD_ONE, (EMAIL, INVITATION_ID)),
+        (BOTH, status(invitation=invitation(id=OTHER_ID)), (EMAIL, OTHER_ID)),
+    ],
+)
+def test_what_is_looked_for(wanted: Spec, known: Status, expected: tuple[str | None, str | None]) -> None:
+    """The e-mail is the spec's, else the known one; the id is the known one, else the spec's."""
+    assert target(wanted, known) == expected
