@@ -39,6 +39,10 @@ requirements: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q -o requirements/run.txt
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q --extra sandbox --group dev \
 	  -o requirements/dev.txt
+	for group in build checkov; do \
+	  uv pip compile --group $$group --python-version 3.11 --universal --generate-hashes --no-emit-index-url -q \
+	    -o requirements/$$group.txt; \
+	done
 
 $(INSTALLED): requirements/dev.txt
 	@echo "[setup] installing the pinned dependencies into $(VENV) (about a minute the first time)"
