@@ -41,13 +41,12 @@ def create_app(
     """
     sandbox = sandbox or Sandbox()
     app = Starlette(
-        routes=[
-            Mount("/_sandbox", routes=Control(sandbox).routes()),
-            Mount("", app=AtlasApi(sandbox, connection_error)),
-        ],
+        routes=[Mount("/_sandbox", routes=Control(sandbox).routes())],
         middleware=[Middleware(Dated, clock=sandbox.clock)],
         exception_handlers={**dict.fromkeys(REFUSALS, refuse), Exception: _unexpected},
     )
+    app.router.redirect_slashes = False
+    app.router.default = AtlasApi(sandbox, connection_error)
     app.state.sandbox = sandbox
     return app
 

@@ -264,6 +264,8 @@ async def test_wrong_bodies_are_refused(
         ("/users?orgMembershipStatuses=GONE", 400, "INVALID_ENUM_VALUE"),
         ("/teams", 404, "RESOURCE_NOT_FOUND"),
         (f"/invites/{NOBODY}/roles", 404, "RESOURCE_NOT_FOUND"),
+        ("/invites/a%0Ab", 404, "INVALID_INVITATION_ID"),
+        ("/a%0Ab", 404, "RESOURCE_NOT_FOUND"),
     ],
 )
 async def test_wrong_paths_and_queries_are_refused(
