@@ -1,0 +1,227 @@
+"""Values polled in the cluster: one read for everyone who asks, failures remembered, outages not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from atlas_invites.controller.polled import Polled
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from tests.unit.virtual_time import now, settle, virtual_time
+
+TTL = 60.0
+
+
+class Source:
+    """What is polled: it answers after a second, and tells how often it was read and who was told of a change."""
+
+    def __init__(self, answer: str | Exception = "first") -> None:
+        self.answer = answer
+        self.reads: list[str] = []
+        self.changes: list[str] = []
+        self.polled: Polled[str, str] = Polled(self.read, TTL, now, self.changes.append)
+
+    async def read(self, key: str) -> str:
+        self.reads.append(key)
+        answer = self.answer
+        await asyncio.sleep(1)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def not_found(message: str = "no such Secret") -> Failure:
+    return Failure(Reason.SECRET_NOT_FOUND, message)
+
+
+@virtual_time
+async def test_one_read_for_many_askers() -> None:
+    """Who asks while a read is under way, and who asks within the ttl, shares it."""
+    source = Source()
+    assert await asyncio.gather(*(source.polled.get("a") for _ in range(100))) == ["first"] * 100
+    assert await source.polled.get("a") == "first"
+    assert source.reads == ["a"]
+
+
+@virtual_time
+async def test_each_key_has_its_own_read() -> None:
+    """Two keys are read at the same time, each once."""
+    source = Source()
+    await asyncio.gather(source.polled.get("a"), source.polled.get("b"))
+    assert source.reads == ["a", "b"]
+    assert now() == 1
+
+
+@virtual_time
+async def test_an_answer_serves_for_the_ttl() -> None:
+    """It serves from the moment in which its read began, and no longer."""
+    source = Source()
+    await source.polled.get("a")
+    await asyncio.sleep(TTL - 1)
+    await source.polled.get("a")
+    assert source.reads == ["a"]
+    source.answer = "second"
+    await asyncio.sleep(0.1)
+    assert await source.polled.get("a") == "second"
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_since_asks_for_a_newer_answer() -> None:
+    """An answer whose read began before ``since`` is read again, one that began then or later is not."""
+    source = Source()
+    await asyncio.sleep(5)
+    await source.polled.get("a")
+    assert await source.polled.get("a", since=5.0) == "first"
+    assert source.reads == ["a"]
+    source.answer = "second"
+    assert await source.polled.get("a", since=5.1) == "second"
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_many_who_ask_for_a_newer_answer_share_it() -> None:
+    """However many credentials were rejected at the same time, the Secret is read once more."""
+    source = Source()
+    await source.polled.get("a")
+    source.answer = "second"
+    asked = now()
+    await asyncio.sleep(1)
+    assert await asyncio.gather(*(source.polled.get("a", since=asked) for _ in range(50))) == ["second"] * 50
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_a_read_that_began_too_early_is_not_shared() -> None:
+    """Who asks for what is newer than a read that is under way waits for it, and reads again."""
+    source = Source()
+    early = asyncio.create_task(source.polled.get("a"))
+    await asyncio.sleep(0.5)
+    source.answer = "second"
+    assert await source.polled.get("a", since=0.5) == "second"
+    assert await early == "first"
+
+
+# Failures.
+
+
+@virtual_time
+async def test_a_failure_is_remembered() -> None:
+    """What the cluster answered, if only that there is nothing, serves everyone for the ttl."""
+    source = Source(not_found())
+    for _ in range(3):
+        with pytest.raises(Failure, match="no such Secret") as caught:
+            await source.polled.get("a")
+        assert caught.value.reason is Reason.SECRET_NOT_FOUND
+    assert source.reads == ["a"]
+    source.answer = "there"
+    await asyncio.sleep(TTL)
+    assert await source.polled.get("a") == "there"
+
+
+@virtual_time
+async def test_every_asker_gets_a_failure_of_its_own() -> None:
+    """An exception object that many raise would grow a traceback for each."""
+    source = Source(not_found())
+    failures = await asyncio.gather(*(source.polled.get("a") for _ in range(3)), return_exceptions=True)
+    assert len({id(failure) for failure in failures}) == 3
+    assert source.answer not in failures
+
+
+@virtual_time
+async def test_an_outage_is_not_remembered() -> None:
+    """Where the API server does not answer, the next asker tries again."""
+    source = Source(ClusterUnavailable("no answer"))
+    with pytest.raises(ClusterUnavailable):
+        await source.polled.get("a")
+    source.answer = "there"
+    assert await source.polled.get("a") == "there"
+    assert source.changes == []
+
+
+@virtual_time
+async def test_an_outage_leaves_the_last_answer_to_last() -> None:
+    """The value that was good stays the last one through an outage and through a failure."""
+    source = Source()
+    assert source.polled.last("a") is None
+    await source.polled.get("a")
+    for trouble in (ClusterUnavailable("no answer"), not_found()):
+        source.answer = trouble
+        await asyncio.sleep(TTL)
+        with pytest.raises(type(trouble)):
+            await source.polled.get("a")
+        assert source.polled.last("a") == "first"
+
+
+@virtual_time
+async def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
+    """Who waited for the read of someone who is cancelled reads itself."""
+    source = Source()
+    cancelled, waiting = (asyncio.create_task(source.polled.get("a")) for _ in range(2))
+    await settle()
+    cancelled.cancel()
+    assert await waiting == "first"
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_a_waiter_that_is_cancelled_leaves_the_reader_alone() -> None:
+    """Who no longer waits does not disturb the read."""
+    source = Source()
+    reading, waiting = (asyncio.create_task(source.polled.get("a")) for _ in range(2))
+    await settle()
+    waiting.cancel()
+    assert await reading == "first"
+    assert source.reads == ["a"]
+
+
+# Changes.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("first", "second", True),
+        ("first", "first", False),
+        ("first", not_found(), True),
+        (not_found(), "first", True),
+        (not_found(), not_found(), False),
+        (not_found(), not_found("it is invalid"), True),
+        (not_found(), Failure(Reason.SECRET_INVALID, "no such Secret"), True),
+    ],
+)
+@virtual_time
+async def test_a_change_is_told(before: str | Failure, after: str | Failure, told: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Whoever depends on a value is woken when its answer differs from the one before, once."""
+    source = Source(before)
+    for answer in (before, after, after):
+        source.answer = answer
+        await asyncio.gather(source.polled.get("a"), return_exceptions=True)
+        await asyncio.sleep(TTL)
+    assert source.changes == (["a"] if told else [])
+
+
+@virtual_time
+async def test_a_change_across_an_outage_is_told() -> None:
+    """The answer after an outage is compared with the one before it."""
+    source = Source()
+    for answer in ("first", ClusterUnavailable("no answer"), "second"):
+        source.answer = answer
+        await asyncio.gather(source.polled.get("a"), return_exceptions=True)
+        await asyncio.sleep(TTL)
+    assert source.changes == ["a"]
+
+
+@virtual_time
+async def test_what_nobody_asks_for_is_dropped() -> None:
+    """Credentials of a Secret that no object names any more are not held for ever."""
+    source = Source()
+    await source.polled.get("idle")
+    await source.polled.get("asked")
+    for _ in range(61):
+        await asyncio.sleep(TTL)
+        await source.polled.get("asked")
+    await source.polled.get("new")
+    assert source.polled.last("idle") is None
+    assert source.polled.last("asked") == "first"

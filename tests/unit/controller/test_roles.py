@@ -1,0 +1,134 @@
+"""Setting roles: through the API that holds the invitation or member, added before removed, read right before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
+from atlas_invites.invitation.model import Membership
+from atlas_invites.invitation.outcome import Failure, Reason
+from tests.unit.builders import (
+    GROUP_ID,
+    INVITATION_ID,
+    OWNER,
+    READER,
+    STREAMS,
+    USER_ID,
+    error,
+    invitation,
+    user,
+    users_invitation,
+)
+from tests.unit.controller.fakes import CREDENTIALS, FakeAtlas
+from tests.unit.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tests.unit.controller.fakes import FakeProject
+
+
+def project_of(atlas: FakeAtlas) -> FakeProject:
+    return atlas.project(CREDENTIALS, GROUP_ID)
+
+
+async def conflict(call: Awaitable[Any]) -> None:
+    with pytest.raises(Failure) as caught:
+        await call
+    assert caught.value.reason is Reason.CONFLICT
+
+
+@virtual_time
+async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
+    """One PATCH by id with the whole set, in order; the answer is returned."""
+    atlas = FakeAtlas()
+    atlas.invite()
+    updated = await set_invitation_roles(project_of(atlas), invitation(), frozenset({READER, OWNER}))
+    assert updated == invitation(roles=[OWNER, READER])
+    assert atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER, READER)]
+
+
+@virtual_time
+async def test_an_invitation_that_has_gone_is_looked_at_again() -> None:
+    """The PATCH finds nothing: a conflict, so that the next turn looks."""
+    await conflict(set_invitation_roles(project_of(FakeAtlas()), invitation(), frozenset({OWNER})))
+
+
+@pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.PENDING])
+@virtual_time
+async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Membership) -> None:
+    """Read, add what is missing, remove what is too much: a user never has zero roles."""
+    atlas = FakeAtlas()
+    atlas.let_in(user(membership, roles=[READER]))
+    wanted = frozenset({OWNER, STREAMS})
+    if membership is Membership.PENDING:
+        done: object = await set_invitation_roles(project_of(atlas), users_invitation(), wanted)
+    else:
+        done = await set_member_roles(project_of(atlas), user(), wanted)
+    assert atlas.calls == [
+        ("ReadUser", USER_ID),
+        ("AddRole", USER_ID, OWNER),
+        ("AddRole", USER_ID, STREAMS),
+        ("RemoveRole", USER_ID, READER),
+    ]
+    now_there = user(membership, roles=[OWNER, STREAMS])
+    assert done == (now_there.as_invitation() if membership is Membership.PENDING else now_there)
+
+
+@virtual_time
+async def test_what_was_read_decides_not_what_was_seen() -> None:
+    """The roles may have changed since they were seen: the difference is taken from the read."""
+    atlas = FakeAtlas()
+    atlas.let_in(user(roles=[OWNER]))
+    assert await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER})) == user(roles=[OWNER])
+    assert atlas.calls == [("ReadUser", USER_ID)]
+
+
+@pytest.mark.parametrize(
+    "there", [None, user(Membership.ACTIVE), user(Membership.EXPIRED)], ids=["gone", "accepted", "expired"]
+)
+@virtual_time
+async def test_a_pending_user_is_only_touched_while_pending(there: Any) -> None:  # noqa: ANN401 - a user or None
+    """The same call would change the access of someone who has just accepted."""
+    atlas = FakeAtlas()
+    if there is not None:
+        atlas.let_in(there)
+    await conflict(set_invitation_roles(project_of(atlas), users_invitation(), frozenset({OWNER})))
+    assert atlas.names == ["ReadUser"]
+
+
+@pytest.mark.parametrize("there", [None, user(Membership.PENDING)], ids=["gone", "pending"])
+@virtual_time
+async def test_a_member_is_only_touched_while_active(there: Any) -> None:  # noqa: ANN401 - a user or None
+    """Who has left, or was invited anew, is looked at again."""
+    atlas = FakeAtlas()
+    if there is not None:
+        atlas.let_in(there)
+    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER})))
+    assert atlas.names == ["ReadUser"]
+
+
+@pytest.mark.parametrize("call", ["AddRole", "RemoveRole"])
+@virtual_time
+async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> None:
+    """Gone between two steps: a conflict, and no further step."""
+    atlas = FakeAtlas()
+    atlas.let_in(user(roles=[READER, STREAMS]))
+    atlas.faults.before(call, atlas.groups[GROUP_ID].users.clear)
+    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER})))
+    assert atlas.names[-1] == call
+    assert atlas.names.count("RemoveRole") == (call == "RemoveRole")
+
+
+@virtual_time
+async def test_atlas_refusal_stops_the_steps() -> None:
+    """A role that Atlas does not add is the end: nothing is removed."""
+    atlas = FakeAtlas()
+    atlas.let_in(user())
+    atlas.faults.fail("AddRole", Failure(Reason.INVALID_REQUEST, "no", error=error()))
+    with pytest.raises(Failure) as caught:
+        await set_member_roles(project_of(atlas), user(), frozenset({OWNER}))
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert atlas.groups[GROUP_ID].users[USER_ID] == user()
