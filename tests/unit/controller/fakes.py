@@ -464,6 +464,15 @@ class World:
         self.deliver()
         return await self.reconciler.reconcile(key, now())
 
+    async def woken(self) -> list[Key]:
+        """Deliver what waits, take every key that is ready from the queue, and return them."""
+        self.deliver()
+        keys = []
+        while len(self.queue):
+            keys.append((await self.queue.get()).key)
+            self.queue.done(keys[-1])
+        return keys
+
     def forget_calls(self) -> None:
         """Begin to count anew."""
         self.atlas.calls.clear()

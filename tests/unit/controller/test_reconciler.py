@@ -1,0 +1,826 @@
+"""One reconcile, start to end, over a cluster and an Atlas in memory: what is called, what is written, what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.invitation.model import Api, Membership, Origin, State, Status
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason, Stale
+from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
+from tests.unit.builders import (
+    CREATED,
+    EMAIL,
+    EXPIRES,
+    GROUP_ID,
+    INVITATION_ID,
+    KEY,
+    OTHER_EMAIL,
+    OTHER_ID,
+    OWNER,
+    READER,
+    SECRET,
+    STREAMS,
+    USER_ID,
+    error,
+    invitation,
+    time_text,
+    user,
+    wire_spec,
+)
+from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
+from tests.unit.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AS_OWNER = wire_spec(roles=[OWNER])
+
+
+async def adopted(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
+    """Return a world in which the object has adopted its pending invitation, and calls are counted anew."""
+    world = World()
+    world.atlas.invite()
+    world.cluster.apply(spec=wire_spec(**spec))
+    await world.turn()
+    await world.woken()
+    world.forget_calls()
+    return world
+
+
+def ready_of(world: World, key: Key = KEY) -> tuple[str, str]:
+    ready = world.cluster.status(key).condition("Ready")
+    assert ready is not None
+    return ready.status, ready.reason
+
+
+def reason_of(outcome: Outcome | None) -> Reason:
+    assert outcome is not None
+    return outcome.reason
+
+
+# The first reconcile.
+
+
+@virtual_time
+async def test_a_pending_invitation_is_adopted() -> None:
+    """What is there is taken over: two writes, the finalizer first, and no write to Atlas."""
+    world = World()
+    world.atlas.invite()
+    world.cluster.apply()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.write_kinds == ["finalizer", "status"]
+    assert world.atlas.writes == []
+    status = world.cluster.status()
+    assert status.invitation == invitation()
+    assert (status.state, status.origin, status.observed_generation) == (State.PENDING, Origin.ADOPTED, 1)
+    assert ready_of(world) == ("True", "Invited")
+    assert status.atlas is not None
+    assert status.atlas.to_wire() == {
+        "api": "Invites",
+        "deprecatedSince": "2023-10-04T00:00:00Z",
+        "sunset": "2027-07-01T00:00:00Z",
+    }
+
+
+@virtual_time
+async def test_nobody_is_invited_before_the_finalizer_is_on() -> None:
+    """Law 2: the finalizer is written before the invitation is sent; then comes the one status write."""
+    world = World()
+    world.cluster.apply()
+    world.cluster.faults.before("finalizer", lambda: _no_writes(world))
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.write_kinds == ["finalizer", "status"]
+    assert world.atlas.writes == [("CreateInvite", EMAIL, READER)]
+    assert world.cluster.status().origin is Origin.CREATED
+
+
+@pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
+@pytest.mark.parametrize("there", [[], [OWNER]], ids=["nothing", "other-roles"])
+@virtual_time
+async def test_nothing_is_changed_without_the_finalizer(trouble: Exception, there: list[str]) -> None:
+    """Law 2: where the finalizer cannot be written, Atlas is only read."""
+    world = World()
+    if there:
+        world.atlas.invite(invitation(roles=there))
+    world.cluster.apply()
+    world.cluster.faults.fail("finalizer", trouble)
+    with pytest.raises(type(trouble)):
+        await world.turn()
+    assert world.atlas.writes == []
+    assert world.cluster.writes == []
+
+
+def _no_writes(world: World) -> None:
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_an_invitation_by_id_is_updated_at_first() -> None:
+    """The seed's case: an existing invitation is found by its id alone, and its roles are set by PATCH."""
+    world = World()
+    world.atlas.invite()
+    world.cluster.apply(spec=wire_spec(username=None, invitationId=INVITATION_ID, roles=[OWNER, STREAMS]))
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER, STREAMS)]
+    assert world.cluster.status().invitation == invitation(roles=[OWNER, STREAMS])
+
+
+@virtual_time
+async def test_an_invitation_by_id_that_is_not_there_is_never_sent() -> None:
+    """By id alone: an existing invitation is updated, never created."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(username=None, invitationId=INVITATION_ID))
+    assert reason_of(await world.turn()) is Reason.INVITATION_NOT_FOUND
+    assert world.atlas.writes == []
+    assert ready_of(world) == ("False", "InvitationNotFound")
+    assert world.cluster.status().state is State.UNKNOWN
+
+
+@virtual_time
+async def test_someone_elses_invitation_is_left_alone_and_not_shown() -> None:
+    """IdentityMismatch: no write to Atlas, and no trace of the other person on status."""
+    world = World()
+    world.atlas.invite(invitation(username=OTHER_EMAIL, roles=[OWNER]))
+    world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID))
+    assert reason_of(await world.turn()) is Reason.IDENTITY_MISMATCH
+    assert world.atlas.writes == []
+    assert world.cluster.status().invitation is None
+    assert OTHER_EMAIL not in str(world.cluster.objects[KEY]["status"])
+
+
+@virtual_time
+async def test_a_member_is_found() -> None:
+    """Who is a member already is Accepted, and status shows the member."""
+    world = World()
+    world.atlas.let_in(user())
+    world.cluster.apply()
+    assert reason_of(await world.turn()) is Reason.ACCEPTED
+    assert world.atlas.writes == []
+    member = world.cluster.status().member
+    assert member is not None
+    assert member.id == USER_ID
+
+
+@virtual_time
+async def test_the_users_api_is_shown_as_such() -> None:
+    """A pending user is an invitation of the Users API: the project's id is added, there is no groupName."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.atlas.let_in(user(Membership.PENDING))
+    world.cluster.apply()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    kept = world.cluster.status().invitation
+    assert kept is not None
+    assert (kept.api, kept.group_id, kept.group_name) == (Api.USERS, GROUP_ID, None)
+
+
+# A change of roles.
+
+
+@virtual_time
+async def test_a_change_of_roles_is_one_call_and_one_write() -> None:
+    """The main job: a known pending invitation costs one PATCH by id and one status write."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    outcome = await world.turn()
+    assert reason_of(outcome) is Reason.INVITED
+    assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
+    assert world.write_kinds == ["status"]
+    status = world.cluster.status()
+    assert status.invitation == invitation(roles=[OWNER])
+    assert (status.observed_generation, status.origin) == (2, Origin.ADOPTED)
+
+
+@virtual_time
+async def test_a_change_of_roles_costs_the_same_after_a_restart() -> None:
+    """Status is all that the main job needs."""
+    world = await adopted()
+    world.start_anew()
+    world.cluster.apply(spec=AS_OWNER)
+    await world.turn()
+    assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
+    assert world.write_kinds == ["status"]
+
+
+@virtual_time
+async def test_a_change_of_roles_of_what_has_gone_looks() -> None:
+    """The PATCH finds nothing: one look tells what became of the invitation."""
+    world = await adopted()
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    world.cluster.apply(spec=AS_OWNER)
+    assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert world.atlas.names == ["UpdateInvite", "Look"]
+    assert world.write_kinds == ["status"]
+    assert world.cluster.status().invitation == invitation()
+
+
+@virtual_time
+async def test_a_drift_in_atlas_is_set_right() -> None:
+    """Somebody changed the roles in Atlas: the spec's are set again, and status had them already."""
+    world = await adopted()
+    world.atlas.invite(invitation(roles=[OWNER]))
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names == ["Look", "UpdateInvite"]
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID] == invitation()
+    assert world.cluster.writes == []
+
+
+@virtual_time
+async def test_a_change_of_roles_in_users_mode() -> None:
+    """A pending user is looked at, read, and changed role by role."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.atlas.let_in(user(Membership.PENDING))
+    world.cluster.apply()
+    await world.turn()
+    world.forget_calls()
+    world.cluster.apply(spec=AS_OWNER)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names == ["Look", "ReadUser", "AddRole", "RemoveRole"]
+    assert world.write_kinds == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "calls", "reason"),
+    [("Observe", [], Reason.ROLES_DIFFER), ("Manage", ["AddRole", "RemoveRole"], Reason.ACCEPTED)],
+)
+@virtual_time
+async def test_a_member_with_other_roles(policy: str, calls: list[str], reason: Reason) -> None:
+    """Observe reports and touches nothing; Manage adds, then removes."""
+    world = World()
+    world.atlas.let_in(user(roles=[OWNER]))
+    world.cluster.apply(spec=wire_spec(memberPolicy=policy))
+    assert reason_of(await world.turn()) is reason
+    assert [call[0] for call in world.atlas.writes] == calls
+    member = world.cluster.status().member
+    assert member is not None
+    assert member.roles == ((READER,) if policy == "Manage" else (OWNER,))
+
+
+# Quiet stays quiet.
+
+
+async def quiet_world(there: str) -> World:
+    """Return a world whose object is settled or stalled for good."""
+    world = World()
+    if there == "member":
+        world.atlas.let_in(user())
+    elif there == "roles-differ":
+        world.atlas.let_in(user(roles=[OWNER]))
+    elif there != "not-found":
+        world.atlas.invite()
+    by_id = {"username": None, "invitationId": INVITATION_ID} if there == "not-found" else {}
+    world.cluster.apply(spec=wire_spec(**by_id))
+    await world.turn()
+    if there == "accepted":
+        world.atlas.accept(INVITATION_ID, USER_ID)
+    elif there == "withdrawn":
+        world.atlas.groups[GROUP_ID].invitations.clear()
+    elif there == "expired":
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        world.atlas.time = EXPIRES
+    elif there == "forbidden":
+        world.atlas.faults.fail_always("Look", Failure(Reason.FORBIDDEN, "no", error=error(403, "X")))
+    elif there == "unavailable":
+        world.atlas.faults.fail_always("Look", Failure(Reason.ATLAS_UNAVAILABLE, "no answer"))
+    await world.turn()
+    return world
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "pending",
+        "member",
+        "roles-differ",
+        "accepted",
+        "withdrawn",
+        "expired",
+        "not-found",
+        "forbidden",
+        "unavailable",
+    ],
+)
+@virtual_time
+async def test_a_hundred_quiet_turns_write_nothing(there: str) -> None:
+    """Law 5: no change in spec or Atlas, no write to either, for ever."""
+    world = await quiet_world(there)
+    world.deliver()
+    world.forget_calls()
+    for _ in range(100):
+        await world.turn()
+    assert world.atlas.writes == []
+    assert world.cluster.writes == []
+    assert world.events.published == []
+    assert world.atlas.names == ["Look"] * 100
+
+
+@virtual_time
+async def test_our_own_writes_wake_nobody() -> None:
+    """The events of the finalizer and of the status are known already."""
+    world = World()
+    world.cluster.apply()
+    assert await world.woken() == [KEY]
+    await world.turn()
+    assert world.write_kinds == ["finalizer", "status"]
+    assert await world.woken() == []
+
+
+@virtual_time
+async def test_foreign_metadata_is_no_turn_and_no_write() -> None:
+    """Labels and annotations that others write wake nobody and lose nothing."""
+    world = await adopted()
+    world.cluster.apply(labels={"argocd.argoproj.io/instance": "x"}, annotations={"note": "y"})
+    assert await world.woken() == []
+    assert world.cluster.objects[KEY]["metadata"]["labels"] == {"argocd.argoproj.io/instance": "x"}
+
+
+# What was evaluated.
+
+
+@virtual_time
+async def test_a_spec_that_changes_during_the_reconcile_is_not_called_evaluated() -> None:
+    """Laws 4 and 7: the status of the older spec is not written, and the next turn does the newer one's."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.atlas.faults.before("UpdateInvite", lambda: world.cluster.apply(spec=wire_spec(roles=[STREAMS])))
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.cluster.writes == []
+    assert world.cluster.status().observed_generation == 1
+    await world.turn()
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID].roles == (STREAMS,)
+    assert world.cluster.status().observed_generation == 3
+
+
+@virtual_time
+async def test_a_spec_that_changes_back_during_the_reconcile_wins() -> None:
+    """Law 7: to and fro while the PATCH is under way ends with the last spec in Atlas."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.atlas.faults.before("UpdateInvite", lambda: world.cluster.apply(spec=wire_spec()))
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID].roles == (OWNER,)
+    await world.turn()
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID].roles == (READER,)
+    assert world.cluster.status().observed_generation == 3
+    assert ready_of(world) == ("True", "Invited")
+
+
+@virtual_time
+async def test_a_status_that_cannot_be_written_is_written_later() -> None:
+    """The cluster is away after the PATCH: the next turn finds it done, and says so."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    await world.turn()
+    assert world.write_kinds == ["status"]
+    assert world.cluster.status().invitation == invitation(roles=[OWNER])
+    assert world.cluster.status().observed_generation == 2
+
+
+@pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
+@virtual_time
+async def test_a_sending_that_status_could_not_tell_is_remembered(trouble: Exception) -> None:
+    """Law 1: sent, the status is not written, and Atlas's lists do not show it yet: nobody is invited twice."""
+    world = World()
+    world.cluster.apply()
+    world.cluster.faults.fail("status", trouble)
+    with pytest.raises(type(trouble)):
+        await world.turn()
+    lagging = dict(world.atlas.groups[GROUP_ID].invitations)
+    world.atlas.groups[GROUP_ID].invitations.clear()
+    await world.turn()
+    assert [call[0] for call in world.atlas.writes] == ["CreateInvite"]
+    world.atlas.groups[GROUP_ID].invitations.update(lagging)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert [call[0] for call in world.atlas.writes] == ["CreateInvite"]
+    assert world.cluster.status().origin is Origin.CREATED
+    assert world.events.reasons.count("InvitationSent") == 1
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.SETTLED])
+@virtual_time
+async def test_every_failure_is_an_evaluation(reason: Reason) -> None:
+    """Law 4: whatever came of it, the generation was evaluated; the rest of status stays what Atlas last said."""
+    world = await adopted()
+    before = world.cluster.status()
+    world.cluster.apply(spec=AS_OWNER)
+    answer = error(418, "TEAPOT", operation="UpdateInvite")
+    world.atlas.faults.fail("UpdateInvite", Failure(reason, "it failed", error=answer))
+    assert reason_of(await world.turn()) is reason
+    status = world.cluster.status()
+    assert status.observed_generation == 2
+    assert ready_of(world) == ("False", str(reason))
+    assert status.error == answer
+    assert (status.invitation, status.state, status.origin) == (before.invitation, before.state, before.origin)
+    assert world.write_kinds == ["status"]
+
+
+@virtual_time
+async def test_an_error_is_gone_after_a_success() -> None:
+    """status.error does not outlive the failure."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.atlas.faults.fail("UpdateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X")))
+    await world.turn()
+    assert world.cluster.status().error is not None
+    await world.turn()
+    assert world.cluster.status().error is None
+    assert "error" not in world.cluster.objects[KEY]["status"]
+
+
+@virtual_time
+async def test_an_outage_writes_once() -> None:
+    """However often it fails, in whatever words: one write, until something else is the matter."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    for words in ("connection reset", "timed out", "refused"):
+        world.atlas.faults.fail("UpdateInvite", Failure(Reason.ATLAS_UNAVAILABLE, words))
+        await world.turn()
+    assert world.write_kinds == ["status"]
+
+
+@virtual_time
+async def test_when_the_object_comes_back() -> None:
+    """The outcome says when: at expiresAt for a pending one, after Retry-After for a rate limit."""
+    world = await adopted()
+    outcome = await world.turn()
+    assert outcome is not None
+    assert outcome.requeue_after is not None
+    assert timedelta(seconds=outcome.requeue_after) == EXPIRES - world.atlas.now()
+    world.atlas.faults.fail("Look", Failure(Reason.RATE_LIMITED, "slow down", retry_after=17.0))
+    outcome = await world.turn()
+    assert outcome is not None
+    assert outcome.requeue_after == 17.0
+
+
+# InvalidRequest is not resent.
+
+
+REFUSED = Failure(Reason.INVALID_REQUEST, "refused", error=error(400, "INVALID_ENUM_VALUE"))
+
+
+async def refused() -> World:
+    """Return a world in which Atlas has refused the spec, and would again."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.atlas.faults.fail_always("UpdateInvite", REFUSED)
+    await world.turn()
+    assert ready_of(world) == ("False", "InvalidRequest")
+    world.deliver()
+    world.forget_calls()
+    return world
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@virtual_time
+async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Turn after turn Atlas is not called at all and nothing is written, also not after a restart."""
+    world = await refused()
+    if restart:
+        world.start_anew()
+    for _ in range(20):
+        outcome = await world.turn()
+        assert reason_of(outcome) is Reason.INVALID_REQUEST
+        assert outcome is not None
+        assert outcome.requeue_after == 60
+    assert world.atlas.calls == []
+    assert world.cluster.writes == []
+
+
+def new_spec(world: World) -> None:
+    world.cluster.apply(spec=wire_spec(roles=[STREAMS]))
+
+
+def new_secret(world: World) -> None:
+    world.cluster.secrets[SECRET] = OTHER_CREDENTIALS
+
+
+def new_request(world: World) -> None:
+    world.cluster.annotate(RECONCILE_REQUESTED_AT, "2026-08-11T12:00:00Z")
+
+
+@pytest.mark.parametrize("change", [new_spec, new_secret, new_request])
+@pytest.mark.parametrize("restart", [False, True])
+@virtual_time
+async def test_a_refused_request_is_resent_once_after_a_change(
+    change: Callable[[World], None],
+    restart: bool,  # noqa: FBT001 - a parameter of a test
+) -> None:
+    """A new spec, other credentials or a request to reconcile: once more, and if refused again, no more."""
+    world = await refused()
+    if restart:
+        world.start_anew()
+        await world.turn()
+    change(world)
+    for _ in range(3):
+        await world.turn()
+        await _pass(61)
+    assert world.atlas.names == ["UpdateInvite"]
+
+
+async def _pass(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@virtual_time
+async def test_a_refused_request_that_is_accepted_after_a_change_settles() -> None:
+    """Once Atlas accepts, the refusal is forgotten."""
+    world = await refused()
+    world.atlas.faults.fail_always("UpdateInvite", None)
+    new_request(world)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.cluster.status().last_handled_reconcile_at == "2026-08-11T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"deletionPolicy": "Burn"}, "spec.deletionPolicy"),
+        ({"roles": []}, "spec.roles"),
+        ({"groupId": None}, "groupId"),
+    ],
+)
+@virtual_time
+async def test_a_spec_past_the_crd_is_an_invalid_request(spec: dict[str, Any], field: str) -> None:
+    """What an older CRD let through is said by field and rule, once, and Atlas is not called."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(**spec))
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    ready = world.cluster.status().condition("Ready")
+    assert ready is not None
+    assert field in ready.message
+    assert world.write_kinds == ["status"]
+    assert world.atlas.calls == []
+
+
+# Waiting for the cluster.
+
+
+@virtual_time
+async def test_a_missing_secret_is_waited_for() -> None:
+    """SecretNotFound: one write, no finalizer, no call; and on it goes when the Secret is there."""
+    world = World()
+    world.atlas.invite()
+    del world.cluster.secrets[SECRET]
+    world.cluster.apply()
+    outcome = await world.turn()
+    assert reason_of(outcome) is Reason.SECRET_NOT_FOUND
+    assert outcome is not None
+    assert outcome.requeue_after == 60
+    assert world.write_kinds == ["status"]
+    assert world.atlas.calls == []
+    world.cluster.secrets[SECRET] = CREDENTIALS
+    await _pass(60)
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_a_project_by_reference() -> None:
+    """ProjectNotReady is looked at in 30 s; then the id is the reference's."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(groupId=None, projectRef={"name": "payments"}))
+    outcome = await world.turn()
+    assert reason_of(outcome) is Reason.PROJECT_NOT_READY
+    assert outcome is not None
+    assert outcome.requeue_after == 30
+    assert world.atlas.calls == []
+    world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
+    world.atlas.invite()
+    await _pass(31)
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_a_rotated_secret_is_read_again_in_the_same_turn() -> None:
+    """A 401 costs one more read of the Secret, and nobody sees an error."""
+    world = await adopted()
+    world.atlas.rejected.add(CREDENTIALS)
+    world.cluster.secrets[SECRET] = OTHER_CREDENTIALS
+    world.cluster.apply(spec=AS_OWNER)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.credentials == [CREDENTIALS, OTHER_CREDENTIALS]
+    assert world.write_kinds == ["status"]
+
+
+@virtual_time
+async def test_rejected_credentials_are_said() -> None:
+    """The Secret still holds what Atlas rejects: CredentialsRejected, in a minute again."""
+    world = await adopted()
+    world.atlas.rejected.add(CREDENTIALS)
+    world.cluster.apply(spec=AS_OWNER)
+    outcome = await world.turn()
+    assert reason_of(outcome) is Reason.CREDENTIALS_REJECTED
+    assert outcome is not None
+    assert outcome.requeue_after == 60
+    assert world.cluster.reads == [SECRET]
+    assert world.atlas.names == ["UpdateInvite"]
+
+
+# Suspended, requested, gone.
+
+
+@virtual_time
+async def test_a_suspended_object_is_left_alone() -> None:
+    """No call, one write that says so, and then none; status keeps what was."""
+    world = await adopted()
+    before = world.cluster.status()
+    world.cluster.apply(spec=wire_spec(roles=[OWNER], suspend=True))
+    for _ in range(5):
+        assert await world.turn() is None
+    assert world.atlas.calls == []
+    assert world.write_kinds == ["status"]
+    status = world.cluster.status()
+    assert status.model_copy(update={"conditions": status.conditions[:-1]}) == before
+    assert status.condition("Suspended") is not None
+
+
+@virtual_time
+async def test_a_resumed_object_catches_up() -> None:
+    """What changed while it was suspended is done at once, and Suspended is gone."""
+    world = await adopted()
+    world.cluster.apply(spec=wire_spec(suspend=True))
+    await world.turn()
+    world.cluster.apply(spec=AS_OWNER)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
+    assert world.cluster.status().condition("Suspended") is None
+
+
+@virtual_time
+async def test_a_new_object_that_is_suspended_is_never_called_evaluated() -> None:
+    """Suspended at birth: no finalizer, no call, observedGeneration stays -1."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(suspend=True))
+    assert await world.turn() is None
+    assert world.write_kinds == ["status"]
+    assert world.atlas.calls == []
+    assert world.cluster.status().observed_generation == -1
+
+
+@virtual_time
+async def test_a_request_to_reconcile_is_handled_once() -> None:
+    """The request is echoed on status, with one look; the echo is not work again."""
+    world = await adopted()
+    world.cluster.annotate(RECONCILE_REQUESTED_AT, "now")
+    await world.turn()
+    assert world.atlas.names == ["Look"]
+    assert world.cluster.status().last_handled_reconcile_at == "now"
+    assert world.write_kinds == ["status"]
+    world.forget_calls()
+    await world.turn()
+    assert world.cluster.writes == []
+
+
+@virtual_time
+async def test_an_object_that_is_gone_is_nothing_to_do() -> None:
+    """The key of an object that is not there is dropped without a call."""
+    world = World()
+    assert await world.turn() is None
+    assert (world.atlas.calls, world.cluster.writes, world.cluster.reads) == ([], [], [])
+
+
+@virtual_time
+async def test_an_object_that_goes_during_the_reconcile() -> None:
+    """Deleted while Atlas is looked at: nothing is written, and nothing is sent."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.before("Look", world.cluster.delete)
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.atlas.writes == []
+    assert world.cluster.writes == []
+
+
+@virtual_time
+async def test_a_name_that_is_taken_anew_inherits_nothing() -> None:
+    """A refusal belongs to the object that was refused: its successor is tried."""
+    world = await refused()
+    world.cluster.delete()
+    await world.turn()
+    world.forget_calls()
+    world.cluster.apply(spec=AS_OWNER)
+    world.atlas.faults.fail_always("UpdateInvite", None)
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_nothing_older_than_the_wake_up_is_acted_on() -> None:
+    """Atlas is looked at as of the wake-up."""
+    world = await adopted()
+    await _pass(5)
+    world.deliver()
+    await world.reconciler.reconcile(KEY, 3.5)
+    assert world.atlas.looked_since[-1] == 3.5
+
+
+# What is written, what is said.
+
+
+@virtual_time
+async def test_only_the_finalizer_and_the_status_are_written() -> None:
+    """Law 10: spec, labels, annotations and foreign finalizers are as they were, through a whole life."""
+    world = World()
+    world.atlas.invite()
+    metadata: dict[str, Any] = {"labels": {"a": "b"}, "annotations": {"c": "d"}, "finalizers": ["foregroundDeletion"]}
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"), **metadata)
+    await world.turn()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel", roles=[OWNER]))
+    await world.turn()
+    there = world.cluster.objects[KEY]
+    assert there["spec"] == wire_spec(deletionPolicy="Cancel", roles=[OWNER])
+    assert {name: there["metadata"][name] for name in ("labels", "annotations")} == {
+        "labels": {"a": "b"},
+        "annotations": {"c": "d"},
+    }
+    assert there["metadata"]["finalizers"] == ["foregroundDeletion", FINALIZER]
+    world.cluster.delete()
+    await world.turn()
+    assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["foregroundDeletion"]
+    assert {kind for kind, _, _ in world.cluster.writes} == {"finalizer", "status"}
+
+
+@virtual_time
+async def test_the_life_of_an_invitation_by_expiry() -> None:
+    """Pending, expired, and pending again under a new id that somebody made by hand."""
+    world = await adopted()
+    world.atlas.groups[GROUP_ID].invitations.clear()
+    world.atlas.time = EXPIRES
+    assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
+    assert world.cluster.status().state is State.EXPIRED
+    assert world.cluster.status().invitation == invitation()
+    anew = invitation(id=OTHER_ID, createdAt=time_text(EXPIRES), expiresAt=time_text(EXPIRES + timedelta(days=30)))
+    world.atlas.invite(anew)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    status = world.cluster.status()
+    assert (status.invitation, status.origin, status.state) == (anew, Origin.ADOPTED, State.PENDING)
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_the_life_of_an_invitation_by_acceptance() -> None:
+    """Pending, accepted, removed: nobody is invited again, and status still shows who it was."""
+    world = await adopted()
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    assert reason_of(await world.turn()) is Reason.ACCEPTED
+    accepted = world.cluster.status().condition("Accepted")
+    assert accepted is not None
+    assert accepted.status == "True"
+    world.atlas.groups[GROUP_ID].users.clear()
+    world.atlas.time = CREATED + timedelta(days=90)
+    assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
+    status = world.cluster.status()
+    assert status.state is State.REMOVED
+    assert status.member is not None
+    assert status.invitation == invitation()
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_a_status_that_somebody_else_wrote_is_set_right() -> None:
+    """Status is written whole: what is not the operator's goes."""
+    world = await adopted()
+    mine = world.cluster.objects[KEY]["status"]
+    world.cluster.put_status(Status(observed_generation=1, state=State.REMOVED, error=error(500, "LIE")))
+    assert await world.woken() == [KEY]
+    await world.turn()
+    there = world.cluster.objects[KEY]["status"]
+    assert {name: there[name] for name in ("invitation", "state", "origin")} == {
+        name: mine[name] for name in ("invitation", "state", "origin")
+    }
+    assert "error" not in there
+
+
+@virtual_time
+async def test_no_log_names_a_secret_or_an_email(caplog: pytest.LogCaptureFixture) -> None:
+    """Law 9: through success and every failure, no record holds an e-mail or a part of the credentials."""
+    caplog.set_level(logging.DEBUG)
+    world = await adopted()
+    for reason in Reason:
+        if reason.kind is not Kind.SETTLED:
+            world.atlas.faults.fail("Look", Failure(reason, f"{EMAIL} and private-canary"))
+            await world.turn()
+            await world.turn()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
+    world.cluster.delete()
+    world.atlas.faults.fail("CancelInvite", Failure(Reason.FORBIDDEN, f"{EMAIL} and private-canary"))
+    await world.turn()
+    await _pass(600)
+    world.atlas.faults.fail("CancelInvite", Failure(Reason.FORBIDDEN, f"{EMAIL} and private-canary"))
+    await world.turn()
+    ours = [record for record in caplog.records if record.name.startswith("atlas_invites")]
+    assert ours
+    for record in ours:
+        text = logging.Formatter().format(record) + str(record.__dict__)
+        assert EMAIL not in text
+        assert "canary" not in text
