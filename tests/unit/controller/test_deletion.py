@@ -1,0 +1,602 @@
+"""The end of an object over a cluster and an Atlas in memory: Table D, its times, and that deletion always ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.invitation.model import Api, Membership, Origin, State
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Later, Outcome, Reason, Stale
+from atlas_invites.invitation.resource import FORCE_DELETE, Key
+from tests.unit.builders import (
+    EXPIRES,
+    GROUP_ID,
+    INVITATION_ID,
+    KEY,
+    OTHER_EMAIL,
+    OWNER,
+    SECRET,
+    USER_ID,
+    error,
+    invitation,
+    ready,
+    user,
+    users_invitation,
+    wire_spec,
+)
+from tests.unit.controller.fakes import CREDENTIALS, World
+from tests.unit.virtual_time import now, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ORPHANED = "OrphanedInvitation"
+
+
+async def settled(there: str = "pending", **spec: Any) -> World:  # noqa: ANN401 - a spec's fields
+    """Return a world with a settled object that is about to be deleted, and calls counted anew."""
+    world = World()
+    if there == "pending":
+        world.atlas.invite()
+    elif there == "users-pending":
+        world.atlas.api = Api.USERS
+        world.atlas.let_in(user(Membership.PENDING))
+    elif there == "member":
+        world.atlas.let_in(user())
+    world.cluster.apply(spec=wire_spec(**spec))
+    await world.turn()
+    world.deliver()
+    world.forget_calls()
+    return world
+
+
+async def delete(world: World) -> Outcome | None:
+    world.cluster.delete()
+    return await world.turn()
+
+
+def is_gone(world: World) -> bool:
+    return KEY not in world.cluster.objects
+
+
+def fail_always(world: World, failure: Failure) -> None:
+    for call in ("Look", "CancelInvite", "ReadUser", "RemoveUser"):
+        world.atlas.faults.fail_always(call, failure)
+
+
+FORBIDDEN = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
+
+
+# What is done about what is there.
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+@virtual_time
+async def test_a_pending_invitation_is_cancelled(policy: str) -> None:
+    """One call, one write."""
+    world = await settled(deletionPolicy=policy)
+    assert await delete(world) is None
+    assert world.atlas.calls == [("CancelInvite", INVITATION_ID)]
+    assert world.write_kinds == ["finalizer"]
+    assert is_gone(world)
+    assert world.events.reasons == ["Canceled"]
+
+
+@pytest.mark.parametrize(
+    ("there", "policy", "calls"),
+    [
+        ("pending", "Retain", []),
+        ("pending", None, []),
+        ("member", "Retain", []),
+        ("member", None, []),
+        ("member", "Cancel", ["Look"]),
+        ("member", "Revoke", ["Look", "ReadUser", "RemoveUser"]),
+        ("users-pending", "Retain", []),
+        ("users-pending", None, []),
+        ("users-pending", "Cancel", ["Look", "ReadUser", "RemoveUser"]),
+        ("users-pending", "Revoke", ["Look", "ReadUser", "RemoveUser"]),
+    ],
+)
+@virtual_time
+async def test_the_policy_decides(there: str, policy: str | None, calls: list[str]) -> None:
+    """Law 8: access is taken away only if the policy says so; what was adopted is retained by default."""
+    world = await settled(there, deletionPolicy=policy)
+    assert await delete(world) is None
+    assert world.atlas.names == calls
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_what_this_object_created_is_cancelled_by_default() -> None:
+    """Created and no policy: Cancel."""
+    world = await settled("nothing")
+    created = world.cluster.status().invitation
+    assert created is not None
+    assert await delete(world) is None
+    assert world.atlas.calls == [("CancelInvite", created.id)]
+
+
+@pytest.mark.parametrize(("policy", "calls"), [("Cancel", 1), ("Revoke", 4)])
+@virtual_time
+async def test_accepted_in_the_very_moment(policy: str, calls: int) -> None:
+    """404: success under Cancel, the member stays; Revoke looks again and removes the member."""
+    world = await settled(deletionPolicy=policy)
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    assert await delete(world) is None
+    assert world.atlas.names == ["CancelInvite", "Look", "ReadUser", "RemoveUser"][:calls]
+    assert bool(world.atlas.groups[GROUP_ID].users) == (policy == "Cancel")
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_revoke_looks_at_what_is_newer_than_its_own_call() -> None:
+    """After the 404 an older look does not count."""
+    world = await settled(deletionPolicy="Revoke")
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    await asyncio.sleep(5)
+    await delete(world)
+    assert world.atlas.looked_since[-1] > 5
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+@virtual_time
+async def test_a_pending_user_who_accepts_in_between_keeps_access_under_cancel(policy: str) -> None:
+    """Read right before: who is ACTIVE by then is no pending one; the next turn decides by the policy."""
+    world = await settled("users-pending", deletionPolicy=policy)
+    world.atlas.faults.before("ReadUser", lambda: world.atlas.let_in(user()))
+    outcome = await delete(world)
+    assert outcome is not None
+    assert outcome.reason is Reason.CONFLICT
+    assert world.atlas.names == ["Look", "ReadUser"]
+    assert await world.turn() is None
+    assert is_gone(world)
+    assert bool(world.atlas.groups[GROUP_ID].users) == (policy == "Cancel")
+
+
+@pytest.mark.parametrize("call", ["ReadUser", "RemoveUser"])
+@virtual_time
+async def test_a_member_who_left_meanwhile_is_success(call: str) -> None:
+    """404 of a removal is success."""
+    world = await settled("member", deletionPolicy="Revoke")
+    world.atlas.faults.before(call, world.atlas.groups[GROUP_ID].users.clear)
+    assert await delete(world) is None
+    assert is_gone(world)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        lambda w: w.atlas.groups.clear(),
+        lambda w: w.atlas.let_in(user(Membership.EXPIRED)),
+        lambda w: w.atlas.let_in(user(Membership.REJECTED)),
+    ],
+    ids=["nothing", "expired", "rejected"],
+)
+@virtual_time
+async def test_what_has_ended_is_let_go(then: Callable[[World], object]) -> None:
+    """Nothing, EXPIRED, REJECTED: the finalizer goes, and nothing is removed."""
+    world = await settled("users-pending", deletionPolicy="Revoke")
+    then(world)
+    assert await delete(world) is None
+    assert world.atlas.names == ["Look"]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_somebody_elses_invitation_is_not_cancelled() -> None:
+    """The id turned out to be another person's: nothing is done, also where status did not say so yet."""
+    world = World()
+    world.atlas.invite(invitation(username=OTHER_EMAIL))
+    world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID, deletionPolicy="Cancel"))
+    await world.turn()
+    world.cluster.put_status(world.cluster.status().model_copy(update={"conditions": (ready(Reason.RATE_LIMITED),)}))
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.names == ["Look"]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_a_suspended_object_goes_without_a_call() -> None:
+    """Suspended: Atlas is not called, deletion included."""
+    world = await settled(deletionPolicy="Revoke", suspend=None)
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke", suspend=True))
+    await world.turn()
+    assert await delete(world) is None
+    assert world.atlas.calls == []
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_a_spec_that_cannot_be_read_removes_nothing() -> None:
+    """Whatever an older CRD let through, the object goes, and nothing is taken away on a guess."""
+    world = await settled("member", deletionPolicy="Revoke")
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Burn"))
+    assert await delete(world) is None
+    assert world.atlas.calls == []
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_an_object_without_the_finalizer_is_nothing_to_do() -> None:
+    """Somebody else's finalizer keeps it: not ours to touch."""
+    world = World()
+    world.cluster.apply(finalizers=["foregroundDeletion"])
+    world.cluster.delete()
+    assert await world.turn() is None
+    assert world.atlas.calls == []
+    assert world.cluster.writes == []
+
+
+@virtual_time
+async def test_another_objects_finalizer_stays() -> None:
+    """Only ours is taken off, and the rest of the object is then nothing to do."""
+    world = World()
+    world.atlas.invite()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"), finalizers=["foregroundDeletion"])
+    await world.turn()
+    assert await delete(world) is None
+    assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["foregroundDeletion"]
+    world.forget_calls()
+    assert await world.turn() is None
+    assert world.atlas.calls == []
+
+
+# The project.
+
+
+@virtual_time
+async def test_a_project_that_is_gone_is_the_end() -> None:
+    """GROUP_NOT_FOUND: at once, without a warning."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, Failure(Reason.PROJECT_NOT_FOUND, "gone", error=error(404, "GROUP_NOT_FOUND")))
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.events.published == []
+
+
+BY_REF = {"groupId": None, "projectRef": {"name": "payments"}, "deletionPolicy": "Cancel"}
+PAYMENTS = Key("team-a", "payments")
+
+
+@virtual_time
+async def test_a_reference_that_is_gone_is_not_needed() -> None:
+    """status.invitation names the project: the AtlasProject may have gone before."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.atlas.invite()
+    world.cluster.apply(spec=wire_spec(**BY_REF))
+    await world.turn()
+    world.cluster.project_ids.clear()
+    await asyncio.sleep(3600)
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.names == ["CancelInvite"]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_a_project_that_was_resolved_is_looked_at() -> None:
+    """Nothing was known of an invitation, but the project was: what is pending by now is cancelled."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.cluster.apply(spec=wire_spec(**BY_REF, invitationId=INVITATION_ID))
+    await world.turn()
+    assert world.cluster.status().invitation is None
+    world.atlas.invite()
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.names == ["Look", "CancelInvite"]
+
+
+# The Secret.
+
+
+async def tries(world: World, seconds: float) -> list[Outcome | None]:
+    """Turn as often as the outcomes ask for, for so long or until the object is let go."""
+    outcomes: list[Outcome | None] = []
+    while not outcomes or (now() < seconds and outcomes[-1] is not None):
+        outcome = await world.turn()
+        outcomes.append(outcome)
+        if outcome is not None:
+            assert outcome.requeue_after is not None
+            await asyncio.sleep(outcome.requeue_after)
+    return outcomes
+
+
+@virtual_time
+async def test_without_the_secret_the_last_credentials_serve() -> None:
+    """A namespace that is deleted loses its Secrets first."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.secrets.clear()
+    await asyncio.sleep(61)
+    assert await delete(world) is None
+    assert world.atlas.calls == [("CancelInvite", INVITATION_ID)]
+    assert world.atlas.credentials == [CREDENTIALS]
+    assert is_gone(world)
+    assert world.events.reasons == ["Canceled"]
+
+
+@pytest.mark.parametrize("lost", [Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID])
+@virtual_time
+async def test_without_any_credentials_it_ends_after_a_minute(lost: Reason) -> None:
+    """Restarted, and the Secret is gone or invalid: a minute, then off with the warning."""
+    world = await settled(deletionPolicy="Cancel")
+    world.start_anew()
+    world.cluster.secrets[SECRET] = Failure(lost, "the Secret is of no use")
+    world.cluster.delete()
+    began = now()
+    outcomes = await tries(world, 3600)
+    assert {o.reason for o in outcomes if o} == {lost}
+    assert 60 <= now() - began < 90
+    assert is_gone(world)
+    assert world.atlas.calls == []
+    assert world.events.reasons[-1] == ORPHANED
+    assert world.write_kinds == ["status", "finalizer"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Failure(Reason.CREDENTIALS_REJECTED, "rejected", error=error(401, "UNAUTHORIZED")),
+        Failure(Reason.ATLAS_UNAVAILABLE, "no answer", retry_after=900.0),
+        Failure(Reason.RATE_LIMITED, "slow down", retry_after=900.0),
+    ],
+)
+@virtual_time
+async def test_without_the_secret_it_ends_whatever_atlas_answers(answer: Failure) -> None:
+    """The last credentials are refused, or Atlas is away: a minute all the same, also where it asks to wait longer."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.secrets.clear()
+    await asyncio.sleep(61)
+    fail_always(world, answer)
+    world.cluster.delete()
+    began = now()
+    await tries(world, 3600)
+    assert 60 <= now() - began < 90
+    assert is_gone(world)
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@virtual_time
+async def test_a_secret_that_comes_back_in_time_ends_it_well() -> None:
+    """Within the minute: no warning."""
+    world = await settled(deletionPolicy="Cancel")
+    world.start_anew()
+    world.cluster.secrets.clear()
+    world.cluster.delete()
+    assert await world.turn() is not None
+    await asyncio.sleep(61)
+    world.cluster.secrets[SECRET] = CREDENTIALS
+    assert await world.turn() is None
+    assert world.atlas.names == ["CancelInvite"]
+    assert world.events.reasons[-1] == "Canceled"
+
+
+# What Atlas refuses, and what it does not answer.
+
+
+REFUSALS = [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NOT_FOUND]
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+@virtual_time
+async def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
+    """401, 403, other 4xx: ten minutes, then off with the warning, whatever Retry-After says; one status write."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, Failure(reason, "refused", error=error(400, "X"), retry_after=900.0))
+    world.cluster.delete()
+    began = now()
+    outcomes = await tries(world, 3600)
+    assert {o.reason for o in outcomes if o} == {reason}
+    assert 600 <= now() - began < 640
+    assert is_gone(world)
+    assert world.events.reasons[-1] == ORPHANED
+    assert world.write_kinds == ["status", "finalizer"]
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind is Kind.RETRYING])
+@virtual_time
+async def test_what_atlas_does_not_answer_is_tried_for_ever(reason: Reason) -> None:
+    """Unavailable, rate limited, 409: the finalizer stays, days if need be, and it ends once Atlas is back."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, Failure(reason, "later"))
+    assert await delete(world) is not None
+    for _ in range(10):
+        await asyncio.sleep(timedelta(days=1).total_seconds())
+        outcome = await world.turn()
+        assert outcome is not None
+        assert (outcome.reason, outcome.requeue_after) == (reason, None)
+    assert world.write_kinds == ["status"]
+    for call in ("Look", "CancelInvite"):
+        world.atlas.faults.fail_always(call, None)
+    assert await world.turn() is None
+    assert is_gone(world)
+    assert ORPHANED not in world.events.reasons
+
+
+@virtual_time
+async def test_atlas_wishes_for_patience_are_heeded_while_it_is_unavailable() -> None:
+    """Retry-After of an outage is when the object comes back."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, Failure(Reason.RATE_LIMITED, "slow down", retry_after=42.0))
+    outcome = await delete(world)
+    assert outcome is not None
+    assert outcome.requeue_after == 42.0
+
+
+@virtual_time
+async def test_there_is_a_try_by_this_process_first() -> None:
+    """Deleted an hour before the operator started: it tries, and only a failure lets go."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.delete()
+    world.cluster.events.clear()
+    await asyncio.sleep(3600)
+    world.start_anew()
+    assert await world.turn() is None
+    assert world.atlas.names == ["CancelInvite"]
+    assert world.events.reasons == ["Canceled"]
+
+
+@virtual_time
+async def test_a_legacy_invitation_is_tried_for_ten_minutes() -> None:
+    """Users mode cannot cancel what the invites API sent: ten minutes, then off with the warning."""
+    world = await settled(deletionPolicy="Cancel")
+    world.atlas.api = Api.USERS
+    world.cluster.delete()
+    began = now()
+    outcomes = await tries(world, 3600)
+    assert {o.reason for o in outcomes if o} == {Reason.LEGACY_INVITATION}
+    assert 600 <= now() - began < 640
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@virtual_time
+async def test_a_legacy_invitation_that_has_expired_is_nothing() -> None:
+    """Past expiresAt there is nothing to cancel."""
+    world = await settled(deletionPolicy="Cancel")
+    world.atlas.api = Api.USERS
+    world.atlas.time = EXPIRES
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.events.published == []
+
+
+# Other objects.
+
+
+OTHER = Key("team-b", "jane-too")
+
+
+async def with_another(world: World, **metadata: Any) -> None:  # noqa: ANN401 - metadata
+    """Let another object name the same invitation, in another namespace."""
+    world.cluster.secrets[Key("team-b", SECRET.name)] = CREDENTIALS
+    world.cluster.apply(OTHER, spec=wire_spec(deletionPolicy="Cancel"), **metadata)
+
+
+@pytest.mark.parametrize("created", ["2026-08-09T00:00:00Z", "2026-08-11T00:00:00Z"], ids=["older", "younger"])
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+@virtual_time
+async def test_what_another_object_has_is_left_alone(created: str, policy: str) -> None:
+    """Renamed or moved: under every policy the invitation stays for the other live object."""
+    world = await settled(deletionPolicy=policy)
+    await with_another(world, creationTimestamp=created)
+    await world.turn(OTHER)
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.calls == []
+    assert is_gone(world)
+    assert world.atlas.groups[GROUP_ID].invitations == {INVITATION_ID: invitation()}
+
+
+@virtual_time
+async def test_a_deletion_waits_until_the_other_object_was_evaluated() -> None:
+    """The other one may yet turn out to have it: a minute at most, without a call."""
+    world = await settled(deletionPolicy="Cancel")
+    await with_another(world)
+    world.cluster.delete()
+    for _ in range(6):
+        with pytest.raises(Later):
+            await world.turn()
+        await asyncio.sleep(9)
+    assert world.atlas.calls == []
+    await asyncio.sleep(9)
+    assert await world.turn() is None
+    assert world.atlas.names == ["CancelInvite"]
+
+
+@virtual_time
+async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
+    """Both are deleted: the first one cancels."""
+    world = await settled(deletionPolicy="Cancel")
+    await with_another(world)
+    await world.turn(OTHER)
+    world.cluster.delete(OTHER)
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.names == ["CancelInvite"]
+    assert await world.turn(OTHER) is None
+    assert world.atlas.groups[GROUP_ID].invitations == {}
+    assert world.cluster.objects == {}
+
+
+# force-delete.
+
+
+@pytest.mark.parametrize("failure", [FORBIDDEN, Failure(Reason.ATLAS_UNAVAILABLE, "no answer")])
+@virtual_time
+async def test_force_delete_is_one_try(failure: Failure) -> None:
+    """One try, then off with the warning, whatever came of it."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, failure)
+    assert await delete(world) is not None
+    world.forget_calls()
+    world.cluster.annotate(FORCE_DELETE, "true")
+    assert await world.turn() is None
+    assert world.atlas.names == ["CancelInvite"]
+    assert is_gone(world)
+    assert world.events.reasons == [ORPHANED]
+
+
+@virtual_time
+async def test_force_delete_that_succeeds_warns_of_nothing() -> None:
+    """The one try did it."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.annotate(FORCE_DELETE, "true")
+    assert await delete(world) is None
+    assert world.events.reasons == ["Canceled"]
+
+
+@virtual_time
+async def test_force_delete_of_a_living_object_is_nothing() -> None:
+    """The annotation says something of deleting objects only."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.annotate(FORCE_DELETE, "true")
+    await world.turn()
+    assert world.atlas.writes == []
+    assert not is_gone(world)
+
+
+# The cluster.
+
+
+@pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
+@virtual_time
+async def test_a_finalizer_that_cannot_be_taken_off_is_tried_again(trouble: Exception) -> None:
+    """Cancelled in Atlas, the cluster is away: the next turn finds nothing to cancel, and lets go."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.faults.fail("finalizer", trouble)
+    world.cluster.delete()
+    with pytest.raises(type(trouble)):
+        await world.turn()
+    assert await world.turn() is None
+    assert world.atlas.names == ["CancelInvite", "CancelInvite"]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_a_failure_is_said_on_status() -> None:
+    """While the object stands, status says why; what was known of the invitation stays."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, FORBIDDEN)
+    await delete(world)
+    status = world.cluster.status()
+    said = status.condition("Ready")
+    assert said is not None
+    assert (said.reason, status.error) == ("Forbidden", FORBIDDEN.error)
+    assert (status.state, status.invitation, status.origin) == (State.PENDING, invitation(), Origin.ADOPTED)
+    assert status.observed_generation == world.cluster.objects[KEY]["metadata"]["generation"]
+
+
+@virtual_time
+async def test_the_users_id_is_what_is_removed() -> None:
+    """The pending user of the users API is removed by the user's id."""
+    world = await settled("users-pending", deletionPolicy="Cancel", roles=[OWNER, "GROUP_READ_ONLY"])
+    known = world.cluster.status().invitation
+    assert known is not None
+    assert known.id == users_invitation().id
+    await delete(world)
+    assert world.atlas.writes == [("RemoveUser", USER_ID)]

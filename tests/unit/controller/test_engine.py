@@ -1,0 +1,458 @@
+"""The engine: events in, workers that nothing kills, the complete list, and how far the watch lags."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.queue import Priority, WorkQueue
+from atlas_invites.controller.store import Store
+from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Later, Outcome, Reason, Stale
+from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, Key
+from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, OWNER, STREAMS, error, invitation, wire_spec
+from tests.unit.controller.fakes import FakeCluster, World
+from tests.unit.virtual_time import now, settle, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+JOE = Key("team-a", "joe")
+
+
+class Script:
+    """A reconciler that does what a test says, and tells when it was called: the engine alone is looked at."""
+
+    def __init__(self, *endings: Outcome | Exception | None) -> None:
+        self.endings = list(endings)
+        self.turns: list[tuple[Key, float]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.most_at_once = 0
+        self._running = 0
+
+    async def reconcile(self, key: Key, _since: float) -> Outcome | None:
+        self.turns.append((key, now()))
+        self._running += 1
+        self.most_at_once = max(self.most_at_once, self._running)
+        await asyncio.sleep(1)
+        self._running -= 1
+        self.meanwhile()
+        ending = self.endings.pop(0) if self.endings else None
+        if isinstance(ending, Exception):
+            raise ending
+        return ending
+
+
+class Bench:
+    """An engine over a script."""
+
+    def __init__(self, *endings: Outcome | Exception | None, workers: int = 2) -> None:
+        self.cluster = FakeCluster()
+        self.script = Script(*endings)
+        self.store = Store()
+        self.queue: WorkQueue[Key] = WorkQueue(now, jitter=lambda: 1.0)
+        script: Any = self.script
+        self.engine = Engine(self.store, self.queue, self.cluster, script, workers=workers, clock=now)
+        self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
+
+    async def run_for(self, seconds: float) -> None:
+        """Let the workers run for so long."""
+        workers = asyncio.create_task(self.engine.work())
+        await asyncio.sleep(seconds)
+        assert not workers.done()
+        self.queue.close()
+        await workers
+
+    @property
+    def times(self) -> list[float]:
+        """When the script was called."""
+        return [round(time, 2) for _, time in self.script.turns]
+
+
+# How a reconcile's ending makes the next turn.
+
+
+@pytest.mark.parametrize(
+    "trouble", [Stale("changed"), ClusterUnavailable("no answer"), RuntimeError("a bug"), KeyError("a bug")]
+)
+@virtual_time
+async def test_trouble_is_tried_again_with_back_off(trouble: Exception) -> None:
+    """Nothing that a reconcile raises kills a worker or loses the key: 1 s, 2 s, 4 s later it is tried again."""
+    bench = Bench(trouble, trouble, trouble, workers=1)
+    bench.cluster.apply()
+    await bench.run_for(60)
+    assert bench.times == [0.0, 2.0, 5.0, 10.0]
+
+
+@virtual_time
+async def test_an_unexpected_exception_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is an error in the log, with its object and its traceback."""
+    bench = Bench(RuntimeError("a bug"))
+    bench.cluster.apply()
+    await bench.run_for(60)
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert record.exc_info
+    assert getattr(record, "object", None) == KEY
+
+
+@virtual_time
+async def test_a_stale_write_whose_event_has_come_is_tried_at_once() -> None:
+    """The change that made the write stale is known already: no back-off."""
+    bench = Bench(Stale("changed"))
+    bench.script.meanwhile = lambda: bench.store.put(bench.cluster.apply(labels={"a": "b"}))
+    bench.cluster.apply()
+    await bench.run_for(1.5)
+    assert bench.times == [0.0, 1.0]
+
+
+@virtual_time
+async def test_an_event_during_back_off_ends_it() -> None:
+    """A user's change does not wait for the back-off of what failed before it."""
+    bench = Bench(*[ClusterUnavailable("no answer")] * 9)
+    bench.cluster.apply()
+    bench.cluster.apply(spec=wire_spec(roles=[OWNER]))
+    asyncio.get_running_loop().call_later(50, lambda: bench.cluster.apply(spec=wire_spec(roles=[STREAMS])))
+    await bench.run_for(55)
+    assert 50.0 in bench.times
+
+
+@virtual_time
+async def test_waiting_for_another_object_is_no_failure() -> None:
+    """Later comes back after its own time, and counts as no failure."""
+    bench = Bench(Later(3), Later(3), ClusterUnavailable("no answer"))
+    bench.cluster.apply()
+    await bench.run_for(60)
+    assert bench.times == [0.0, 4.0, 8.0, 10.0]
+
+
+RETRYING = Outcome(Reason.ATLAS_UNAVAILABLE, "m")
+
+
+@virtual_time
+async def test_retrying_backs_off() -> None:
+    """Retrying comes back 1 s, 2 s, 4 s later; a success ends the count."""
+    bench = Bench(RETRYING, RETRYING, RETRYING, Outcome(Reason.INVITED, "m", requeue_after=10), RETRYING)
+    bench.cluster.apply()
+    await bench.run_for(60)
+    assert bench.times == [0.0, 2.0, 5.0, 10.0, 21.0, 23.0]
+
+
+@virtual_time
+async def test_retrying_heeds_retry_after() -> None:
+    """What Atlas asked for is waited for."""
+    bench = Bench(Outcome(Reason.RATE_LIMITED, "m", requeue_after=30))
+    bench.cluster.apply()
+    await bench.run_for(60)
+    assert bench.times == [0.0, 31.0]
+
+
+@virtual_time
+async def test_a_time_of_its_own_is_kept() -> None:
+    """Waiting and Stalled come back when the outcome says so, and not at all where it does not."""
+    bench = Bench(Outcome(Reason.SECRET_NOT_FOUND, "m", requeue_after=60), Outcome(Reason.MEMBER_REMOVED, "m"))
+    bench.cluster.apply()
+    await bench.run_for(10_000)
+    assert bench.times == [0.0, 61.0]
+
+
+@virtual_time
+async def test_no_more_workers_than_asked_for() -> None:
+    """So many reconciles at a time, and no more; a key is in one of them."""
+    bench = Bench(workers=3)
+    for number in range(10):
+        bench.cluster.apply(Key("team-a", f"p{number}"))
+    await bench.run_for(60)
+    assert bench.script.most_at_once == 3
+    assert len(bench.script.turns) == 10
+
+
+@virtual_time
+async def test_a_change_during_a_turn_makes_one_more() -> None:
+    """However many changes come while it runs."""
+    bench = Bench()
+    bench.cluster.apply()
+    for after, role in [(0.2, OWNER), (0.4, STREAMS), (0.6, OWNER)]:
+        spec = wire_spec(roles=[role])
+        asyncio.get_running_loop().call_later(after, lambda s=spec: bench.cluster.apply(spec=s))  # type: ignore[misc]
+    await bench.run_for(60)
+    assert bench.times == [0.0, 1.0]
+
+
+# Events.
+
+
+@virtual_time
+async def test_labels_alone_are_no_work() -> None:
+    """What Argo CD, Flux and kubectl write into metadata queues nothing."""
+    world = World()
+    world.cluster.apply()
+    assert await world.woken() == [KEY]
+    for number in range(5):
+        world.cluster.apply(labels={"n": str(number)}, annotations={"n": str(number)}, managedFields=[{"n": number}])
+    assert await world.woken() == []
+    stored = world.store.get(KEY)
+    assert stored is not None
+    assert stored.resource_version == world.cluster.objects[KEY]["metadata"]["resourceVersion"]
+    world.cluster.annotate(RECONCILE_REQUESTED_AT, "now")
+    assert await world.woken() == [KEY]
+
+
+@virtual_time
+async def test_a_deleted_object_is_dropped() -> None:
+    """Its timer too: nobody is woken for what is gone."""
+    bench = Bench(Outcome(Reason.SECRET_NOT_FOUND, "m", requeue_after=60))
+    bench.cluster.apply()
+    asyncio.get_running_loop().call_later(5, bench.cluster.delete)
+    await bench.run_for(600)
+    assert bench.times == [0.0]
+    assert len(bench.store) == 0
+
+
+@virtual_time
+async def test_wake_takes_whom_it_wants() -> None:
+    """Every object that is wanted is queued, with the priority that was asked for."""
+    bench = Bench()
+    for key in (KEY, JOE):
+        bench.store.put(bench.cluster.apply(key))
+    bench.engine.wake(lambda r: r.key == JOE, Priority.SWEEP)
+    bench.engine.wake(lambda _: True)
+    assert [(await bench.queue.get()).key for _ in range(2)] == [KEY, JOE]
+
+
+# The complete list.
+
+
+def lost(world: World | Bench) -> None:
+    """Let the watch lose what it has not delivered yet."""
+    world.cluster.watch = None
+    world.cluster.events.clear()
+
+
+@virtual_time
+async def test_the_first_list_waits_for_the_cluster(caplog: pytest.LogCaptureFixture) -> None:
+    """The CRD may come later than the operator: it waits, with one line for each new reason."""
+    bench = Bench()
+    lost(bench)
+    bench.cluster.apply()
+    bench.cluster.faults.fail("list", *[ClusterUnavailable("its CRD is not installed")] * 3, ClusterUnavailable("403"))
+    assert not bench.engine.listed
+    await bench.engine.list_first()
+    assert bench.engine.listed
+    assert now() == pytest.approx(4 * LIST_RETRY, abs=1)
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
+        "waiting for the cluster: its CRD is not installed",
+        "waiting for the cluster: 403",
+    ]
+    assert len(bench.queue) == 1
+
+
+@virtual_time
+async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
+    """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
+    world = World()
+    for name in ("settled", "changed", "new", "waiting", "deleted", "requested"):
+        key = Key("team-a", name)
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        world.atlas.invite(invitation(username=f"{name}@example.com", id=f"{len(world.cluster.objects):024x}"))
+        spec = wire_spec(username=f"{name}@example.com")
+        world.cluster.apply(key, spec=spec)
+        if name == "new":
+            continue
+        if name == "waiting":
+            world.atlas.faults.fail("Look", Failure(Reason.ATLAS_UNAVAILABLE, "m"))
+        await world.turn(key)
+    world.cluster.apply(Key("team-a", "changed"), spec=wire_spec(username="changed@example.com", roles=[OWNER]))
+    world.cluster.delete(Key("team-a", "deleted"))
+    world.cluster.annotate(RECONCILE_REQUESTED_AT, "now", Key("team-a", "requested"))
+    lost(world)
+    world.start_anew()
+    world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
+    await world.engine.list_first()
+    assert {key.name for key in await world.woken()} == {"changed", "new", "waiting", "deleted", "requested"}
+
+
+@virtual_time
+async def test_ghosts_are_dropped() -> None:
+    """Deleted while the watch was cut: the complete list drops the object, and nobody is invited for it."""
+    world = World()
+    world.cluster.apply()
+    world.deliver()
+    world.cluster.delete()
+    lost(world)
+    listing = asyncio.create_task(world.engine.keep_listing())
+    await asyncio.sleep(RELIST_INTERVAL + 1)
+    assert len(world.store) == 0
+    for key in await world.woken():
+        assert await world.reconciler.reconcile(key, now()) is None
+    assert world.atlas.calls == []
+    listing.cancel()
+
+
+@virtual_time
+async def test_a_list_that_fails_is_tried_again_soon() -> None:
+    """The complete list goes on for ever, whatever the cluster answers."""
+    world = World()
+    world.cluster.faults.fail("list", ClusterUnavailable("no answer"), ClusterUnavailable("no answer"))
+    listing = asyncio.create_task(world.engine.keep_listing())
+    await asyncio.sleep(RELIST_INTERVAL + 1)
+    world.cluster.apply()
+    lost(world)
+    await asyncio.sleep(2 * LIST_RETRY + 1)
+    assert await world.woken() == [KEY]
+    assert not listing.done()
+    listing.cancel()
+
+
+# How far the watch lags.
+
+
+async def relisted(world: World) -> None:
+    """Take the complete list once more."""
+    listing = asyncio.create_task(world.engine.keep_listing())
+    await asyncio.sleep(RELIST_INTERVAL + 1)
+    listing.cancel()
+    with suppress(asyncio.CancelledError):
+        await listing
+
+
+@virtual_time
+async def test_a_watch_that_shows_nothing_lags() -> None:
+    """What only our own list has shown must come by the watch too: the lag grows until it does."""
+    world = World()
+    await world.engine.list_first()
+    assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
+    world.cluster.apply()
+    events = list(world.cluster.events)
+    world.cluster.events.clear()
+    await relisted(world)
+    await asyncio.sleep(WATCH_LAG_AT_MOST)
+    assert world.engine.watch_lag() > WATCH_LAG_AT_MOST
+    resource, deleted = events[0]
+    world.engine.on_event(resource, deleted=deleted)
+    assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
+
+
+@pytest.mark.parametrize("change", [lambda _: None, lambda w: w.cluster.apply(labels={"a": "b"})])
+@virtual_time
+async def test_a_quiet_watch_does_not_lag(change: Callable[[World], object]) -> None:
+    """A quiet cluster sends no events, and labels that only the list has shown say nothing of the watch."""
+    world = World()
+    world.cluster.apply()
+    world.deliver()
+    await world.engine.list_first()
+    change(world)
+    lost(world)
+    for _ in range(3):
+        await relisted(world)
+    assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
+
+
+@virtual_time
+async def test_the_first_list_does_not_count() -> None:
+    """What the first list shows need not come by the watch."""
+    world = World()
+    world.cluster.apply()
+    lost(world)
+    await world.engine.list_first()
+    await asyncio.sleep(1000)
+    assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
+
+
+@virtual_time
+async def test_a_ghost_ends_the_lag() -> None:
+    """An object that the list showed, and then no longer, is not waited for."""
+    world = World()
+    await world.engine.list_first()
+    world.cluster.apply()
+    lost(world)
+    await relisted(world)
+    world.cluster.delete()
+    lost(world)
+    assert world.engine.watch_lag() > 0.5
+    await relisted(world)
+    assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
+
+
+# Everything together.
+
+
+@virtual_time
+async def test_twenty_quick_changes_end_with_the_last() -> None:
+    """Law 7: whatever was overtaken, Atlas and status end with the last spec, and it took few turns."""
+    world = World()
+    world.atlas.invite()
+    async with world.running():
+        world.cluster.apply()
+        await asyncio.sleep(5)
+        world.forget_calls()
+        for number in range(20):
+            world.cluster.apply(spec=wire_spec(roles=[OWNER if number % 2 else STREAMS]))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(60)
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID].roles == (OWNER,)
+    status = world.cluster.status()
+    assert status.observed_generation == 21
+    assert status.invitation == invitation(roles=[OWNER])
+    assert len(world.atlas.writes) <= 6
+
+
+@virtual_time
+async def test_an_outage_ends() -> None:
+    """Law 6: a hundred objects, ten minutes of outage: one write each when it begins, one each when it ends."""
+    world = World(workers=10)
+    async with world.running():
+        for number in range(100):
+            world.atlas.invite(invitation(id=f"{number:024x}", username=f"p{number}@example.com"))
+            world.cluster.apply(Key("team-a", f"p{number}"), spec=wire_spec(username=f"p{number}@example.com"))
+        await asyncio.sleep(60)
+        world.forget_calls()
+        world.atlas.faults.fail_always("UpdateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X")))
+        for number in range(100):
+            spec = wire_spec(username=f"p{number}@example.com", roles=[OWNER])
+            world.cluster.apply(Key("team-a", f"p{number}"), spec=spec)
+        await asyncio.sleep(600)
+        assert len(world.cluster.writes) == 100
+        world.atlas.faults.fail_always("UpdateInvite", None)
+        await asyncio.sleep(310)
+    assert len(world.cluster.writes) == 200
+    for number in range(100):
+        status = world.cluster.status(Key("team-a", f"p{number}"))
+        assert (status.state, status.error, status.observed_generation) == (State.PENDING, None, 2)
+        assert world.atlas.groups[GROUP_ID].invitations[f"{number:024x}"].roles == (OWNER,)
+
+
+@virtual_time
+async def test_a_secret_that_appears_wakes_everyone_who_names_it() -> None:
+    """Nobody waits longer than a minute for a Secret, and it is read once for all of them."""
+    world = World()
+    secret, credentials = next(iter(world.cluster.secrets.items()))
+    world.cluster.secrets.clear()
+    async with world.running():
+        for number in range(20):
+            world.atlas.invite(invitation(id=f"{number:024x}", username=f"p{number}@example.com"))
+            world.cluster.apply(Key("team-a", f"p{number}"), spec=wire_spec(username=f"p{number}@example.com"))
+        await asyncio.sleep(30)
+        assert len(world.cluster.reads) == 1
+        world.cluster.secrets[secret] = credentials
+        await asyncio.sleep(61)
+        assert len(world.cluster.reads) == 2
+    assert all(world.cluster.status(key).state is State.PENDING for key in world.cluster.objects)
+
+
+@virtual_time
+async def test_closing_finishes_what_runs() -> None:
+    """A worker that is in a reconcile ends it before it leaves."""
+    bench = Bench()
+    bench.cluster.apply()
+    workers = asyncio.create_task(bench.engine.work())
+    await asyncio.sleep(0.5)
+    bench.queue.close()
+    await workers
+    assert bench.times == [0.0]
+    assert now() >= 1
+    await settle()
