@@ -117,7 +117,11 @@ class DigestAuth(httpx.Auth):
         return self._challenge is not None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Yield the request, signed when a challenge is known, until it is not refused or the key must be wrong."""
+        """Yield the request, signed when a challenge is known, until it is not refused or the key must be wrong.
+
+        Raises:
+            AtlasUnavailable: every challenge is stale at once, which says nothing of the key.
+        """
         ours = False
         for _ in range(self.ATTEMPTS):
             used = self._challenge
@@ -131,6 +135,7 @@ class DigestAuth(httpx.Auth):
                 return
             if ours := self._challenge is used:  # else another call has brought a newer one meanwhile
                 self._adopt(challenge)
+        raise AtlasUnavailable.of(request.extensions["operation"], "no challenge lasts", sent=False)
 
     def _adopt(self, challenge: Challenge) -> None:
         if self._challenge is None or self._challenge.nonce != challenge.nonce:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from atlas_invites.atlas.errors import AtlasUnavailable, failure_of, http_date
+from atlas_invites.atlas.errors import READS, AtlasUnavailable, failure_of, http_date
 from atlas_invites.atlas.project import Project
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.atlas.transport import HttpClient
+from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("atlas_invites.atlas")
 
+NO_CONTENT = 204
+"""The one success that has no body; a proxy's empty or HTML page with a 200 is none."""
 SESSIONS = 1_000
 PROJECTS = 10_000
 """How many are remembered; the least used are forgotten, so that rotated credentials do not pile up."""
@@ -45,9 +48,10 @@ class Atlas:
         api: ``auto``, ``invites`` or ``users``.
         version: ours, for the User-Agent.
         clock: monotonic seconds.
+        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of the caller's
         self,
         url: str,
         *,
@@ -55,11 +59,13 @@ class Atlas:
         api: Mode = "auto",
         version: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        gate: Callable[[], float] = lambda: float("inf"),
     ) -> None:
         # httpx writes each URL at INFO, and ours have e-mails in them.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._envelope = envelope
         self._clock = clock
+        self._gate = gate
         self._client = HttpClient(self._turn, url)
         self._agent = f"atlas-invites/{version or version_of('atlas-invites')}"
         self._throttle = Throttle(clock)
@@ -109,11 +115,10 @@ class Atlas:
         self._learn(call, response)
         if failure := failure_of(call.operation, status, json, response.headers):
             raise failure
-        try:
-            return call.parse(json)
-        except (ValueError, TypeError, KeyError):
-            unreadable = AtlasUnavailable.of(call.operation, "an answer that cannot be read")
-        raise unreadable  # not from the error, which prints what it could not read
+        if json is not None or status == NO_CONTENT:
+            with suppress(ValueError, TypeError, KeyError):  # it prints what it could not read: let nobody see it
+                return call.parse(json)
+        raise AtlasUnavailable.of(call.operation, "an answer that cannot be read")
 
     def _request(self, call: Call[T]) -> httpx.Request:
         headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
@@ -145,17 +150,26 @@ class Atlas:
         if delay := self._throttle.delay(operation, of):
             await asyncio.sleep(delay)
         began = self._clock()
+        seconds = None if operation in READS or (most := self._gate()) == float("inf") else most
 
         def learn(response: httpx.Response) -> None:
             headers = response.headers
+            ATLAS_REQUESTS.labels(operation, response.status_code).inc()
             failure = failure_of(operation, response.status_code, response.extensions["json"], headers)
             self._throttle.learn(operation, of, began, failure, headers)
 
         try:
-            yield learn
+            try:
+                async with asyncio.timeout(seconds):
+                    yield learn
+            except TimeoutError:
+                raise AtlasUnavailable.of(operation, "no answer in time") from None
         except AtlasUnavailable as failure:
+            ATLAS_REQUESTS.labels(operation, "none").inc()
             self._throttle.learn(operation, of, began, failure)
             raise
+        finally:
+            ATLAS_REQUEST_SECONDS.observe(self._clock() - began)
 
 
 class Recent(Generic[K, V]):

@@ -7,7 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.auth import auth_for
-from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited, failure_of
+from atlas_invites.atlas.errors import (
+    READS,
+    AtlasFailure,
+    AtlasUnavailable,
+    CredentialsRejected,
+    RateLimited,
+    failure_of,
+)
+from atlas_invites.atlas.transport import DISCONNECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +89,7 @@ class Session:
     async def _try(self, request: httpx.Request, operation: Operation) -> httpx.Response:
         began = self._clock()
         try:
-            response = await self._client.send(request, auth=self._auth)
+            response = await self._exchange(request)
         except AtlasFailure as failure:
             self._note(failure, began)
             raise
@@ -91,6 +99,19 @@ class Session:
             if isinstance(meant, CredentialsRejected):
                 raise meant
         return response
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, authenticated. A read is sent once more when its connection was dead.
+
+        No write is: a POST may send a second invitation, a PATCH put older roles over newer ones, and a DELETE that
+        finds nothing the second time hides that the first one did it. They go back to the work queue.
+        """
+        try:
+            return await self._client.send(request, auth=self._auth)
+        except AtlasUnavailable as failure:
+            if failure.what != DISCONNECTED or failure.operation not in READS:
+                raise
+        return await self._client.send(request, auth=self._auth)
 
     def _note(self, failure: AtlasFailure | None, began: float) -> None:
         """Remember what a call that began then says of the credentials: an answer other than 401 accepts them."""

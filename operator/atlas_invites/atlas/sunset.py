@@ -46,6 +46,11 @@ class Sunset:
             return AtlasInfo(api=api)
         return AtlasInfo(api=api, deprecated_since=_text(self._deprecated_since), sunset=_text(self._sunset))
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the invites API ends, as Atlas's answers have said; None where they have not."""
+        return self._sunset
+
     def learn(self, operation: Operation, headers: Mapping[str, str]) -> None:
         """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from an answer of the invites API."""
         if operation in INVITES:

@@ -5,11 +5,9 @@ httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's 
 - nothing that is raised below leaves here, nor stays as a cause or context: aiohttp's errors print the headers;
 - an answer is read here and now, at most 4 MiB and uncompressed, and within one deadline, however slowly it drips;
 - no cookie is kept: aiohttp's jar would send one caller's with the next caller's request;
-- no redirect is followed, here or in httpx, which is not even shown where it leads.
-
-A dead keep-alive connection: aiohttp itself repeats a GET or a DELETE once on a new one. For a GET this is harmless; a
-DELETE names one id, which Atlas never gives out again, so the second can only find nothing. It never repeats a POST,
-which may send a second invitation, nor a PATCH, which could put older roles over newer ones.
+- no redirect is followed, here or in httpx, which is not even shown where it leads;
+- nothing is repeated here: when a connection ends without an answer aiohttp would send a GET or DELETE again, with the
+  same ``nc``, which a server takes for an attack. ``session`` repeats reads, signed anew.
 """
 
 from __future__ import annotations
@@ -37,6 +35,9 @@ CONNECTIONS = 100
 KEEP_ALIVE = 15.0
 """Seconds that an idle connection is kept."""
 
+DISCONNECTED = "the connection ended"
+"""What an AtlasUnavailable says when no answer began: a connection that had been idle may have been dead already."""
+
 Turn = Callable[[httpx.Request], AbstractAsyncContextManager[Callable[[httpx.Response], None]]]
 """Lets a request go, or raises; what it yields is told the answer."""
 
@@ -56,7 +57,9 @@ class Transport(AiohttpTransport):
     def get_client(self) -> aiohttp.ClientSession:
         """Return a new aiohttp session; called at the first request, for it needs a running loop."""
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session._retry_connection = False  # noqa: SLF001 - aiohttp offers this to its own tests alone
+        return session
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and return its answer, read.
@@ -153,4 +156,6 @@ def _described(error: Exception) -> tuple[str, bool]:
         return "no connection", False
     if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
         return "no answer in time", True
-    return "the connection broke", True
+    if isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        return DISCONNECTED, True
+    return "an answer that is not HTTP", True

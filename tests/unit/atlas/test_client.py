@@ -139,6 +139,27 @@ async def test_a_success_that_cannot_be_read_may_have_worked(said: bytes) -> Non
     assert failed.value.what == "an answer that cannot be read"
 
 
+@pytest.mark.parametrize(
+    ("said", "removed"),
+    [
+        (answer(204), True),
+        (answer(200, {}), True),
+        (answer(200, raw=b""), False),
+        (answer(200, raw=b"<html>Please log in to the network</html>"), False),
+    ],
+)
+async def test_a_removal_is_believed_when_atlas_says_so(said: bytes, *, removed: bool) -> None:
+    """204, or JSON: not an empty page or a captive portal's."""
+    async with Bench().running() as bench:
+        bench.says = said
+        try:
+            assert await bench.project.cancel_invite(ID) is True
+            believed = True
+        except AtlasUnavailable as failure:
+            believed = not failure.unanswered
+    assert believed == removed
+
+
 async def test_a_rate_limit_holds_the_next_call() -> None:
     """Retry-After: the next call of the kind is not sent, another kind is."""
     async with Bench().running() as bench:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected
+from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.session import Session
+from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
 
@@ -28,7 +29,8 @@ class Atlas(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.rejects = False
-        self.breaks = False
+        self.breaks: bool | str = False
+        self.how = "no answer in time"
         self.token = 0
         self.void: set[str] = set()
         self.gate = asyncio.Event()
@@ -41,7 +43,8 @@ class Atlas(httpx.AsyncBaseTransport):
         await self.gate.wait()
         await asyncio.sleep(0)
         if self.breaks:
-            raise AtlasUnavailable.of(request.extensions["operation"], "the connection broke")
+            self.breaks = self.breaks != "once"
+            raise AtlasUnavailable.of(request.extensions["operation"], self.how)
         if token_call:
             self.token += 1
             return self._answer(200, {"access_token": f"t{self.token}", "expires_in": 3600})
@@ -213,3 +216,32 @@ async def test_an_outage_is_no_verdict(bench: Bench) -> None:
         await bench.call(session)
     bench.atlas.breaks = False
     assert await bench.many(session) == [200] * 50
+
+
+@pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
+@pytest.mark.parametrize("operation", Operation)
+async def test_a_read_on_a_dead_connection_is_sent_once_more(
+    bench: Bench, credentials: Credentials, operation: Operation
+) -> None:
+    """A write never is; nor is anything else that got no answer."""
+    session = bench.session(credentials)
+    await bench.call(session)
+    bench.atlas.breaks, bench.atlas.how = "once", DISCONNECTED
+    heard = len(bench.atlas.heard)
+    if operation in READS:
+        assert await bench.call(session, operation) == 200
+    else:
+        with pytest.raises(AtlasUnavailable) as failed:
+            await bench.call(session, operation)
+        assert failed.value.unanswered
+    assert len(bench.atlas.heard) == heard + (2 if operation in READS else 1)
+    bench.atlas.breaks, bench.atlas.how = "once", "no answer in time"
+    with pytest.raises(AtlasUnavailable):
+        await bench.call(session, operation)
+
+
+async def test_a_write_whose_token_call_met_a_dead_connection_is_sent_once(bench: Bench) -> None:
+    """The token is asked for once more; the write had not gone out."""
+    bench.atlas.breaks, bench.atlas.how = "once", DISCONNECTED
+    assert await bench.call(bench.session(ACCOUNT), Operation.CREATE_INVITE) == 200
+    assert bench.atlas.heard == ["token", "token", "signed"]

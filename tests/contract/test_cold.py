@@ -1,0 +1,92 @@
+"""How few requests it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlas_invites.atlas.errors import CredentialsRejected
+from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.model import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.contract.conftest import Bench
+
+
+async def many(count: int, at_once: int, call: Callable[[], Awaitable[object]]) -> list[object]:
+    """Make many calls, so many at a time; return what came of each."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one() -> object:
+        async with places:
+            return await call()
+
+    return await asyncio.gather(*(one() for _ in range(count)), return_exceptions=True)
+
+
+async def test_1000_calls_cold_50_at_once_are_1001_requests(way: Bench) -> None:
+    """One challenge, or one token, and each call is one round trip."""
+    async with way.project() as project:
+        results = await many(1000, 50, project.read_project)
+    assert not [result for result in results if isinstance(result, BaseException)]
+    assert way.sandbox.calls.total == 1001
+
+
+async def test_1000_calls_meet_the_end_of_what_they_share(way: Bench) -> None:
+    """Challenges and tokens that end in the middle cost at most one more round for who was out at the time."""
+    async with way.project() as project:
+        await many(500, 50, project.read_project)
+        way.sandbox.auth.digest.end_all()
+        way.sandbox.auth.tokens.end_all()
+        results = await many(500, 50, project.read_project)
+    assert not [result for result in results if isinstance(result, BaseException)]
+    assert way.sandbox.calls.total <= 1001 + 51
+
+
+@pytest.mark.parametrize("credentials", [ApiKey("sandbox", "dead"), ServiceAccount("mdb_sa_id_sandbox", "dead")])
+async def test_1000_calls_with_a_dead_key_are_one_probe(bench: Bench, credentials: ApiKey | ServiceAccount) -> None:
+    """A challenge and a refusal, or one refused token; all 1,000 get the verdict."""
+    bench.credentials = credentials
+    async with bench.project() as project:
+        results = await many(1000, 50, project.read_project)
+    assert {type(result) for result in results} == {CredentialsRejected}
+    assert bench.sandbox.calls.total == (2 if isinstance(credentials, ApiKey) else 1)
+
+
+async def test_1000_looks_at_once_are_two_lists(way: Bench) -> None:
+    """Whoever wakes at once shares one pair of lists, also those who wait for a worker."""
+    async with way.project() as project:
+        woke = time.monotonic()
+        results = await many(
+            1000, 50, lambda: project.look(username="a@example.com", invitation_id=None, since=woke, confirm=False)
+        )
+        assert results == [Seen()] * 1000
+    assert way.calls("Token") == ["ListInvites", "ListUsers"]
+
+
+async def test_looks_that_go_on_waking_share_too(way: Bench) -> None:
+    """Askers that trickle in get lists that are younger than they are, one pair at a time."""
+    way.sandbox.latency = 0.01
+    async with way.project() as project:
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(number / 5000)
+            await project.look(username="a@example.com", invitation_id=None, since=time.monotonic(), confirm=False)
+
+        await asyncio.gather(*(one(number) for number in range(500)))
+    assert len(way.calls("Token")) < 100
+
+
+async def test_a_role_change_is_one_request(way: Bench) -> None:
+    """One round trip: neither challenge, nor token, nor look."""
+    async with way.project() as project:
+        made = await project.create_invite("a@example.com", ["GROUP_OWNER"])
+        before = way.sandbox.calls.total
+        for number in range(20):
+            await project.update_invite(made.id, ["GROUP_OWNER", *(["GROUP_READ_ONLY"] * (number % 2))])
+        assert way.sandbox.calls.total == before + 20
