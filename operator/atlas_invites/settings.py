@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -51,7 +51,29 @@ def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
     return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
+def _host(url: str) -> str:
+    """Return the URL of a host, without a slash at its end."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an https:// URL")
+    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must name a host only, without user, path or query")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must be https: plain http is refused except to loopback")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+AtlasUrl = Annotated[str, AfterValidator(_host)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
@@ -60,7 +82,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True)
 
-    atlas_url: str = Field("https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint")
+    atlas_url: AtlasUrl = Field(
+        "https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint"
+    )
     namespaces: Names = Field((), description="watch only this namespace (repeatable); all by default")
     resync_interval: Seconds = Field(
         600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
@@ -77,18 +101,6 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
 
-    @field_validator("atlas_url")
-    @classmethod
-    def _is_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an https:// URL")
-        if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("must name a host only, without user, path or query")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ValueError("must be https: plain http is refused except to loopback")
-        return url.rstrip("/")
-
     @field_validator("listen")
     @classmethod
     def _is_address(cls, listen: str) -> str:
@@ -96,12 +108,3 @@ class Settings(BaseSettings):
         if listen != "off" and not (host and port.isdecimal() and int(port) < 2**16):
             raise ValueError("must be host:port, or off")
         return listen
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
