@@ -1,29 +1,38 @@
-"""The command line: ``atlas-invites run``."""
+"""The command line: ``atlas-invites run`` and ``atlas-invites export``."""
 
 # ruff: noqa: T201 - this is the module that speaks to a terminal
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from atlas_invites.export import ExportSettings, credentials_of, export
+from atlas_invites.invitation.outcome import Failure
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-BAD_SETTINGS = 2
+    from pydantic.fields import FieldInfo
+
+FAILED, BAD_SETTINGS, INCOMPLETE = 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 after SIGTERM, 1 for a failure, 2 for bad settings."""
+    """Run the command line and return the exit code.
+
+    0 when all is done (``run``: after SIGTERM), 1 for a failure, 2 for bad settings, 3 for an export that left
+    something out.
+    """
     given = vars(_parser().parse_args(arguments))
-    given.pop("command")
-    return _run(given)
+    return _export(given) if given.pop("command") == "export" else _run(given)
 
 
 def _run(given: dict[str, Any]) -> int:
@@ -47,6 +56,24 @@ async def _start(app: Any, settings: Settings) -> int:  # noqa: ANN401
     return int(await app(settings).run())
 
 
+def _export(given: dict[str, Any]) -> int:
+    try:
+        settings = ExportSettings(**given)
+        credentials = credentials_of(os.environ)
+    except ValidationError as error:
+        return _bad_settings(_one_line(error))
+    except ValueError as error:
+        return _bad_settings(str(error))
+    try:
+        done = asyncio.run(export(settings, credentials))
+    except Failure as failure:
+        detail = f" ({failure.error.detail})" if failure.error and failure.error.detail else ""
+        print(f"atlas-invites: {failure.message}{detail}", file=sys.stderr)
+        return FAILED
+    sys.stdout.write(done.text)
+    return 0 if done.complete else INCOMPLETE
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser: one flag for each setting, whose values the settings themselves judge."""
     parser = argparse.ArgumentParser(
@@ -54,18 +81,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("atlas-invites"))
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the operator", argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    for name, field in Settings.model_fields.items():
+    for command, text, fields in (
+        ("run", "run the operator", Settings.model_fields),
+        ("export", "print a project's pending invitations as manifests", ExportSettings.model_fields),
+    ):
+        _add_flags(
+            commands.add_parser(
+                command, help=text, description=text, argument_default=argparse.SUPPRESS, allow_abbrev=False
+            ),
+            fields,
+        )
+    return parser
+
+
+def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]) -> None:
+    """Add one flag for each setting of a command."""
+    for name, field in fields.items():
         flag = f"--{name.replace('_', '-')}"
         default = f" (default: {field.default})" if isinstance(field.default, str | int) and field.default else ""
         options: dict[str, Any] = {"help": f"{field.description}{default}".replace("%", "%%")}
         if name == "namespaces":
-            run.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
+            command.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
         elif field.annotation is bool:
-            run.add_argument(flag, dest=name, action="store_true", **options)
+            command.add_argument(flag, dest=name, action="store_true", **options)
         else:
-            run.add_argument(flag, dest=name, metavar=name.rpartition("_")[2].upper(), **options)
-    return parser
+            command.add_argument(flag, dest=name, metavar=name.rpartition("_")[2].upper(), **options)
 
 
 def _one_line(error: ValidationError) -> str:
