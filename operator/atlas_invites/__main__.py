@@ -102,6 +102,8 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
         options: dict[str, Any] = {"help": f"{field.description}{default}".replace("%", "%%")}
         if name == "namespaces":
             command.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
+        elif name == "leader_election":
+            command.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, **options)
         elif field.annotation is bool:
             command.add_argument(flag, dest=name, action="store_true", **options)
         else:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import kopf
 
-from atlas_invites import handlers
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.controller.access import Access, names_project, names_secret
 from atlas_invites.controller.deletion import Deletion
@@ -23,15 +23,18 @@ from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
+from atlas_invites.handlers import start_watch
 from atlas_invites.kube.connection import connect, load_configuration
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
+from atlas_invites.kube.lease import Lease, new_identity, no_election
+from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
-from atlas_invites.telemetry import probes
+from atlas_invites.telemetry import metrics, probes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from kubernetes.aio.client import ApiClient
 
@@ -47,6 +50,12 @@ SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 DRAIN = 8.0
 """Seconds that running reconciles have to finish after SIGTERM; then their calls are cut."""
 
+LAST = 9.5
+"""Seconds after SIGTERM at which the process ends in any case."""
+
+STOPPED, FAILED = 0, 1
+"""Exit codes: after a signal; after the loss of the lease, or where a part ended by itself."""
+
 
 class App:
     """The operator of one process.
@@ -61,10 +70,10 @@ class App:
         self._kopf_stop = asyncio.Event()
 
     async def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until a part of it ends by itself.
+        """Run until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
 
         Returns:
-            The exit code: 0 after a signal, 1 where the watch ended by itself.
+            The exit code: 0 after a signal, else 1.
 
         Raises:
             ValueError: no cluster is configured, or the address of the probes cannot be bound.
@@ -74,64 +83,134 @@ class App:
             client = await connect()
             stack.push_async_callback(client.close)
             settings = self._settings
+            lease, gate = None, no_election
+            if settings.leader_election:
+                lease = Lease(LeaseObject(client, settings.lease_namespace), new_identity())
+                gate = lease.time_to_write
             atlas = await stack.enter_async_context(
-                Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api)
+                Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
             )
-            parts = wire(settings, client, atlas)
-            if settings.listen != "off":
-                host, _, port = settings.listen.rpartition(":")
-                app = probes.build_app(alive=lambda: _dead(parts.engine), ready=lambda: _not_ready(parts.engine))
-                try:
-                    await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
-                except OSError as error:
-                    raise ValueError(f"--listen {settings.listen}: {error.strerror}") from None
+            parts = wire(settings, client, atlas, gate=gate)
+            stack.enter_context(_state(parts, atlas, lease).exported())
+            await self._serve(stack, parts, lease)
             stopping = asyncio.create_task(self._stopping.wait(), name="signal")
             stack.callback(stopping.cancel)
-            if not await self._first_list(parts.engine, stopping):
-                return 0
-            return await self._work(parts, stopping)
+            if lease is None:
+                return await self._act(parts, stopping)
+            return await self._stand_by(parts, stopping, lease)
 
-    async def _first_list(self, engine: Engine, stopping: asyncio.Task[Any]) -> bool:
-        """Wait for the first complete list; return False where a signal came first."""
-        listing = asyncio.create_task(engine.list_first(), name="first-list")
-        await asyncio.wait([listing, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if listing.done():
-            listing.result()
-            return True
-        listing.cancel()
-        return False
+    async def _serve(self, stack: AsyncExitStack, parts: Parts, lease: Lease | None) -> None:
+        """Serve metrics and probes."""
+        listen = self._settings.listen
+        if listen == "off":
+            return
+        host, _, port = listen.rpartition(":")
+        app = probes.build_app(alive=lambda: _dead(parts.engine), ready=lambda: _not_ready(parts.engine, lease))
+        try:
+            await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
+        except OSError as error:
+            raise ValueError(f"--listen {listen}: {error.strerror}") from None
 
-    async def _work(self, parts: Parts, stopping: asyncio.Task[Any]) -> int:
-        """Run everything until a signal comes or a part ends; then stop in order."""
+    async def _stand_by(self, parts: Parts, stopping: asyncio.Task[Any], lease: Lease) -> int:
+        """Wait for the lease, act while it is ours, and give it back."""
+        holding: asyncio.Task[None] | None = None
+        try:
+            if not await _unless(lease.acquire(), stopping):
+                return STOPPED
+            # Before kopf, which cancels what was started after it when it ends.
+            holding = asyncio.create_task(lease.hold(), name="lease")
+            return await self._act(parts, stopping, holding)
+        finally:
+            if holding is not None:
+                holding.cancel()
+            await lease.release()
+
+    async def _act(self, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None) -> int:
+        """List, then work, until a signal comes, the lease is lost or a part ends."""
+        ends = [stopping] if holding is None else [stopping, holding]
+        if not await _unless(parts.engine.list_first(), *ends):
+            return self._code()
         # kopf cancels every task that was started after its own: the workers come first.
         workers = asyncio.create_task(parts.engine.work(), name="workers")
+        publishing = asyncio.create_task(parts.events.keep_publishing(), name="events")
         background = [
-            asyncio.create_task(parts.events.keep_publishing(), name="events"),
             asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
             asyncio.create_task(_sweep(parts.resync), name="sweep"),
         ]
-        watch = await start_watch(parts.engine, self._settings.namespaces, self._kopf_stop)
+        watch = await start_watch(parts.engine.on_event, _login, self._settings.namespaces, self._kopf_stop)
         self._take_signals()  # kopf has just taken them for itself
-        await asyncio.wait([stopping, watch, workers, *background], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*ends, watch, workers, publishing, *background], return_when=asyncio.FIRST_COMPLETED)
+        code, began = self._code(), time.monotonic()
         parts.queue.close()
-        await asyncio.wait([workers], timeout=DRAIN)
-        workers.cancel()
-        await parts.events.flush()
         for task in background:
             task.cancel()
-        ended_by_itself = not self._stopping.is_set()
+        if holding is None or not holding.done():
+            running = [workers] if holding is None else [workers, holding]
+            await asyncio.wait(running, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+            workers.cancel()
+            await asyncio.wait([workers], timeout=0.2)
+            await parts.events.flush(max(DRAIN + 0.5 - (time.monotonic() - began), 0.0))
+        for task in (workers, publishing):
+            task.cancel()
+        await self._end([workers, publishing, *background], watch)
+        return code
+
+    async def _end(self, tasks: Sequence[asyncio.Task[Any]], watch: asyncio.Task[None]) -> None:
+        """Let everything end, kopf last, and log what did not end well."""
         self._kopf_stop.set()
-        results = await asyncio.gather(workers, watch, *background, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                log.error("a part of the operator ended: %s", result, exc_info=result)
+        await asyncio.wait([*tasks, watch], timeout=0.5)
+        watch.cancel()
+        await asyncio.wait([*tasks, watch], timeout=0.2)
+        for task in (*tasks, watch):
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if error is not None:
+                log.error("a part of the operator ended: %s", error, exc_info=error)
         log.info("stopped")
-        return 1 if ended_by_itself else 0
+
+    def _code(self) -> int:
+        return STOPPED if self._stopping.is_set() else FAILED
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        """Stop in order; at the second signal, or where that takes too long, at once."""
+        if self._stopping.is_set():
+            _end_at_once("a second signal")
+        log.info("stopping")
+        self._stopping.set()
+        asyncio.get_running_loop().call_later(LAST, _end_at_once, "stopping in order took too long")
+
+
+def _end_at_once(why: str) -> NoReturn:
+    log.warning("ending at once: %s", why)
+    os._exit(FAILED)
+
+
+async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> bool:
+    """Do something, and return whether it was done before one of the others ended; then it is cancelled."""
+    task = asyncio.create_task(work)
+    await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.wait([task])
+    return False
+
+
+def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.State:
+    """Return what the metrics tell of the time of a scrape."""
+    tally = parts.store.tally
+    return metrics.State(
+        leader=lambda: lease is None or lease.leads,
+        queue_depth=lambda: len(parts.queue),
+        invitations=tally.states,
+        next_expiry=tally.next_end,
+        sunset=lambda: atlas.sunset.ends_at.timestamp() if atlas.sunset.ends_at else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +218,20 @@ class Parts:
     """What runs side by side."""
 
     engine: Engine
+    store: Store
     queue: WorkQueue[Key]
     resync: Resync
     events: Events
 
 
-def wire(
+def wire(  # noqa: PLR0913 - each is a choice of the caller's
     settings: Settings,
     client: ApiClient,
     atlas: Atlas,
     *,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    gate: Callable[[], float] = no_election,
 ) -> Parts:
     """Wire the parts.
 
@@ -160,9 +241,10 @@ def wire(
         atlas: Atlas.
         clock: monotonic seconds.
         wall: the local time, UTC.
+        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
     queue: WorkQueue[Key] = WorkQueue(clock)
-    store, events, invites = Store(), Events(client), Invites(client, settings.namespaces)
+    store, events, invites = Store(), Events(client, gate), Invites(client, settings.namespaces, gate)
     secrets: Polled[Key, Credentials] = Polled(
         Secrets(client).credentials, SECRET_TTL, clock, lambda key: engine.wake(names_secret(key))
     )
@@ -174,42 +256,12 @@ def wire(
     reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
     engine = Engine(store, queue, invites, reconciler, workers=settings.workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, settings.resync_interval, clock=clock)
-    return Parts(engine, queue, resync, events)
-
-
-async def start_watch(engine: Engine, namespaces: Sequence[str], stop: asyncio.Event) -> asyncio.Task[None]:
-    """Start kopf, which sends the events of the watch to the engine, and takes the process's signals.
-
-    Returns:
-        kopf's task: it ends after ``stop`` is set, or by itself where the cluster does not let it watch.
-    """
-    registry = kopf.OperatorRegistry()
-    handlers.register(registry, lambda resource, deleted: engine.on_event(resource, deleted=deleted))
-    kopf.on.login(registry=registry)(_login)
-    existing = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=registry,
-        settings=_kopf_settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
-    )
-    return asyncio.create_task(kopf.run_tasks(tasks, ignored=existing), name="kopf")
+    return Parts(engine, store, queue, resync, events)
 
 
 async def _sweep(resync: Resync) -> None:
     await resync.sweep_all()
     await resync.keep_sweeping()
-
-
-def _kopf_settings() -> kopf.OperatorSettings:
-    settings = kopf.OperatorSettings()
-    settings.scanning.disabled = True
-    settings.posting.enabled = False
-    settings.queueing.idle_timeout = 0.1
-    settings.watching.chunk_size = 500
-    return settings
 
 
 async def _login(**_kwargs: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's signature
@@ -233,5 +285,7 @@ def _dead(engine: Engine) -> str | None:
     return "the watch shows nothing that the list shows" if lag > WATCH_LAG_AT_MOST else None
 
 
-def _not_ready(engine: Engine) -> str | None:
-    return None if engine.listed else "the first complete list has not arrived"
+def _not_ready(engine: Engine, lease: Lease | None) -> str | None:
+    """Return why this process is not ready: who stands by is."""
+    acts = lease is None or lease.leads
+    return "the first complete list has not arrived" if acts and not engine.listed else None

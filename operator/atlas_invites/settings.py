@@ -6,12 +6,14 @@ import os
 import re
 from enum import StrEnum
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -34,6 +36,14 @@ class LogLevel(StrEnum):
 def in_pod() -> bool:
     """Whether this process runs in a pod (Kubernetes sets the variable in every container)."""
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
+def pod_namespace() -> str | None:
+    """Return the namespace of the pod that this process runs in, or None outside."""
+    try:
+        return _NAMESPACE_FILE.read_text().strip() or None
+    except OSError:
+        return None
 
 
 def _seconds(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
@@ -94,12 +104,26 @@ class Settings(BaseSettings):
         "auto", description="the Atlas API to use; auto goes over to users when invites has ended"
     )
     atlas_envelope: bool = Field(default=False, description="ask Atlas for enveloped answers and read them")
+    leader_election: bool = Field(
+        default_factory=in_pod, description="let one of several operators act, by a Lease; on in a pod, off outside"
+    )
+    lease_namespace: str = Field(
+        default_factory=lambda: pod_namespace() or "default",
+        description="namespace of the Lease; the pod's, else default",
+    )
     listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")
     log_format: LogFormat = Field(
         default_factory=lambda: LogFormat.JSON if in_pod() else LogFormat.TEXT,
         description="json (the default in a pod) or text",
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
+
+    @field_validator("lease_namespace")
+    @classmethod
+    def _is_namespace(cls, name: str) -> str:
+        if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is None:
+            raise ValueError("must be the name of a namespace")
+        return name
 
     @field_validator("listen")
     @classmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from atlas_invites.controller.queue import Closed, Priority
 from atlas_invites.controller.resync import waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
-from atlas_invites.telemetry.metrics import RECONCILE_SECONDS, RECONCILES
+from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -154,6 +154,7 @@ class Engine:
     async def _turn(self, turn: Turn[Key]) -> None:
         key, started = turn.key, self._clock()
         before = self._store.get(key)
+        QUEUE_WAIT_SECONDS.observe(max(started - turn.since, 0.0))
         try:
             outcome = await self._reconciler.reconcile(key, turn.since)
         except Stale:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.claims import Claims
+from atlas_invites.controller.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ class Store:
 
     def __init__(self) -> None:
         self.claims = Claims()
+        self.tally = Tally()
         self._objects: dict[Key, Resource] = {}
         self._listing: Listing | None = None
         self._gone: dict[str, None] = {}
@@ -59,6 +61,7 @@ class Store:
             return False
         self._objects[resource.key] = resource
         self.claims.update(resource)
+        self.tally.update(resource)
         return resource.wants_turn(known)
 
     def remove(self, resource: Resource) -> bool:
@@ -108,4 +111,5 @@ class Store:
 
     def _forget(self, key: Key) -> None:
         del self._objects[key]
+        self.tally.forget(key)
         self.claims.forget(key)

@@ -16,8 +16,11 @@ from kubernetes.aio.client import ApiException, EventsV1Api
 from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubernetes.aio.client import ApiClient
 
     from atlas_invites.invitation.events import Notice
@@ -29,7 +32,7 @@ WAITING_AT_MOST = 1000
 """Events that wait to be published; what comes on top is dropped."""
 
 FLUSH = 2.0
-"""Seconds that waiting events have at the end."""
+"""Seconds that waiting events have at the end, at most."""
 
 _REMEMBERED = 10_000
 _NOTE_LENGTH = 1000
@@ -39,10 +42,16 @@ _REPORTER = "atlas-invites"
 
 
 class Events:
-    """Publishes events; the same one of the same object again only raises the count of its series."""
+    """Publishes events; the same one of the same object again only raises the count of its series.
 
-    def __init__(self, client: ApiClient) -> None:
+    Args:
+        client: the connection.
+        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
+    """
+
+    def __init__(self, client: ApiClient, gate: Callable[[], float] = no_election) -> None:
         self._api = EventsV1Api(client)
+        self._gate = gate
         self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._instance = f"{_REPORTER}-{socket.gethostname()}"
@@ -74,10 +83,10 @@ class Events:
         except asyncio.QueueFull:
             log.warning("an event was dropped: %s", notice.reason, extra={"object": resource.key})
 
-    async def flush(self) -> None:
-        """Wait until what was taken is published, or for two seconds."""
+    async def flush(self, seconds: float = FLUSH) -> None:
+        """Wait until what was taken is published, or for so many seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), FLUSH)
+            await asyncio.wait_for(self._waiting.join(), min(FLUSH, seconds))
 
     async def keep_publishing(self) -> None:
         """Publish what was taken, one after the other, for ever."""
@@ -97,7 +106,7 @@ class Events:
             self._counts.popitem(last=False)
         with cluster_errors(f"publishing the event {body['reason']} in {namespace}"):
             try:
-                await self._api.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT)
+                await self._api.create_namespaced_event(namespace, body, _request_timeout=self._timeout())
             except ApiException as error:
                 if error.status != _CONFLICT:
                     raise
@@ -107,8 +116,11 @@ class Events:
                     namespace,
                     series,
                     _content_type="application/merge-patch+json",
-                    _request_timeout=REQUEST_TIMEOUT,
+                    _request_timeout=self._timeout(),
                 )
+
+    def _timeout(self) -> float:
+        return min(REQUEST_TIMEOUT, self._gate())
 
 
 def _now() -> str:

@@ -9,9 +9,10 @@ from kubernetes.aio.client import ApiException, CustomObjectsApi
 from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
 from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kubernetes.aio.client import ApiClient
 
@@ -26,10 +27,14 @@ class Invites:
     Args:
         client: the connection.
         namespaces: which to list; none means all.
+        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
 
-    def __init__(self, client: ApiClient, namespaces: Sequence[str] = ()) -> None:
+    def __init__(
+        self, client: ApiClient, namespaces: Sequence[str] = (), gate: Callable[[], float] = no_election
+    ) -> None:
         self._api = CustomObjectsApi(client)
+        self._gate = gate
         self._namespaces = tuple(namespaces)
 
     async def list_all(self) -> list[Resource]:
@@ -62,17 +67,18 @@ class Invites:
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": status}
         with cluster_errors(f"writing the status of {resource.key}"):
             answer: Any = await self._api.patch_namespaced_custom_object_status(
-                *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
+                *_path(resource), body, **self._options()
             )
         return Resource.from_body(answer)
 
     async def _write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> Resource:
         body = {"metadata": {"resourceVersion": resource.resource_version, "finalizers": list(finalizers)}}
         with cluster_errors(f"writing the finalizer of {resource.key}"):
-            answer: Any = await self._api.patch_namespaced_custom_object(
-                *_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=REQUEST_TIMEOUT
-            )
+            answer: Any = await self._api.patch_namespaced_custom_object(*_path(resource), body, **self._options())
         return Resource.from_body(answer)
+
+    def _options(self) -> dict[str, Any]:
+        return {"_content_type": _MERGE_PATCH, "_request_timeout": min(REQUEST_TIMEOUT, self._gate())}
 
     async def _list(self, namespace: str | None) -> list[Resource]:
         """List from one snapshot; where it expired between two pages, begin again, once."""

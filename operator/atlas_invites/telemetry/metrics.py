@@ -2,12 +2,94 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client import CollectorRegistry
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 RECONCILES = Counter(
     "atlas_invites_reconcile", "Reconciles that ended, by outcome and reason.", labelnames=("outcome", "reason")
 )
-ORPHANED = Counter("atlas_invites_orphaned", "Objects that were let go although Atlas may still hold their invitation.")
+RECONCILE_SECONDS = Histogram("atlas_invites_reconcile_seconds", "Seconds that a reconcile took.", buckets=_SECONDS)
+QUEUE_WAIT_SECONDS = Histogram(
+    "atlas_invites_queue_wait_seconds",
+    "Seconds between a wake-up and the reconcile that it asked for.",
+    buckets=_SECONDS,
+)
+ATLAS_REQUESTS = Counter(
+    "atlas_invites_atlas_requests",
+    "Requests to Atlas, by operation and HTTP status (none where no usable answer came).",
+    labelnames=("operation", "code"),
+)
+ATLAS_REQUEST_SECONDS = Histogram(
+    "atlas_invites_atlas_request_seconds", "Seconds that a request to Atlas took.", buckets=_SECONDS
+)
 SENT = Counter("atlas_invites_invitations_sent", "Invitations that Atlas has sent for us.")
+ORPHANED = Counter("atlas_invites_orphaned", "Objects that were let go although Atlas may still hold their invitation.")
 STATUS_WRITES = Counter("atlas_invites_status_writes", "Writes of an object's status.")
-RECONCILE_SECONDS = Histogram("atlas_invites_reconcile_seconds", "Seconds that a reconcile took.")
+
+
+class State(Collector):
+    """What is so at the time of a scrape. A time that nobody knows is not exported.
+
+    Args:
+        leader: whether this process acts.
+        queue_depth: the keys that wait for a worker.
+        invitations: how many objects there are, by state.
+        next_expiry: when the next pending invitation ends (Unix seconds).
+        sunset: when the Atlas API in use ends (Unix seconds).
+    """
+
+    def __init__(
+        self,
+        *,
+        leader: Callable[[], bool],
+        queue_depth: Callable[[], int],
+        invitations: Callable[[], Mapping[str, int]],
+        next_expiry: Callable[[], float | None],
+        sunset: Callable[[], float | None],
+    ) -> None:
+        self._leader = leader
+        self._queue_depth = queue_depth
+        self._invitations = invitations
+        self._next_expiry = next_expiry
+        self._sunset = sunset
+
+    @contextmanager
+    def exported(self, registry: CollectorRegistry = REGISTRY) -> Iterator[None]:
+        """Let a registry export this while the context lasts."""
+        registry.register(self)
+        try:
+            yield
+        finally:
+            registry.unregister(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges; see prometheus_client's ``Collector``."""
+        yield _gauge("leader", "1 where this process acts, 0 where it stands by.", float(self._leader()))
+        yield _gauge("queue_depth", "Objects that wait for a worker.", self._queue_depth())
+        states = GaugeMetricFamily("atlas_invites_invitations", "Objects by their state.", labels=["state"])
+        for state, count in self._invitations().items():
+            states.add_metric([state], count)
+        yield states
+        yield _gauge(
+            "next_expiry_timestamp_seconds", "When the next pending invitation ends (Unix time).", self._next_expiry()
+        )
+        yield _gauge("sunset_timestamp_seconds", "When the Atlas API in use ends (Unix time).", self._sunset())
+
+
+def _gauge(name: str, help_: str, value: float | None) -> GaugeMetricFamily:
+    """Return a gauge without labels, and without a sample where there is no value."""
+    family = GaugeMetricFamily(f"atlas_invites_{name}", help_)
+    if value is not None:
+        family.add_metric([], value)
+    return family

@@ -44,7 +44,7 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Non
     Raises:
         OSError: the address cannot be bound.
     """
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -1,0 +1,51 @@
+"""How many objects are in which state, and when the next invitation ends: kept as objects change, cheap to ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlas_invites.invitation.resource import Key, Resource
+
+
+class Tally:
+    """Counts the objects of a store."""
+
+    def __init__(self) -> None:
+        self._states: dict[Key, State] = {}
+        self._counts: Counter[State] = Counter()
+        self._ends: dict[Key, float] = {}
+
+    def update(self, resource: Resource) -> None:
+        """Take in the latest version of an object."""
+        key, status = resource.key, resource.status
+        state = status.state or State.UNKNOWN
+        if (before := self._states.get(key)) is not state:
+            if before is not None:
+                self._counts[before] -= 1
+            self._counts[state] += 1
+            self._states[key] = state
+        ends = status.invitation.expires if state is State.PENDING and status.invitation else None
+        if ends is None:
+            self._ends.pop(key, None)
+        else:
+            self._ends[key] = ends.timestamp()
+
+    def forget(self, key: Key) -> None:
+        """Forget an object that is gone."""
+        if (state := self._states.pop(key, None)) is not None:
+            self._counts[state] -= 1
+        self._ends.pop(key, None)
+
+    def states(self) -> Mapping[str, int]:
+        """Return how many objects there are, by state; those that were never evaluated are Unknown."""
+        return {state.value: self._counts[state] for state in State}
+
+    def next_end(self) -> float | None:
+        """Return when the next pending invitation ends (Unix seconds), or None where none is pending."""
+        return min(self._ends.values(), default=None)

@@ -1,0 +1,267 @@
+"""The Lease: of several operators one acts at a time, and the others stand by.
+
+The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
+change of the record for as long as the record says; every write is a compare-and-swap. Only the monotonic clock
+decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets network errors escape,
+never releases, and trusts the wall clock.
+
+The holder stops before anybody can follow it: a lease runs from the moment at which its renewal was *asked for*, and
+``time_to_write`` is the gate that every write to Atlas and to Kubernetes passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+DURATION = 15.0
+"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
+
+RENEW_DEADLINE = 10.0
+"""Seconds after the last renewal at which the holder gives up."""
+
+RETRY_PERIOD = 2.0
+"""Seconds between two tries to take or to renew the lease."""
+
+CALL_AT_MOST = 3.0
+"""Seconds for one call to the API server: several must fit before the holder gives up."""
+
+RELEASE_AT_MOST = 1.0
+"""Seconds that giving the lease back may take at the end."""
+
+WRITE_NEEDS = 5.0
+"""No write starts with less left of the lease."""
+
+WRITE_MARGIN = 2.0
+"""A write ends so many seconds before the lease does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the Lease object says.
+
+    Attributes:
+        holder: the identity of who holds it; empty where nobody does.
+        duration: seconds for which it holds without a renewal.
+        transitions: how often it has changed hands.
+        beats: the record's times, as text: they tell that it has changed, and are never compared with a clock.
+        version: the resource version; empty for an object that has yet to be created.
+    """
+
+    holder: str
+    duration: float = DURATION
+    transitions: int = 0
+    beats: tuple[str, str] = ("", "")
+    version: str = ""
+
+    def same_beat(self, other: Record | None) -> bool:
+        """Tell whether nobody has written the record in between; labels and annotations do not count."""
+        return other is not None and replace(self, version="") == replace(other, version="")
+
+
+class Leases(Protocol):
+    """The Lease object at the API server. Every method raises ``ClusterUnavailable`` where it does not answer."""
+
+    async def read(self) -> Record | None:
+        """Return what it says, or None where there is none."""
+
+    async def write(self, record: Record, *, taken: bool) -> Record:
+        """Create or replace it, with the time of now as its renewal, and return what is stored.
+
+        Args:
+            record: ``version`` is that of the object which is replaced.
+            taken: it changes hands: the time of now is also that of its acquisition.
+
+        Raises:
+            Stale: it has changed meanwhile.
+        """
+
+
+def new_identity() -> str:
+    """Return a name for this process that no other one has, ever."""
+    return f"{socket.gethostname()}_{uuid.uuid4().hex}"
+
+
+def awake_clock() -> float:
+    """Return monotonic seconds, those for which the machine was suspended too where the system counts them (Linux)."""
+    boot_time: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+
+
+def no_election() -> float:
+    """Return the time that a write may take where nobody else acts: any."""
+    return float("inf")
+
+
+class Lease:
+    """One candidate.
+
+    Args:
+        leases: the Lease object.
+        identity: who we are; see ``new_identity``.
+        clock: monotonic seconds.
+        jitter: returns a factor for the time between two tries of a candidate.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        identity: str,
+        *,
+        clock: Callable[[], float] = awake_clock,
+        jitter: Callable[[], float] = lambda: random.uniform(1.0, 1.2),  # noqa: S311 - no secret
+    ) -> None:
+        self._leases = leases
+        self._identity = identity
+        self._clock = clock
+        self._jitter = jitter
+        self._observed: Record | None = None
+        self._observed_at = float("-inf")
+        self._held: Record | None = None
+        self._ends_at = float("-inf")
+        self._may_be_ours = False
+        self._said = ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process holds the lease."""
+        return self._clock() < self._ends_at
+
+    def time_to_write(self) -> float:
+        """Return how many seconds a write that starts now may take.
+
+        Raises:
+            ClusterUnavailable: none may start: the lease may pass to another before it has ended.
+        """
+        left = self._ends_at - self._clock()
+        if left < WRITE_NEEDS:
+            raise ClusterUnavailable("nothing is written: the lease is not ours for long enough")
+        return left - WRITE_MARGIN
+
+    async def acquire(self) -> None:
+        """Stand by until the lease is ours."""
+        ours = await self.attempt()
+        while not ours:
+            pause, left = RETRY_PERIOD * self._jitter(), self._expires_in()
+            await asyncio.sleep(min(pause, left) if left > 0 else pause)
+            ours = await self.attempt()
+        log.info("leading as %s", self._identity)
+
+    async def hold(self) -> None:
+        """Renew the lease for as long as it is ours, and return when it is not any more."""
+        while True:
+            await asyncio.sleep(RETRY_PERIOD)
+            if self._gives_up_in() <= 0:
+                break
+            if not await self.attempt() and (self._held is None or self._gives_up_in() <= 0):
+                break
+        self._ends_at = float("-inf")
+        log.error("the lease is lost: %s", self._said or "it was not renewed in time")
+
+    async def attempt(self) -> bool:
+        """Try once to take or to renew the lease, and return whether it worked. Never raises for the API server."""
+        held = self._held
+        try:
+            async with asyncio.timeout(CALL_AT_MOST if held is None else min(CALL_AT_MOST, self._gives_up_in())):
+                return await (self._take() if held is None else self._renew(held))
+        except TimeoutError:
+            self._say("the API server did not answer in time")
+        except Stale:
+            self._say("another one was faster")
+        except ClusterUnavailable as error:
+            self._say(str(error))
+        except Exception:
+            log.exception("the lease: an unexpected answer")
+        return False
+
+    async def release(self) -> None:
+        """Give the lease back, so that another one need not wait for its end; nothing is written from here on."""
+        self._ends_at = float("-inf")
+        if not self._may_be_ours:
+            return
+        try:
+            async with asyncio.timeout(RELEASE_AT_MOST):
+                record = await self._leases.read()
+                if record is not None and record.holder == self._identity:
+                    await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
+                    log.info("the lease is given back")
+        except (TimeoutError, ClusterUnavailable, Stale) as error:
+            log.warning("the lease was not given back, and ends by itself: %s", str(error) or "no answer in time")
+        self._held, self._may_be_ours = None, False
+
+    async def _take(self) -> bool:
+        """Take the lease where nobody holds it.
+
+        Raises:
+            Stale: another one was faster.
+            ClusterUnavailable: the API server failed.
+        """
+        record = await self._leases.read()
+        if record is not None and not record.same_beat(self._observed):
+            self._observed, self._observed_at = record, self._clock()
+        free = record is not None and record.holder in {"", self._identity}
+        if not free and self._expires_in() > 0:
+            self._say(f"standing by: the lease is held by {self._observed and self._observed.holder}")
+            return False
+        return await self._write(
+            Record(
+                self._identity,
+                transitions=record.transitions + 1 if record else 0,
+                version=record.version if record else "",
+            ),
+            taken=True,
+        )
+
+    async def _renew(self, held: Record) -> bool:
+        """Renew the lease that is ours.
+
+        Raises:
+            Stale: another one was faster.
+            ClusterUnavailable: the API server failed.
+        """
+        try:
+            return await self._write(held, taken=False)
+        except Stale:
+            record = await self._leases.read()
+        if record is None or record.holder != self._identity:
+            # Deleted, or in other hands: whoever has seen this may act already.
+            self._held, self._ends_at = None, float("-inf")
+            self._say(f"it is held by {record.holder or 'nobody'}" if record else "it was deleted")
+            return False
+        # A renewal of ours came through whose answer was lost.
+        return await self._write(record, taken=False)
+
+    async def _write(self, record: Record, *, taken: bool) -> bool:
+        asked = self._clock()
+        self._may_be_ours = True
+        self._held = await self._leases.write(record, taken=taken)
+        self._ends_at, self._said = asked + DURATION, ""
+        return True
+
+    def _expires_in(self) -> float:
+        """Return the seconds until the record that was seen last may be taken for given up."""
+        if self._observed is None:
+            return 0.0
+        return self._observed_at + (self._observed.duration or DURATION) - self._clock()
+
+    def _gives_up_in(self) -> float:
+        return self._ends_at - DURATION + RENEW_DEADLINE - self._clock()
+
+    def _say(self, what: str) -> None:
+        """Log what stands in the way, once."""
+        if what != self._said:
+            self._said = what
+            log.info("lease: %s", what)

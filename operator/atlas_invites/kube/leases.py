@@ -1,0 +1,86 @@
+"""The Lease object (coordination.k8s.io/v1) at the API server; ``lease`` has the rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.client import ApiException, CoordinationV1Api
+
+from atlas_invites.kube.connection import cluster_errors
+from atlas_invites.kube.lease import CALL_AT_MOST, Record
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
+
+NAME = "atlas-invites"
+
+_MERGE_PATCH = "application/merge-patch+json"
+_NOT_FOUND = 404
+
+
+class LeaseObject:
+    """Reads and writes the one Lease; see ``lease.Leases``.
+
+    Args:
+        client: the connection.
+        namespace: where the Lease is.
+    """
+
+    def __init__(self, client: ApiClient, namespace: str) -> None:
+        self._api = CoordinationV1Api(client)
+        self._namespace = namespace
+
+    async def read(self) -> Record | None:
+        """Return what it says, or None where there is none."""
+        with cluster_errors(f"reading the Lease {self._namespace}/{NAME}"):
+            try:
+                return _record(await self._api.read_namespaced_lease(NAME, self._namespace, **_OPTIONS))
+            except ApiException as error:
+                if error.status == _NOT_FOUND:
+                    return None
+                raise
+
+    async def write(self, record: Record, *, taken: bool) -> Record:
+        """Create or replace it; see ``lease.Leases``. Only the spec is written: labels and annotations stay."""
+        now = _now()
+        body: dict[str, Any] = {
+            "metadata": {"name": NAME},
+            "spec": {
+                "holderIdentity": record.holder or None,
+                "leaseDurationSeconds": round(record.duration),
+                "leaseTransitions": record.transitions,
+                "renewTime": now,
+            },
+        }
+        if taken:
+            body["spec"]["acquireTime"] = now
+        with cluster_errors(f"writing the Lease {self._namespace}/{NAME}"):
+            if not record.version:
+                create: Any = self._api.create_namespaced_lease  # takes JSON too
+                return _record(await create(self._namespace, body, **_OPTIONS))
+            body["metadata"]["resourceVersion"] = record.version
+            return _record(
+                await self._api.patch_namespaced_lease(
+                    NAME, self._namespace, body, _content_type=_MERGE_PATCH, **_OPTIONS
+                )
+            )
+
+
+_OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
+
+
+def _record(lease: Any) -> Record:  # noqa: ANN401 - the client's models are not typed
+    spec = lease.spec
+    return Record(
+        holder=spec.holder_identity or "",
+        duration=float(spec.lease_duration_seconds or 0),
+        transitions=spec.lease_transitions or 0,
+        beats=(str(spec.acquire_time), str(spec.renew_time)),
+        version=lease.metadata.resource_version,
+    )
+
+
+def _now() -> str:
+    """Return the time as MicroTime wants it: the API server refuses one without a fraction."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
