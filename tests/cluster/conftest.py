@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.cluster.life import Life, Mode, live
+
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import AsyncIterator
 
     from tests.control_plane.control_plane import ControlPlane
+
+BASE = Path(__file__).parents[2] / "deploy" / "base"
 
 
 class Apply(Protocol):
@@ -31,3 +37,23 @@ def apply(control_plane: ControlPlane, namespace: str) -> Apply:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane, crds: None) -> Path:  # noqa: ARG001 - it must be there first
+    """The operator's ServiceAccount and its RBAC, as shipped; gives its kubeconfig."""
+    control_plane.kubectl("apply", "--server-side", "-k", str(BASE))
+    return control_plane.kubeconfig_for("atlas-invites", "atlas-invites")
+
+
+@pytest.fixture
+def api() -> Mode:
+    """Which of Atlas's APIs the operator may use; a test that runs with several has it as a parameter."""
+    return "auto"
+
+
+@pytest.fixture
+async def life(control_plane: ControlPlane, installed: Path, namespace: str, api: Mode) -> AsyncIterator[Life]:
+    """A namespace, a sandbox and a running operator, with a clock that the test moves."""
+    async with live(namespace, control_plane.kubeconfig, installed, api) as running:
+        yield running
