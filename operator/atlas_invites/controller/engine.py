@@ -72,7 +72,7 @@ class Engine:
         if deleted:
             if self._store.remove(resource):
                 self._queue.drop(resource.key)
-        elif self._store.put(resource):
+        elif self._store.put(resource) and not self._reconciler.is_writing(resource):
             self._queue.add(resource.key)
 
     def wake(self, wanted: Callable[[Resource], bool], priority: Priority = Priority.CHANGE) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
@@ -101,6 +102,7 @@ class Reconciler:
         self._clock = clock
         self._events = events
         self._memories = Memories()
+        self._written: dict[Key, Resource] = {}
         self._sender = Sender(atlas, clock)
 
     async def reconcile(self, key: Key, since: float) -> Outcome | None:
@@ -138,6 +140,19 @@ class Reconciler:
         if concluded.reason.kind is Kind.SETTLED:
             self._memories.settle(resource)
         return concluded
+
+    def is_writing(self, resource: Resource) -> bool:
+        """Tell whether this is just what a write of ours makes of the object, whose event came before its answer."""
+        written = self._written.get(resource.key)
+        return written is not None and written.substance == resource.substance
+
+    @contextmanager
+    def _writing(self, written: Resource) -> Iterator[None]:
+        self._written[written.key] = written
+        try:
+            yield
+        finally:
+            del self._written[written.key]
 
     async def _evaluate(self, turn: _Turn) -> Outcome | None:
         resource = turn.resource
@@ -208,7 +223,8 @@ class Reconciler:
         if (duplicate := self._younger(turn)) is not None:
             return duplicate
         if not turn.resource.has_finalizer:
-            turn.resource = await self._invites.add_finalizer(turn.resource)
+            with self._writing(turn.resource.with_finalizer()):
+                turn.resource = await self._invites.add_finalizer(turn.resource)
             turn.memory.finalizer_ours = True
             self._store.put(turn.resource)
         if _roles_changed_on_known(turn, project):
@@ -308,7 +324,8 @@ class Reconciler:
         if wanted == before:
             return
         patch = merge_patch(json.loads(resource.status_json), wanted.to_wire())
-        self._store.put(await self._invites.write_status(resource, patch))
+        with self._writing(resource.with_status(wanted.to_wire())):
+            self._store.put(await self._invites.write_status(resource, patch))
         STATUS_WRITES.inc()
 
 

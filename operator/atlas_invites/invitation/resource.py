@@ -67,7 +67,7 @@ class Resource:
             reconcile_requested_at=annotations.get(RECONCILE_REQUESTED_AT),
             force_delete=annotations.get(FORCE_DELETE) == "true",
             spec_json=json.dumps(body.get("spec") or {}, separators=(",", ":")),
-            status_json=json.dumps(body.get("status") or {}, separators=(",", ":")),
+            status_json=json.dumps(body.get("status") or {}, separators=(",", ":"), sort_keys=True),
         )
 
     @property
@@ -139,4 +139,8 @@ class Resource:
 
     def with_status(self, status: Mapping[str, Any]) -> Resource:
         """Return this object with another status (wire form)."""
-        return replace(self, status_json=json.dumps(status, separators=(",", ":")))
+        return replace(self, status_json=json.dumps(status, separators=(",", ":"), sort_keys=True))
+
+    def with_finalizer(self) -> Resource:
+        """Return this object with our finalizer."""
+        return replace(self, finalizers=(*self.finalizers, FINALIZER))

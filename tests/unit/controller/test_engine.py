@@ -22,6 +22,8 @@ from tests.unit.virtual_time import now, settle, virtual_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from atlas_invites.invitation.resource import Resource
+
 JOE = Key("team-a", "joe")
 
 
@@ -34,6 +36,9 @@ class Script:
         self.meanwhile: Callable[[], object] = lambda: None
         self.most_at_once = 0
         self._running = 0
+
+    def is_writing(self, _: Resource) -> bool:
+        return False
 
     async def reconcile(self, key: Key, _since: float) -> Outcome | None:
         self.turns.append((key, now()))
@@ -184,6 +189,31 @@ async def test_a_change_during_a_turn_makes_one_more() -> None:
 
 
 # Events.
+
+
+@virtual_time
+async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_their_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Finalizer and status come back through the watch first: nothing is looked at or written once more."""
+    world = World()
+    write = world.cluster._write  # noqa: SLF001
+
+    async def answer_late(*what: Any) -> Resource:  # noqa: ANN401
+        answer = await write(*what)
+        await asyncio.sleep(0.1)
+        return answer
+
+    monkeypatch.setattr(world.cluster, "_write", answer_late)
+    world.atlas.invitations = [invitation()]
+    world.cluster.watch = lambda resource, deleted: world.engine.on_event(resource, deleted=deleted)
+    world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID))
+    workers = asyncio.create_task(world.engine.work())
+    await asyncio.sleep(30)
+    assert world.write_kinds == ["finalizer", "status"]
+    assert world.atlas.names == ["Look", "Look"]  # whose project it is, then what is there: one fetch serves both
+    world.queue.close()
+    await workers
 
 
 @virtual_time
