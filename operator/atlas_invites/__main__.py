@@ -7,9 +7,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -31,20 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 when all is done (``run``: after SIGTERM), 1 for a failure, 2 for bad settings, 3 for an export that left
     something out.
     """
-    given = vars(_parser().parse_args(arguments))
+    parsed, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # Only the names of flags: a value may hold a password.
+        flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
+        return _bad_settings(f"unknown: {flags}; see --help" if flags else "too many words; see --help")
+    given = vars(parsed)
     return _export(given) if given.pop("command") == "export" else _run(given)
 
 
 def _run(given: dict[str, Any]) -> int:
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        return _bad_settings(_one_line(error))
+
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
     from atlas_invites.app import App  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
 
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        return _bad_settings(_one_line(error))
     logs.configure(settings.log_format, settings.log_level)
     try:
         return uvloop.run(_start(App, settings))
@@ -74,11 +81,17 @@ def _export(given: dict[str, Any]) -> int:
     return 0 if done.complete else INCOMPLETE
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit as for bad settings; argparse shows the value of a switch that takes none."""
+        sys.exit(_bad_settings(re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)))
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser: one flag for each setting, whose values the settings themselves judge."""
-    parser = argparse.ArgumentParser(
-        prog="atlas-invites", allow_abbrev=False, description=sys.modules["atlas_invites"].__doc__
-    )
+    parser = _Parser(prog="atlas-invites", allow_abbrev=False, description=sys.modules["atlas_invites"].__doc__)
     parser.add_argument("--version", action="version", version=version("atlas-invites"))
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text, fields in (
@@ -127,7 +140,7 @@ def _variable(name: str) -> str:
 
 
 def _bad_settings(message: str) -> int:
-    print(f"atlas-invites: {message}", file=sys.stderr)
+    print(f"atlas-invites: {' '.join(message.split())}", file=sys.stderr)
     return BAD_SETTINGS
 
 

@@ -57,20 +57,25 @@ def _seconds(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 
 def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
-    """Return a tuple for a comma-separated list."""
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    """Return a tuple for a comma-separated list, or for several."""
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if isinstance(text, str) else value
 
 
 def _host(url: str) -> str:
     """Return the URL of a host, without a slash at its end."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must be an https:// URL") from None  # the error's own text shows the value
+    if parts.scheme not in {"http", "https"} or host is None or not re.fullmatch(r"[\w.:-]+", host):
         raise ValueError("must be an https:// URL")
-    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.path.strip("/") or re.search(r"[?#]", url):
         raise ValueError("must name a host only, without user, path or query")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not _is_loopback(host):
         raise ValueError("must be https: plain http is refused except to loopback")
-    return url.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,244 @@
+"""The command line: every flag is also a variable, and bad settings are one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites import __main__ as command_line
+from atlas_invites.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CANARY = "canary-7b3c"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("ATLAS_INVITES_") or name == "KUBERNETES_SERVICE_HOST":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Run the command line with an operator that only remembers its settings."""
+    given: list[Settings] = []
+
+    class App:
+        def __init__(self, settings: Settings) -> None:
+            given.append(settings)
+
+        async def run(self) -> int:
+            return 0
+
+    monkeypatch.setattr("atlas_invites.app.App", App)
+    monkeypatch.setattr("atlas_invites.telemetry.logs.configure", lambda *_: None)
+
+    def call(*arguments: str) -> Settings:
+        assert command_line.main(["run", *arguments]) == 0
+        return given.pop()
+
+    return call
+
+
+FLAGS: list[tuple[str, str, str, str, Any]] = [
+    ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", "https://atlas.example.com", "atlas_url", "https://atlas.example.com"),
+    ("--namespace", "ATLAS_INVITES_NAMESPACES", "team-a,team-b", "namespaces", ("team-a", "team-b")),
+    ("--resync-interval", "ATLAS_INVITES_RESYNC_INTERVAL", "1h", "resync_interval", 3600.0),
+    ("--workers", "ATLAS_INVITES_WORKERS", "7", "workers", 7),
+    ("--atlas-api", "ATLAS_INVITES_ATLAS_API", "users", "atlas_api", "users"),
+    ("--lease-namespace", "ATLAS_INVITES_LEASE_NAMESPACE", "operators", "lease_namespace", "operators"),
+    ("--listen", "ATLAS_INVITES_LISTEN", "off", "listen", "off"),
+    ("--log-format", "ATLAS_INVITES_LOG_FORMAT", "json", "log_format", "json"),
+    ("--log-level", "ATLAS_INVITES_LOG_LEVEL", "debug", "log_level", "debug"),
+]
+
+
+@pytest.mark.parametrize(("flag", "variable", "text", "name", "value"), FLAGS, ids=[flag for flag, *_ in FLAGS])
+def test_every_flag_is_a_variable(  # noqa: PLR0913, PLR0917 - the columns of the table
+    run: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    variable: str,
+    text: str,
+    name: str,
+    value: Any,  # noqa: ANN401 - of any type
+) -> None:
+    """A setting may come by flag or by variable; other settings keep their defaults."""
+    by_flag = run(flag, text)
+    assert getattr(by_flag, name) == value
+    assert getattr(run(f"{flag}={text}"), name) == value
+    monkeypatch.setenv(variable, text)
+    assert run() == by_flag
+    monkeypatch.delenv(variable)
+    assert run().model_copy(update={name: value}) == by_flag
+
+
+def test_the_envelope_is_a_switch(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """--atlas-envelope has no value; its variable has."""
+    assert run().atlas_envelope is False
+    assert run("--atlas-envelope").atlas_envelope is True
+    monkeypatch.setenv("ATLAS_INVITES_ATLAS_ENVELOPE", "true")
+    assert run().atlas_envelope is True
+
+
+@pytest.mark.parametrize(("flag", "variable", "text", "name", "value"), FLAGS, ids=[flag for flag, *_ in FLAGS])
+def test_a_flag_goes_before_its_variable(  # noqa: PLR0913, PLR0917 - the columns of the table
+    run: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    variable: str,
+    text: str,
+    name: str,
+    value: Any,  # noqa: ANN401 - of any type
+) -> None:
+    """What is given on the command line wins, also over a variable that cannot be used."""
+    monkeypatch.setenv(variable, "@@@")
+    assert getattr(run(flag, text), name) == value
+
+
+def test_leader_election_goes_both_ways(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On and off by flag, whatever the variable says; by variable otherwise."""
+    assert run("--leader-election").leader_election is True
+    monkeypatch.setenv("ATLAS_INVITES_LEADER_ELECTION", "true")
+    assert run().leader_election is True
+    assert run("--no-leader-election").leader_election is False
+
+
+def test_namespaces_repeat(run: Callable[..., Settings]) -> None:
+    """--namespace may be given again and again."""
+    assert run("--namespace", "team-a", "--namespace", "team-b").namespaces == ("team-a", "team-b")
+
+
+def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help names every setting, and no line of it breaks on a percent sign."""
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(["run", "--help"])
+    assert caught.value.code == 0
+    shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    flags = {f"--{name.replace('_', '-')}" for name in Settings.model_fields} - {"--namespaces"} | {"--namespace"}
+    assert flags <= shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version is the distribution's."""
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == version("atlas-invites")
+
+
+# Bad settings.
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command line and return the one line that it says before it exits with 2."""
+    try:
+        code = command_line.main(arguments)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    assert code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert CANARY not in err
+    return err.strip()
+
+
+BAD = [
+    ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", f"http://{CANARY}.example.com", "must be https"),
+    ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", f"https://user:{CANARY}@host", "must name a host only"),
+    ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", f"https://[{CANARY}]", "must be an https:// URL"),
+    ("--resync-interval", "ATLAS_INVITES_RESYNC_INTERVAL", CANARY, "must be seconds"),
+    ("--workers", "ATLAS_INVITES_WORKERS", CANARY, "valid integer"),
+    ("--atlas-api", "ATLAS_INVITES_ATLAS_API", CANARY, "'auto', 'invites' or 'users'"),
+    ("--lease-namespace", "ATLAS_INVITES_LEASE_NAMESPACE", f"{CANARY}/x", "must be the name of a namespace"),
+    ("--listen", "ATLAS_INVITES_LISTEN", CANARY, "must be host:port, or off"),
+    ("--log-format", "ATLAS_INVITES_LOG_FORMAT", CANARY, "'json' or 'text'"),
+    ("--log-level", "ATLAS_INVITES_LOG_LEVEL", CANARY, "'debug', 'info', 'warning' or 'error'"),
+]
+
+
+@pytest.mark.parametrize(("flag", "variable", "text", "rule"), BAD)
+def test_a_bad_setting_is_one_line(  # noqa: PLR0913, PLR0917 - the columns of the table
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    variable: str,
+    text: str,
+    rule: str,
+) -> None:
+    """It names the flag, the variable and the rule, and never shows the value, whichever way it came."""
+    by_flag = refusal(capsys, "run", f"{flag}={text}")
+    assert by_flag.startswith(f"atlas-invites: {flag} ({variable}): ")
+    assert rule in by_flag
+    monkeypatch.setenv(variable, text)
+    assert refusal(capsys, "run") == by_flag
+
+
+def test_many_bad_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """All that is wrong is said at once."""
+    said = refusal(capsys, "run", "--workers", CANARY, "--listen", CANARY, "--namespace", "team-a")
+    assert "--workers (ATLAS_INVITES_WORKERS): " in said
+    assert "--listen (ATLAS_INVITES_LISTEN): " in said
+    assert "--namespace" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "command"),
+        (["fly"], "'fly'"),
+        (["run", "--workers"], "--workers"),
+        (["run", f"--atlas_url=https://u:{CANARY}@h"], "--atlas_url"),
+        (["run", "--work", CANARY], "--work"),
+        (["run", f"--atlas-envelope={CANARY}"], "--atlas-envelope"),
+        (["run", CANARY], "too many words"),
+    ],
+)
+def test_a_bad_command_line_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    """A word that means nothing is exit code 2 and one line too; a value is not shown."""
+    assert said in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize("text", ["no cluster: it cannot be used", "no cluster:\n it\ncannot be   used"])
+def test_no_cluster_is_one_line(
+    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """What the operator cannot start with is said as a bad setting, however many lines its cause has."""
+    run()
+
+    async def no_cluster(_: Any) -> int:  # noqa: ANN401 - an operator
+        raise ValueError(text)
+
+    monkeypatch.setattr("atlas_invites.app.App.run", no_cluster)
+    assert refusal(capsys, "run") == f"atlas-invites: {' '.join(text.split())}"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_exit_code_is_the_operators(
+    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """0 after a signal, 1 for what ended by itself."""
+    run()
+
+    async def end(_: Any) -> int:  # noqa: ANN401 - an operator
+        return code
+
+    monkeypatch.setattr("atlas_invites.app.App.run", end)
+    assert command_line.main(["run"]) == code
+
+
+def test_bad_settings_answer_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The operator's parts are not even imported."""
+    monkeypatch.delitem(sys.modules, "atlas_invites.app", raising=False)
+    refusal(capsys, "run", "--workers", "0")
+    assert "atlas_invites.app" not in sys.modules
