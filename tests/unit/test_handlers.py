@@ -1,0 +1,80 @@
+"""The kopf handlers: every event reaches the sink, and nothing that goes wrong loses more than that one event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import kopf
+import pytest
+
+from atlas_invites import handlers
+from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
+from tests.unit.builders import EMAIL, body, resource
+
+
+class Sink:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Resource, bool]] = []
+
+    def __call__(self, resource: Resource, *, deleted: bool) -> None:
+        self.taken.append((resource, deleted))
+
+
+def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
+    """Return the one handler that is registered."""
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, sink)
+    (registered,) = registry._watching.get_all_handlers()  # noqa: SLF001 - kopf shows it nowhere else
+    return registered
+
+
+@pytest.mark.parametrize(
+    ("type_", "deleted"), [(None, False), ("ADDED", False), ("MODIFIED", False), ("DELETED", True)]
+)
+def test_every_event_reaches_the_sink(type_: str | None, deleted: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Listed, added, modified, deleted: the object, trimmed, and whether it is gone."""
+    sink = Sink()
+    asyncio.run(handler(sink).fn(event={"type": type_, "object": body()}, namespace="team-a", name="jane"))
+    assert sink.taken == [(resource(), deleted)]
+
+
+def test_only_our_kind_is_watched() -> None:
+    """The handler is for AtlasProjectInvite, and has no filter that could hide an event."""
+    registered = handler(Sink())
+    selector = registered.selector
+    assert (selector.group, selector.version, selector.any_name) == (GROUP, VERSION, PLURAL)
+    assert (registered.labels, registered.annotations, registered.when) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "MODIFIED", "object": {"metadata": {"name": "jane"}}},
+        {"type": "MODIFIED", "object": {}},
+        {"type": "MODIFIED", "object": {**body(deletionTimestamp="yesterday")}},
+        {"type": "MODIFIED"},
+    ],
+)
+def test_what_cannot_be_read_is_logged(event: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that raises loses the event: it is logged, and left to the next complete list."""
+    asyncio.run(handler(Sink()).fn(event=event))
+    assert [r.levelno for r in caplog.records if r.name == "atlas_invites.handlers"] == [logging.ERROR]
+
+
+def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever happens behind it, the handler returns, and the log names no person."""
+
+    class Broken(Sink):
+        def __call__(self, resource: Resource, *, deleted: bool) -> None:
+            super().__call__(resource, deleted=deleted)
+            raise RuntimeError("a bug")
+
+    sink = Broken()
+    asyncio.run(handler(sink).fn(event={"type": "MODIFIED", "object": body()}))
+    assert sink.taken == [(resource(), False)]
+    (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
+    assert EMAIL not in logging.Formatter().format(record)
