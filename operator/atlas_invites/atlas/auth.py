@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from atlas_invites.atlas.errors import AtlasUnavailable, failure_of
+from atlas_invites.atlas.answers import failure_of
+from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from atlas_invites.atlas.errors import READS, AtlasUnavailable, failure_of, http_date
+from atlas_invites.atlas.answers import failure_of, http_date
+from atlas_invites.atlas.errors import READS, AtlasUnavailable
 from atlas_invites.atlas.project import Project
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
@@ -19,11 +20,12 @@ from atlas_invites.atlas.transport import HttpClient
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     import httpx
 
     from atlas_invites.atlas.calls import Call
+    from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import Credentials
 
 logger = logging.getLogger("atlas_invites.atlas")
@@ -66,7 +68,7 @@ class Atlas:
         self._envelope = envelope
         self._clock = clock
         self._gate = gate
-        self._client = HttpClient(self._turn, url)
+        self._client = HttpClient(self, url)
         self._agent = f"atlas-invites/{version or version_of('atlas-invites')}"
         self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
@@ -143,33 +145,27 @@ class Atlas:
             self._date = (date, self._clock())
         self.sunset.learn(call.operation, response.headers)
 
-    @asynccontextmanager
-    async def _turn(self, request: httpx.Request) -> AsyncIterator[Callable[[httpx.Response], None]]:
-        """Let a request go when it may; every one passes here, challenges and tokens too."""
-        operation, of = request.extensions["operation"], request.extensions["of"]
-        if delay := self._throttle.delay(operation, of):
+    async def admit(self, request: httpx.Request) -> float:
+        """Let a request go when the throttle and, for a write, the gate let it; return the seconds that it may take."""
+        operation = request.extensions["operation"]
+        if delay := self._throttle.delay(operation, request.extensions["of"]):
             await asyncio.sleep(delay)
-        began = self._clock()
-        seconds = None if operation in READS or (most := self._gate()) == float("inf") else most
+        seconds = float("inf") if operation in READS else self._gate()
+        request.extensions["began"] = self._clock()
+        return seconds
 
-        def learn(response: httpx.Response) -> None:
-            headers = response.headers
-            ATLAS_REQUESTS.labels(operation, response.status_code).inc()
-            failure = failure_of(operation, response.status_code, response.extensions["json"], headers)
-            self._throttle.learn(operation, of, began, failure, headers)
-
-        try:
-            try:
-                async with asyncio.timeout(seconds):
-                    yield learn
-            except TimeoutError:
-                raise AtlasUnavailable.of(operation, "no answer in time") from None
-        except AtlasUnavailable as failure:
-            ATLAS_REQUESTS.labels(operation, "none").inc()
-            self._throttle.learn(operation, of, began, failure)
-            raise
-        finally:
-            ATLAS_REQUEST_SECONDS.observe(self._clock() - began)
+    def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
+        """Take what came of a request into the throttle and the metrics."""
+        operation, began = request.extensions["operation"], request.extensions["began"]
+        failure: AtlasFailure | None
+        if isinstance(outcome, AtlasUnavailable):
+            status, failure, headers = "none", outcome, None
+        else:
+            status, headers = str(outcome.status_code), outcome.headers
+            failure = failure_of(operation, outcome.status_code, outcome.extensions["json"], headers)
+        self._throttle.learn(operation, request.extensions["of"], began, failure, headers)
+        ATLAS_REQUESTS.labels(operation, status).inc()
+        ATLAS_REQUEST_SECONDS.observe(self._clock() - began)
 
 
 class Recent(Generic[K, V]):

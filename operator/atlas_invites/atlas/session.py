@@ -6,15 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.auth import auth_for
-from atlas_invites.atlas.errors import (
-    READS,
-    AtlasFailure,
-    AtlasUnavailable,
-    CredentialsRejected,
-    RateLimited,
-    failure_of,
-)
+from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.atlas.transport import DISCONNECTED
 
 if TYPE_CHECKING:

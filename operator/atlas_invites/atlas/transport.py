@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
@@ -38,8 +36,15 @@ KEEP_ALIVE = 15.0
 DISCONNECTED = "the connection ended"
 """What an AtlasUnavailable says when no answer began: a connection that had been idle may have been dead already."""
 
-Turn = Callable[[httpx.Request], AbstractAsyncContextManager[Callable[[httpx.Response], None]]]
-"""Lets a request go, or raises; what it yields is told the answer."""
+
+class Turn(Protocol):
+    """What every request passes on its way out, and every answer on its way in."""
+
+    async def admit(self, request: httpx.Request) -> float:
+        """Let a request go when it may, and return how many seconds it may take; or raise."""
+
+    def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
+        """Take in what came of it."""
 
 
 class Transport(AiohttpTransport):
@@ -68,14 +73,18 @@ class Transport(AiohttpTransport):
             RateLimited: it was not sent, because Atlas asked us to wait.
             AtlasUnavailable: there is no answer, or one that cannot be read.
         """
-        async with self._turn(request) as learn:
-            response = await self._exchange(request)
-            learn(response)
+        seconds = await self._turn.admit(request)
+        try:
+            response = await self._exchange(request, min(seconds, DEADLINE))
+        except AtlasUnavailable as failure:
+            self._turn.learn(request, failure)
+            raise
+        self._turn.learn(request, response)
         return response
 
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+    async def _exchange(self, request: httpx.Request, seconds: float) -> httpx.Response:
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(seconds):
                 response = await super().handle_async_request(request)
                 try:
                     content = await _read(response)

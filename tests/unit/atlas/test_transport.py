@@ -38,14 +38,23 @@ OPERATIONS = {
 METHODS = list(OPERATIONS)
 
 
-@asynccontextmanager
-async def free(_: httpx.Request) -> AsyncIterator[Callable[[httpx.Response], None]]:
-    yield lambda _: None
+class Free:
+    """Lets everything go, and notes what came of it."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[object] = []
+        self.seconds = float("inf")
+
+    async def admit(self, _: httpx.Request) -> float:
+        return self.seconds
+
+    def learn(self, _: httpx.Request, outcome: object) -> None:
+        self.outcomes.append(outcome)
 
 
 @asynccontextmanager
-async def client_of(url: str) -> AsyncIterator[HttpClient]:
-    async with HttpClient(free, url) as client:
+async def client_of(url: str, turn: Free | None = None) -> AsyncIterator[HttpClient]:
+    async with HttpClient(turn or Free(), url) as client:
         yield client
 
 
@@ -164,6 +173,32 @@ async def test_an_answer_must_come_in_time(monkeypatch: pytest.MonkeyPatch, meth
         failure = await failure_of(server.url, method)
     assert failure.what == "no answer in time"
     assert failure.unanswered == (method != "GET")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_request_may_take_only_so_long(method: str) -> None:
+    """Whoever lets it go says how long it may take; what it then got is told, too."""
+
+    async def never(_: Heard, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    turn = Free()
+    turn.seconds = 0.05
+    async with wire(never) as server, client_of(server.url, turn) as client:
+        with pytest.raises(AtlasUnavailable) as failed:
+            await send(client, method)
+    assert failed.value.__cause__ is None
+    assert failed.value.__context__ is None
+    assert failed.value.what == "no answer in time"
+    assert turn.outcomes == [failed.value]
+
+
+async def test_every_answer_is_told() -> None:
+    """Also one that is a refusal."""
+    turn = Free()
+    async with wire(always(answer(401))) as server, client_of(server.url, turn) as client:
+        response = await send(client)
+    assert turn.outcomes == [response]
 
 
 async def test_the_time_outs_are_those_of_the_design() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas_invites.atlas.answers import ANSWERS, failure_of, http_date
 from atlas_invites.atlas.errors import (
-    ANSWERS,
     AtlasFailure,
     AtlasUnavailable,
     Conflict,
@@ -22,8 +22,6 @@ from atlas_invites.atlas.errors import (
     ProjectNotFound,
     RateLimited,
     VersionGone,
-    failure_of,
-    http_date,
 )
 from atlas_invites.invitation.model import Operation
 from atlas_invites.invitation.outcome import Failure, Kind, Reason

@@ -1,0 +1,143 @@
+"""What an answer of Atlas's means: the design's table, as data. Pure: no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from atlas_invites.atlas.errors import (
+    INVITES,
+    AtlasUnavailable,
+    Conflict,
+    CredentialsRejected,
+    Forbidden,
+    Gone,
+    InvalidRequest,
+    ProjectNotFound,
+    RateLimited,
+    VersionGone,
+)
+from atlas_invites.invitation.model import ErrorBody, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from atlas_invites.atlas.errors import AtlasFailure
+
+RETRY_AFTER_MAX = 900.0
+"""Seconds: however long Atlas asks us to wait, we ask again after 15 minutes."""
+
+_SUCCESS = range(200, 300)
+_OF_THE_PROJECT = frozenset(
+    {
+        Operation.LIST_INVITES,
+        Operation.CREATE_INVITE,
+        Operation.LIST_USERS,
+        Operation.ADD_USER,
+        Operation.READ_PROJECT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the answer table: where every condition that is given holds, the answer is a ``then``."""
+
+    then: type[AtlasFailure]
+    status: Collection[int]
+    codes: Collection[str] | None = None
+    operations: Collection[Operation] | None = None
+    coded: bool | None = None
+
+    def matches(self, operation: Operation, status: int, code: str | None) -> bool:
+        """Tell whether this row is about such an answer."""
+        return (
+            status in self.status
+            and (self.codes is None or code in self.codes)
+            and (self.operations is None or operation in self.operations)
+            and (self.coded is None or self.coded == (code is not None))
+        )
+
+
+ANSWERS: tuple[Row, ...] = (
+    Row(CredentialsRejected, {400, 401, 403}, operations={Operation.TOKEN}),
+    Row(CredentialsRejected, {401}),
+    Row(RateLimited, {429}),
+    Row(RateLimited, {400}, codes={"INVITATIONS_RATE_LIMITED_IP"}),
+    Row(AtlasUnavailable, [*range(300, 400), *range(500, 600)]),
+    Row(AtlasUnavailable, range(300, 600), coded=False),
+    Row(Forbidden, {403}),
+    Row(Forbidden, {404}, codes={"NOT_IN_GROUP"}),
+    Row(ProjectNotFound, {404}, codes={"GROUP_NOT_FOUND"}),
+    Row(ProjectNotFound, {404}, operations=_OF_THE_PROJECT),
+    Row(Gone, {404}),
+    Row(Conflict, {409}),
+    Row(VersionGone, {410}, codes={"VERSION_GONE"}, operations=INVITES),
+    Row(InvalidRequest, range(400, 500)),
+)
+"""What an answer means; the first row that matches counts."""
+
+
+def failure_of(operation: Operation, status: int, body: object, headers: Mapping[str, str]) -> AtlasFailure | None:
+    """Return what an answer means, or None for a success (2xx).
+
+    Args:
+        operation: which call it answers.
+        status: the HTTP status, or the envelope's.
+        body: the parsed JSON, or None where there is none.
+        headers: the HTTP headers, by a mapping that ignores case.
+    """
+    if status in _SUCCESS:
+        return None
+    error = _error(operation, body)
+    code = error.error_code if error else None
+    what = f"{status} {code}" if code else f"HTTP {status}"
+    then = next((row.then for row in ANSWERS if row.matches(operation, status, code)), AtlasUnavailable)
+    if then is AtlasUnavailable:
+        return AtlasUnavailable.of(operation, what, error=error, wait=retry_after(headers))
+    return then(operation, what, error=error, retry_after=retry_after(headers))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for (a number, or a date, set against ``Date``), at most 900."""
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked[:9]), RETRY_AFTER_MAX)
+    until, now = http_date(asked), http_date(headers.get("Date"))
+    if until is None or now is None:
+        return None
+    return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_MAX)
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Return an HTTP date (RFC 9110; also with one digit for the day, as Atlas writes it), or ``@seconds``, in UTC."""
+    if not text:
+        return None
+    try:
+        if text.startswith("@"):
+            return datetime.fromtimestamp(int(text[1:]), UTC)
+        time = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _error(operation: Operation, body: object) -> ErrorBody | None:
+    """Return Atlas's error of a body, or None for one that is not Atlas's; unreadable parts of it are left out."""
+    if not isinstance(body, dict) or not isinstance(body.get("errorCode"), str) or not body["errorCode"]:
+        return None
+    known = {name for field in ErrorBody.model_fields.values() if (name := field.alias)} - {"operation"}
+    kept = {key: value for key, value in body.items() if key in known}
+    while kept:
+        try:
+            return ErrorBody.model_validate({**kept, "operation": operation})
+        except ValidationError as invalid:
+            wrong = {str(problem["loc"][0]) for problem in invalid.errors(include_input=False, include_url=False)}
+            if not wrong & kept.keys():
+                return None
+            kept = {key: value for key, value in kept.items() if key not in wrong}
+    return None
