@@ -205,7 +205,7 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
         return answer
 
     monkeypatch.setattr(world.cluster, "_write", answer_late)
-    world.atlas.invitations = [invitation()]
+    world.atlas.invite()
     world.cluster.watch = lambda resource, deleted: world.engine.on_event(resource, deleted=deleted)
     world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID))
     workers = asyncio.create_task(world.engine.work())
