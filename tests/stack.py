@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.control_plane.control_plane import ControlPlane
     from tests.control_plane.processes import Process, ProcessGroup
@@ -64,6 +64,10 @@ class Sandbox:
         """Return an invitation as Atlas has it, or the error that Atlas answers."""
         return self._atlas("GET", f"/groups/{project}/invites/{invitation_id}")
 
+    def update(self, username: str, roles: Iterable[str], project: str = PROJECT) -> dict[str, Any]:
+        """Give a pending invitation other roles, as an administrator does."""
+        return self._atlas("PATCH", f"/groups/{project}/invites", {"username": username, "roles": list(roles)})
+
     def cancel(self, invitation_id: str, project: str = PROJECT) -> None:
         """Cancel an invitation, as an administrator does."""
         self._atlas("DELETE", f"/groups/{project}/invites/{invitation_id}")
@@ -76,8 +80,20 @@ class Sandbox:
 
     def calls(self, project: str | None = None) -> list[dict[str, Any]]:
         """Return the calls of the API so far, oldest first, of one project or all."""
-        calls: list[dict[str, Any]] = self.control("GET", "/calls")["calls"]
+        calls: list[dict[str, Any]] = self.control("GET", "/calls?limit=100000")["calls"]
         return [c for c in calls if project is None or f"/groups/{project}" in c["path"]]
+
+    def fault(self, kind: str = "status", **attributes: Any) -> str:  # noqa: ANN401
+        """Order a fault (docs/sandbox.md), for ever unless it says how often, and return its id."""
+        return str(self.control("POST", "/faults", {"kind": kind, "count": None, **attributes})["id"])
+
+    def struck(self, fault: str) -> int:
+        """Return how many calls a fault has struck."""
+        return next(int(f["struck"]) for f in self.control("GET", "/faults") if f["id"] == fault)
+
+    def mend(self, fault: str) -> None:
+        """Call a fault off."""
+        self.control("DELETE", f"/faults/{fault}")
 
     def _atlas(self, method: str, path: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401
         answer = httpx.request(
