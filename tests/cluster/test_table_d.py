@@ -1,0 +1,323 @@
+"""Every row of Table D on the real API server, in both of Atlas's APIs where it applies."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.life import OWNER, READ_ONLY, Life, reason_of
+from tests.cluster.test_table_a import API_OF, BOTH, JANE, invited
+
+REMOVES = {"CancelInvite", "RemoveUser"}
+
+
+def removed(counted: dict[str, int]) -> int:
+    return sum(counted.get(operation, 0) for operation in REMOVES)
+
+
+async def kept(life: Life, username: str = JANE) -> bool:
+    """Whether somebody is still invited or a member."""
+    return await life.roles_of(username) is not None
+
+
+@BOTH
+async def test_a_suspended_object_goes_and_atlas_is_left_alone(life: Life) -> None:
+    """Suspended: the finalizer goes at once, and Atlas is not called."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.edit("jane", suspend=True)
+    await life.until("suspended", lambda: _condition(life, "Suspended"))
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+    assert counted == {}
+    assert await kept(life)
+
+
+@BOTH
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_retain_leaves_atlas_alone(life: Life, *, accepted: bool) -> None:
+    """Retain: Atlas is not called, pending or member."""
+    await invited(life, deletionPolicy="Retain")
+    if accepted:
+        await life.people("accept", JANE)
+        await life.sweep()
+        await life.reaches("jane", "Accepted")
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+    assert counted == {}
+    assert await kept(life)
+
+
+@BOTH
+async def test_unset_cancels_what_was_created_and_retains_what_was_adopted(life: Life, api: str) -> None:
+    """No policy: what this object sent is cancelled, what it found is left."""
+    await life.invited_by_hand("bob@example.com", api=API_OF[api])
+    await life.create("bob", username="bob@example.com")
+    await life.reaches("bob", "Invited", origin="Adopted")
+    await invited(life)
+    async with life.counting() as counted:
+        for name in ("bob", "jane"):
+            await life.delete(name)
+            await life.gone(name)
+    assert removed(counted) == 1
+    assert await kept(life, "bob@example.com")
+    assert not await kept(life)
+
+
+async def test_identity_mismatch_leaves_atlas_alone(life: Life) -> None:
+    """An id and an e-mail that do not belong together: deleting the object touches neither."""
+    by_hand = await life.invited_by_hand("bob@example.com")
+    await life.create("jane", username=JANE, invitationId=by_hand["id"], deletionPolicy="Revoke")
+    await life.reaches("jane", "IdentityMismatch")
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+    assert counted == {}
+    assert await kept(life, "bob@example.com")
+
+
+@BOTH
+async def test_a_younger_duplicate_leaves_atlas_alone(life: Life) -> None:
+    """The younger of two goes without a call, whatever its policy."""
+    await invited(life)
+    await life.create("younger", username=JANE, deletionPolicy="Revoke")
+    await life.reaches("younger", "DuplicateInvite")
+    async with life.counting() as counted:
+        await life.delete("younger")
+        await life.gone("younger")
+    assert removed(counted) == 0
+    assert await kept(life)
+
+
+async def test_an_object_whose_project_was_never_resolved_goes(life: Life) -> None:
+    """A projectRef that leads nowhere: there can be nothing in Atlas."""
+    await life.create("jane", username=JANE, projectRef={"name": "nowhere"}, deletionPolicy="Revoke")
+    await life.reaches("jane", "ProjectNotReady")
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+    assert counted == {}
+
+
+@BOTH
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+async def test_what_another_live_object_claims_is_left_alone(life: Life, policy: str) -> None:
+    """Renamed or moved: the old object goes, the new one adopts; no e-mail, no cancellation, under every policy."""
+    await invited(life, deletionPolicy=policy)
+    before = await life.status("jane")
+    await life.create("renamed", username=JANE, deletionPolicy=policy)
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+        status = await life.reaches("renamed", "Invited", state="Pending", origin="Adopted")
+    assert removed(counted) == 0
+    assert "CreateInvite" not in counted
+    assert "AddUser" not in counted
+    assert status["invitation"]["id"] == before["invitation"]["id"]
+
+
+@BOTH
+async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
+    """The project does not exist any more: so does no invitation of it."""
+    await invited(life, deletionPolicy="Revoke")
+    await life.people("accept", JANE)
+    await life.sweep()
+    await life.reaches("jane", "Accepted")
+    await life.lever("DELETE", "/projects/32b6e34b3d91647abb20e7b8")
+    await life.delete("jane")
+    await life.gone("jane")
+
+
+@BOTH
+async def test_nothing_seen_lets_go(life: Life) -> None:
+    """Declined and then deleted: there is nothing to cancel, and nothing is said to be orphaned."""
+    await invited(life, deletionPolicy="Revoke")
+    await life.people("decline", JANE)
+    await life.sweep()
+    await life.reaches("jane", "InvitationWithdrawn")
+    await life.delete("jane")
+    await life.gone("jane")
+    assert "OrphanedInvitation" not in [reason for _, reason in await life.events("jane")]
+
+
+@BOTH
+async def test_pending_is_cancelled(life: Life, api: str) -> None:
+    """Cancel: one call (the users API reads first), and the event says so."""
+    await invited(life, deletionPolicy="Cancel")
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+    assert not await kept(life)
+    if api == "invites":
+        assert counted == {"CancelInvite": 1}
+    else:
+        assert (counted["ReadUser"], counted["RemoveUser"]) == (1, 1)
+    assert ("Normal", "Canceled") in await life.until("an event", lambda: _event(life, "Canceled"))
+
+
+async def test_cancelling_what_is_cancelled_already_is_a_success(life: Life) -> None:
+    """Cancel: a 404 is what was wanted."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.people("decline", JANE)
+    await life.delete("jane")
+    await life.gone("jane")
+
+
+async def test_revoke_removes_somebody_who_has_just_accepted(life: Life) -> None:
+    """Revoke, and the invitation was accepted a moment ago: the 404 is looked at, and the member removed."""
+    await invited(life, deletionPolicy="Revoke")
+    await life.people("accept", JANE)
+    await life.delete("jane")
+    await life.gone("jane")
+    assert not await kept(life)
+    assert ("Normal", "MemberRevoked") in await life.until("an event", lambda: _event(life, "MemberRevoked"))
+
+
+@BOTH
+async def test_cancel_leaves_somebody_who_has_just_accepted(life: Life) -> None:
+    """Cancel, and the invitation was accepted a moment ago: the member stays."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.people("accept", JANE)
+    await life.delete("jane")
+    await life.gone("jane")
+    assert await kept(life)
+
+
+@BOTH
+@pytest.mark.parametrize(("policy", "stays"), [("Cancel", True), ("Revoke", False)])
+async def test_a_member_goes_only_under_revoke(life: Life, policy: str, *, stays: bool) -> None:
+    """A member loses access only if the policy is Revoke."""
+    await invited(life, deletionPolicy=policy)
+    await life.people("accept", JANE)
+    await life.sweep()
+    await life.reaches("jane", "Accepted")
+    await life.delete("jane")
+    await life.gone("jane")
+    assert await kept(life) is stays
+
+
+@BOTH
+async def test_a_lost_secret_is_no_obstacle_while_its_credentials_are_held(life: Life) -> None:
+    """The Secret went first: the credentials last used still cancel."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.drop_secret()
+    await life.move(seconds=61)
+    await life.delete("jane")
+    await life.gone("jane")
+    assert not await kept(life)
+
+
+@BOTH
+async def test_a_lost_secret_holds_an_object_for_a_minute(life: Life) -> None:
+    """The Secret is gone and nobody holds its credentials: after a minute the object goes, with a warning."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.stop()
+    await life.drop_secret()
+    await life.start()
+    await life.delete("jane")
+    await life.reaches("jane", "SecretNotFound")
+    await life.move(seconds=61)
+    await life.gone("jane")
+    assert await kept(life)
+    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"status": 401, "errorCode": "UNAUTHORIZED", "challenges": True}, "CredentialsRejected"),
+        ({"status": 403, "errorCode": "USER_UNAUTHORIZED"}, "Forbidden"),
+        ({"status": 400, "errorCode": "VALIDATION_ERROR"}, "InvalidRequest"),
+    ],
+)
+async def test_a_refusal_is_tried_for_ten_minutes(life: Life, answer: dict[str, object], reason: str) -> None:
+    """401, 403, other 4xx: tried for ten minutes, then the object goes, with a warning."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.fault(kind="status", count=None, **answer)
+    await life.delete("jane")
+    await life.reaches("jane", reason)
+    await life.move(minutes=9)
+    await life.quiet()
+    assert await life.get("jane") is not None
+    await life.move(minutes=2)
+    await life.gone("jane")
+    assert await kept(life)
+    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+
+
+async def test_a_legacy_invitation_is_tried_for_ten_minutes(life: Life) -> None:
+    """Sent by the invites API, now in users mode: it cannot be cancelled; after ten minutes the object goes."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.restart(api="users")
+    await life.delete("jane")
+    await life.reaches("jane", "LegacyInvitation")
+    await life.move(minutes=11)
+    await life.gone("jane")
+    assert await kept(life)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 429, "errorCode": "RATE_LIMITED"},
+        {"kind": "status", "status": 409, "errorCode": "USER_ALREADY_IN_GROUP"},
+        {"kind": "reset"},
+    ],
+    ids=["503", "429", "409", "reset"],
+)
+async def test_an_outage_holds_an_object_until_it_ends(life: Life, fault: dict[str, object]) -> None:
+    """Atlas unavailable, rate limited, in conflict: the finalizer stays however long it takes, and then it is done."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.fault(count=None, **fault)
+    await life.delete("jane")
+    await life.until("an outage is said", lambda: _retrying(life))
+    await life.move(hours=2)
+    await life.quiet()
+    assert await life.get("jane") is not None
+    await life.lever("DELETE", "/faults")
+    await life.move(minutes=16)
+    await life.gone("jane")
+    assert not await kept(life)
+
+
+@BOTH
+async def test_force_delete_lets_go_after_one_try(life: Life) -> None:
+    """Annotated with force-delete: one try, then the object goes, with a warning."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.fault(kind="status", status=503, count=None)
+    await life.annotate("jane", force_delete="true")
+    await life.delete("jane")
+    await life.gone("jane")
+    assert await kept(life)
+    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+
+
+@BOTH
+async def test_deleted_while_a_sending_may_be_under_way(life: Life, api: str) -> None:
+    """A POST got no answer, and the object is deleted: what was sent is looked for a minute later, and ended."""
+    operation = "CreateInvite" if api == "invites" else "AddUser"
+    await life.fault(kind="close", operations=[operation], when="after")
+    await life.create("jane", username=JANE, deletionPolicy="Cancel", roles=[READ_ONLY, OWNER])
+    await life.until("the answer is lost", lambda: _retrying(life))
+    assert await kept(life)
+    await life.delete("jane")
+    await life.move(seconds=61)
+    await life.gone("jane")
+    assert not await kept(life)
+
+
+async def _condition(life: Life, type_: str) -> dict[str, object] | None:
+    return next((c for c in (await life.status("jane"))["conditions"] if c["type"] == type_), None)
+
+
+async def _event(life: Life, reason: str) -> list[tuple[str, str]] | None:
+    found = await life.events("jane")
+    return found if any(known == reason for _, known in found) else None
+
+
+async def _retrying(life: Life) -> bool:
+    status = await life.status("jane")
+    return reason_of(status) in {"AtlasUnavailable", "RateLimited", "Conflict", "ConfirmingInvitation"}
