@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format mutants clean requirements
+.PHONY: help demo test lint format generate mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(INSTALLED) ## Check format, style, types and layers
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+generate: $(INSTALLED) ## Make anew what is made from other files: the chart's copies, docs/crd.md, Argo CD's ConfigMap
+	@PYTHONPATH=operator $(BIN)/python -m tests.deploy.generated
 
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants

@@ -1,0 +1,165 @@
+"""The files that are made from others. ``python -m tests.deploy.generated`` (``make generate``) writes them anew."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from atlas_invites.invitation.conditions import suspended_status
+from atlas_invites.invitation.model import State, Status
+from atlas_invites.invitation.outcome import Reason
+from tests.deploy.manifests import CHART, DEPLOY
+from tests.deploy.statuses import settled
+from tests.stack import ROOT
+from tests.unit.builders import EMAIL, NOW, body, error, wire_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CRD = ROOT / "crds" / "atlasprojectinvites.yaml"
+CHART_FILES = (
+    CRD,
+    *(DEPLOY / "base" / name for name in ("rbac.yaml", "user-roles.yaml")),
+    *(DEPLOY / "operator" / name for name in ("deployment.yaml", "service.yaml", "pod-disruption-budget.yaml")),
+    *(DEPLOY / "components" / name / f"{name}.yaml" for name in ("network-policy", "monitoring", "role-guard")),
+)
+"""What the chart shares with kustomize; a chart cannot reach outside its own folder."""
+ARGOCD = DEPLOY / "argocd"
+HEALTH = ARGOCD / "resource_customizations" / "atlasinvites.io" / "AtlasProjectInvite"
+WIDTH = 120
+
+
+def files() -> dict[Path, str]:
+    """Return every generated file and what it holds."""
+    found = {CHART / "files" / source.name: source.read_text() for source in CHART_FILES}
+    found[ARGOCD / "argocd-cm.yaml"] = config_map()
+    found |= {HEALTH / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
+    found[ROOT / "docs" / "crd.md"] = reference()
+    return found
+
+
+def config_map() -> str:
+    """Return Argo CD's ConfigMap with the health check in it."""
+    script = "".join(f"    {line}".rstrip() + "\n" for line in (HEALTH / "health.lua").read_text().splitlines())
+    return (
+        "# kubectl patch configmap argocd-cm --namespace argocd --patch-file deploy/argocd/argocd-cm.yaml\n"
+        "apiVersion: v1\n"
+        "kind: ConfigMap\n"
+        "metadata:\n"
+        "  name: argocd-cm\n"
+        "  namespace: argocd\n"
+        "data:\n"
+        f"  resource.customizations.health.atlasinvites.io_AtlasProjectInvite: |\n{script}"
+    )
+
+
+def testdata() -> dict[str, str]:
+    """Return objects as the operator leaves them, for Argo CD's own test of a health check."""
+    invited = settled(Reason.INVITED, State.PENDING, f"The invitation of {EMAIL} is pending.")
+    accepted = settled(
+        Reason.ACCEPTED,
+        State.ACCEPTED,
+        f"{EMAIL} accepted and is a member of the project with the roles of spec.",
+        invited,
+    )
+    unavailable = settled(
+        Reason.ATLAS_UNAVAILABLE,
+        None,
+        "Atlas could not list the project's invitations (HTTP 503): the operator tries again by itself",
+        invited,
+    )
+    rejected = settled(
+        Reason.CREDENTIALS_REJECTED,
+        None,
+        "Atlas rejected the credentials (401 UNAUTHORIZED): put a valid API key or service account into the Secret",
+        invited,
+        error(401, "UNAUTHORIZED"),
+    )
+    objects = {
+        "progressing_new": body(),
+        "progressing_changed": _object(invited, generation=2),
+        "progressing_atlas_unavailable": _object(unavailable),
+        "healthy_invited": _object(invited),
+        "healthy_accepted": _object(accepted),
+        "degraded_credentials_rejected": _object(rejected),
+        "suspended": _object(suspended_status(invited, 1, NOW), spec=wire_spec(suspend=True), generation=2),
+    }
+    return {name: yaml.safe_dump(one, sort_keys=False, width=WIDTH) for name, one in objects.items()}
+
+
+def _object(status: Status, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - as in builders
+    return body(status=status.to_wire(), **metadata)
+
+
+def reference() -> str:
+    """Return docs/crd.md: the schema for people."""
+    version = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    parts = [
+        "# AtlasProjectInvite",
+        "<!-- Made from crds/atlasprojectinvites.yaml by make generate. -->",
+        f"`atlasinvites.io/{version['name']}`, namespaced, short name `ainv`. `kubectl explain ainv` shows the same.",
+        schema["description"],
+    ]
+    for part in ("spec", "status"):
+        field = schema["properties"][part]
+        parts += [f"## {part}", field["description"], _table(field, part)]
+        if rules := _rules(field, part):
+            parts += ["What else `kubectl apply` refuses:", "\n".join(f"- {rule}" for rule in rules)]
+    parts += ["## kubectl get ainv", "\n".join(["| column | |", "| --- | --- |", *_columns(version)])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _columns(version: dict[str, Any]) -> Iterator[str]:
+    for column in version["additionalPrinterColumns"]:
+        wide = " (`-o wide`)" if column.get("priority") else ""
+        yield f"| {column['name']}{wide} | {column.get('description', 'Time since the object was made.')} |"
+
+
+def _table(schema: dict[str, Any], path: str) -> str:
+    rows = ["| field | type | |", "| --- | --- | --- |"]
+    for name, type_, text in _rows(schema, path):
+        escaped = text.replace("|", "\\|")
+        rows.append(f"| `{name}` | {type_} | {escaped} |")
+    return "\n".join(rows)
+
+
+def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, type and text of every field below."""
+    for name, field in schema.get("properties", {}).items():
+        below = f"{path}.{name}"
+        items = field.get("items", {})
+        listed = f"list of {items.get('type', 'any')}s" if items else field.get("type", "any")
+        marks = ["required"] if name in schema.get("required", ()) else []
+        if "default" in field:
+            marks.append(f"default `{field['default']}`")
+        yield below, ", ".join([listed, *marks]), field["description"]
+        if items and "properties" not in items and "enum" in items:
+            yield f"{below}[]", items["type"], items["description"]
+        yield from _rows(items or field, f"{below}[]" if items else below)
+
+
+def _rules(schema: dict[str, Any], path: str) -> list[str]:
+    """Return the words of every rule below."""
+    found = [f"`{path}`: {rule['message']}." for rule in schema.get("x-kubernetes-validations", ())]
+    for name, field in schema.get("properties", {}).items():
+        found += _rules(field.get("items", field), f"{path}.{name}")
+    return [re.sub(r"\s+", " ", rule) for rule in found]
+
+
+def main() -> int:
+    """Write what has changed, and say so."""
+    for path, text in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

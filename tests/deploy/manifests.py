@@ -1,0 +1,77 @@
+"""What a platform engineer's tools make of deploy/: kustomize's manifests and the chart's, as objects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import helm_python
+import yaml
+
+from tests.control_plane.build import tool
+from tests.stack import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Object = dict[str, Any]
+
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "chart"
+COMPONENTS = ("network-policy", "monitoring", "role-guard")
+ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}
+"""The chart's values for what kustomize has as components."""
+
+
+def load(text: str) -> list[Object]:
+    """Return the objects of a stream of YAML documents."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def kustomized(folder: Path) -> list[Object]:
+    """Return the objects of a kustomization."""
+    done = subprocess.run(  # noqa: S603 - our own folders
+        [tool("kubectl"), "kustomize", str(folder)], capture_output=True, text=True, check=True
+    )
+    return load(done.stdout)
+
+
+def kustomized_with(folder: Path, *components: str, scratch: Path) -> list[Object]:
+    """Return the objects of a kustomization of ours together with components of ours, as a user joins them."""
+    wanted = {"resources": [folder], "components": [DEPLOY / "components" / name for name in components]}
+    relative = {
+        field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize takes no other
+        for field, paths in wanted.items()
+    }
+    (scratch / "kustomization.yaml").write_text(yaml.safe_dump(relative))
+    return kustomized(scratch)
+
+
+def chart(values: Object | None = None, namespace: str = "atlas-invites") -> list[Object]:
+    """Return the objects of the chart for these values.
+
+    Raises:
+        helm_python.HelmValuesError: the values do not fit the schema.
+    """
+    with helm_python.Chart.load(CHART) as loaded:
+        loaded.validate_schema(values or {})
+        rendered = loaded.render(values or {}, name="atlas-invites", namespace=namespace)
+    return [one for text in rendered.values() for one in load(text)]
+
+
+def by_name(objects: Iterable[Object]) -> dict[str, Object]:
+    """Return objects by kind, namespace and name."""
+    named = {}
+    for one in objects:
+        meta = one["metadata"]
+        name = "/".join(part for part in (one["kind"], meta.get("namespace"), meta["name"]) if part)
+        assert name not in named, f"{name} is there twice"
+        named[name] = one
+    return named
+
+
+def of_kind(objects: Iterable[Object], *kinds: str) -> list[Object]:
+    """Return the objects of these kinds."""
+    return [one for one in objects if one["kind"] in kinds]

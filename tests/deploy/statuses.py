@@ -1,0 +1,72 @@
+"""Every status that the operator can write: of each reason in each state, of the API's errors, suspended or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
+from atlas_invites.invitation.model import AtlasInfo, Origin, State, Status
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
+from tests.unit.builders import NOW, body, error, invitation, member, wire_spec
+
+if TYPE_CHECKING:
+    from atlas_invites.invitation.model import ErrorBody
+
+Object = dict[str, Any]
+
+MESSAGE = "A sentence for people."
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An object as the API server holds it; and the kind of outcome that its generation had, None for none yet."""
+
+    group: str
+    item: Object
+    kind: Kind | None
+    suspended: bool = False
+
+
+def settled(
+    reason: Reason,
+    state: State | None,
+    message: str = MESSAGE,
+    previous: Status | None = None,
+    answer: ErrorBody | None = None,
+) -> Status:
+    """Return the status that an outcome of this reason leads to, with an error where Atlas answered one."""
+    outcome = Outcome(
+        reason,
+        message,
+        state=state,
+        origin=Origin.ADOPTED,
+        invitation=invitation(),
+        member=member() if state in {State.ACCEPTED, State.REMOVED} else None,
+        atlas=AtlasInfo(),
+        error=answer,
+    )
+    return next_status(previous or Status(), Evaluated(1, None), outcome, NOW)
+
+
+def cases() -> list[Case]:
+    """Return every case."""
+    found = [
+        Case("new", body(status={"observedGeneration": -1}), None),
+        Case("new", {key: value for key, value in body().items() if key != "status"}, None),
+    ]
+    for reason in Reason:
+        for state in (None, *State):
+            status = settled(reason, state, answer=error() if reason.kind is Kind.STALLED else None)
+            found.append(Case(reason, body(status=status.to_wire()), reason.kind))
+            # After another outcome nothing of the earlier conditions may be left.
+            for before in (Reason.INVITED, Reason.ATLAS_UNAVAILABLE, Reason.INVALID_REQUEST):
+                after = settled(reason, state, previous=settled(before, State.PENDING))
+                found.append(Case(reason, body(status=after.to_wire()), reason.kind))
+            held = suspended_status(status, 1, NOW + timedelta(hours=1)).to_wire()
+            spec = wire_spec(suspend=True)
+            found.append(Case(reason, body(status=held, spec=spec), reason.kind, suspended=True))
+            found.append(Case(reason, body(status=held, spec=spec, generation=2), None, suspended=True))
+            found.append(Case(reason, body(status=status.to_wire(), generation=2), None))
+    return found

@@ -1,0 +1,28 @@
+"""What is made from other files is up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.deploy import generated
+from tests.deploy.manifests import CHART
+from tests.stack import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = generated.files()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_file_is_up_to_date(path: Path) -> None:
+    """A generated file holds what its source says; ``make generate`` writes it anew."""
+    assert path.read_text() == FILES[path]
+
+
+@pytest.mark.parametrize("folder", [CHART / "files", generated.HEALTH / "testdata"], ids=lambda p: p.name)
+def test_nothing_is_left_over(folder: Path) -> None:
+    """A folder of generated files has no others."""
+    assert set(folder.iterdir()) == {path for path in FILES if path.parent == folder}

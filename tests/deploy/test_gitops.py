@@ -1,0 +1,118 @@
+"""What Argo CD and Flux make of every status that the operator writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from lupa import lua51  # type: ignore[import-untyped]
+
+from atlas_invites.invitation.outcome import Kind, Reason
+from tests.deploy.generated import ARGOCD, HEALTH
+from tests.deploy.kstatus import flux_complaints, kstatus
+from tests.deploy.manifests import load
+from tests.deploy.statuses import cases
+
+if TYPE_CHECKING:
+    from tests.deploy.statuses import Case
+
+SCRIPT = (HEALTH / "health.lua").read_text()
+TESTS = yaml.safe_load((HEALTH / "health_test.yaml").read_text())["tests"]
+CASES = cases()
+GROUPS = sorted({case.group for case in CASES})
+ARGO = {
+    None: "Progressing",
+    "Settled": "Healthy",
+    "Waiting": "Progressing",
+    "Retrying": "Progressing",
+    "Stalled": "Degraded",
+}
+KSTATUS = {
+    None: "InProgress",
+    "Settled": "Current",
+    "Waiting": "InProgress",
+    "Retrying": "InProgress",
+    "Stalled": "Failed",
+}
+
+
+def health(item: dict[str, Any], script: str = SCRIPT) -> tuple[str, str]:
+    """Return status and message of Argo CD's health check, run as Argo CD does: ``obj`` is a global, Lua is 5.1."""
+    lua = lua51.LuaRuntime(unpack_returned_tuples=True)
+    lua.globals().obj = lua.table_from(item, recursive=True)
+    found = lua.execute(script)
+    return found["status"], found["message"]
+
+
+def of(group: str) -> list[Case]:
+    return [case for case in CASES if case.group == group]
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: test["inputPath"])
+def test_argo_cd_own_test(test: dict[str, Any]) -> None:
+    """Argo CD's own kind of test of a health check passes: input in, status and message out."""
+    (item,) = load((HEALTH / test["inputPath"]).read_text())
+    assert health(item) == (test["healthStatus"]["status"], test["healthStatus"]["message"])
+
+
+def test_argo_cd_own_test_is_whole() -> None:
+    """Every input of Argo CD's test is used, and every health that the check gives is among its answers."""
+    assert {test["inputPath"] for test in TESTS} == {
+        f"testdata/{path.name}" for path in (HEALTH / "testdata").iterdir()
+    }
+    assert {test["healthStatus"]["status"] for test in TESTS} == {"Healthy", "Progressing", "Degraded", "Suspended"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_argo_cd_health(group: str) -> None:
+    """Argo CD shows every status as what it is, and says why."""
+    for case in of(group):
+        status, message = health(case.item)
+        assert status == ("Suspended" if case.suspended else ARGO[case.kind]), case
+        assert message, case
+
+
+def test_argo_cd_config_map_is_the_health_check() -> None:
+    """The ConfigMap holds the very health check, under the key that Argo CD looks for."""
+    (config_map,) = load((ARGOCD / "argocd-cm.yaml").read_text())
+    (name,) = config_map["data"]
+    assert name == "resource.customizations.health.atlasinvites.io_AtlasProjectInvite"
+    assert config_map["data"][name] == SCRIPT
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_kstatus(group: str) -> None:
+    """Kstatus, and with it Flux, takes every status for what it is.
+
+    An object without any status would count as done: the CRD's default keeps that from happening.
+    """
+    for case in of(group):
+        expected = KSTATUS[case.kind] if "status" in case.item else "Current"
+        assert kstatus(case.item) == expected, case
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_flux_checker(group: str) -> None:
+    """Flux's checker of conditions finds nothing to complain about in any status that has some."""
+    for case in of(group):
+        if case.item.get("status", {}).get("conditions"):
+            assert flux_complaints(case.item) == [], case
+
+
+def test_flux_checker_complains() -> None:
+    """The checker of these tests does see what is wrong."""
+    conditions = [
+        {"type": "Reconciling", "status": "True", "observedGeneration": 1},
+        {"type": "Stalled", "status": "True", "observedGeneration": 1},
+        {"type": "Ready", "status": "True", "observedGeneration": 1},
+    ]
+    item = {"metadata": {"generation": 2}, "status": {"observedGeneration": 2, "conditions": conditions}}
+    assert len(flux_complaints(item)) == 3
+    assert flux_complaints({"metadata": {"generation": 1}, "status": {"observedGeneration": 1}}) == ["no Ready"]
+
+
+def test_every_kind_is_covered() -> None:
+    """The cases are of every outcome that there is, and of every reason."""
+    assert {case.kind for case in CASES} == {None, *Kind}
+    assert set(Reason) < set(GROUPS)
