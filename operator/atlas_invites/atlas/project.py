@@ -62,9 +62,9 @@ class Project:
             username: the e-mail, in any case.
             invitation_id: the id of an invitation, or of a user of the users API.
             since: monotonic seconds; nothing that was seen before is returned.
-            confirm: where the lists show nothing live, ask for the id and for the e-mail before saying so (up to four
-                calls). Without it an empty answer says only that the lists, which lag and whose pages are not atomic,
-                show nothing: enough for what was never there, never for what has gone.
+            confirm: where the lists show nothing live, ask for the id and for the e-mail before saying so (up to
+                three calls). Without it an empty answer says only that the lists, which lag and whose pages are not
+                atomic, show nothing: enough for what was never there, never for what has gone.
         """
         seen = await self._joint.look(username, invitation_id, since)
         return seen if live(seen) or not confirm else await self._confirm(username, invitation_id, seen)
