@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +13,7 @@ from tests.cluster.life import Life, Mode, live
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.control_plane.control_plane import ControlPlane
 
@@ -57,3 +58,12 @@ async def life(control_plane: ControlPlane, installed: Path, namespace: str, api
     """A namespace, a sandbox and a running operator, with a clock that the test moves."""
     async with live(namespace, control_plane.kubeconfig, installed, api) as running:
         yield running
+
+
+@pytest.fixture
+def namespace_b(control_plane: ControlPlane) -> Iterator[str]:
+    """Name of a second new namespace."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,6 +65,7 @@ class Life:
     operator_client: ApiClient
     api: Mode = "auto"
     clock: MovableClock = field(default_factory=MovableClock)
+    also: tuple[str, ...] = ()
     parts: Parts = field(init=False)
     _running: AsyncExitStack | None = None
 
@@ -72,12 +74,14 @@ class Life:
     async def start(self) -> None:
         """Start the operator: list, then work, as ``atlas-invites run`` does."""
         stack = AsyncExitStack()
-        settings = Settings(namespaces=(self.namespace,), atlas_url=self.sandbox_url, atlas_api=self.api, workers=10)
+        settings = Settings(
+            namespaces=(self.namespace, *self.also), atlas_url=self.sandbox_url, atlas_api=self.api, workers=10
+        )
         atlas = await stack.enter_async_context(Atlas(self.sandbox_url, api=self.api, clock=self.clock.monotonic))
         self.parts = wire(settings, self.operator_client, atlas, clock=self.clock.monotonic, wall=self.clock.wall)
         await self.parts.engine.list_first()
         tasks = [asyncio.create_task(job) for job in (self.parts.engine.work(), self.parts.events.keep_publishing())]
-        tasks.append(asyncio.create_task(self._watch()))
+        tasks += [asyncio.create_task(self._watch(namespace)) for namespace in (self.namespace, *self.also)]
 
         async def stop() -> None:
             self.parts.queue.close()
@@ -120,6 +124,12 @@ class Life:
 
     # Kubernetes, as a user.
 
+    def of(self, namespace: str) -> Life:
+        """Return the same life as a user of another namespace sees it."""
+        other = copy(self)
+        other.namespace = namespace
+        return other
+
     async def create(self, name: str, **spec: Any) -> None:  # noqa: ANN401 - the spec as JSON
         """Create an invitation; groupId, roles and the Secret's name are given unless said otherwise."""
         filled = {"roles": [READ_ONLY], "connectionSecretRef": {"name": SECRET}} | spec
@@ -129,6 +139,12 @@ class Life:
         await self._objects.create_namespaced_custom_object(
             GROUP, VERSION, self.namespace, PLURAL, body | {"spec": filled}
         )
+
+    async def create_younger(self, name: str, **spec: Any) -> None:  # noqa: ANN401 - the spec as JSON
+        """Create an object that is younger than all others for sure: creation times are whole seconds."""
+        began = int(time.time())
+        await self.until("the next second", lambda: int(time.time()) > began)
+        await self.create(name, **spec)
 
     async def edit(self, name: str, **spec: Any) -> None:  # noqa: ANN401 - the spec as JSON
         """Change fields of the spec."""
@@ -278,11 +294,11 @@ class Life:
             GROUP, VERSION, self.namespace, PLURAL, name, body, _content_type="application/merge-patch+json"
         )
 
-    async def _watch(self) -> None:
+    async def _watch(self, namespace: str) -> None:
         api = CustomObjectsApi(self.operator_client)
         while True:
             stream = Watch().stream(  # type: ignore[no-untyped-call]
-                api.list_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL
+                api.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL
             )
             async for event in stream:
                 resource = Resource.from_body(event["object"])

@@ -80,7 +80,7 @@ async def test_identity_mismatch_leaves_atlas_alone(life: Life) -> None:
 async def test_a_younger_duplicate_leaves_atlas_alone(life: Life) -> None:
     """The younger of two goes without a call, whatever its policy."""
     await invited(life)
-    await life.create("younger", username=JANE, deletionPolicy="Revoke")
+    await life.create_younger("younger", username=JANE, deletionPolicy="Revoke")
     await life.reaches("younger", "DuplicateInvite")
     async with life.counting() as counted:
         await life.delete("younger")
@@ -105,7 +105,7 @@ async def test_what_another_live_object_claims_is_left_alone(life: Life, policy:
     """Renamed or moved: the old object goes, the new one adopts; no e-mail, no cancellation, under every policy."""
     await invited(life, deletionPolicy=policy)
     before = await life.status("jane")
-    await life.create("renamed", username=JANE, deletionPolicy=policy)
+    await life.create_younger("renamed", username=JANE, deletionPolicy=policy)
     async with life.counting() as counted:
         await life.delete("jane")
         await life.gone("jane")
