@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.processes import ProcessGroup
 from tests.deploy.foreign import definitions
+from tests.deploy.manifests import CRD, DEPLOY
 from tests.stack import Sandbox
 
 if TYPE_CHECKING:
@@ -17,16 +20,43 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="session")
-def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A running control plane with an audit log, and with the kinds of others that our manifests name."""
-    assert control_plane_binaries.is_dir()
+@contextmanager
+def _plane(folder: Path) -> Iterator[ControlPlane]:
+    """Run a control plane with an audit log, and with the kinds of others that our manifests name."""
+    assert folder.is_dir()
+    kinds = json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()})
     with ControlPlane(audit=True) as running:
-        running.kubectl(
-            "apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()})
-        )
+        running.kubectl("apply", "-f", "-", input=kinds)
         running.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
         yield running
+
+
+@pytest.fixture
+def empty_cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
+    """A control plane for one test, which installs and uninstalls."""
+    with _plane(control_plane_binaries) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
+    """A control plane on which everything is installed: for all of it, with all components, and for namespace team-a."""
+    with _plane(control_plane_binaries) as running:
+        running.kubectl("create", "namespace", "team-a")
+        running.kubectl("apply", "-k", str(DEPLOY))
+        running.kubectl("apply", "-k", str(DEPLOY / "examples" / "kustomization"))
+        running.kubectl("apply", "-k", str(DEPLOY / "overlays" / "one-namespace"))
+        running.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
+        yield running
+
+
+@pytest.fixture
+def team(cluster: ControlPlane) -> Iterator[str]:
+    """Name of a new namespace on the cluster, which is deleted afterwards without waiting for it to be gone."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")

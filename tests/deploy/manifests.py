@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 DEPLOY = ROOT / "deploy"
+CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
 COMPONENTS = ("network-policy", "monitoring", "role-guard")
 ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}

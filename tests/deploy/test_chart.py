@@ -1,0 +1,195 @@
+"""The chart: the same manifests as kustomize's, values that are checked, and an uninstall that leaves the CRD."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import helm_python
+import pytest
+import yaml
+from pydantic.alias_generators import to_camel
+
+from atlas_invites.settings import Settings
+from tests.deploy.manifests import (
+    ALL_COMPONENTS,
+    CHART,
+    COMPONENTS,
+    CRD,
+    DEPLOY,
+    by_name,
+    chart,
+    kustomized,
+    kustomized_with,
+    of_kind,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.control_plane.control_plane import ControlPlane
+
+KEEP = "helm.sh/resource-policy"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def container(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the operator's container for these values."""
+    (deployment,) = of_kind(chart(values), "Deployment")
+    (found,) = deployment["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def same(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
+    """Tell whether the chart's objects are kustomize's: all but the Namespace, which Helm makes if it is told to."""
+    named = by_name(theirs)
+    for crd in of_kind(theirs, "CustomResourceDefinition"):
+        assert crd["metadata"].pop("annotations") == {KEEP: "keep"}
+    return named == by_name(one for one in ours if one["kind"] != "Namespace")
+
+
+def test_default_rendering_is_kustomizes() -> None:
+    """The chart with its defaults is what ``kubectl apply -k deploy/`` applies, but for the CRD's keep policy."""
+    assert same(chart(), kustomized(DEPLOY))
+
+
+def test_everything_is_kustomizes(tmp_path: Path) -> None:
+    """With all that can be switched on, too, it is what kustomize makes with all components."""
+    assert same(chart(ALL_COMPONENTS), kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path))
+
+
+def test_one_namespace_is_the_overlay() -> None:
+    """With scope: namespace it is the overlay for one namespace, with the CRD if wanted."""
+    overlay = kustomized(DEPLOY / "overlays" / "one-namespace")
+    values = {"scope": "namespace", "crd": {"create": False}}
+    assert same(chart(values, namespace="team-a"), overlay)
+
+
+def test_lint() -> None:
+    """Helm's own linter has neither errors nor warnings."""
+    report = helm_python.lint(CHART, strict=True)
+    assert report["errors"] == []
+    assert [m for m in report["messages"] if m["severity"] > 1] == []
+
+
+def test_defaults_fit_the_schema() -> None:
+    """The schema knows every value that the chart has, and no others."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert SCHEMA["properties"].keys() - {"global"} == defaults.keys()
+
+
+def test_settings_are_the_operators() -> None:
+    """Every setting of the operator can be given, by its name in camel case; the probes' address is the chart's."""
+    assert set(SCHEMA["properties"]["settings"]["properties"]) == {
+        to_camel(name) for name in Settings.model_fields if name != "listen"
+    }
+
+
+def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given as settings is what the operator reads from its environment."""
+    given = {
+        "atlasUrl": "https://cloud.example.com",
+        "namespaces": ["team-a", "team-b"],
+        "resyncInterval": "5m",
+        "workers": 20,
+        "atlasApi": "users",
+        "atlasEnvelope": True,
+        "leaderElection": False,
+        "leaseNamespace": "leases",
+        "logFormat": "text",
+        "logLevel": "debug",
+    }
+    for variable in container({"settings": given})["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    settings = Settings()
+    read = {to_camel(name): getattr(settings, name) for name in Settings.model_fields if name != "listen"}
+    assert read == given | {"namespaces": ("team-a", "team-b"), "resyncInterval": 300.0}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replica": 1},
+        {"scope": "everything"},
+        {"settings": {"resync": "5m"}},
+        {"settings": {"resyncInterval": "soon"}},
+        {"settings": {"workers": 0}},
+        {"settings": {"atlasUrl": "http://cloud.mongodb.com"}},
+        {"image": {"digest": "latest"}},
+        {"scope": "namespace", "settings": {"namespaces": ["team-b"]}},
+    ],
+    ids=str,
+)
+def test_bad_values_are_refused(values: dict[str, Any]) -> None:
+    """A value that does not exist, or cannot be, is refused before anything is rendered."""
+    with pytest.raises(helm_python.HelmValuesError):
+        chart(values)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({}, "atlas-invites:0.1.0"),
+        (
+            {"repository": "registry.example.com/atlas-invites", "tag": "1.2.3"},
+            "registry.example.com/atlas-invites:1.2.3",
+        ),
+        ({"tag": "1.2.3", "digest": DIGEST}, f"atlas-invites@{DIGEST}"),
+    ],
+    ids=["default", "tag", "digest"],
+)
+def test_image(image: dict[str, str], expected: str) -> None:
+    """The image is named by repository and tag, or by its digest."""
+    assert container({"image": image})["image"] == expected
+
+
+def test_pod_settings() -> None:
+    """Where the Pods run, and with which priority, is up to the values."""
+    values = {
+        "nodeSelector": {"kubernetes.io/arch": "arm64"},
+        "tolerations": [{"key": "infra", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "imagePullSecrets": [{"name": "pull"}],
+        "podAnnotations": {"example.com/team": "platform"},
+    }
+    (deployment,) = of_kind(chart(values), "Deployment")
+    pod = deployment["spec"]["template"]
+    assert pod["metadata"]["annotations"] == values.pop("podAnnotations")
+    assert {key: pod["spec"][key] for key in values} == values
+
+
+def test_package(tmp_path: Path) -> None:
+    """The chart can be packaged, and the package renders the same."""
+    archive = helm_python.package(CHART, destination=tmp_path)
+    with helm_python.Chart.load(archive) as packaged:
+        rendered = packaged.render({}, name="atlas-invites", namespace="atlas-invites")
+    with helm_python.Chart.load(CHART) as loaded:
+        assert rendered == loaded.render({}, name="atlas-invites", namespace="atlas-invites")
+
+
+def test_install_upgrade_uninstall(empty_cluster: ControlPlane, tmp_path: Path) -> None:
+    """Helm installs the chart whole; an upgrade reaches the CRD; an uninstall leaves the CRD and the invitations."""
+    cluster = empty_cluster
+    cluster.kubectl("create", "namespace", "helm")
+    release = helm_python.Config(kubeconfig_path=cluster.kubeconfig, namespace="helm")
+    older = shutil.copytree(CHART, tmp_path / "chart")
+    crd = older / "files" / "atlasprojectinvites.yaml"
+    crd.write_text(crd.read_text().replace("categories: [atlas]", "categories: [older]"))
+    release.install(str(older), "atlas-invites", ALL_COMPONENTS)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
+    cluster.kubectl("apply", "--namespace", "helm", "-f", str(DEPLOY / "examples" / "invitation.yaml"))
+
+    release.upgrade(str(CHART), "atlas-invites", {"replicas": 3})
+    shown = cluster.kubectl("get", CRD, "-o", "jsonpath={.spec.names.categories}").stdout
+    assert json.loads(shown) == ["atlas"]
+    replicas = cluster.kubectl("get", "deploy", "atlas-invites", "-n", "helm", "-o", "jsonpath={.spec.replicas}").stdout
+    assert replicas == "3"
+    assert not cluster.kubectl("get", "networkpolicy,prometheusrule", "-n", "helm", "-o", "name").stdout
+
+    release.uninstall("atlas-invites")
+    assert cluster.kubectl("get", "ainv", "-n", "helm", "-o", "name").stdout.endswith("/jane\n")
+    left = cluster.kubectl("get", "clusterrole,clusterrolebinding,validatingadmissionpolicy", "-o", "name").stdout
+    assert "atlas-invites" not in left

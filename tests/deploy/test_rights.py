@@ -1,0 +1,122 @@
+"""Who may do what: the operator exactly what it uses, people what the cluster's own roles let them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.deploy.manifests import DEPLOY, kustomized, of_kind
+from tests.deploy.running import (
+    apply,
+    audited,
+    forbidden,
+    granted,
+    invite,
+    operator,
+    put_secret,
+    seen_event,
+    used,
+    wait_for,
+)
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.control_plane.control_plane import ControlPlane
+    from tests.control_plane.processes import ProcessGroup
+    from tests.deploy.manifests import Object
+    from tests.stack import Sandbox
+
+OVERLAY = DEPLOY / "overlays" / "one-namespace"
+PEOPLE = ("atlas-invites-view", "atlas-invites-edit")
+
+
+def operators_roles(objects: list[Object]) -> list[Object]:
+    return [role for role in of_kind(objects, "ClusterRole", "Role") if role["metadata"]["name"] not in PEOPLE]
+
+
+def test_least_privilege() -> None:
+    """No wildcard, Secrets only by name, and no invitation is ever created, replaced or deleted."""
+    rights = granted(*operators_roles(kustomized(DEPLOY)))
+    assert not [right for right in rights if "*" in "".join(right)]
+    assert {verb for _, resource, verb in rights if resource == "secrets"} == {"get"}
+    assert {verb for group, _, verb in rights if group == "atlasinvites.io"} == {"list", "watch", "patch"}
+
+
+def test_one_namespace_has_the_same_rights() -> None:
+    """The overlay gives the same rights, in one namespace, and has nothing that belongs to the whole cluster."""
+    objects = kustomized(OVERLAY)
+    assert granted(*operators_roles(objects)) == granted(*operators_roles(kustomized(DEPLOY)))
+    assert {one["metadata"]["namespace"] for one in objects} == {"team-a"}
+    subjects = [subject for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]]
+    assert {subject["namespace"] for subject in subjects} == {"team-a"}
+
+
+@pytest.mark.parametrize("where", ["atlas-invites", "team-a"], ids=["cluster", "namespace"])
+def test_every_right_is_used_and_none_is_missing(
+    cluster: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, team: str, where: str
+) -> None:
+    """Under the shipped rights the operator does all its work: no request is refused, and no right is never used."""
+    since = cluster.audit_log.stat().st_size
+    project = sandbox.control("POST", "/projects", {})["id"]
+    alone = where == "team-a"
+    team, options = (where, ("--namespace", where)) if alone else (team, ())
+    put_secret(cluster, team)
+    atlas_project = {
+        "apiVersion": "atlas.mongodb.com/v1",
+        "kind": "AtlasProject",
+        "metadata": {"name": "my-project"},
+        "spec": {"name": "my project"},
+        "status": {"id": project},
+    }
+    by_reference = invite("joe", project)
+    del by_reference["spec"]["groupId"]
+    by_reference["spec"]["projectRef"] = {"name": "my-project"}
+    with operator(processes, cluster, sandbox, where, *options):
+        apply(cluster, team, atlas_project, by_reference, invite("jane", project))
+        wait_for(cluster, team, "joe")
+        wait_for(cluster, team, "jane")
+        for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):  # the same event again is a patch
+            apply(cluster, team, invite("jane", project, role))
+            seen_event(cluster, team, "RolesUpdated", 1 + count // 2)
+        cluster.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
+    requests = audited(cluster, where, since)
+    assert forbidden(requests) == []
+    assert used(requests) == granted(*operators_roles(kustomized(DEPLOY)))
+    assert sandbox.control("GET", f"/projects/{project}")["invitations"] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "verbs", "refused"),
+    [
+        ("view", {"get", "list", "watch"}, {"create", "update", "patch", "delete"}),
+        ("edit", {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, set()),
+        ("admin", {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, set()),
+    ],
+)
+def test_people(cluster: ControlPlane, team: str, role: str, verbs: set[str], refused: set[str]) -> None:
+    """Whoever has view, edit or admin in a namespace may see or edit invitations there, and never their status."""
+    cluster.kubectl("create", "rolebinding", "people", f"--clusterrole={role}", "--user=jane", "--namespace", team)
+
+    def may(verb: str, *more: str) -> bool:
+        asked = ["auth", "can-i", verb, "atlasprojectinvites.atlasinvites.io", "--as=jane", "--namespace", team, *more]
+        return cluster.kubectl(*asked, check=False).stdout.strip() == "yes"
+
+    wait_until("the cluster's own roles have ours in them", lambda: may("get"))
+    assert {verb for verb in verbs if may(verb)} == verbs
+    assert not {verb for verb in refused if may(verb)}
+    assert not may("patch", "--subresource=status")
+    assert not may("update", "--subresource=status")
+
+
+def test_nobody_but_the_operator_has_its_rights() -> None:
+    """The operator's rights are bound to its ServiceAccount alone."""
+    subjects = [
+        subject
+        for binding in of_kind(kustomized(DEPLOY), "ClusterRoleBinding", "RoleBinding")
+        for subject in binding["subjects"]
+    ]
+    assert {json.dumps(subject, sort_keys=True) for subject in subjects} == {
+        json.dumps({"kind": "ServiceAccount", "name": "atlas-invites", "namespace": "atlas-invites"}, sort_keys=True)
+    }
