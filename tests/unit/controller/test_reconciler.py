@@ -115,6 +115,17 @@ async def test_nothing_is_changed_without_the_finalizer(trouble: Exception, ther
     assert world.cluster.writes == []
 
 
+@virtual_time
+async def test_a_finalizer_that_somebody_took_off_is_put_on_before_anything_is_changed() -> None:
+    """Law 2 holds for ever, not only at first."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER, finalizers=[])
+    world.cluster.faults.before("finalizer", lambda: _no_writes(world))
+    await world.turn()
+    assert world.write_kinds == ["finalizer", "status"]
+    assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER)]
+
+
 def _no_writes(world: World) -> None:
     assert world.atlas.writes == []
 
