@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tests.control_plane.control_plane import ControlPlane
     from tests.control_plane.processes import Process, ProcessGroup
@@ -50,9 +50,9 @@ class Sandbox:
     process: Process
 
     @classmethod
-    def start(cls, group: ProcessGroup, *options: str) -> Sandbox:
+    def start(cls, group: ProcessGroup, *options: str, name: str = "sandbox") -> Sandbox:
         """Start one on a free port of loopback and wait until it serves."""
-        process = group.start("sandbox", [sys.executable, "-m", "atlas_sandbox", "--port", "0", *options])
+        process = group.start(name, [sys.executable, "-m", "atlas_sandbox", "--port", "0", *options])
         group.wait_until(lambda: "http://" in process.log.read_text(), process)
         return cls(process.log.read_text().split("\n")[0].strip(), process)
 
@@ -138,10 +138,12 @@ class Operator:
         *options: str,
         name: str = "operator",
         wait: bool = True,
+        variables: Mapping[str, str] | None = None,
     ) -> Operator:
         """Start the operator under its own ServiceAccount, and wait until its store is filled."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "KUBE"))}
         environment["KUBECONFIG"] = str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, OPERATOR_NAMESPACE))
+        environment |= variables or {}
         process = group.start(name, [sys.executable, "-m", "atlas_invites", "run", *options], environment)
         operator = cls(process)
         if wait:

@@ -1,0 +1,193 @@
+"""Deletion ends, and takes access away only if the policy says so (law 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.kstatus import kstatus, reason
+from tests.e2e.world import FORCE_DELETE, OWNER, READ_ONLY
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import StartOperator
+    from tests.e2e.world import World
+
+
+@pytest.mark.parametrize("policy", [None, "Retain"])
+def test_what_was_adopted_stays(world: World, policy: str | None) -> None:
+    """Retain, and no policy for what was adopted, leave the invitation alone: no Atlas call, one write."""
+    policies = {"deletionPolicy": policy} if policy else {}
+    invitation = world.adopt(**policies)["status"]["invitation"]
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.calls() == []
+    assert world.writes() == ["object"]
+    assert [one["id"] for one in world.atlas["invitations"]] == [invitation["id"]]
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+def test_what_is_pending_is_cancelled(world: World, policy: str) -> None:
+    """Cancel and Revoke cancel a pending invitation, by one call."""
+    world.adopt(deletionPolicy=policy)
+    world.adopt("other", deletionPolicy="Retain")
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.calls() == ["CancelInvite 204"]
+    assert world.writes() == ["object"]
+    assert [one["username"] for one in world.atlas["invitations"]] == [world.email("other")]
+
+
+def test_the_policy_of_the_last_spec_counts(world: World) -> None:
+    """A policy that was changed right before the deletion is the one that is followed."""
+    world.adopt(deletionPolicy="Cancel")
+    world.edit("jane", deletionPolicy="Retain")
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes() == []
+    assert len(world.atlas["invitations"]) == 1
+
+
+def test_gone_already_is_success(world: World) -> None:
+    """A 404 on cancelling is success."""
+    invitation = world.adopt(deletionPolicy="Cancel")["status"]["invitation"]
+    world.sandbox.cancel(invitation["id"], world.project)
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes() == ["CancelInvite 404"]
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Retain", None])
+def test_a_member_keeps_access(world: World, policy: str | None) -> None:
+    """A member stays a member under every policy but Revoke."""
+    world.adopt(**({"deletionPolicy": policy} if policy else {}))
+    world.happen("accept")
+    world.handle("jane", "accepted")
+    world.until("jane", "Accepted")
+    world.mark()
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes() == []
+    assert [(one["username"], one["roles"]) for one in world.atlas["users"]] == [(world.email("jane"), [READ_ONLY])]
+
+
+def test_who_accepted_unseen_keeps_access(world: World) -> None:
+    """Under Cancel, someone who accepted right before the deletion stays a member."""
+    world.adopt(deletionPolicy="Cancel")
+    world.happen("accept")
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes() == ["CancelInvite 404"]
+    assert len(world.atlas["users"]) == 1
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+def test_revoke_removes_a_member(world: World, seen: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Revoke removes this member and no other, also one whose acceptance had not been seen."""
+    world.adopt(deletionPolicy="Revoke")
+    world.adopt("other", deletionPolicy="Revoke")
+    world.happen("accept")
+    world.happen("accept", "other")
+    if seen:
+        world.handle("jane", "accepted")
+        world.until("jane", "Accepted")
+    world.mark()
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes()[-1] == "RemoveUser 204"
+    assert [one["username"] for one in world.atlas["users"]] == [world.email("other")]
+
+
+@pytest.mark.parametrize(("status", "why"), [(503, "AtlasUnavailable"), (429, "RateLimited"), (409, "Conflict")])
+def test_while_atlas_does_not_do_it_the_finalizer_stays(world: World, status: int, why: str) -> None:
+    """Atlas unavailable, rate limited or in conflict: the object stays and says why; once it does it, it ends."""
+    world.adopt(deletionPolicy="Cancel")
+    fault = world.fault("CancelInvite", status=status)
+    world.delete("jane")
+    item = world.until_it("jane", f"is {why}", lambda i: reason(i) == why)
+    assert kstatus(item) == "Terminating"
+    assert item["status"]["error"]["operation"] == "CancelInvite"
+    wait_until("it is tried again", lambda: world.sandbox.struck(fault) >= 2)
+    assert world.finalizers("jane") == ["atlasinvites.io/invitation"]
+    world.sandbox.mend(fault)
+    world.until_gone("jane")
+    assert world.atlas_writes()[-1] == "CancelInvite 204"
+    assert world.atlas["invitations"] == []
+
+
+def test_a_refused_cancellation_is_tried_on(world: World) -> None:
+    """A 403 keeps the finalizer while somebody may still grant the right; then it is done."""
+    world.adopt(deletionPolicy="Cancel")
+    fault = world.fault("CancelInvite", status=403, errorCode="USER_UNAUTHORIZED")
+    world.delete("jane")
+    world.until_it("jane", "is Forbidden", lambda i: reason(i) == "Forbidden")
+    world.sandbox.mend(fault)
+    world.annotate("jane", "atlasinvites.io/reconcile-requested-at", "granted")
+    world.until_gone("jane")
+    assert world.atlas["invitations"] == []
+
+
+def test_force_delete(world: World) -> None:
+    """With force-delete the object goes after one more try, with the warning that Atlas may still hold something."""
+    world.adopt(deletionPolicy="Cancel")
+    world.fault("CancelInvite", status=503)
+    world.delete("jane")
+    world.until_it("jane", "is AtlasUnavailable", lambda i: reason(i) == "AtlasUnavailable")
+    world.annotate("jane", FORCE_DELETE, "true")
+    world.until_gone("jane")
+    assert len(world.atlas["invitations"]) == 1
+    assert f"[{world.namespace}/jane] OrphanedInvitation" in world.operators[0].log
+
+
+def test_force_delete_still_tries(world: World) -> None:
+    """With force-delete set before, what Atlas does at once is done all the same."""
+    world.adopt(deletionPolicy="Cancel")
+    world.annotate("jane", FORCE_DELETE, "true")
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.atlas_writes() == ["CancelInvite 204"]
+    assert world.atlas["invitations"] == []
+
+
+def test_a_suspended_object_leaves_atlas_alone(world: World) -> None:
+    """Deleting a suspended object touches nothing in Atlas, whatever its policy."""
+    world.adopt(deletionPolicy="Revoke")
+    world.edit("jane", suspend=True)
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.calls() == []
+    assert len(world.atlas["invitations"]) == 1
+
+
+def test_a_project_that_is_gone(world: World) -> None:
+    """Where Atlas has no such project any more, there is nothing to cancel: the object goes."""
+    world.adopt(deletionPolicy="Cancel")
+    world.sandbox.control("DELETE", f"/projects/{world.project}")
+    world.delete("jane")
+    world.until_gone("jane")
+    assert world.calls() == ["CancelInvite 404"]
+
+
+def test_a_namespace_whose_secret_went_first(world: World) -> None:
+    """A namespace ends although its Secret is gone: what is pending is cancelled with the credentials last used."""
+    world.adopt("kept", deletionPolicy="Retain")
+    world.adopt("cancelled", deletionPolicy="Cancel")
+    world.delete_secret()
+    path = f"api/v1/namespaces/{world.namespace}"
+    world.plane.api.do("DELETE", path)
+    wait_until("the namespace is gone", lambda: world.plane.api.ask("GET", path).status_code == 404)
+    assert [one["username"] for one in world.atlas["invitations"]] == [world.email("kept")]
+    world.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": world.namespace}})  # the fixture deletes it
+
+
+def test_a_deletion_while_the_operator_is_away(own: World, start_operator: StartOperator) -> None:
+    """An object that was deleted while no operator ran ends when one does."""
+    first = start_operator()
+    own.adopt(deletionPolicy="Cancel", roles=[OWNER])
+    assert first.stop() == 0
+    own.delete("jane")
+    assert own.finalizers("jane") == ["atlasinvites.io/invitation"]
+    start_operator()
+    own.until_gone("jane")
+    assert own.calls() == ["CancelInvite 204"]
