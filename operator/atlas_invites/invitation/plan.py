@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from atlas_invites.invitation.model import (
     Api,
@@ -128,7 +128,7 @@ class Case:
     @property
     def may_send_now(self) -> bool:
         """Whether an expired invitation is to be sent again now."""
-        return self.may_reinvite and self.reinvite_in == timedelta()
+        return self.had_one and self.may_reinvite and self.reinvite_in == timedelta()
 
     @property
     def took_over(self) -> bool:
@@ -139,16 +139,26 @@ class Case:
         return self.known.invitation is not None and self.known.invitation.api is api
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table: where one of ``sights`` is seen and ``when`` holds, ``do`` it, and say the rest."""
+class Says(NamedTuple):
+    """What a row says of the object: the reason of its conditions, its state (None: as it was), and the message."""
 
-    sights: frozenset[Sight]
-    when: Callable[[Case], bool]
-    do: Do
     reason: Reason
     state: State | None
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: where one of ``sights`` is seen and ``when`` holds, ``do`` it, and say ``says``.
+
+    ``and_`` is what ``when`` asks, in the words of docs/behaviour.md.
+    """
+
+    sights: frozenset[Sight]
+    and_: str
+    when: Callable[[Case], bool]
+    do: Do
+    says: Says
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,7 @@ class Action:
         """What happened, to what, and what to do; no times and no counts."""
         case = self.case
         known = case.invitation or case.known.invitation
-        return self.row.message.format(
+        return self.row.says.message.format(
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
             id=case.spec.invitation_id or (known.id if known else None),
             roles=_difference(case.roles, case.spec.roles),
@@ -182,98 +192,88 @@ _PENDING, _MEMBER = _sights(Sight.PENDING), _sights(Sight.MEMBER)
 _GONE = _sights(Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED)
 _NOTHING, _EXPIRED, _REJECTED = _sights(Sight.NOTHING), _sights(Sight.EXPIRED), _sights(Sight.REJECTED)
 
-_INVITED = (Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
-_ACCEPTED = (Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles of spec.")
-_WITHDRAWN = (
+_ANEW = "To invite anew, delete this object and create it again."
+_OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended: "
+
+_INVITED = Says(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
+_ACCEPTED = Says(
+    Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles of spec."
+)
+_MISMATCH = Says(
+    Reason.IDENTITY_MISMATCH,
+    None,
+    "The invitation {id} is not for {who}: it is left alone. "
+    "Create this object anew with the id and the e-mail of one invitation.",
+)
+_ROLES_DIFFER = Says(
+    Reason.ROLES_DIFFER,
+    State.ACCEPTED,
+    "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
+    "(spec.memberPolicy is Observe).",
+)
+_REMOVED = Says(
+    Reason.MEMBER_REMOVED,
+    State.REMOVED,
+    f"{{who}} accepted and is no longer a member of the project. Nobody is invited again after a removal. {_ANEW}",
+)
+_WITHDRAWN = Says(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
-    (
-        "The invitation of {who} is gone before its time: it was declined, or cancelled elsewhere. It is not sent "
-        "again. To invite anew, delete this object and create it again."
-    ),
+    "The invitation of {who} is gone before its time: it was declined, or cancelled elsewhere. "
+    f"It is not sent again. {_ANEW}",
 )
-_EXPIRED_ROW = (
-    Reason.INVITATION_EXPIRED,
-    State.EXPIRED,
-    "The invitation of {who} expired. To invite anew, delete this object and create it again.",
+_INVITED_UNSEEN = Says(Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it is taken as pending until it expires.")
+_LEGACY = Says(
+    Reason.LEGACY_INVITATION,
+    State.PENDING,
+    f"{_OF_THE_OLD_API}its roles ({{roles}}) cannot be changed before it is accepted or expires.",
+)
+_ENDED = Says(Reason.INVITATION_EXPIRED, State.EXPIRED, f"The invitation of {{who}} expired. {_ANEW}")
+_UNKNOWN_ID = Says(
+    Reason.INVITATION_NOT_FOUND,
+    State.UNKNOWN,
+    "Atlas has no invitation {id} in this project. Look up the id (atlas projects invitations list), "
+    "and create this object anew with it.",
+)
+_TOOK_OVER = Says(
+    Reason.INVITATION_NOT_FOUND,
+    State.UNKNOWN,
+    "Atlas has no invitation of {who} in this project any more; another object had it. "
+    f"Nothing is sent by taking over. {_ANEW}",
 )
 
 TABLE_A: tuple[Row, ...] = (
-    Row(
-        _PENDING,
-        lambda c: c.somebody_else,
-        Do.NOTHING,
-        Reason.IDENTITY_MISMATCH,
-        None,
-        "The invitation {id} is not for {who}: it is left alone. "
-        "Create this object anew with the id and the e-mail of one invitation.",
-    ),
-    Row(_PENDING, lambda c: c.roles_equal, Do.NOTHING, *_INVITED),
-    Row(_PENDING, _anything, Do.SET_ROLES, *_INVITED),
-    Row(_MEMBER, lambda c: c.roles_equal, Do.NOTHING, *_ACCEPTED),
+    Row(_PENDING, "its e-mail is not the spec's", lambda c: c.somebody_else, Do.NOTHING, _MISMATCH),
+    Row(_PENDING, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _INVITED),
+    Row(_PENDING, "roles differ", _anything, Do.SET_ROLES, _INVITED),
+    Row(_MEMBER, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _ACCEPTED),
     Row(
         _MEMBER,
+        "roles differ, Observe",
         lambda c: c.spec.member_policy is MemberPolicy.OBSERVE,
         Do.NOTHING,
-        Reason.ROLES_DIFFER,
-        State.ACCEPTED,
-        "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
-        "(spec.memberPolicy is Observe).",
+        _ROLES_DIFFER,
     ),
-    Row(_MEMBER, _anything, Do.SET_ROLES, *_ACCEPTED),
-    Row(
-        _GONE,
-        lambda c: c.was_accepted,
-        Do.NOTHING,
-        Reason.MEMBER_REMOVED,
-        State.REMOVED,
-        "{who} accepted and is no longer a member of the project. Nobody is invited again after a removal. "
-        "To invite anew, delete this object and create it again.",
-    ),
-    Row(_GONE, lambda c: c.known.state is State.WITHDRAWN, Do.NOTHING, *_WITHDRAWN),
+    Row(_MEMBER, "roles differ, Manage", _anything, Do.SET_ROLES, _ACCEPTED),
+    Row(_GONE, "was accepted", lambda c: c.was_accepted, Do.NOTHING, _REMOVED),
+    Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Do.NOTHING, _WITHDRAWN),
     Row(
         _NOTHING,
+        "cannot be seen in users mode, roles equal",
         lambda c: c.legacy and c.roles_equal,
         Do.NOTHING,
-        Reason.INVITED,
-        State.PENDING,
-        "The invitation of {who} was sent through the invites API, which has ended: "
-        "it is taken as pending until it expires.",
+        _INVITED_UNSEEN,
     ),
-    Row(
-        _NOTHING,
-        lambda c: c.legacy,
-        Do.NOTHING,
-        Reason.LEGACY_INVITATION,
-        State.PENDING,
-        "The invitation of {who} was sent through the invites API, which has ended: "
-        "its roles ({roles}) cannot be changed before it is accepted or expires.",
-    ),
-    Row(_REJECTED, lambda c: c.had_one, Do.NOTHING, *_WITHDRAWN),
-    Row(_EXPIRED, lambda c: c.had_one and c.may_send_now, Do.SEND, *_INVITED),
-    Row(_EXPIRED, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
-    Row(_NOTHING, lambda c: c.had_one and not c.expired, Do.NOTHING, *_WITHDRAWN),
-    Row(_NOTHING, lambda c: c.had_one and c.may_send_now, Do.SEND, *_INVITED),
-    Row(_NOTHING, lambda c: c.had_one, Do.NOTHING, *_EXPIRED_ROW),
-    Row(
-        _GONE,
-        lambda c: c.spec.invitation_id is not None,
-        Do.NOTHING,
-        Reason.INVITATION_NOT_FOUND,
-        State.UNKNOWN,
-        "Atlas has no invitation {id} in this project. Look up the id (atlas projects invitations list), "
-        "and create this object anew with it.",
-    ),
-    Row(
-        _GONE,
-        lambda c: c.took_over,
-        Do.NOTHING,
-        Reason.INVITATION_NOT_FOUND,
-        State.UNKNOWN,
-        "Atlas has no invitation of {who} in this project any more; another object had it. Nothing is sent by taking "
-        "over. To invite anew, delete this object and create it again.",
-    ),
-    Row(_GONE, _anything, Do.SEND, *_INVITED),
+    Row(_NOTHING, "cannot be seen in users mode, roles differ", lambda c: c.legacy, Do.NOTHING, _LEGACY),
+    Row(_REJECTED, "had one", lambda c: c.had_one, Do.NOTHING, _WITHDRAWN),
+    Row(_EXPIRED, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Do.SEND, _INVITED),
+    Row(_EXPIRED, "had one", lambda c: c.had_one, Do.NOTHING, _ENDED),
+    Row(_NOTHING, "had one, before its end", lambda c: c.had_one and not c.expired, Do.NOTHING, _WITHDRAWN),
+    Row(_NOTHING, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Do.SEND, _INVITED),
+    Row(_NOTHING, "had one", lambda c: c.had_one, Do.NOTHING, _ENDED),
+    Row(_GONE, "invitationId given", lambda c: c.spec.invitation_id is not None, Do.NOTHING, _UNKNOWN_ID),
+    Row(_GONE, "took over from another object", lambda c: c.took_over, Do.NOTHING, _TOOK_OVER),
+    Row(_GONE, "never had one", _anything, Do.SEND, _INVITED),
 )
 
 
@@ -340,13 +340,13 @@ def outcome_of(action: Action) -> Outcome:
     ``origin`` is set where the invitation is another than the one last known: Adopted, unless somebody knows better.
     """
     case, row, known = action.case, action.row, action.case.known.invitation
-    invitation = None if row.reason is Reason.IDENTITY_MISMATCH else case.invitation
+    invitation = None if row.says.reason is Reason.IDENTITY_MISMATCH else case.invitation
     is_new = invitation is not None and (known is None or known.id != invitation.id)
-    waits_for_a_day = row.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
+    waits_for_a_day = row.says.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
     return Outcome(
-        row.reason,
+        row.says.reason,
         action.message,
-        state=row.state,
+        state=row.says.state,
         origin=Origin.ADOPTED if is_new else None,
         invitation=invitation,
         member=_as_member(case.member) if case.member else None,

@@ -243,7 +243,7 @@ def judge(scenario: Scenario) -> Action:
 def test_table_a(scenario: Scenario) -> None:
     """Every row does and says what the design's table says."""
     row = judge(scenario).row
-    assert (row.do, row.reason, row.state) == (scenario.do, scenario.reason, scenario.state)
+    assert (row.do, row.says.reason, row.says.state) == (scenario.do, scenario.reason, scenario.state)
 
 
 def test_every_row_has_a_scenario() -> None:
@@ -400,13 +400,13 @@ def test_unknown_membership_is_nothing() -> None:
 def test_dates(dates: dict[str, Any], now: datetime, reason: Reason) -> None:
     """expiresAt, else createdAt + 30 days; where neither can be read it never expires; no zone means UTC."""
     known = status(invitation=invitation(**dates), state=State.PENDING)
-    assert decide(spec(), known, NOTHING, now).row.reason is reason
+    assert decide(spec(), known, NOTHING, now).row.says.reason is reason
 
 
 def test_new_expiry_of_what_is_seen_does_not_matter_while_it_is_pending() -> None:
     """What Atlas shows as pending is pending, whatever its dates say."""
     seen = Seen(invitations=(invitation(expiresAt=time_text(CREATED)),))
-    assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.reason is Reason.INVITED
+    assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.says.reason is Reason.INVITED
 
 
 # Messages and what else an action says.
