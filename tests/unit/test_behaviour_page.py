@@ -1,0 +1,81 @@
+"""docs/behaviour.md says what the code's tables say, and the other way round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atlas_invites.invitation import deletion
+from atlas_invites.invitation.conditions import CONDITIONS
+from atlas_invites.invitation.model import DeletionPolicy
+from atlas_invites.invitation.outcome import Kind, Reason
+from atlas_invites.invitation.plan import TABLE_A, Do, Sight
+
+PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
+
+SEEN = {
+    "pending": {Sight.PENDING},
+    "member": {Sight.MEMBER},
+    "nothing": {Sight.NOTHING},
+    "expired": {Sight.EXPIRED},
+    "rejected": {Sight.REJECTED},
+    "gone": {Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED},
+}
+DONE = {"nothing": Do.NOTHING, "the roles are set": Do.SET_ROLES, "sent": Do.SEND}
+ENDED = {"nothing": deletion.Do.NOTHING, "cancelled": deletion.Do.CANCEL, "removed": deletion.Do.REMOVE}
+
+
+def table(first_header: str) -> list[list[str]]:
+    """Return the rows below the header that begins so, each a list of cells."""
+    lines = PAGE.read_text().split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_header} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.split("|")[1:-1]])
+    assert rows
+    return rows
+
+
+def code(cell: str) -> str | None:
+    return None if cell == "as it was" else cell.strip("`")
+
+
+def test_table_a() -> None:
+    """Each row of the page is a row of the code, in the same order, with the same words, and none is missing."""
+    page = [
+        (frozenset(SEEN[seen]), and_, DONE[done], code(reason), code(state))
+        for seen, and_, done, reason, state in table("seen in Atlas | and")
+    ]
+    ours = [
+        (row.sights, row.and_, row.do, str(row.says.reason), row.says.state and str(row.says.state)) for row in TABLE_A
+    ]
+    assert page == ours
+
+
+def test_table_d_untouched() -> None:
+    """The rows that leave Atlas alone are the code's, in the same order."""
+    page = table("where")
+    assert [row[0] for row in page] == [row.why for row in deletion.UNTOUCHED]
+    assert {(done, finalizer) for _, done, finalizer in page} == {("nothing", "off")}
+
+
+def test_table_d_seen() -> None:
+    """What is done about what is seen is what the code does."""
+    for seen, cancel, revoke in table("seen in Atlas | `Cancel`"):
+        sights = set().union(*(SEEN[word] for word in seen.split(", ")))
+        for sight in sights:
+            for policy, done in ((DeletionPolicy.CANCEL, cancel), (DeletionPolicy.REVOKE, revoke)):
+                assert deletion.TABLE_D.get((sight, policy), deletion.Do.NOTHING) is ENDED[done]
+
+
+def test_outcomes() -> None:
+    """Every reason is on the page, under its outcome, with the conditions that the code gives it."""
+    page = table("outcome")
+    kinds = {}
+    for outcome, ready, reconciling, stalled, _ in page:
+        kind, _, reasons = outcome.partition(": ")
+        kinds[Kind(kind.capitalize())] = {Reason(reason.strip("`")) for reason in reasons.split()}
+        shown = {"Ready": ready, "Reconciling": reconciling, "Stalled": stalled}
+        assert {name: status for name, status in shown.items() if status} == CONDITIONS[Kind(kind.capitalize())]
+    assert kinds == {kind: {reason for reason in Reason if reason.kind is kind} for kind in Kind}
