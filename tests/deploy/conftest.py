@@ -12,7 +12,7 @@ import pytest
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.processes import ProcessGroup
 from tests.deploy.foreign import definitions
-from tests.deploy.manifests import CRD, DEPLOY
+from tests.deploy.manifests import COMPONENTS, CRD, DEPLOY
 from tests.stack import Sandbox
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def empty_cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A control plane on which everything is installed: for all of it, with all components, and for namespace team-a."""
+    """A control plane on which everything is installed: with all components, and once more for namespace team-a."""
     with _plane(control_plane_binaries) as running:
         running.kubectl("create", "namespace", "team-a")
         running.kubectl("apply", "-k", str(DEPLOY))
-        running.kubectl("apply", "-k", str(DEPLOY / "examples" / "kustomization"))
+        running.kubectl("apply", *(f"--filename={DEPLOY}/components/{name}/{name}.yaml" for name in COMPONENTS))
         running.kubectl("apply", "-k", str(DEPLOY / "overlays" / "one-namespace"))
         running.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
         yield running

@@ -1,0 +1,147 @@
+"""The role guard, with real users on a real API server: who may add an Atlas role to an invitation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.deploy.manifests import DEPLOY, load
+from tests.deploy.running import apply, invite
+from tests.stack import PROJECT, wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.control_plane.control_plane import ControlPlane
+    from tests.deploy.manifests import Object
+
+READ, DATA, OWNER = "GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY", "GROUP_OWNER"
+LEAD = ("--as=lea", "--as-group=team-a-leads")
+DENIED = "ValidatingAdmissionPolicy 'atlas-invites-role-guard'"
+
+
+class AsLead(Protocol):
+    """Applies the invitation ``jane`` as a lead of the team, who may grant READ and DATA by the example."""
+
+    def __call__(self, *roles: str, **spec: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def grants(cluster: ControlPlane, team: str) -> None:
+    """The example's roles, and the cluster's role edit, for the group team-a-leads in the test's namespace."""
+    objects = load((DEPLOY / "examples" / "role-guard" / "grant.yaml").read_text())
+    for one in objects:
+        if "namespace" in one["metadata"]:
+            one["metadata"]["namespace"] = team
+    cluster.kubectl("apply", "-f", "-", input="\n---\n".join(json.dumps(one) for one in objects))
+    cluster.kubectl("create", "rolebinding", "leads", "--clusterrole=edit", "--group=team-a-leads", "-n", team)
+
+
+@pytest.fixture
+def as_lead(cluster: ControlPlane, team: str, grants: None) -> AsLead:
+    """Apply the invitation ``jane`` as a lead of the team."""
+    del grants
+
+    def attempt(*roles: str, **spec: str) -> subprocess.CompletedProcess[str]:
+        manifest = invite("jane", PROJECT, *roles, **spec)
+        return cluster.kubectl("apply", "-n", team, *LEAD, "-f", "-", input=json.dumps(manifest), check=False)
+
+    def guarded() -> bool:
+        nobody = invite("nobody", PROJECT, OWNER)
+        options = ["--dry-run=server", "-n", team, *LEAD]
+        return DENIED in cluster.kubectl("apply", *options, "-f", "-", input=json.dumps(nobody), check=False).stderr
+
+    wait_until("the policy is enforced", guarded)
+    return attempt
+
+
+@pytest.fixture
+def by_admin(cluster: ControlPlane, team: str) -> Object:
+    """The invitation ``jane`` with a role that the lead may not grant, as an administrator has made it."""
+    made: Object = invite("jane", PROJECT, READ, OWNER)
+    apply(cluster, team, made)
+    return made
+
+
+def test_a_role_that_one_holds(as_lead: AsLead) -> None:
+    """Roles that one may grant can be given."""
+    assert as_lead(READ, DATA).returncode == 0
+
+
+def test_a_role_that_one_does_not_hold(as_lead: AsLead) -> None:
+    """A role that one may not grant is refused, by name, with the right that is missing."""
+    done = as_lead(READ, OWNER)
+    assert DENIED in done.stderr
+    assert "to grant GROUP_READ_ONLY, GROUP_OWNER by an invitation" in done.stderr
+    assert "the verb grant on each of them (atlasroles.atlasinvites.io)" in done.stderr
+
+
+def test_adding_a_role(as_lead: AsLead) -> None:
+    """A role that is added later is judged too, and only that one is named."""
+    as_lead(READ)
+    done = as_lead(READ, OWNER)
+    assert DENIED in done.stderr
+    assert "to grant GROUP_OWNER by" in done.stderr
+
+
+def test_what_is_there_may_stay(as_lead: AsLead, by_admin: Object) -> None:
+    """Whoever may not grant a role may edit an invitation that has it, and take it away."""
+    del by_admin
+    assert as_lead(READ, OWNER, reinvitePolicy="OnExpiry").returncode == 0
+    assert as_lead(READ).returncode == 0
+    assert DENIED in as_lead(READ, OWNER).stderr
+
+
+@pytest.mark.parametrize("power", [{"memberPolicy": "Manage"}, {"deletionPolicy": "Revoke"}], ids=str)
+def test_power_over_members(as_lead: AsLead, by_admin: Object, power: dict[str, str]) -> None:
+    """Switching to Manage or to Revoke needs every role of the invitation, not only the added ones."""
+    del by_admin
+    assert DENIED in as_lead(READ, OWNER, **power).stderr
+    assert as_lead(READ).returncode == 0
+    assert as_lead(READ, **power).returncode == 0
+    assert as_lead(READ, DATA, **power).returncode == 0
+    assert as_lead(READ).returncode == 0
+
+
+def test_another_namespace(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
+    """A right in one namespace gives nothing in another."""
+    assert as_lead(READ).returncode == 0
+    other = f"{team}-other"
+    cluster.kubectl("create", "namespace", other)
+    cluster.kubectl("create", "rolebinding", "leads", "--clusterrole=edit", "--group=team-a-leads", "-n", other)
+    manifest = json.dumps(invite("jane", PROJECT, READ))
+    assert DENIED in cluster.kubectl("apply", "-n", other, *LEAD, "-f", "-", input=manifest, check=False).stderr
+    cluster.kubectl("delete", "namespace", other, "--wait=false")
+
+
+def test_service_accounts(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
+    """A tool is judged by its ServiceAccount: under GitOps that one needs the rights, whoever wrote the manifest."""
+    assert as_lead(READ).returncode == 0
+    cluster.kubectl("create", "serviceaccount", "gitops", "-n", team)
+    account = f"--serviceaccount={team}:gitops"
+    cluster.kubectl("create", "rolebinding", "gitops", "--clusterrole=edit", account, "-n", team)
+    tool = cluster.kubeconfig_for(team, "gitops")
+    manifest = json.dumps(invite("joe", PROJECT, OWNER))
+
+    def as_tool() -> subprocess.CompletedProcess[str]:
+        return cluster.kubectl("apply", "-n", team, "-f", "-", input=manifest, check=False, kubeconfig=tool)
+
+    assert DENIED in as_tool().stderr
+    grant = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "grant-owner"},
+        "rules": [
+            {
+                "apiGroups": ["atlasinvites.io"],
+                "resources": ["atlasroles"],
+                "resourceNames": [OWNER],
+                "verbs": ["grant"],
+            }
+        ],
+    }
+    apply(cluster, team, grant)
+    cluster.kubectl("create", "rolebinding", "grant-owner", "--role=grant-owner", account, "-n", team)
+    wait_until("the right is in force", lambda: as_tool().returncode == 0)
