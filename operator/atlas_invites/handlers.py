@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Takes the events of the watch."""
 
-    def __call__(self, resource: Resource, *, deleted: bool) -> None:
-        """Take in an object as it is now, or was when it was deleted."""
+    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+        """Take in an object as it is now, or was when it was deleted; ``listed``: as a list shows it, no change."""
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
@@ -36,7 +36,7 @@ def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
 
     async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
         try:
-            sink(Resource.from_body(event["object"]), deleted=event["type"] == "DELETED")
+            sink(Resource.from_body(event["object"]), deleted=event["type"] == "DELETED", listed=event["type"] is None)
         except Exception:
             log.exception("an event was not understood and is left to the next complete list")
 

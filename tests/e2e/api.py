@@ -108,6 +108,10 @@ class History:
         """Return every version of the object of that name, those of earlier objects of the name too."""
         return list(self._versions.get((namespace, name), ()))
 
+    def versions_of(self, namespace: str, name: str) -> list[str]:
+        """Return the resource versions of ``of``."""
+        return [item["metadata"]["resourceVersion"] for item in self.of(namespace, name)]
+
     def names(self, namespace: str) -> list[str]:
         """Return the names of all objects that there were."""
         return [name for where, name in list(self._versions) if where == namespace]

@@ -231,10 +231,10 @@ class World:
 
     def versions(self, name: str) -> list[Object]:
         """Return every version of the object that there was, oldest first."""
-        latest = self.get(name)
-        history = self.plane.history
+        latest, history = self.get(name), self.plane.history
         if latest is not None:
-            wait_until("the history is complete", lambda: latest in history.of(self.namespace, name))
+            version = latest["metadata"]["resourceVersion"]
+            wait_until("the history is complete", lambda: version in history.versions_of(self.namespace, name))
         return history.of(self.namespace, name)
 
     def statuses(self, name: str) -> list[Object]:

@@ -18,10 +18,10 @@ class Sink:
     """Remembers what it was given."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[Resource, bool]] = []
+        self.taken: list[tuple[Resource, str]] = []
 
-    def __call__(self, resource: Resource, *, deleted: bool) -> None:
-        self.taken.append((resource, deleted))
+    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+        self.taken.append((resource, "deleted" if deleted else "listed" if listed else "changed"))
 
 
 def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
@@ -33,13 +33,13 @@ def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
 
 
 @pytest.mark.parametrize(
-    ("type_", "deleted"), [(None, False), ("ADDED", False), ("MODIFIED", False), ("DELETED", True)]
+    ("type_", "what"), [(None, "listed"), ("ADDED", "changed"), ("MODIFIED", "changed"), ("DELETED", "deleted")]
 )
-def test_every_event_reaches_the_sink(type_: str | None, deleted: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Listed, added, modified, deleted: the object, trimmed, and whether it is gone."""
+def test_every_event_reaches_the_sink(type_: str | None, what: str) -> None:
+    """Listed, added, modified, deleted: the object, trimmed, and which of these it is."""
     sink = Sink()
     asyncio.run(handler(sink).fn(event={"type": type_, "object": body()}, namespace="team-a", name="jane"))
-    assert sink.taken == [(resource(), deleted)]
+    assert sink.taken == [(resource(), what)]
 
 
 def test_only_our_kind_is_watched() -> None:
@@ -69,12 +69,12 @@ def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever happens behind it, the handler returns, and the log names no person."""
 
     class Broken(Sink):
-        def __call__(self, resource: Resource, *, deleted: bool) -> None:
-            super().__call__(resource, deleted=deleted)
+        def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+            super().__call__(resource, deleted=deleted, listed=listed)
             raise RuntimeError("a bug")
 
     sink = Broken()
     asyncio.run(handler(sink).fn(event={"type": "MODIFIED", "object": body()}))
-    assert sink.taken == [(resource(), False)]
+    assert sink.taken == [(resource(), "changed")]
     (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
     assert EMAIL not in logging.Formatter().format(record)

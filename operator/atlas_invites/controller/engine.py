@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed, Priority
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 RELIST_INTERVAL = 600.0
 """Seconds between two complete lists, which find what a cut watch did not say."""
+
+WATCH_CUT = 1.0
+"""Seconds from the first sign of a watch that was cut to the complete list."""
 
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
@@ -64,12 +68,22 @@ class Engine:
         self._clock = clock
         store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
+        self._watched: set[str] = set()
+        self._watch_cut = asyncio.Event()
         self.listed = False
 
-    def on_event(self, resource: Resource, *, deleted: bool) -> None:
-        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
+    def on_event(self, resource: Resource, *, deleted: bool, listed: bool = False) -> None:
+        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole.
+
+        One that is ``listed`` comes from the list that a watch begins with. Where its object was known to the watch,
+        that is a watch begun anew, which says nothing of what was deleted in between: a complete list is due.
+        """
         self._unseen.pop(resource.key, None)
+        if listed and resource.uid in self._watched:
+            self._watch_cut.set()
+        self._watched.add(resource.uid)
         if deleted:
+            self._watched.discard(resource.uid)
             if self._store.remove(resource):
                 self._queue.drop(resource.key)
         elif self._store.put(resource) and not self._reconciler.is_writing(resource):
@@ -103,10 +117,13 @@ class Engine:
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list now and then, for ever."""
+        """Compare the store with a complete list now and then, and after the watch was cut, for ever."""
         delay = RELIST_INTERVAL
         while True:
-            await asyncio.sleep(delay)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._watch_cut.wait(), delay)
+                await asyncio.sleep(WATCH_CUT)  # one complete list for all that the watch lists
+            self._watch_cut.clear()
             try:
                 await self._list()
                 delay = RELIST_INTERVAL
@@ -132,6 +149,7 @@ class Engine:
             log.info("deleted while the watch was cut", extra={"object": key})
             self._queue.drop(key)
             self._unseen.pop(key, None)
+        self._watched.intersection_update(resource.uid for resource in self._store)
         for key in changed:
             if self.listed:
                 self._queue.add(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -30,13 +32,23 @@ async def load_configuration() -> Configuration:
     try:
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException:
+        if not _has_kubeconfig():
+            raise ValueError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
         try:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
+            what = (
+                str(error) if isinstance(error, ConfigException | OSError) else f"it is none ({type(error).__name__})"
+            )
             raise ValueError(
-                f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {error}"
+                f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {what}"
             ) from None
     return configuration
+
+
+def _has_kubeconfig() -> bool:
+    paths = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+    return any(Path(path).expanduser().is_file() for path in paths)
 
 
 async def connect() -> ApiClient:

@@ -217,6 +217,24 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
 
 
 @virtual_time
+async def test_a_watch_begun_anew_brings_a_complete_list() -> None:
+    """Objects that a watch lists a second time mean that it was cut: what was deleted meanwhile is forgotten."""
+    world = World()
+    resources = [world.cluster.apply(key) for key in (KEY, JOE)]
+    for resource in resources:
+        world.engine.on_event(resource, deleted=False, listed=True)
+    world.engine.listed = True
+    listing = asyncio.create_task(world.engine.keep_listing())
+    await asyncio.sleep(10)
+    assert len(world.store) == 2
+    world.cluster.objects.pop(JOE)  # with no event
+    world.engine.on_event(resources[0], deleted=False, listed=True)
+    await asyncio.sleep(10)
+    assert [resource.key for resource in world.store] == [KEY]
+    listing.cancel()
+
+
+@virtual_time
 async def test_labels_alone_are_no_work() -> None:
     """What Argo CD, Flux and kubectl write into metadata queues nothing."""
     world = World()
