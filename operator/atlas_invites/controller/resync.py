@@ -119,8 +119,13 @@ class Resync:
 
     async def sweep(self, swept: list[_Swept]) -> None:
         """Look once at the project of these objects, which share credentials, and enqueue those that differ."""
-        if not swept:
-            return
+        try:
+            if swept:
+                await self._sweep(swept)
+        except Exception:
+            log.exception("a sweep failed in an unexpected way; the next one tries again")
+
+    async def _sweep(self, swept: list[_Swept]) -> None:
         first, since = swept[0], self._clock()
 
         async def look(credentials: Credentials) -> tuple[Project, Snapshot]:
@@ -152,6 +157,7 @@ class Resync:
             if spec is not None and waits_for_sweep(resource):
                 project = spec.group_id or spec.project_ref
                 found[secret_of(resource, spec), project].append(_Swept(resource, spec, resource.status))
+        self._warned &= {resource.uid for resource in self._store}
         projects = list(found.values())
         random.shuffle(projects)
         return projects

@@ -337,17 +337,19 @@ def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:
 def outcome_of(action: Action) -> Outcome:
     """Return the outcome that an action leads to, once it is done.
 
-    ``origin`` is set where the invitation is another than the one last known: Adopted, unless somebody knows better.
+    ``origin`` is set where the invitation is another than the one last known, or a member is the first thing seen:
+    Adopted, unless somebody knows better.
     """
     case, row, known = action.case, action.row, action.case.known.invitation
     invitation = None if row.says.reason is Reason.IDENTITY_MISMATCH else case.invitation
     is_new = invitation is not None and (known is None or known.id != invitation.id)
+    member_first = case.member is not None and case.known.origin is None
     waits_for_a_day = row.says.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
     return Outcome(
         row.says.reason,
         action.message,
         state=row.says.state,
-        origin=Origin.ADOPTED if is_new else None,
+        origin=Origin.ADOPTED if is_new or member_first else None,
         invitation=invitation,
         member=_as_member(case.member) if case.member else None,
         requeue_after=case.reinvite_in.total_seconds() if waits_for_a_day and case.reinvite_in else None,
