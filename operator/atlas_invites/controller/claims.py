@@ -51,6 +51,7 @@ class Claims:
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
         self._groups: dict[Key, str] = {}
+        self._found: dict[Key, frozenset[str]] = {}
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
@@ -58,7 +59,10 @@ class Claims:
         if known is not None and known.uid != resource.uid:
             self.forget(resource.key)
             known = None
-        names = tuple(sorted(self._names(resource)))
+        own = frozenset(self._names(resource))
+        if self._found.get(resource.key, own) <= own:
+            self._found.pop(resource.key, None)
+        names = tuple(sorted(own | self._found.get(resource.key, own)))
         proven = _is_proof(resource) or (known is not None and known.proven)
         claim = Claim(
             resource.key,
@@ -72,11 +76,14 @@ class Claims:
         self._claims[resource.key] = claim
         if known is None or known.names != names:
             self._index(resource.key, known.names if known else (), names)
+            if proven:
+                self._wake_younger(claim)
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone, and wake those that may take over."""
         claim = self._claims.pop(key, None)
         self._groups.pop(key, None)
+        self._found.pop(key, None)
         if claim is None:
             return
         self._index(key, claim.names, ())
@@ -93,7 +100,23 @@ class Claims:
         claim = self._claims.get(key)
         if claim is not None and not claim.proven:
             claim.proven = True
-            self.wake([rival.key for rival in self._rivals(claim) if rival.age > claim.age and rival.evaluated])
+            self._wake_younger(claim)
+
+    def found(self, key: Key, group_id: str, *names: str | None) -> bool:
+        """Take note of what an object came upon under the name that it gives: an id under its e-mail, or the reverse.
+
+        Returns:
+            Whether it claims more than before, so that another object may turn out to have been first.
+        """
+        claim = self._claims.get(key)
+        more = frozenset(_name(group_id, name) for name in names if name)
+        if claim is None or more <= frozenset(claim.names):
+            return False
+        self._found[key] = more
+        grown = tuple(sorted(more.union(claim.names)))
+        self._index(key, claim.names, grown)
+        claim.names = grown
+        return True
 
     def is_proven(self, key: Key) -> bool:
         """Tell whether an object's own credentials have read its project."""
@@ -108,23 +131,20 @@ class Claims:
 
     def holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names, or None: it has it itself."""
-        claim = self._claims[key]
-        older = [rival for rival in self._rivals(claim) if rival.proven and rival.age < claim.age]
+        older = [rival for rival in self._older(key) if rival.proven]
         return min(older, key=lambda rival: rival.age).key if older else None
 
     def live_claimant(self, key: Key) -> Key | None:
         """Return an object that claims the same and is not being deleted, or None."""
-        rivals = self._rivals(self._claims[key])
-        return next((rival.key for rival in rivals if rival.proven and not rival.deleting), None)
+        return next((rival.key for rival in self._rivals(key) if rival.proven and not rival.deleting), None)
 
     def awaits_older(self, key: Key) -> bool:
         """Tell whether a live older object that names the same has not been evaluated yet."""
-        claim = self._claims[key]
-        return any(not r.evaluated and not r.deleting and r.age < claim.age for r in self._rivals(claim))
+        return any(not older.evaluated and not older.deleting for older in self._older(key))
 
     def awaits_any(self, key: Key) -> bool:
         """Tell whether any live object that names the same has not been evaluated yet."""
-        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(self._claims[key]))
+        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key))
 
     def _names(self, resource: Resource) -> Iterator[str]:
         spec, status = resource.readable_spec, resource.status
@@ -136,8 +156,8 @@ class Claims:
         }
         emails = {spec.username if spec else None, invitation.username if invitation else None}
         ids = {spec.invitation_id if spec else None, invitation.id if invitation else None}
-        for group in groups - {None}:
-            yield from (f"{group}/{name.lower()}" for name in {*emails, *ids} if name)
+        for group in filter(None, groups):
+            yield from (_name(group, name) for name in {*emails, *ids} if name)
 
     def _index(self, key: Key, old: Iterable[str], new: Iterable[str]) -> None:
         for name in set(old) - set(new):
@@ -153,8 +173,20 @@ class Claims:
         keys = {key for name in claim.names for key in self._by_name.get(name, ())}
         return [self._claims[key] for key in keys]
 
-    def _rivals(self, claim: Claim) -> list[Claim]:
-        return [other for other in self._naming(claim) if other.key != claim.key]
+    def _rivals(self, key: Key) -> list[Claim]:
+        """Return the other objects that name the same; none for an object that has just gone."""
+        claim = self._claims.get(key)
+        return [] if claim is None else [other for other in self._naming(claim) if other.key != key]
+
+    def _wake_younger(self, claim: Claim) -> None:
+        self.wake([rival.key for rival in self._rivals(claim.key) if rival.age > claim.age and rival.evaluated])
+
+    def _older(self, key: Key) -> list[Claim]:
+        return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age]
+
+
+def _name(group_id: str, name: str) -> str:
+    return f"{group_id}/{name.lower()}"
 
 
 def _is_proof(resource: Resource) -> bool:

@@ -17,7 +17,7 @@ from atlas_invites.controller.sending import Sender, must_wait, origin_of
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.events import notices
 from atlas_invites.invitation.model import Api, Origin, Seen, State
-from atlas_invites.invitation.outcome import Did, Failure, Kind, Later, Outcome, Reason, requeue_after
+from atlas_invites.invitation.outcome import Did, Failure, Kind, Later, Outcome, Reason, Stale, requeue_after
 from atlas_invites.invitation.plan import Do, Sight, decide, outcome_of, target
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Spec, Status
-    from atlas_invites.invitation.plan import Action
+    from atlas_invites.invitation.plan import Action, Case
     from atlas_invites.invitation.resource import Key, Resource
 
 
@@ -220,6 +220,7 @@ class Reconciler:
         if not self._claims.is_proven(key):
             await self._look(turn, project, turn.since, confirm=False)
             self._claims.prove(key)
+        self._check_alive(turn)
         if (duplicate := self._younger(turn)) is not None:
             return duplicate
         if not turn.resource.has_finalizer:
@@ -231,7 +232,27 @@ class Reconciler:
             updated = await project.update_invite(turn.known.invitation.id, sorted(turn.spec.roles))  # type: ignore[union-attr]
             if updated is not None:
                 return self._outcome(turn, self._decide(turn, project, Seen(invitations=(updated,))), Did.SET_ROLES)
-        return await self._perform(turn, project, await self._look(turn, project, turn.since))
+        action = await self._look(turn, project, turn.since)
+        if self._claims_more(turn, project, action.case) and (duplicate := self._younger(turn)) is not None:
+            return duplicate
+        return await self._perform(turn, project, action)
+
+    def _claims_more(self, turn: _Turn, project: Project, case: Case) -> bool:
+        """Claim what was found too; return whether that is more than before: it may be another object's."""
+        there = case.invitation or case.member
+        if there is None or case.somebody_else:
+            return False
+        return self._claims.found(turn.resource.key, project.group_id, there.id, there.username)
+
+    def _check_alive(self, turn: _Turn) -> None:
+        """See that the object has not gone, and is not being deleted, since the turn began.
+
+        Raises:
+            Stale: it has.
+        """
+        latest = self._store.get(turn.resource.key)
+        if latest is None or latest.uid != turn.resource.uid or latest.deleting:
+            raise Stale(f"{turn.resource.key} has gone, or is being deleted")
 
     def _younger(self, turn: _Turn) -> Outcome | None:
         """Return the outcome of an object that is not the first to name its invitation.
@@ -292,6 +313,7 @@ class Reconciler:
             if waited:
                 action = await self._look(turn, project, self._clock())
             if action.row.do is Do.SEND:
+                self._check_alive(turn)
                 seen = await self._sender.post(turn.memory, action.case, project)
                 SENT.inc()
                 return self._outcome(turn, self._decide(turn, project, seen), Did.SEND)

@@ -1,0 +1,278 @@
+"""A Kubernetes API server in memory: conditional writes, finalizers, and a watch that lags, repeats and is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
+from atlas_invites.invitation.resource import FINALIZER, Key, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.events import Notice
+
+START = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
+"""When every simulation begins."""
+LATENCY = 0.005
+"""Seconds of a call, half of them before it is carried out."""
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What goes wrong with the next calls, each once."""
+
+    stale: int = 0
+    """Writes before which somebody else writes a label."""
+    lost: int = 0
+    """Writes that are done, but whose answer is lost."""
+    down: int = 0
+    """Calls that are not done at all."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """How events travel to the operator: in order, ``lag`` seconds late, some twice; none while it is cut."""
+
+    sink: Callable[[Resource, bool], None] | None = None
+    lag: float = 0.001
+    twice: bool = False
+    cut: bool = False
+    due: float = 0.0
+    line: int = 0
+    """Raised by a cut: what was on its way then never arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that the API server carried out for the operator."""
+
+    at: float
+    kind: str
+    key: Key
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Objects, Secrets and AtlasProjects; satisfies the ports of the controller.
+
+    Args:
+        time: seconds of the virtual clock.
+    """
+
+    time: Callable[[], float]
+    objects: dict[Key, Json] = field(default_factory=dict)
+    secrets: dict[Key, Credentials | Failure] = field(default_factory=dict)
+    project_ids: dict[Key, str] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
+    trouble: Trouble = field(default_factory=Trouble)
+    writes: list[Write] = field(default_factory=list)
+    notices: list[tuple[Key, Notice]] = field(default_factory=list)
+    version: int = 1000
+
+    def now(self) -> datetime:
+        """Return the time, UTC."""
+        return START + timedelta(seconds=self.time())
+
+    def resource(self, key: Key) -> Resource | None:
+        """Return an object as it is."""
+        return Resource.from_body(self.objects[key]) if key in self.objects else None
+
+    # What users and other controllers do; nothing happens to an object that has gone.
+
+    def create(self, key: Key, spec: Json) -> None:
+        """Create an object."""
+        self.version += 1
+        metadata = {
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": f"{self.version * 7919 % 10007:05d}",  # in no order, as uids are
+            "generation": 1,
+            "creationTimestamp": _text(self.now()),
+            "finalizers": [],
+            "annotations": {},
+        }
+        self._store(key, {"metadata": metadata, "spec": spec, "status": {"observedGeneration": -1}})
+
+    def edit(self, key: Key, changes: Json) -> None:
+        """Change fields of a spec; None takes a field away."""
+        if key not in self.objects:
+            return
+        new = copy.deepcopy(self.objects[key])
+        new["spec"] = {k: v for k, v in (new["spec"] | changes).items() if v is not None}
+        if new["spec"] != self.objects[key]["spec"]:
+            new["metadata"]["generation"] += 1
+            self._store(key, new)
+
+    def annotate(self, key: Key, name: str, value: str) -> None:
+        """Set one annotation."""
+        if key not in self.objects:
+            return
+        new = copy.deepcopy(self.objects[key])
+        new["metadata"]["annotations"][name] = value
+        self._store(key, new)
+
+    def delete(self, key: Key) -> None:
+        """Delete an object: it stays while it has finalizers."""
+        if key not in self.objects:
+            return
+        new = copy.deepcopy(self.objects[key])
+        if not new["metadata"]["finalizers"]:
+            self._remove(key)
+        elif "deletionTimestamp" not in new["metadata"]:
+            new["metadata"]["deletionTimestamp"] = _text(self.now())
+            new["metadata"]["generation"] += 1
+            self._store(key, new)
+
+    # The watch.
+
+    def attach(self, sink: Callable[[Resource, bool], None]) -> None:
+        """Begin a watch: everything that is there comes first."""
+        self.watch.sink = sink
+        self.watch.line += 1
+        self._tell_all()
+
+    def detach(self) -> None:
+        """End the watch: its process is gone."""
+        self.watch.sink = None
+        self.watch.line += 1
+
+    def cut(self) -> None:
+        """Cut the watch: what is on its way, and what happens until it is mended, is never told."""
+        self.watch.cut = True
+        self.watch.line += 1
+
+    def mend(self) -> None:
+        """Begin anew after a cut, as after a 410: what is there is told, what was deleted is not."""
+        if self.watch.cut:
+            self.watch.cut = False
+            self._tell_all()
+
+    # ports.Invites
+
+    async def list_all(self) -> list[Resource]:
+        """Return every object, as of one moment."""
+        await asyncio.sleep(LATENCY / 2)
+        self._meet_down()
+        listed = [Resource.from_body(o) for o in self.objects.values()]
+        await asyncio.sleep(LATENCY / 2)
+        return listed
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        """Put our finalizer on."""
+        wanted = [*resource.finalizers, FINALIZER]
+        return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=wanted))
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        """Take our finalizer off."""
+        left = [f for f in resource.finalizers if f != FINALIZER]
+        return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        """Merge a patch into the status."""
+        return await self._write("status", resource, lambda o: o.update(status=_merged(o["status"], status)))
+
+    # ports.Secrets, ports.Projects, ports.Events
+
+    async def credentials(self, secret: Key) -> Credentials:
+        """Read a Secret."""
+        await asyncio.sleep(LATENCY)
+        self._meet_down()
+        found = self.secrets.get(secret) or Failure(Reason.SECRET_NOT_FOUND, f"The Secret {secret.name} is not there.")
+        if isinstance(found, Failure):
+            raise Failure(found.reason, found.message)
+        return found
+
+    async def group_id(self, project: Key) -> str:
+        """Read an AtlasProject."""
+        await asyncio.sleep(LATENCY)
+        self._meet_down()
+        if project not in self.project_ids:
+            raise Failure(Reason.PROJECT_NOT_READY, f"The AtlasProject {project.name} is not ready.")
+        return self.project_ids[project]
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        """Take an event."""
+        self.notices.append((resource.key, notice))
+
+    async def _write(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:
+        await asyncio.sleep(LATENCY / 2)
+        self._meet_down()
+        if self.trouble.stale and resource.key in self.objects:
+            self.trouble.stale -= 1
+            self._store(resource.key, copy.deepcopy(self.objects[resource.key]))
+        stored = self.objects.get(resource.key)
+        if stored is None or stored["metadata"]["resourceVersion"] != resource.resource_version:
+            raise Stale(f"{resource.key} has changed or gone")
+        self.writes.append(Write(self.time(), kind, resource.key))
+        new = copy.deepcopy(stored)
+        change(new)
+        if new["metadata"].get("deletionTimestamp") and not new["metadata"]["finalizers"]:
+            self.objects[resource.key] = new
+            self._remove(resource.key)
+        elif new != stored:
+            self._store(resource.key, new)
+        answer = Resource.from_body(new)
+        if self.trouble.lost:
+            self.trouble.lost -= 1
+            raise ClusterUnavailable(f"writing the {kind} of {resource.key}: the answer was lost")
+        await asyncio.sleep(LATENCY / 2)
+        return answer
+
+    def _meet_down(self) -> None:
+        if self.trouble.down:
+            self.trouble.down -= 1
+            raise ClusterUnavailable("the API server is down")
+
+    def _store(self, key: Key, new: Json) -> None:
+        self.version += 1
+        new["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[key] = new
+        self._tell(Resource.from_body(new), deleted=False)
+
+    def _remove(self, key: Key) -> None:
+        self.version += 1
+        gone = self.objects.pop(key)
+        gone["metadata"]["resourceVersion"] = str(self.version)
+        self._tell(Resource.from_body(gone), deleted=True)
+
+    def _tell_all(self) -> None:
+        for stored in self.objects.values():
+            self._tell(Resource.from_body(stored), deleted=False)
+
+    def _tell(self, resource: Resource, *, deleted: bool) -> None:
+        watch = self.watch
+        if watch.sink is None or watch.cut:
+            return
+        loop = asyncio.get_running_loop()
+        watch.due = max(watch.due, loop.time() + watch.lag)
+        for _ in range(2 if watch.twice else 1):
+            loop.call_at(watch.due, self._arrive, watch.line, resource, deleted)
+
+    def _arrive(self, line: int, resource: Resource, deleted: bool) -> None:  # noqa: FBT001 - for call_at
+        if self.watch.line == line and self.watch.sink is not None:
+            self.watch.sink(resource, deleted)
+
+
+def _merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+    """Apply a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+def _text(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,381 @@
+"""Hypothesis drives users, people in Atlas, the clock, faults and restarts, in any order."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from atlas_invites.invitation.credentials import ApiKey
+from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key
+from atlas_sandbox import invites, people, users
+from atlas_sandbox.errors import AtlasError
+from atlas_sandbox.faults import Fault
+from atlas_sandbox.project import Lag
+from atlas_sandbox.sandbox import PROJECT_ID
+from atlas_sandbox.seeding import INVITER
+from tests.simulation.world import ACCOUNT, API_KEY, OTHER_PROJECT, OTHER_SECRET, PROJECT_REF, SECRET, WRITES, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_invites.atlas.sunset import Mode
+    from atlas_sandbox.project import Project
+
+KEYS = (Key("team-a", "ann"), Key("team-a", "bob"), Key("team-b", "ann"), Key("team-b", "zoe"))
+EMAILS = ("ann@example.com", "bob@example.com")
+ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_CLUSTER_MANAGER")
+SENDS = frozenset({"CreateInvite", "AddUser"})
+LISTS = frozenset({"ListInvites", "ListUsers"})
+HOUR, DAY = 3600.0, 86400.0
+
+moments = st.sampled_from([0.0, 0.004, 0.03, 0.06, 0.2, 2.0])
+roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2, unique=True)
+chosen = st.integers(0, 3)
+policies = {
+    "deletionPolicy": st.sampled_from([None, "Cancel", "Cancel", "Retain", "Revoke"]),
+    "memberPolicy": st.sampled_from([None, "Observe", "Manage"]),
+    "reinvitePolicy": st.sampled_from([None, "Never", "OnExpiry"]),
+    "suspend": st.sampled_from([None, None, None, None, None, True]),
+}
+specs = st.fixed_dictionaries(
+    {
+        "project": st.sampled_from([PROJECT_ID, PROJECT_ID, PROJECT_ID, PROJECT_ID, OTHER_PROJECT, None]),
+        "by": st.sampled_from(["email", "email", "email", "id", "both"]),
+        "username": st.sampled_from(["ann@example.com", "ann@example.com", "Ann@Example.com", "bob@example.com"]),
+        "roles": roles,
+        "secret": st.sampled_from([SECRET, SECRET, SECRET, OTHER_SECRET]),
+        **policies,
+    }
+)
+faults = st.sampled_from(
+    [
+        Fault("reset"),
+        Fault("reset", when="after"),
+        Fault("timeout"),
+        Fault("timeout", when="after"),
+        Fault("timeout", seconds=3.0),
+        Fault("timeout", seconds=40.0),
+        Fault("timeout", seconds=20.0, when="after"),
+        Fault("garbage", when="after"),
+        Fault("status", status=503, when="after"),
+        Fault("status", status=500),
+        Fault("html", when="after"),
+        Fault("empty", when="after"),
+        Fault("status", status=429, error_code="RATE_LIMITED", headers={"Retry-After": "5"}),
+        Fault("status", status=429, error_code="RATE_LIMITED", headers={"Retry-After": "600"}),
+        Fault("status", status=429, error_code="RATE_LIMITED"),
+        Fault("status", status=400, error_code="VALIDATION_ERROR"),
+        Fault("status", status=400, error_code="INVITATIONS_RATE_LIMITED_IP", operations=SENDS),
+        Fault("status", status=409, error_code="USER_ALREADY_IN_GROUP", operations=SENDS),
+        Fault("status", status=403, error_code="USER_UNAUTHORIZED"),
+    ]
+)
+
+
+class Life(RuleBasedStateMachine):
+    """The life of invitations. When a sequence is over, everything comes to rest and is judged."""
+
+    api: Mode = "auto"
+    sweeps = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.api)
+        self.failed = False
+
+    @initialize(
+        invited=st.lists(st.tuples(st.sampled_from(EMAILS), roles, st.booleans()), max_size=1),
+        first=specs,
+        second=st.none() | specs,
+        settled=st.booleans(),
+    )
+    def begin(
+        self,
+        invited: list[tuple[str, list[str], bool]],
+        first: dict[str, Any],
+        second: dict[str, Any] | None,
+        settled: bool,  # noqa: FBT001 - drawn
+    ) -> None:
+        """Begin with somebody invited in the UI, or nobody, and with one object or two."""
+        for email, granted, by_users_api in invited:
+            self._invite(self.world.sandbox.state.project(PROJECT_ID), email, granted, by_users_api)
+        for key, spec in zip(KEYS, [first, second], strict=False):
+            if spec is not None:
+                wire = self._wire(spec, 0)
+                self.world.run(0.0, partial(self.world.cluster.create, key, wire))
+        self._run(70.0 if settled else 0.0)
+
+    # Users of the cluster.
+
+    @rule(key=st.sampled_from(KEYS), spec=specs, number=chosen, moment=moments)
+    def create(self, key: Key, spec: dict[str, Any], number: int, moment: float) -> None:
+        """Somebody creates an object, by e-mail, by id or both."""
+        if key in self.world.cluster.objects:
+            return
+        wire = self._wire(spec, number)
+        self._run(moment, lambda: self.world.cluster.create(key, wire))
+
+    @rule(number=chosen, changes=st.fixed_dictionaries({}, optional={"roles": roles, **policies}), moment=moments)
+    def edit(self, number: int, changes: dict[str, Any], moment: float) -> None:
+        """Somebody edits a spec."""
+        if key := self._key(number):
+            if "username" not in self.world.cluster.objects[key]["spec"]:
+                changes.pop("reinvitePolicy", None)
+            self._run(moment, lambda: self.world.cluster.edit(key, changes))
+
+    @rule(number=chosen, granted=roles, moment=moments)
+    def edit_roles(self, number: int, granted: list[str], moment: float) -> None:
+        """Somebody edits the roles."""
+        if key := self._key(number):
+            self._run(moment, lambda: self.world.cluster.edit(key, {"roles": granted}))
+
+    @rule(number=chosen, moment=moments)
+    def delete(self, number: int, moment: float) -> None:
+        """Somebody deletes an object."""
+        if key := self._key(number):
+            self._run(moment, lambda: self.world.cluster.delete(key))
+
+    @rule(number=chosen, to=st.sampled_from(KEYS), first=st.booleans(), moment=moments)
+    def move(self, number: int, to: Key, first: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """A GitOps tool renames an object: the new one comes first, or the old one goes first."""
+        key, cluster = self._key(number), self.world.cluster
+        if key is None or to in cluster.objects:
+            return
+        spec = dict(cluster.objects[key]["spec"])
+        acts: list[Callable[[], object]] = [lambda: cluster.create(to, spec), lambda: cluster.delete(key)]
+        for act in acts if first else reversed(acts):
+            self._run(moment, act)
+
+    @rule(
+        number=chosen,
+        annotation=st.sampled_from([RECONCILE_REQUESTED_AT, RECONCILE_REQUESTED_AT, "example.com/any", FORCE_DELETE]),
+        moment=moments,
+    )
+    def annotate(self, number: int, annotation: str, moment: float) -> None:
+        """Somebody sets an annotation."""
+        key = self._key(number)
+        if key is None:
+            return
+        deleting = "deletionTimestamp" in self.world.cluster.objects[key]["metadata"]
+        if annotation != FORCE_DELETE or deleting:
+            self._run(moment, lambda: self.world.request(key, annotation))
+
+    @rule(missing=st.booleans(), moment=moments)
+    def spoil_secret(self, missing: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """A Secret is deleted, or emptied."""
+        self._run(moment, lambda: self.world.spoil_secret(Key("team-a", SECRET), missing=missing))
+
+    @rule(account=st.booleans(), moment=moments)
+    def mend_secret(self, account: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """A Secret is written anew, with a key or a service account."""
+        value = ACCOUNT if account else API_KEY
+        self._run(moment, lambda: self.world.cluster.secrets.update({Key("team-a", SECRET): value}))
+
+    @rule(moment=moments)
+    def wrong_secret(self, moment: float) -> None:
+        """A Secret gets a key that Atlas does not know."""
+        wrong = ApiKey("unknown", "no-key-of-anybody")
+        self._run(moment, lambda: self.world.cluster.secrets.update({Key("team-a", SECRET): wrong}))
+
+    @rule(moment=moments)
+    def ready_project(self, moment: float) -> None:
+        """The AtlasProject becomes ready."""
+        for namespace in ("team-a", "team-b"):
+            self.world.cluster.project_ids[Key(namespace, PROJECT_REF)] = PROJECT_ID
+        self._run(moment)
+
+    # People in Atlas.
+
+    @rule(
+        act=st.sampled_from(
+            [people.accept, people.accept, people.accept, people.decline, people.expire, people.remove]
+        ),
+        number=chosen,
+        moment=moments,
+    )
+    def happen(self, act: Callable[..., object], number: int, moment: float) -> None:
+        """Somebody accepts or declines, an invitation expires, or a member is removed."""
+        self._in_atlas(moment, number, lambda project, email: act(self.world.sandbox.state, project, email))
+
+    @rule(number=chosen, granted=roles, by_users_api=st.booleans(), moment=moments)
+    def invite_elsewhere(self, number: int, granted: list[str], by_users_api: bool, moment: float) -> None:  # noqa: FBT001
+        """Somebody invites in the UI."""
+        self._in_atlas(moment, number, lambda project, email: self._invite(project, email, granted, by_users_api))
+
+    @rule(number=chosen, granted=roles, moment=moments)
+    def change_roles_elsewhere(self, number: int, granted: list[str], moment: float) -> None:
+        """Somebody changes roles in the UI."""
+        state = self.world.sandbox.state
+
+        def change(project: Project, email: str) -> None:
+            if invitation := project.invitations.of(email):
+                state.change_invite(project, invitation, tuple(granted))
+            if (user := project.users.of(email)) and user.status in users.LIVE:
+                state.change_user(project, user, tuple(granted))
+
+        self._in_atlas(moment, number, change)
+
+    @rule(number=chosen, moment=moments)
+    def cancel_elsewhere(self, number: int, moment: float) -> None:
+        """Somebody cancels in the UI what is pending."""
+        state = self.world.sandbox.state
+
+        def cancel(project: Project, email: str) -> None:
+            if invitation := project.invitations.of(email):
+                state.end_invite(project, invitation, "cancelled")
+            if (user := project.users.of(email)) and user.status == "PENDING":
+                state.end_user(project, user, "cancelled")
+
+        self._in_atlas(moment, number, cancel)
+
+    @rule(email=st.sampled_from(EMAILS), joins=st.booleans(), moment=moments)
+    def change_organisation(self, email: str, joins: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """Somebody joins the organisation, or leaves it."""
+        state = self.world.sandbox.state
+        self._run(moment, lambda: state.join_organisation(email) if joins else state.leave_organisation(email))
+
+    # Faults.
+
+    @rule(
+        fault=faults,
+        operations=st.sampled_from([SENDS, SENDS, WRITES, LISTS, frozenset()]),
+        count=st.integers(1, 3),
+        moment=moments,
+    )
+    def order_fault(self, fault: Fault, operations: frozenset[str], count: int, moment: float) -> None:
+        """Something goes wrong with the next calls of Atlas."""
+        self.world.forbidden |= fault.status == 403
+        self.world.sandbox.faults.add(replace(fault, operations=fault.operations or operations, count=count))
+        self._run(moment)
+
+    @rule(down=st.booleans(), moment=moments)
+    def cut_network(self, down: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """Atlas cannot be reached, or can be again."""
+        self.world.network.down = down
+        self._run(moment)
+
+    @rule(lag=st.sampled_from([Lag(), Lag(seconds=20.0), Lag(calls=2), Lag(seconds=300.0)]), moment=moments)
+    def lag(self, lag: Lag, moment: float) -> None:
+        """Atlas's lists lag behind from now on, or do not any more."""
+        self.world.sandbox.state.set_lag(lag)
+        self._run(moment)
+
+    @rule(stale=st.integers(0, 2), lost=st.integers(0, 1), down=st.integers(0, 2), moment=moments)
+    def trouble_cluster(self, stale: int, lost: int, down: int, moment: float) -> None:
+        """Something goes wrong with the next calls of the API server."""
+        trouble = self.world.cluster.trouble
+        trouble.stale, trouble.lost, trouble.down = stale, lost, down
+        self._run(moment)
+
+    @rule(lag=st.sampled_from([0.001, 0.5, 10.0]), twice=st.booleans(), moment=moments)
+    def slow_watch(self, lag: float, twice: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """Events are late, or come twice."""
+        self.world.cluster.watch.lag, self.world.cluster.watch.twice = lag, twice
+        self._run(moment)
+
+    @rule(mend=st.booleans(), moment=moments)
+    def cut_watch(self, mend: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """The watch is cut, or begins anew."""
+        self._run(moment, self.world.cluster.mend if mend else self.world.cluster.cut)
+
+    @rule(down_for=st.sampled_from([0.0, 5.0, 120.0]), moment=moments)
+    def restart(self, down_for: float, moment: float) -> None:
+        """The operator is killed, and started again."""
+        self.world.kill()
+        self._run(down_for)
+        self.world.start()
+        self._run(moment)
+
+    # Time.
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 65.0, 130.0, 700.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self._run(seconds)
+
+    @rule(seconds=st.sampled_from([HOUR, 25 * HOUR, 29.9 * DAY, 31 * DAY]), atlas_only=st.booleans())
+    def leap(self, seconds: float, atlas_only: bool) -> None:  # noqa: FBT001 - drawn
+        """Much time passes at once, for all or by Atlas's clock alone."""
+        if atlas_only:
+            self.world.sandbox.clock.advance(seconds)
+        else:
+            self.world.loop.jump(seconds)
+        self._run(0.2)
+
+    def teardown(self) -> None:
+        """Let everything come to rest, and judge it."""
+        try:
+            if not self.failed:
+                self.world.rest()
+                self.world.stay_quiet(self.sweeps)
+        finally:
+            self.world.close()
+
+    # Helpers.
+
+    def _run(self, seconds: float, act: Callable[[], object] = lambda: None) -> None:
+        self.failed = True
+        self.world.run(seconds, act)
+        self.failed = False
+
+    def _in_atlas(self, moment: float, number: int, act: Callable[[Project, str], object]) -> None:
+        """Let something happen to one of the people that the objects are about."""
+        specs_ = [o["spec"] for o in self.world.cluster.objects.values()]
+        named = {(s.get("groupId", PROJECT_ID), s.get("username", EMAILS[0]).lower()) for s in specs_}
+        group, email = sorted(named | {(PROJECT_ID, EMAILS[0])})[number % (len(named) or 1)]
+
+        def acting() -> None:
+            with suppress(AtlasError):
+                act(self.world.sandbox.state.project(group), email)
+
+        self._run(moment, acting)
+
+    def _invite(self, project: Project, email: str, granted: list[str], by_users_api: bool) -> None:  # noqa: FBT001
+        send: Callable[..., object] = users.add if by_users_api else invites.create
+        send(self.world.sandbox.state, project, email, tuple(granted), INVITER)
+
+    def _key(self, number: int) -> Key | None:
+        """Return one of the objects that are there."""
+        keys = sorted(self.world.cluster.objects)
+        return keys[number % len(keys)] if keys else None
+
+    def _wire(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
+        """Return a spec as a user writes it; ids are those of invitations that are there, or of none."""
+        group = spec["project"] or PROJECT_ID
+        project = self.world.sandbox.state.project(group)
+        ids = sorted([i.id for i in project.invitations.all()] + [u.id for u in project.users.all()])
+        by = spec["by"] if ids or number == 0 else "email"
+        ids = ids or ["f" * 24]
+        wire: dict[str, Any] = {
+            "groupId": spec["project"],
+            "projectRef": None if spec["project"] else {"name": PROJECT_REF},
+            "username": None if by == "id" else spec["username"],
+            "invitationId": None if by == "email" else ids[number % len(ids)],
+            "roles": spec["roles"],
+            "connectionSecretRef": {"name": spec["secret"]},
+            **{name: spec[name] for name in policies},
+        }
+        if by == "id":
+            wire["reinvitePolicy"] = None
+        return {name: value for name, value in wire.items() if value is not None}
+
+
+class LifeAfterSunset(Life):
+    """The invites API ends on the way, at any time."""
+
+    @rule(moment=moments)
+    def sunset(self, moment: float) -> None:
+        """The invites API ends."""
+        self.world.sandbox.sunset.mode = "on"
+        self._run(moment)
+
+
+class LifeOfUsers(Life):
+    """The users API alone."""
+
+    api = "users"

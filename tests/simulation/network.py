@@ -1,0 +1,209 @@
+"""Between the operator and the sandbox: every request passes here, takes time, is watched, and may get lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from atlas_invites.atlas.transport import Transport
+from atlas_sandbox.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from atlas_invites.atlas.transport import Turn
+    from atlas_sandbox.faults import FaultKind
+    from atlas_sandbox.sandbox import Sandbox
+
+LATENCY = 0.05
+"""Seconds of a call, half of them before Atlas carries it out."""
+_SERVER_ERROR = 500
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request of the operator and what became of it; times are seconds of the virtual clock.
+
+    ``carried_out`` is when it reached Atlas, None while it has not. ``answered`` is whether a usable answer came back
+    (one of Atlas's own: a 2xx, or an error with a code); ``refused``: it was never sent.
+    """
+
+    number: int
+    operation: str
+    group_id: str
+    record_id: str
+    body: dict[str, Any]
+    filtered: bool
+    began: float
+    carried_out: float | None = None
+    ended: float | None = None
+    status: int = 0
+    code: str = ""
+    refused: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the operator knows what came of it."""
+        return self.status != 0 and (self.status < 300 or (self.status < _SERVER_ERROR and bool(self.code)))
+
+    @property
+    def username(self) -> str:
+        """The e-mail that it invites, in lower case."""
+        return str(self.body.get("username", "")).lower()
+
+
+@dataclass(slots=True)
+class Network:
+    """Carries requests to a sandbox in process.
+
+    A request that was sent is carried out even where nobody waits for it any more: its process was killed, or had no
+    more patience.
+
+    Attributes:
+        down: connections are refused.
+        before: called with each exchange as it leaves the operator.
+        arriving: called with each exchange right before Atlas carries it out.
+        after: called with each exchange when it is over for the operator.
+    """
+
+    sandbox: Sandbox
+    time: Callable[[], float]
+    down: bool = False
+    before: Callable[[Exchange], None] = lambda _: None
+    arriving: Callable[[Exchange], None] = lambda _: None
+    after: Callable[[Exchange], None] = lambda _: None
+    count: int = 0
+    _app: Any = None
+    _under_way: set[asyncio.Task[httpx.Response]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._app = create_app(self.sandbox, connection_error=_broken)
+
+    def client(self, turn: Turn, url: str) -> httpx.AsyncClient:
+        """Return the client for ``atlas_invites.atlas.client``: its own transport, over this network."""
+        transport = _InProcess(turn)
+        transport.network = self
+        return httpx.AsyncClient(base_url=url, transport=transport, trust_env=False)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its answer."""
+        self.count += 1
+        exchange = _exchange(self.count, request, self.time())
+        self.before(exchange)
+        try:
+            if self.down:
+                exchange.refused = True
+                raise httpx.ConnectError("refused") from aiohttp.ClientConnectorError(_NOWHERE, OSError("refused"))
+            task = asyncio.get_running_loop().create_task(self._carry(exchange, request))
+            self._under_way.add(task)
+            task.add_done_callback(self._landed)
+            response = await asyncio.shield(task)
+            exchange.status, exchange.code = response.status_code, _code(response.content)
+        finally:
+            exchange.ended = self.time()
+            self.after(exchange)
+        return response
+
+    def _landed(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for it hears of it
+
+    async def _carry(self, exchange: Exchange, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(LATENCY / 2)
+        exchange.carried_out = self.time()
+        self.arriving(exchange)
+        started: dict[str, Any] = {}
+        body: list[bytes] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": request.content}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                started.update(message)
+            else:
+                body.append(message.get("body", b""))
+
+        await self._app(_scope(request), receive, send)
+        await asyncio.sleep(LATENCY / 2)
+        return httpx.Response(started["status"], headers=started["headers"], content=b"".join(body))
+
+
+class _Seam(AiohttpTransport):
+    """Stands where aiohttp would stand, below the operator's own transport."""
+
+    network: Network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.network.send(request)
+        return httpx.Response(response.status_code, headers=response.headers, stream=_Raw(response.content))
+
+
+class _InProcess(Transport, _Seam):
+    """The operator's own transport, over the network in process."""
+
+
+class _Raw(httpx.AsyncByteStream):
+    """A body as it comes over a wire: not read yet."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> Any:  # noqa: ANN401 - an asynchronous iterator of bytes
+        yield self._content
+
+
+_NOWHERE = aiohttp.client_reqrep.ConnectionKey(
+    "atlas", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None
+)
+
+
+def _broken(kind: FaultKind) -> Exception:
+    return httpx.ReadTimeout(kind) if kind == "timeout" else httpx.ReadError(kind)
+
+
+def _scope(request: httpx.Request) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": request.method,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "path": request.url.path,
+        "raw_path": request.url.raw_path.split(b"?")[0],
+        "query_string": request.url.query,
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "root_path": "",
+        "http_version": "1.1",
+    }
+
+
+def _exchange(number: int, request: httpx.Request, now: float) -> Exchange:
+    operation = str(request.extensions["operation"])
+    segments = request.url.path.split("/")
+    body = json.loads(request.content) if request.content and operation != "Token" else {}
+    return Exchange(
+        number=number,
+        operation=operation,
+        group_id=segments[5] if len(segments) > 5 else "",
+        record_id=segments[7].partition(":")[0] if len(segments) > 7 else "",
+        body=body,
+        filtered="username" in parse_qs(request.url.query.decode()),
+        began=now,
+    )
+
+
+def _code(content: bytes) -> str:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        return ""
+    return str(answer.get("errorCode", "")) if isinstance(answer, dict) else ""

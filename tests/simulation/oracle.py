@@ -1,0 +1,248 @@
+"""What must be true at rest, written from the design's tables and from nothing of the operator's own decisions.
+
+At rest: no fault is left, everybody has been told everything, and time has passed. Then each object's status must be
+the one that its spec, its past (what status remembers) and the truth in Atlas lead to; and the truth must be what the
+spec asks for wherever the tables let the operator act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.outcome import Failure
+from atlas_invites.invitation.resource import Key, Resource
+from atlas_sandbox import views
+from atlas_sandbox.model import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Invitation as Known
+    from atlas_invites.invitation.model import Spec, Status
+    from atlas_sandbox.model import Invitation, User
+    from atlas_sandbox.project import Project
+    from atlas_sandbox.sandbox import Sandbox
+    from tests.simulation.cluster import Cluster
+
+A_DAY = timedelta(days=1)
+KINDS = {
+    "Invited": "Settled",
+    "Accepted": "Settled",
+    "RolesDiffer": "Settled",
+    "SecretNotFound": "Waiting",
+    "SecretInvalid": "Waiting",
+    "ProjectNotReady": "Waiting",
+}
+"""The reasons of a rest; all that are not here are Stalled, and Retrying is no rest."""
+CONDITIONS = {
+    "Settled": {"Ready": "True"},
+    "Waiting": {"Ready": "False", "Reconciling": "True"},
+    "Stalled": {"Ready": "False", "Stalled": "True"},
+}
+RETRYING = frozenset({"RateLimited", "AtlasUnavailable", "Conflict", "ConfirmingInvitation"})
+
+
+class BrokenError(AssertionError):
+    """What the oracle expects is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A reason, and a state (None: as it was)."""
+
+    reason: str
+    state: str | None = None
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Judges a rest.
+
+    Attributes:
+        users_mode: whether the invites API is not in use any more.
+        accepted_keys: the credentials that Atlas accepts.
+        maybe_proven: uids of objects that status does not prove, but this process may know.
+    """
+
+    cluster: Cluster
+    sandbox: Sandbox
+    users_mode: bool
+    accepted_keys: frozenset[Credentials]
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is not as it must be."""
+        for key in self.cluster.objects:
+            resource = Resource.from_body(self.cluster.objects[key])
+            try:
+                self.judge(resource)
+            except BrokenError as broken:
+                yield f"{key}: {broken}"
+
+    def judge(self, resource: Resource) -> None:
+        """Judge one object.
+
+        Raises:
+            BrokenError: it is not as it must be.
+        """
+        spec, status = resource.spec, resource.status
+        _expect(not resource.deleting, "law 8: a deletion did not end")
+        if spec.suspend:
+            suspended = status.condition("Suspended")
+            _expect(suspended is not None and suspended.status == "True", "it is suspended, and does not say so")
+            return
+        _expect(status.observed_generation == resource.generation, "law 4: this generation was not evaluated")
+        ready = status.condition("Ready")
+        if ready is None:
+            raise BrokenError("it has no condition Ready")
+        _expect(ready.reason not in RETRYING, f"law 6: it is not at rest: {ready.reason}")
+        allowed = list(self._expected(resource, spec, status))
+        said = Expected(ready.reason, str(status.state) if status.state else None)
+        fits = any(said.reason == a.reason and a.state in {None, said.state} for a in allowed)
+        _expect(fits, f"it says {said}, and must say one of {allowed}")
+        wanted = CONDITIONS[KINDS.get(ready.reason, "Stalled")]
+        there = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
+        _expect(there == wanted, f"its conditions are {there}, and must be {wanted}")
+        accepted = status.condition("Accepted")
+        is_accepted = "True" if status.state == "Accepted" else "False"
+        _expect(accepted is not None and accepted.status == is_accepted, "its condition Accepted does not follow")
+
+    def _expected(self, resource: Resource, spec: Spec, status: Status) -> Iterator[Expected]:
+        secret = self.cluster.secrets.get(Key(resource.key.namespace, spec.connection_secret_ref.name))
+        if secret is None:
+            yield Expected("SecretNotFound")
+            return
+        if isinstance(secret, Failure):
+            yield Expected(str(secret.reason))
+            return
+        group = self._group(resource)
+        if group is None:
+            yield Expected("ProjectNotReady")
+            return
+        rejected = secret not in self.accepted_keys
+        older = [other for other in self._rivals(resource, group) if _age(other) < _age(resource)]
+        if older:
+            yield Expected("DuplicateInvite")
+        if rejected:
+            yield Expected("CredentialsRejected")
+        elif not any(
+            self._is_proven(other) for other in older
+        ):  # else: known here, unproven by status
+            yield from self._table_a(spec, status, self.sandbox.state.project(group))
+
+    def _table_a(self, spec: Spec, status: Status, project: Project) -> Iterator[Expected]:
+        known, roles = status.invitation, set(spec.roles)
+        ids = {id_ for id_ in (spec.invitation_id, known.id if known else None) if id_}
+        email = (spec.username or (known.username if known else None) or "").lower()
+        user = project.users.of(email) if email else next((u for u in map(project.users.get, ids) if u), None)
+        pending = self._pending(spec, project, ids, email)
+        others = [p for p in pending if spec.username and p.username.lower() != email]
+        if user is not None and user.status is Membership.ACTIVE:
+            yield from self._of_member(spec, status, user)
+        elif pending:
+            if others:
+                yield Expected("IdentityMismatch")
+            for one in pending:
+                if known is not None and known.id == one.id and one not in others:
+                    _expect(set(one.roles) == roles, f"law 6: the roles are {one.roles}, and must be {sorted(roles)}")
+                    _expect(_same(known, one, project), f"law 4: status shows {known}, and Atlas {one}")
+                    yield Expected("Invited", "Pending")
+        else:
+            yield from self._of_nobody(spec, status, user)
+
+    def _pending(self, spec: Spec, project: Project, ids: set[str], email: str) -> list[Invitation | User]:
+        """Every pending invitation that may be meant."""
+        invitations = [] if self.users_mode else project.invitations.all()
+        users = [u for u in project.users.all() if u.status is Membership.PENDING]
+        found: list[Invitation | User] = [*invitations, *users]
+        by_email = email if spec.username else None
+        return [p for p in found if p.id in ids or p.username.lower() == by_email]
+
+    @staticmethod
+    def _of_member(spec: Spec, status: Status, user: User) -> Iterator[Expected]:
+        member = status.member
+        shown = member is not None and (member.id, set(member.roles)) == (user.id, set(user.roles))
+        _expect(shown, f"law 4: status shows the member {member}, and Atlas {user}")
+        if set(user.roles) == set(spec.roles):
+            yield Expected("Accepted", "Accepted")
+        elif spec.member_policy == "Observe":
+            yield Expected("RolesDiffer", "Accepted")
+
+    def _of_nobody(self, spec: Spec, status: Status, user: User | None) -> Iterator[Expected]:
+        known, now = status.invitation, self.sandbox.clock()
+        seen = user.status if user else None
+        if status.member is not None or status.state in {"Accepted", "Removed"}:
+            yield Expected("MemberRemoved", "Removed")
+        elif status.state == "Withdrawn":
+            yield Expected("InvitationWithdrawn", "Withdrawn")
+        elif known is not None:
+            yield from self._of_ended(spec, known, seen, now)
+        elif spec.invitation_id is not None or status.origin == "Adopted":
+            yield Expected("InvitationNotFound", "Unknown")
+
+    def _of_ended(self, spec: Spec, known: Known, seen: Membership | None, now: datetime) -> Iterator[Expected]:
+        expires, created = known.expires, known.created
+        if expires is None or created is None:
+            raise BrokenError(f"status has lost the times of {known}")
+        if seen is None and now < expires and self.users_mode and known.api == "Invites":
+            if set(known.roles) == set(spec.roles):
+                yield Expected("Invited", "Pending")
+            else:
+                yield Expected("LegacyInvitation", "Pending")
+        elif seen is Membership.INVITATION_REJECTED or (seen is None and now < expires):
+            yield Expected("InvitationWithdrawn", "Withdrawn")
+        elif spec.reinvite_policy == "Never" or spec.invitation_id is not None or now < created + A_DAY:
+            yield Expected("InvitationExpired", "Expired")
+
+    def _rivals(self, resource: Resource, group: str) -> Iterator[Resource]:
+        """Every other object that names the same."""
+        mine = self._names(resource, group)
+        for key in self.cluster.objects:
+            other = Resource.from_body(self.cluster.objects[key])
+            if other.key != resource.key and self._names(other, self._group(other)) & mine:
+                yield other
+
+    def _is_proven(self, resource: Resource) -> bool:
+        """Whether it must be known that the object's own credentials have read its project."""
+        status, spec = resource.status, resource.spec
+        if status.invitation is not None or status.member is not None:
+            return True
+        secret = self.cluster.secrets.get(Key(resource.key.namespace, spec.connection_secret_ref.name))
+        return not spec.suspend and self._group(resource) is not None and secret in self.accepted_keys
+
+    def _names(self, resource: Resource, group: str | None) -> set[str]:
+        spec, known = resource.spec, resource.status.invitation
+        groups = {group, known.group_id if known else None} - {None}
+        names = {spec.username, spec.invitation_id, *((known.username, known.id) if known else ())} - {None}
+        return {f"{g}/{n.lower()}" for g in groups for n in names if n}
+
+    def _group(self, resource: Resource) -> str | None:
+        spec = resource.spec
+        if spec.project_ref is None:
+            return spec.group_id
+        return self.cluster.project_ids.get(Key(resource.key.namespace, spec.project_ref.name))
+
+
+def _age(resource: Resource) -> tuple[str, str]:
+    return resource.created_at, resource.uid
+
+
+def _same(known: Known, there: Invitation | User, project: Project) -> bool:
+    """Whether status shows an invitation as Atlas does."""
+    if known.api == "Invites":
+        shown = views.invitation(project, there)  # type: ignore[arg-type]
+    else:
+        user = views.user(there)  # type: ignore[arg-type]
+        shown = {"id": user["id"], "username": user["username"], "inviterUsername": user["inviterUsername"]}
+        shown |= {"createdAt": user["invitationCreatedAt"], "expiresAt": user["invitationExpiresAt"]}
+        shown |= {"roles": user["roles"], "groupId": project.id}
+    said = known.to_wire()
+    return all(set(said["roles"]) == set(v) if k == "roles" else said.get(k) == v for k, v in shown.items())  # type: ignore[call-overload]
+
+
+def _expect(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition
+    if not holds:
+        raise BrokenError(what)

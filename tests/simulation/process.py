@@ -1,0 +1,99 @@
+"""One process of the operator: its real parts, wired over the network and the cluster of the simulation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from atlas_invites.atlas import client
+from atlas_invites.controller.access import Access, names_project, names_secret
+from atlas_invites.controller.deletion import Deletion
+from atlas_invites.controller.engine import Engine
+from atlas_invites.controller.polled import Polled
+from atlas_invites.controller.queue import WorkQueue
+from atlas_invites.controller.reconciler import Reconciler
+from atlas_invites.controller.resync import Resync
+from atlas_invites.controller.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from atlas_invites.atlas.sunset import Mode
+    from atlas_invites.invitation.resource import Key, Resource
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.network import Network
+
+URL = "http://127.0.0.1:8081"
+RESYNC_INTERVAL = 600.0
+WORKERS = 3
+
+
+class TellingStore(Store):
+    """The store, which also tells what it was told: the safety laws hold the operator to what it knew."""
+
+    def __init__(self, told: Callable[[Resource], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def put(self, resource: Resource) -> bool:
+        """Take in a version of an object."""
+        wants = super().put(resource)
+        if self.get(resource.key) is resource:
+            self._told(resource)
+        return wants
+
+
+class Process:
+    """A running operator.
+
+    Args:
+        cluster: the API server.
+        network: the way to Atlas.
+        api: the setting ``--atlas-api``.
+        told: called with every version of an object that the operator takes for the latest.
+    """
+
+    def __init__(self, cluster: Cluster, network: Network, api: Mode, told: Callable[[Resource], None]) -> None:
+        clock = cluster.time
+        self._cluster = cluster
+        with patch.object(client, "HttpClient", network.client):
+            self.atlas = client.Atlas(URL, api=api, clock=clock)
+        queue: WorkQueue[Key] = WorkQueue(clock)
+        self.store = TellingStore(told)
+        secrets = Polled(cluster.credentials, 60.0, clock, lambda key: self.engine.wake(names_secret(key)))
+        projects = Polled(cluster.group_id, 30.0, clock, lambda key: self.engine.wake(names_project(key)))
+        access = Access(secrets, projects)
+        wall: Callable[[], datetime] = cluster.now
+        deletion = Deletion(self.store, cluster, access, self.atlas, cluster, wall=wall, clock=clock)
+        reconciler = Reconciler(self.store, cluster, access, self.atlas, deletion, cluster, wall=wall, clock=clock)
+        self.queue = queue
+        self.engine = Engine(self.store, queue, cluster, reconciler, workers=WORKERS, clock=clock)
+        self.resync = Resync(self.store, queue, access, self.atlas, cluster, RESYNC_INTERVAL, clock=clock)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def kill(self) -> None:
+        """End it at once: what it knew is gone, what it sent is on its way."""
+        self._cluster.detach()
+        self.queue.close()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self.atlas.aclose()
+
+    def check(self) -> None:
+        """Raise what ended it by itself, if anything did."""
+        if self._task.done():
+            self._task.result()
+
+    async def _run(self) -> None:
+        await self.engine.list_first()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.engine.work())
+            group.create_task(self.engine.keep_listing())
+            group.create_task(self._sweep())
+            self._cluster.attach(lambda resource, deleted: self.engine.on_event(resource, deleted=deleted))
+
+    async def _sweep(self) -> None:
+        await self.resync.sweep_all()
+        await self.resync.keep_sweeping()

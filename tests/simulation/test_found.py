@@ -1,0 +1,79 @@
+"""What the simulation has found, each as the shortest sequence that showed it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from atlas_invites.invitation.resource import Key
+from atlas_sandbox import invites
+from atlas_sandbox.sandbox import PROJECT_ID
+from tests.simulation.world import SECRET, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANN, BOB = Key("team-a", "ann"), Key("team-a", "bob")
+EMAIL = "ann@example.com"
+
+
+@contextmanager
+def a_world() -> Iterator[World]:
+    """Begin a simulation; at its end everything must come to rest, and stay so."""
+    world = World()
+    try:
+        yield world
+        world.rest()
+        world.stay_quiet(2)
+    finally:
+        world.close()
+
+
+def spec(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Return a spec by e-mail."""
+    fields = {
+        "groupId": PROJECT_ID,
+        "username": EMAIL,
+        "roles": ["GROUP_READ_ONLY"],
+        "connectionSecretRef": {"name": SECRET},
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def test_an_object_that_goes_during_its_first_look_is_let_go_quietly() -> None:
+    """An object deleted before it got the finalizer ends its turn without an error, and nothing is sent for it."""
+    with a_world() as world:
+        world.run(0.03, lambda: world.cluster.create(ANN, spec()))
+        world.run(1, lambda: world.cluster.delete(ANN))
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 0
+
+
+def test_an_object_that_goes_during_a_sweep_does_not_end_the_operator() -> None:
+    """A duplicate that is deleted while its project is being swept is forgotten, and the sweeps go on."""
+    with a_world() as world:
+        for key in (ANN, BOB):
+            world.run(0, partial(world.cluster.create, key, spec()))
+        world.run(70)
+        world.kill()
+        world.start()
+        world.run(0.05)
+        world.run(2, lambda: world.cluster.delete(max((ANN, BOB), key=lambda key: _uid(world, key))))
+
+
+def test_two_objects_that_come_upon_one_invitation_by_different_names_do_not_share_it() -> None:
+    """One names the invitation by its id, the other its e-mail, at the same moment: the older one has it."""
+    with a_world() as world:
+        project = world.sandbox.state.project(PROJECT_ID)
+        invitation = invites.create(world.sandbox.state, project, EMAIL, ("GROUP_READ_ONLY",), "owner@example.com")
+        by_id = spec(username=None, invitationId=invitation.id, roles=["GROUP_OWNER"])
+        world.run(0, lambda: world.cluster.create(ANN, spec()))
+        world.run(70, lambda: world.cluster.create(BOB, by_id))
+        assert sorted(world.reason(key) for key in (ANN, BOB)) == ["DuplicateInvite", "Invited"]
+        assert world.sandbox.calls.by_operation["UpdateInvite"] <= 1
+
+
+def _uid(world: World, key: Key) -> str:
+    resource = world.cluster.resource(key)
+    return resource.uid if resource else ""

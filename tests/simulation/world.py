@@ -1,0 +1,231 @@
+"""Everything of one simulation: a loop with virtual time, a cluster, Atlas, the network, and the operator's process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
+from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key, Resource
+from atlas_sandbox.clock import Clock
+from atlas_sandbox.project import Lag
+from atlas_sandbox.sandbox import CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, PUBLIC_KEY, Sandbox
+from tests.simulation.cluster import Cluster
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle
+from tests.simulation.process import RESYNC_INTERVAL, Process
+from tests.simulation.safety import Safety
+from tests.unit.virtual_time import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_invites.atlas.sunset import Mode
+
+OTHER_PROJECT = "a" * 24
+NAMESPACES = ("team-a", "team-b")
+SECRET, OTHER_SECRET, PROJECT_REF = "atlas-credentials", "second-credentials", "my-project"
+API_KEY: Credentials = ApiKey(PUBLIC_KEY, PRIVATE_KEY)
+ACCOUNT: Credentials = ServiceAccount(CLIENT_ID, CLIENT_SECRET)
+WRITES = frozenset({"CreateInvite", "AddUser", "UpdateInvite", "CancelInvite", "RemoveUser", "AddRole", "RemoveRole"})
+UNTIL_RETRIED = 1300.0
+"""Seconds after which everything that was held back has been tried again: Retry-After is at most 900."""
+UNTIL_HOURLY = 4000.0
+"""The same for what is tried hourly: a 403, a project that is not there."""
+NEAR = 200.0
+"""Seconds around the end of an invitation, or of the day after it was sent, within which a rest is not judged."""
+
+
+class VirtualTime(VirtualTimeLoop):
+    """Time that can also be jumped over: as a machine that slept, every timer in between is due at once."""
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass in which nobody does anything."""
+        self._now += seconds
+
+
+class Log(logging.Handler):
+    """Keeps what the operator logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record."""
+        line = self.format(record)
+        self.lines.append(line)
+        if record.levelno >= logging.ERROR:
+            self.errors.append(line)
+
+
+class World:
+    """One simulation. ``run`` lets time pass; in between, the world is changed from outside.
+
+    Args:
+        api: the setting ``--atlas-api``.
+    """
+
+    def __init__(self, api: Mode = "auto") -> None:
+        self.loop = VirtualTime()
+        self.api: Mode = api
+        self.cluster = Cluster(self.loop.time)
+        numbers = count(1)
+        self.sandbox = Sandbox(Clock(self.cluster.now), lambda: f"{next(numbers):024x}")
+        self.sandbox.state.add_project(OTHER_PROJECT, "other")
+        self.safety = Safety(self.cluster, self.sandbox, frozenset({PUBLIC_KEY, CLIENT_ID}))
+        self.network = Network(
+            self.sandbox,
+            self.loop.time,
+            before=self.safety.before,
+            arriving=self.safety.arriving,
+            after=self.safety.after,
+        )
+        for namespace in NAMESPACES:
+            self.cluster.secrets[Key(namespace, SECRET)] = API_KEY
+            self.cluster.secrets[Key(namespace, OTHER_SECRET)] = ACCOUNT
+        self.forbidden = False
+        self.process: Process | None = None
+        self.log = Log()
+        logging.getLogger("atlas_invites").addHandler(self.log)
+        self.start()
+
+    # Time.
+
+    def run(self, seconds: float, act: Callable[[], object] = lambda: None) -> None:
+        """Do something, let time pass, and see that no law was broken."""
+
+        async def passing() -> None:
+            act()
+            await asyncio.sleep(seconds)
+
+        self.loop.run_until_complete(passing())
+        self.check()
+
+    def check(self) -> None:
+        """Raise for a law that was broken, an error that was logged, a process that has ended."""
+        assert not self.safety.broken, "\n".join(self.safety.broken)
+        assert not self.log.errors, "\n".join(self.log.errors)
+        if self.process is not None:
+            self.process.check()
+
+    def close(self) -> None:
+        """End everything."""
+        logging.getLogger("atlas_invites").removeHandler(self.log)
+        self.kill()
+        left = asyncio.all_tasks(self.loop)
+
+        async def ending() -> None:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+        self.loop.run_until_complete(ending())
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    # The operator.
+
+    def start(self) -> None:
+        """Start the operator, if it is not running."""
+
+        async def starting() -> None:
+            self.process = Process(self.cluster, self.network, self.api, self.safety.told)
+
+        if self.process is None:
+            self.loop.run_until_complete(starting())
+
+    def kill(self) -> None:
+        """Kill the operator, if it is running."""
+        if self.process is not None:
+            self.loop.run_until_complete(self.process.kill())
+            self.process = None
+
+    # Users.
+
+    def request(self, key: Key, annotation: str = RECONCILE_REQUESTED_AT) -> None:
+        """Ask for one reconcile, or for a deletion that ends at once."""
+        value = "true" if annotation == FORCE_DELETE else f"{self.loop.time():.6f}"
+        self.cluster.annotate(key, annotation, value)
+
+    def spoil_secret(self, secret: Key, *, missing: bool) -> None:
+        """Let a Secret be deleted, or hold no credentials."""
+        self.cluster.secrets.pop(secret, None)
+        if not missing:
+            self.cluster.secrets[secret] = Failure(Reason.SECRET_INVALID, f"The Secret {secret.name} is empty.")
+
+    # Rest.
+
+    def rest(self) -> None:
+        """End every fault, let time pass until everything is at rest, and judge it."""
+        self.sandbox.faults.clear()
+        self.sandbox.state.set_lag(Lag())
+        self.network.down = False
+        self.cluster.trouble.stale = self.cluster.trouble.lost = self.cluster.trouble.down = 0
+        self.cluster.watch.twice, self.cluster.watch.lag = False, 0.001
+        self.start()
+        self.run(1, self.cluster.mend)
+        self.run(UNTIL_HOURLY if self.forbidden else UNTIL_RETRIED)
+        self.forbidden = False
+        refused = [key for key in self.cluster.objects if self.reason(key) == "InvalidRequest"]
+        for key in refused:
+            self.run(0, partial(self.request, key))
+        if refused:
+            self.run(300)
+        while self._is_near():
+            self.run(NEAR)
+        problems = list(self._oracle().problems())
+        assert not problems, "\n".join(problems)
+        self._check_secrets()
+
+    def stay_quiet(self, sweeps: int) -> None:
+        """See that nothing is written any more, to Atlas or to the cluster, however often Atlas is swept.
+
+        Atlas's clock stands still, so that nothing ends meanwhile by itself.
+        """
+        self.sandbox.clock.freeze(frozen=True)
+        writes, calls = len(self.cluster.writes), self._atlas_writes()
+        self.run(sweeps * RESYNC_INTERVAL * 1.1)
+        assert self._atlas_writes() == calls, "law 5: something was written to Atlas, though nothing had changed"
+        written = self.cluster.writes[writes:]
+        assert not written, f"law 5: though nothing had changed, this was written: {written}"
+        self.sandbox.clock.freeze(frozen=False)
+
+    def _atlas_writes(self) -> int:
+        return sum(number for name, number in self.sandbox.calls.by_operation.items() if name in WRITES)
+
+    def reason(self, key: Key) -> str:
+        """Return the reason of an object's condition Ready."""
+        ready = Resource.from_body(self.cluster.objects[key]).status.condition("Ready")
+        return ready.reason if ready else ""
+
+    def _is_near(self) -> bool:
+        """Whether something has just ended, or is about to: then the operator may not have seen it yet."""
+        now, near = self.sandbox.clock(), timedelta(seconds=NEAR)
+        statuses = (Resource.from_body(o).status for o in self.cluster.objects.values())
+        known = [status.invitation for status in statuses if status.invitation is not None]
+        ends = [time for i in known for time in (i.expires, i.created and i.created + timedelta(days=1)) if time]
+        return any(abs(end - now) < near for end in ends)
+
+    def _oracle(self) -> Oracle:
+        now, sunset = self.sandbox.clock(), self.sandbox.sunset
+        over = sunset.gone(now) or now.date() >= sunset.day
+        accepted = {API_KEY, ACCOUNT} & {
+            ApiKey(c.id, c.secret) if c.kind == "apiKey" else ServiceAccount(c.id, c.secret)
+            for c in self.sandbox.credentials.all()
+        }
+        return Oracle(self.cluster, self.sandbox, self.api == "users" or over, frozenset(accepted))
+
+    def _check_secrets(self) -> None:
+        """Law 9, and no e-mail in a log."""
+        said = "\n".join(self.log.lines)
+        shown = "\n".join([said, *(n.note for _, n in self.cluster.notices), *map(str, self.cluster.objects.values())])
+        for secret in (PRIVATE_KEY, CLIENT_SECRET):
+            assert secret not in shown, "law 9: a secret was shown"
+        assert "@" not in said, "an e-mail was logged"
