@@ -1,0 +1,328 @@
+"""The election: who may act, since when and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.kube.lease import Lease, awake_clock, new_identity, no_election
+from tests.unit.kube.lease_fakes import FakeLeases
+from tests.unit.virtual_time import now, settle, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
+UNAVAILABLE = ClusterUnavailable("writing the Lease: HTTP 503")
+
+
+def candidate(leases: FakeLeases, identity: str = "one") -> Lease:
+    return Lease(leases, identity, clock=now, jitter=lambda: 1.2)
+
+
+async def leading(leases: FakeLeases, identity: str = "one") -> tuple[Lease, asyncio.Task[None]]:
+    """Return a candidate that leads, and the task that holds its lease."""
+    lease = candidate(leases, identity)
+    await lease.acquire()
+    return lease, asyncio.create_task(lease.hold())
+
+
+def may_write(lease: Lease) -> bool:
+    try:
+        return lease.time_to_write() > 0
+    except ClusterUnavailable:
+        return False
+
+
+async def seconds_of(work: Coroutine[Any, Any, None]) -> float:
+    began = now()
+    await work
+    return now() - began
+
+
+@virtual_time
+async def test_the_first_candidate_leads_at_once() -> None:
+    """Where there is no Lease, a candidate creates it and leads without a wait."""
+    leases = FakeLeases()
+    lease = candidate(leases)
+    assert await seconds_of(lease.acquire()) == 0
+    assert lease.leads
+    assert leases.stored is not None
+    assert leases.stored.holder == "one"
+
+
+@virtual_time
+async def test_who_comes_second_stands_by_for_as_long_as_the_first_renews() -> None:
+    """A candidate never takes a lease whose record keeps changing."""
+    leases = FakeLeases()
+    _, holding = await leading(leases)
+    standby = candidate(leases, "two")
+    waiting = asyncio.create_task(standby.acquire())
+    await asyncio.sleep(3600)
+    assert not waiting.done()
+    assert not holding.done()
+    assert not may_write(standby)
+    waiting.cancel()
+    holding.cancel()
+
+
+@virtual_time
+async def test_a_dead_holder_is_followed_in_under_18_seconds() -> None:
+    """A candidate takes over when the record has not changed for 15 seconds."""
+    leases = FakeLeases()
+    _, holding = await leading(leases)
+    standby = candidate(leases, "two")
+    waiting = asyncio.create_task(standby.acquire())
+    await asyncio.sleep(60)
+    holding.cancel()
+    assert 15 <= await seconds_of(asyncio.wait_for(waiting, 60)) < 18
+    assert leases.stored is not None
+    assert (leases.stored.holder, leases.stored.transitions) == ("two", 1)
+
+
+@virtual_time
+async def test_a_released_lease_is_taken_at_the_next_try() -> None:
+    """Who stops in order makes nobody wait for the end of its lease."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    standby = candidate(leases, "two")
+    waiting = asyncio.create_task(standby.acquire())
+    await asyncio.sleep(60)
+    holding.cancel()
+    await lease.release()
+    assert not may_write(lease)
+    assert await seconds_of(asyncio.wait_for(waiting, 60)) <= 2.4
+
+
+@virtual_time
+async def test_who_never_led_has_nothing_to_release() -> None:
+    """A standby that stops writes nothing."""
+    leases = FakeLeases()
+    await leading(leases)
+    standby = candidate(leases, "two")
+    assert not await standby.attempt()
+    leases.calls.clear()
+    await standby.release()
+    assert leases.calls == []
+
+
+@virtual_time
+async def test_a_lease_that_was_taken_without_knowing_is_released_too() -> None:
+    """Where the answer to the taking was lost, the lease is given back all the same."""
+    leases = FakeLeases()
+    lease = candidate(leases)
+    leases.after = lose_the_answer_of_the_write(leases)
+    assert not await lease.attempt()
+    leases.after = None
+    await lease.release()
+    assert leases.stored is not None
+    assert leases.stored.holder == ""
+
+
+@virtual_time
+async def test_a_lease_of_others_is_not_released() -> None:
+    """Giving back what has passed to another one changes nothing."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    holding.cancel()
+    usurped(leases)
+    stored = leases.stored
+    await lease.release()
+    assert leases.stored == stored
+
+
+@virtual_time
+async def test_an_api_server_that_does_not_answer_holds_up_the_end_for_a_second() -> None:
+    """Releasing gives up after a second, and raises nothing."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    holding.cancel()
+    leases.before = lambda: asyncio.sleep(60)
+    assert await seconds_of(lease.release()) == 1
+
+
+@virtual_time
+async def test_the_holder_survives_an_outage_of_seconds() -> None:
+    """Renewals that fail for a while cost nothing if one comes through in time."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    leases.fail.extend([UNAVAILABLE] * 3)
+    await asyncio.sleep(60)
+    assert lease.leads
+    holding.cancel()
+
+
+@virtual_time
+async def test_the_holder_gives_up_ten_seconds_after_its_last_renewal() -> None:
+    """Whether renewals are refused or hang, the holder ends before anybody can follow it."""
+    for hang in (False, True):
+        leases = FakeLeases()
+        lease, holding = await leading(leases)
+        if hang:
+            leases.before = lambda: asyncio.sleep(600)
+        else:
+            leases.fail.extend([UNAVAILABLE] * 100)
+        assert 8 <= await seconds_of(asyncio.wait_for(holding, 60)) <= 10.001
+        assert not lease.leads
+        assert not may_write(lease)
+
+
+@virtual_time
+async def test_an_unexpected_answer_does_not_end_the_election() -> None:
+    """Whatever a call raises counts as a try that failed."""
+    leases = FakeLeases()
+    leases.fail.extend([ValueError("HTML"), UNAVAILABLE, Stale("changed"), TimeoutError()])
+    lease = candidate(leases)
+    await lease.acquire()
+    assert lease.leads
+
+
+@virtual_time
+async def test_who_wakes_after_the_end_of_its_lease_gives_up_without_a_call() -> None:
+    """A process that was stopped for long neither writes nor renews when it goes on."""
+    leases, asleep = FakeLeases(), 0.0
+    lease = Lease(leases, "one", clock=lambda: now() + asleep)
+    await lease.acquire()
+    holding = asyncio.create_task(lease.hold())
+    await settle()
+    asleep = 3600.0
+    assert not may_write(lease)
+    leases.calls.clear()
+    await asyncio.wait_for(holding, 60)
+    assert leases.calls == []
+
+
+@virtual_time
+async def test_who_sees_another_holder_gives_up_at_once() -> None:
+    """A lease that has passed to another is lost at the next renewal."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    usurped(leases)
+    assert await seconds_of(asyncio.wait_for(holding, 60)) == 2
+    assert not may_write(lease)
+
+
+@virtual_time
+async def test_a_deleted_lease_is_lost() -> None:
+    """The holder does not create it anew: who saw that it was gone may lead already."""
+    leases = FakeLeases()
+    _, holding = await leading(leases)
+    leases.stored = None
+    assert await seconds_of(asyncio.wait_for(holding, 60)) == 2
+
+
+@virtual_time
+async def test_a_standby_waits_out_a_lease_that_was_deleted() -> None:
+    """A deleted record says nothing about its holder, who may act until the lease would have ended."""
+    leases = FakeLeases()
+    await leading(leases)
+    standby = candidate(leases, "two")
+    assert not await standby.attempt()
+    leases.stored = None
+    assert not await standby.attempt()
+    await asyncio.sleep(15)
+    assert await standby.attempt()
+
+
+@virtual_time
+async def test_a_renewal_whose_answer_was_lost_is_one() -> None:
+    """The record shows our own identity, so the lease goes on from a new renewal."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    leases.lose_answer = 1
+    await asyncio.sleep(60)
+    assert lease.leads
+    holding.cancel()
+
+
+@virtual_time
+async def test_a_label_on_the_record_is_no_renewal() -> None:
+    """Whoever touches the object without writing its spec does not prolong the lease of a dead holder."""
+    leases = FakeLeases()
+    _, holding = await leading(leases)
+    holding.cancel()
+    standby = candidate(leases, "two")
+    waiting = asyncio.create_task(standby.acquire())
+    for number in range(5):
+        await asyncio.sleep(3)
+        assert leases.stored is not None
+        leases.stored = replace(leases.stored, version=f"touched-{number}")
+    assert await seconds_of(asyncio.wait_for(waiting, 60)) <= 1
+
+
+@virtual_time
+async def test_a_record_without_a_duration_counts_15_seconds() -> None:
+    """A broken record neither locks everybody out nor lets two act."""
+    leases = FakeLeases()
+    _, holding = await leading(leases)
+    holding.cancel()
+    assert leases.stored is not None
+    leases.stored = replace(leases.stored, duration=0.0)
+    assert 15 <= await seconds_of(asyncio.wait_for(candidate(leases, "two").acquire(), 60)) < 18
+
+
+@virtual_time
+async def test_no_write_starts_in_the_last_five_seconds_and_none_ends_in_the_last_two() -> None:
+    """The gate gives a write what the lease has left less two seconds, and closes at five."""
+    lease = candidate(FakeLeases())
+    assert await lease.attempt()
+    assert lease.time_to_write() == 13
+    await asyncio.sleep(10)
+    assert lease.time_to_write() == pytest.approx(3)
+    await asyncio.sleep(0.001)
+    with pytest.raises(ClusterUnavailable):
+        lease.time_to_write()
+
+
+@virtual_time
+async def test_a_lease_runs_from_the_moment_at_which_it_was_asked_for() -> None:
+    """Time that the API server takes to answer is not ours."""
+    leases = FakeLeases()
+    lease = candidate(leases)
+    leases.after = lambda: asyncio.sleep(1)
+    assert await lease.attempt()  # one second to read, one to write
+    assert lease.time_to_write() == 12
+
+
+@virtual_time
+async def test_the_gate_is_closed_before_the_lease_is_ours() -> None:
+    """A standby can write nothing."""
+    with pytest.raises(ClusterUnavailable):
+        candidate(FakeLeases()).time_to_write()
+
+
+def test_without_an_election_a_write_may_take_any_time() -> None:
+    """The gate is open where nobody else acts."""
+    assert no_election() == float("inf")
+
+
+def test_no_two_processes_have_one_identity() -> None:
+    """An identity is the host's name and something random."""
+    first, second = new_identity(), new_identity()
+    assert first != second
+    assert re.fullmatch(r".+_[0-9a-f]{32}", first)
+
+
+def test_the_clock_never_goes_back() -> None:
+    """The clock of the lease is monotonic."""
+    assert awake_clock() <= awake_clock()
+
+
+def usurped(leases: FakeLeases) -> None:
+    """Let the lease be another one's."""
+    assert leases.stored is not None
+    leases.stored = replace(leases.stored, holder="two", version="usurped", beats=("x", "x"))
+
+
+def lose_the_answer_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:
+    async def after() -> None:
+        if leases.calls[-1] != "read":
+            raise ClusterUnavailable("the Lease: ServerDisconnectedError")
+        await asyncio.sleep(0)
+
+    return after
