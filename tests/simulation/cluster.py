@@ -57,6 +57,7 @@ class Write:
     at: float
     kind: str
     key: Key
+    what: str
 
 
 @dataclass(slots=True)
@@ -211,9 +212,9 @@ class Cluster:
         stored = self.objects.get(resource.key)
         if stored is None or stored["metadata"]["resourceVersion"] != resource.resource_version:
             raise Stale(f"{resource.key} has changed or gone")
-        self.writes.append(Write(self.time(), kind, resource.key))
         new = copy.deepcopy(stored)
         change(new)
+        self.writes.append(Write(self.time(), kind, resource.key, _said(kind, new)))
         if new["metadata"].get("deletionTimestamp") and not new["metadata"]["finalizers"]:
             self.objects[resource.key] = new
             self._remove(resource.key)
@@ -272,6 +273,14 @@ def _merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
         else:
             merged[name] = _merged(merged.get(name), value)
     return merged
+
+
+def _said(kind: str, new: Json) -> str:
+    """Return what a write says, in a few words."""
+    if kind == "finalizer":
+        return str(new["metadata"]["finalizers"])
+    ready = [c["reason"] for c in new["status"].get("conditions", ()) if c["type"] in {"Ready", "Suspended"}]
+    return f"{ready} {new['status'].get('state')} {new['status'].get('invitation', {}).get('id')}"
 
 
 def _text(time: datetime) -> str:

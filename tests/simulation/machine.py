@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -21,7 +22,7 @@ from atlas_sandbox.seeding import INVITER
 from tests.simulation.world import ACCOUNT, API_KEY, OTHER_PROJECT, OTHER_SECRET, PROJECT_REF, SECRET, WRITES, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from atlas_invites.atlas.sunset import Mode
     from atlas_sandbox.project import Project
@@ -311,17 +312,27 @@ class Life(RuleBasedStateMachine):
         """Let everything come to rest, and judge it."""
         try:
             if not self.failed:
-                self.world.rest()
-                self.world.stay_quiet(self.sweeps)
+                with self._telling():
+                    self.world.rest()
+                    self.world.stay_quiet(self.sweeps)
         finally:
             self.world.close()
 
     # Helpers.
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell what happened where something fails; then there is no rest to be judged."""
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            note(self.world.story())
+            raise
+
     def _run(self, seconds: float, act: Callable[[], object] = lambda: None) -> None:
-        self.failed = True
-        self.world.run(seconds, act)
-        self.failed = False
+        with self._telling():
+            self.world.run(seconds, act)
 
     def _in_atlas(self, moment: float, number: int, act: Callable[[Project, str], object]) -> None:
         """Let something happen to one of the people that the objects are about."""

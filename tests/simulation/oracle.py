@@ -128,9 +128,7 @@ class Oracle:
             yield Expected("DuplicateInvite")
         if rejected:
             yield Expected("CredentialsRejected")
-        elif not any(
-            self._is_proven(other) for other in older
-        ):  # else: known here, unproven by status
+        elif not any(self._is_proven(other) for other in older):  # else: known here, unproven by status
             yield from self._table_a(spec, status, self.sandbox.state.project(group))
 
     def _table_a(self, spec: Spec, status: Status, project: Project) -> Iterator[Expected]:
@@ -216,8 +214,15 @@ class Oracle:
     def _names(self, resource: Resource, group: str | None) -> set[str]:
         spec, known = resource.spec, resource.status.invitation
         groups = {group, known.group_id if known else None} - {None}
-        names = {spec.username, spec.invitation_id, *((known.username, known.id) if known else ())} - {None}
-        return {f"{g}/{n.lower()}" for g in groups for n in names if n}
+        names = {n.lower() for n in (spec.username, spec.invitation_id) if n}
+        names |= {n.lower() for n in ((known.username, known.id) if known else ()) if n}
+        return {f"{g}/{n}" for g in groups if g for n in names | self._found(g, names)}
+
+    def _found(self, group: str, names: set[str]) -> set[str]:
+        """The e-mails of what an object's ids lead to."""
+        project = self.sandbox.state.project(group)
+        found = [entry for name in names for entry in (project.invitations.get(name), project.users.get(name))]
+        return {entry.username.lower() for entry in found if entry is not None}
 
     def _group(self, resource: Resource) -> str | None:
         spec = resource.spec

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_invites.invitation.resource import Key
 from atlas_sandbox import invites
+from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import PROJECT_ID
 from tests.simulation.world import SECRET, World
 
@@ -72,6 +73,17 @@ def test_two_objects_that_come_upon_one_invitation_by_different_names_do_not_sha
         world.run(70, lambda: world.cluster.create(BOB, by_id))
         assert sorted(world.reason(key) for key in (ANN, BOB)) == ["DuplicateInvite", "Invited"]
         assert world.sandbox.calls.by_operation["UpdateInvite"] <= 1
+
+
+def test_who_comes_after_an_object_that_left_its_invitation_sends_none_though_the_lists_lag() -> None:
+    """The old object is pruned first and retains its invitation: the new one asks for the e-mail before it sends."""
+    with a_world() as world:
+        world.sandbox.state.set_lag(Lag(seconds=300))
+        world.run(1, lambda: world.cluster.create(ANN, spec(deletionPolicy="Retain")))
+        world.run(1, lambda: world.cluster.delete(ANN))
+        world.run(1, lambda: world.cluster.create(BOB, spec()))
+        assert world.reason(BOB) == "Invited"
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 
 def _uid(world: World, key: Key) -> str:

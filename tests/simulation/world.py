@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import timedelta
 from functools import partial
@@ -196,6 +197,17 @@ class World:
         written = self.cluster.writes[writes:]
         assert not written, f"law 5: though nothing had changed, this was written: {written}"
         self.sandbox.clock.freeze(frozen=False)
+
+    def story(self) -> str:
+        """Return what happened: calls, writes, and where the objects stand."""
+        calls = [
+            f"{x.began:14.3f} {x.operation:13} {x.group_id[:3]} {x.record_id or x.username} "
+            f"{'refused' if x.refused else x.status or 'no answer'} {x.code} {x.body.get('roles', '')}"
+            for x in self.safety.exchanges
+        ]
+        writes = [f"{w.at:14.3f} {w.kind:13} {w.key} {w.what}" for w in self.cluster.writes]
+        objects = [json.dumps(o) for o in self.cluster.objects.values()]
+        return "\n".join([*sorted([*calls, *writes]), *objects, *self.log.lines])
 
     def _atlas_writes(self) -> int:
         return sum(number for name, number in self.sandbox.calls.by_operation.items() if name in WRITES)

@@ -6,6 +6,7 @@ read the project: nobody can take an invitation of a project that is not theirs.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from atlas_invites.invitation.resource import Key, Resource
+
+GIVEN_UP = 10_000
+"""Names of objects that have gone which are remembered."""
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class Claims:
         self._by_name: dict[str, tuple[Key, ...]] = {}
         self._groups: dict[Key, str] = {}
         self._found: dict[Key, frozenset[str]] = {}
+        self._given_up: OrderedDict[str, None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
@@ -87,6 +92,9 @@ class Claims:
         if claim is None:
             return
         self._index(key, claim.names, ())
+        self._given_up.update(dict.fromkeys(claim.names))
+        while len(self._given_up) > GIVEN_UP:
+            self._given_up.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])
 
     def resolved(self, resource: Resource, group_id: str) -> None:
@@ -122,6 +130,11 @@ class Claims:
         """Tell whether an object's own credentials have read its project."""
         claim = self._claims.get(key)
         return claim is not None and claim.proven
+
+    def had_another(self, key: Key) -> bool:
+        """Tell whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
+        claim = self._claims.get(key)
+        return claim is not None and any(name in self._given_up for name in claim.names)
 
     def evaluated(self, key: Key) -> None:
         """Take note that an object was reconciled, whatever came of it."""

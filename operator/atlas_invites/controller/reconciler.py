@@ -282,6 +282,7 @@ class Reconciler:
                 or spec.invitation_id is not None
                 or memory.confirming_since is not None
                 or memory.conflicted
+                or self._claims.had_another(turn.resource.key)
             )
         username, invitation_id = target(spec, known)
         seen = await project.look(username=username, invitation_id=invitation_id, since=since, confirm=confirm)
