@@ -1,0 +1,145 @@
+"""Who claims which invitation: the older, once its own credentials have read the project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atlas_invites.controller.claims import Claims
+from atlas_invites.invitation.resource import Key, Resource
+from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, OTHER_EMAIL, OTHER_ID, body, invitation, wire_spec
+
+OLD, NEW = "2026-08-01T00:00:00Z", "2026-08-02T00:00:00Z"
+ONE, TWO = Key("team-a", "one"), Key("team-b", "two")
+
+
+def object_(key: Key, created: str = OLD, uid: str | None = None, **more: Any) -> Resource:  # noqa: ANN401 - metadata
+    parts = {"spec": more.pop("spec", wire_spec()), "status": more.pop("status", {})}
+    return Resource.from_body(body(key, creationTimestamp=created, uid=uid or key.name, **more) | parts)
+
+
+def claims(*objects: Resource, proven: bool = True) -> Claims:
+    made = Claims()
+    for one in objects:
+        made.update(one)
+        if proven:
+            made.prove(one.key)
+    return made
+
+
+def test_the_older_holds_it() -> None:
+    """Of two that claim the same, the one that was created first has it."""
+    made = claims(object_(ONE, NEW), object_(TWO, OLD))
+    assert made.holder(ONE) == TWO
+    assert made.holder(TWO) is None
+
+
+def test_the_uid_decides_within_a_second() -> None:
+    """Created in the same second: the smaller uid is the older."""
+    made = claims(object_(ONE, uid="b"), object_(TWO, uid="a"))
+    assert made.holder(ONE) == TWO
+    assert made.holder(TWO) is None
+
+
+def test_who_is_not_proven_claims_nothing() -> None:
+    """An older object whose credentials have not read the project takes nothing from anybody."""
+    made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
+    assert made.holder(ONE) is None
+    made.prove(TWO)
+    assert made.holder(ONE) == TWO
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"invitation": invitation().to_wire()}, {"member": {"id": OTHER_ID}}],
+    ids=["invitation", "member"],
+)
+def test_status_is_proof(status: dict[str, Any]) -> None:
+    """What status shows of the project proves it, also right after a start."""
+    made = claims(object_(ONE, NEW), object_(TWO, OLD, status=status), proven=False)
+    assert made.holder(ONE) == TWO
+
+
+def test_emails_in_any_case_and_ids_of_spec_and_status_meet() -> None:
+    """An e-mail in other letters, an id in a spec and the same id in a status: all name the same invitation."""
+    by_id = wire_spec(username=None, invitationId=INVITATION_ID)
+    three, four = Key("team-a", "three"), Key("team-a", "four")
+    made = claims(
+        object_(ONE, status={"invitation": invitation().to_wire()}),
+        object_(three, NEW, spec=by_id),
+        object_(four, NEW, spec=wire_spec(username=EMAIL.upper())),
+    )
+    assert made.holder(three) == ONE
+    assert made.holder(four) == ONE
+
+
+def test_other_people_and_other_projects_do_not_meet() -> None:
+    """Another e-mail, or the same in another project, is another invitation."""
+    three = Key("team-a", "three")
+    made = claims(
+        object_(ONE),
+        object_(TWO, NEW, spec=wire_spec(username=OTHER_EMAIL)),
+        object_(three, NEW, spec=wire_spec(groupId="f" * 24)),
+    )
+    assert made.holder(TWO) is None
+    assert made.holder(three) is None
+
+
+def test_a_reference_counts_once_it_is_resolved() -> None:
+    """ProjectRef names a project only when its id is known."""
+    reference = wire_spec(projectRef={"name": "mine"})
+    del reference["groupId"]
+    younger = object_(ONE, NEW, spec=reference)
+    made = claims(younger, object_(TWO, OLD))
+    assert made.holder(ONE) is None
+    made.resolved(younger, GROUP_ID)
+    assert made.holder(ONE) == TWO
+
+
+def test_a_younger_one_waits_for_older_ones_alone() -> None:
+    """Unevaluated older objects are waited for, younger ones are not, deleting ones neither."""
+    made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
+    assert made.awaits_older(ONE)
+    assert not made.awaits_older(TWO)
+    assert made.awaits_any(TWO)
+    made.evaluated(TWO)
+    assert not made.awaits_older(ONE)
+    deleting = claims(object_(ONE, NEW), object_(TWO, deletionTimestamp=NEW), proven=False)
+    assert not deleting.awaits_older(ONE)
+
+
+def test_a_deletion_asks_for_live_claimants() -> None:
+    """Any other live object that claims the same counts, older or younger; one that is being deleted does not."""
+    assert claims(object_(ONE, OLD), object_(TWO, NEW)).live_claimant(ONE) == TWO
+    assert claims(object_(ONE, NEW), object_(TWO, OLD)).live_claimant(ONE) == TWO
+    assert claims(object_(ONE, OLD), object_(TWO, NEW, deletionTimestamp=NEW)).live_claimant(ONE) is None
+    assert claims(object_(ONE, OLD), object_(TWO, NEW), proven=False).live_claimant(ONE) is None
+
+
+def test_those_who_may_take_over_are_woken() -> None:
+    """The older goes: whoever names the same looks again."""
+    woken: list[Key] = []
+    made = claims(object_(ONE, NEW), object_(TWO, OLD))
+    made.wake = woken.extend
+    made.forget(TWO)
+    assert woken == [ONE]
+    assert made.holder(ONE) is None
+
+
+def test_those_who_lose_are_woken() -> None:
+    """An older object proves its claim late: the younger one, which was evaluated, looks again."""
+    woken: list[Key] = []
+    made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
+    made.prove(ONE)
+    made.evaluated(ONE)
+    made.wake = woken.extend
+    made.prove(TWO)
+    assert woken == [ONE]
+
+
+def test_a_name_that_is_taken_anew_proves_nothing() -> None:
+    """Another object of the same name has its own claim, unproven."""
+    made = claims(object_(ONE, NEW), object_(TWO, OLD))
+    made.update(object_(TWO, OLD, uid="another"))
+    assert made.holder(ONE) is None

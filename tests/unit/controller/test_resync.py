@@ -1,0 +1,157 @@
+"""The sweep: one look a project, and only what differs is enqueued."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from atlas_invites.controller.resync import Resync
+from atlas_invites.invitation.model import Api
+from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.resource import Key
+from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, KEY, OWNER, SECRET, USER_ID, error, invitation
+from tests.unit.controller.fakes import CREDENTIALS, World
+from tests.unit.controller.test_reconciler import adopted
+from tests.unit.virtual_time import virtual_time
+
+
+def resync(world: World, interval: float = 600.0) -> Resync:
+    clock = asyncio.get_running_loop().time
+    return Resync(world.store, world.queue, world.access, world.atlas, world.events, interval, clock=clock)
+
+
+async def swept(world: World) -> list[Key]:
+    """Sweep everything, and return what was enqueued."""
+    await resync(world).sweep_all()
+    return await world.woken()
+
+
+@virtual_time
+async def test_nothing_changed_is_one_look_and_no_work() -> None:
+    """Law 5: settled objects that agree with Atlas are left alone."""
+    world = await adopted()
+    for _ in range(100):
+        assert await swept(world) == []
+    assert set(world.atlas.names) == {"Snapshot"}
+    assert world.write_kinds == []
+
+
+@pytest.mark.parametrize("change", ["roles", "gone", "member"])
+@virtual_time
+async def test_what_differs_is_enqueued(change: str) -> None:
+    """Other roles, gone, accepted: the object is reconciled."""
+    world = await adopted()
+    if change == "roles":
+        world.atlas.invite(invitation(roles=[OWNER]))
+    elif change == "gone":
+        world.atlas.groups[GROUP_ID].invitations.clear()
+    else:
+        world.atlas.accept(INVITATION_ID, USER_ID)
+    assert await swept(world) == [KEY]
+    await world.turn()
+    assert await swept(world) == []
+
+
+@virtual_time
+async def test_an_outage_leaves_settled_objects_alone() -> None:
+    """Atlas does not answer the sweep: nothing is said on anybody's status."""
+    world = await adopted()
+    world.atlas.faults.fail_always("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
+    assert await swept(world) == []
+
+
+@pytest.mark.parametrize("reason", [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
+@virtual_time
+async def test_a_refusal_is_said_by_everyone(reason: Reason) -> None:
+    """401, 403, the project gone: every object says so, in a reconcile of its own."""
+    world = await adopted()
+    world.atlas.faults.fail_always("Snapshot", Failure(reason, "no", error=error(403, "NO")))
+    assert await swept(world) == [KEY]
+
+
+@virtual_time
+async def test_a_secret_that_is_gone_is_said_by_everyone() -> None:
+    """The Secret is gone: every object that names it says so."""
+    world = await adopted()
+    world.start_anew()
+    del world.cluster.secrets[SECRET]
+    assert await swept(world) == [KEY]
+
+
+@virtual_time
+async def test_an_object_with_a_time_of_its_own_is_left_to_it() -> None:
+    """Waiting and Retrying objects are not swept, nor those that wait a minute or an hour."""
+    world = await adopted()
+    for reason in (Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND, Reason.FORBIDDEN, Reason.INVALID_REQUEST):
+        world.atlas.faults.fail("Look", Failure(reason, "trouble", error=error(418, "TEAPOT")))
+        world.cluster.annotate("atlasinvites.io/reconcile-requested-at", str(reason))
+        await world.turn()
+        world.forget_calls()
+        await world.woken()
+        assert await swept(world) == []
+        assert world.atlas.calls == []
+
+
+@virtual_time
+async def test_objects_of_one_project_share_a_look_and_secrets_do_not() -> None:
+    """One look for each project and Secret, whoever is swept."""
+    world = await adopted()
+    other = Key("team-a", "other")
+    world.cluster.secrets[Key("team-a", "second")] = CREDENTIALS
+    for key, secret in ((Key("team-a", "joe"), SECRET.name), (other, "second")):
+        spec = {
+            "groupId": GROUP_ID,
+            "username": f"{key.name}@example.com",
+            "roles": ["GROUP_READ_ONLY"],
+            "connectionSecretRef": {"name": secret},
+        }
+        world.cluster.apply(key, spec=spec)
+        await world.turn(key)
+    await world.woken()
+    world.forget_calls()
+    assert await swept(world) == []
+    assert world.atlas.names == ["Snapshot", "Snapshot"]
+
+
+@virtual_time
+async def test_the_end_of_an_invitation_is_not_slept_through() -> None:
+    """An invitation that ends before the next sweep brings its object back right then."""
+    world = await adopted()
+    left = 300.0
+    world.atlas.time = EXPIRES - (world.atlas.now() - world.atlas.time) - timedelta(seconds=left)
+    assert await swept(world) == []
+    await asyncio.sleep(left + 1)
+    world.queue.promote_due()
+    assert await world.woken() == [KEY]
+
+
+@virtual_time
+async def test_the_sunset_is_warned_of_once() -> None:
+    """Within 180 days of the end each object gets one warning a process; before, none."""
+    world = await adopted()
+    sweeper = resync(world)
+    await sweeper.sweep_all()
+    assert world.events.reasons == []
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    await world.turn()
+    world.forget_calls()
+    world.atlas.time = datetime(2027, 3, 1, tzinfo=UTC)
+    for _ in range(3):
+        await sweeper.sweep_all()
+    assert world.events.reasons == ["SunsetNear"]
+    world.atlas.api = Api.USERS
+    await resync(world).sweep_all()
+    assert world.events.reasons == ["SunsetNear"]
+
+
+@virtual_time
+async def test_a_sweep_that_breaks_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception is logged, and the next sweep goes on."""
+    world = await adopted()
+    world.atlas.faults.fail("Snapshot", RuntimeError("a bug"))
+    assert await swept(world) == []
+    assert "unexpected" in caplog.text
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    assert await swept(world) == [KEY]

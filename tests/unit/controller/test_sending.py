@@ -1,0 +1,244 @@
+"""The guards of a sending: it may never happen twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from atlas_invites.controller.sending import CONFIRM_AFTER
+from atlas_invites.invitation.model import Api, Membership, Origin, User
+from atlas_invites.invitation.outcome import Failure, Reason
+from tests.unit.builders import (
+    EMAIL,
+    EXPIRES,
+    GROUP_ID,
+    INVITATION_ID,
+    OWNER,
+    SECRET,
+    USER_ID,
+    error,
+    user,
+    wire_spec,
+)
+from tests.unit.controller.fakes import World
+from tests.unit.controller.test_reconciler import adopted, reason_of
+from tests.unit.virtual_time import virtual_time
+
+LOST = "no answer came"
+
+
+def lost() -> Failure:
+    """Return the failure of a sending that may have worked."""
+    failure = Failure(Reason.ATLAS_UNAVAILABLE, LOST)
+    failure.unanswered = True
+    return failure
+
+
+def sendings(world: World) -> int:
+    return sum(call[0] in {"CreateInvite", "AddUser"} for call in world.atlas.calls)
+
+
+@pytest.mark.parametrize("api", list(Api))
+@virtual_time
+async def test_a_new_object_sends_at_once(api: Api) -> None:
+    """This process put the finalizer on, so nobody can have sent before: one look, and the sending."""
+    world = World()
+    world.atlas.api = api
+    world.cluster.apply()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 1
+    assert world.cluster.status().origin is Origin.CREATED
+
+
+@virtual_time
+async def test_a_finalizer_of_another_process_waits_for_a_minute() -> None:
+    """Law 1: somebody may have sent and died; a minute later Atlas is looked at again, and only then it is sent."""
+    world = World()
+    world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    await asyncio.sleep(CONFIRM_AFTER - 1)
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    assert sendings(world) == 0
+    await asyncio.sleep(1)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 1
+
+
+@virtual_time
+async def test_what_another_process_sent_is_adopted() -> None:
+    """Killed between sending and status: the next process finds it, and calls it adopted."""
+    world = World()
+    world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
+    await world.turn()
+    world.atlas.invite()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 0
+    assert world.cluster.status().origin is Origin.ADOPTED
+
+
+@virtual_time
+async def test_a_lost_answer_waits_for_a_minute_and_looks() -> None:
+    """Law 3: a sending without an answer is not repeated before a look that began a minute after it."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.fail("CreateInvite", lost())
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    await asyncio.sleep(CONFIRM_AFTER / 2)
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    assert sendings(world) == 1
+    await asyncio.sleep(CONFIRM_AFTER / 2)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 2
+
+
+@virtual_time
+async def test_a_wake_up_before_the_minute_does_not_count_after_it() -> None:
+    """What was seen before the minute was over is no reason to send, however late the worker comes to it."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.fail("CreateInvite", lost())
+    await world.turn()
+    woken = asyncio.get_running_loop().time() + CONFIRM_AFTER - 1
+    await asyncio.sleep(CONFIRM_AFTER + 10)
+    outcome = await world.reconciler.reconcile(next(iter(world.cluster.objects)), woken)
+    assert reason_of(outcome) is Reason.CONFIRMING_INVITATION
+    assert sendings(world) == 1
+
+
+@pytest.mark.parametrize(("after", "origin"), [(1, Origin.CREATED), (-60, Origin.ADOPTED)])
+@virtual_time
+async def test_what_a_lost_answer_made_is_ours(after: int, origin: Origin) -> None:
+    """Found after a lost answer, it is ours if it was not made before our sending."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.fail("CreateInvite", lost())
+    await world.turn()
+    made = world.atlas.now() + timedelta(seconds=after)
+    found = world.atlas.invite()
+    world.atlas.invite(found.model_copy(update={"created_at": made.strftime("%Y-%m-%dT%H:%M:%SZ")}))
+    await world.turn()
+    assert world.cluster.status().origin is origin
+    assert sendings(world) == 1
+
+
+@virtual_time
+async def test_a_refusal_that_sent_nothing_needs_no_minute() -> None:
+    """Limited, so not sent: the next try sends."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.fail("CreateInvite", Failure(Reason.RATE_LIMITED, "too many"))
+    assert reason_of(await world.turn()) is Reason.RATE_LIMITED
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 2
+
+
+@virtual_time
+async def test_a_conflict_is_looked_at_and_tried_once_more() -> None:
+    """409 twice, and nothing to see: Atlas's last word, and not sent again."""
+    world = World()
+    world.cluster.apply()
+    conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
+    for _ in range(2):
+        world.atlas.faults.fail("CreateInvite", Failure(Reason.CONFLICT, "there is one", error=conflict))
+    assert reason_of(await world.turn()) is Reason.CONFLICT
+    assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    assert sendings(world) == 2
+    assert world.cluster.status().error == conflict
+
+
+@virtual_time
+async def test_somebody_of_the_organisation_is_a_member_at_once() -> None:
+    """The users API answers ACTIVE: Accepted, and nothing is pending."""
+    world = World()
+    world.atlas.api = Api.USERS
+    active = User(id=USER_ID, username=EMAIL, roles=(OWNER,), org_membership_status=Membership.ACTIVE)
+    world.cluster.apply(spec=wire_spec(roles=[OWNER]))
+
+    async def add_user(username: str, roles: object) -> User:
+        del username, roles
+        return world.atlas.let_in(active)
+
+    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project.add_user = add_user  # type: ignore[method-assign]
+    assert reason_of(await world.turn()) is Reason.ACCEPTED
+    assert world.cluster.status().member is not None
+    assert world.cluster.status().origin is Origin.CREATED
+
+
+@virtual_time
+async def test_sent_again_on_expiry_only_after_a_minute_of_this_process() -> None:
+    """Law 1: the first re-invitation of a process waits too: the one before may have sent and died."""
+    world = await adopted(reinvitePolicy="OnExpiry")
+    world.atlas.groups[GROUP_ID].invitations.pop(INVITATION_ID)
+    world.atlas.time = EXPIRES + timedelta(seconds=1)
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    assert sendings(world) == 0
+    await asyncio.sleep(CONFIRM_AFTER)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 1
+
+
+@virtual_time
+async def test_not_sent_again_within_a_day() -> None:
+    """What ended within a day of its sending waits for that day."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.cluster.apply(spec=wire_spec(reinvitePolicy="OnExpiry"))
+    await world.turn()
+    (sent,) = world.atlas.groups[GROUP_ID].users.values()
+    world.atlas.let_in(sent.model_copy(update={"org_membership_status": Membership.EXPIRED}))
+    world.start_anew()
+    for _ in range(5):
+        assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
+        await asyncio.sleep(4 * 3600)
+    assert sendings(world) == 1
+    await asyncio.sleep(4 * 3600)
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+
+
+@virtual_time
+async def test_two_for_one_person_send_one_after_the_other() -> None:
+    """Two reconciles that come to send to the same person at once: the second looks again, and finds what was sent."""
+    world = World()
+    sender = world.reconciler._sender  # noqa: SLF001 - the lock has no other door
+    order: list[tuple[str, bool]] = []
+
+    async def send(name: str) -> None:
+        async with sender.one_at_a_time("group/jane") as waited:
+            order.append((name, waited))
+            await asyncio.sleep(1)
+
+    await asyncio.gather(send("first"), send("second"), send("third"))
+    assert order == [("first", False), ("second", True), ("third", True)]
+    assert sender._locks == {}  # noqa: SLF001
+
+
+@virtual_time
+async def test_nobody_is_invited_again_after_a_removal() -> None:
+    """A member who was removed: no policy, no restart, no time brings an invitation."""
+    world = await adopted(reinvitePolicy="OnExpiry", memberPolicy="Manage")
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    await world.turn()
+    world.atlas.groups[GROUP_ID].users.clear()
+    for days in (0, 31, 400):
+        world.atlas.time = EXPIRES + timedelta(days=days)
+        world.start_anew()
+        assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
+        await asyncio.sleep(CONFIRM_AFTER)
+        assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_a_member_found_first_counts_as_adopted() -> None:
+    """Somebody who is a member already: nothing is sent, and the object has not created the membership."""
+    world = World()
+    world.atlas.let_in(user())
+    world.cluster.apply()
+    await world.turn()
+    assert world.atlas.writes == []
+    assert world.cluster.status().origin is Origin.ADOPTED

@@ -1,0 +1,87 @@
+"""What is worth an event: transitions, and what was done; never what stayed as it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from atlas_invites.invitation.conditions import Evaluated, next_status
+from atlas_invites.invitation.events import SUNSET_NEAR, notices, sunset_notice
+from atlas_invites.invitation.model import Api, AtlasInfo, Origin, State, Status
+from atlas_invites.invitation.outcome import Did, Kind, Outcome, Reason
+from tests.unit.builders import NOW, invitation, member
+
+SETTLED = Outcome(Reason.INVITED, "said", state=State.PENDING, origin=Origin.ADOPTED, invitation=invitation())
+SUNSET = datetime(2027, 7, 1, tzinfo=UTC)
+
+
+def after(known: Status, outcome: Outcome) -> Status:
+    return next_status(known, Evaluated(1, None), outcome, NOW)
+
+
+def said(known: Status, outcome: Outcome) -> list[tuple[str, str]]:
+    return [(str(n.type), str(n.reason)) for n in notices(known, after(known, outcome), outcome)]
+
+
+def test_adopted_and_sent() -> None:
+    """The first invitation of an object was either there, or sent."""
+    assert said(Status(), SETTLED) == [("Normal", "InvitationAdopted")]
+    sent = Outcome(
+        Reason.INVITED, "said", state=State.PENDING, origin=Origin.CREATED, invitation=invitation(), did=Did.SEND
+    )
+    assert said(Status(), sent) == [("Normal", "InvitationSent")]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_same_again_is_no_event(reason: Reason) -> None:
+    """Whatever repeats is silent."""
+    outcome = Outcome(reason, "said")
+    assert said(after(Status(), outcome), outcome) == []
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind in {Kind.STALLED, Kind.RETRYING}])
+def test_a_new_trouble_is_a_warning(reason: Reason) -> None:
+    """Each new Stalled or Retrying reason is one Warning of that name."""
+    assert ("Warning", str(reason)) in said(after(Status(), SETTLED), Outcome(reason, "said"))
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "event"),
+    [
+        (State.ACCEPTED, Reason.ACCEPTED, "Accepted"),
+        (State.EXPIRED, Reason.INVITATION_EXPIRED, "Expired"),
+        (State.WITHDRAWN, Reason.INVITATION_WITHDRAWN, "Withdrawn"),
+        (State.REMOVED, Reason.MEMBER_REMOVED, "Removed"),
+    ],
+)
+def test_a_new_state_is_an_event(state: State, reason: Reason, event: str) -> None:
+    """The turns of an invitation's life are told."""
+    assert ("Normal", event) in said(after(Status(), SETTLED), Outcome(reason, "said", state=state))
+
+
+def test_roles() -> None:
+    """Roles that were set are told with what is there now, and roles that differ are a warning."""
+    known = after(Status(), SETTLED)
+    changed = Outcome(Reason.INVITED, "said", state=State.PENDING, invitation=invitation(), did=Did.SET_ROLES)
+    (notice,) = notices(known, after(known, changed), changed)
+    assert notice.reason == "RolesUpdated"
+    assert all(role in notice.note for role in invitation().roles)
+    differ = Outcome(Reason.ROLES_DIFFER, "missing: X", state=State.ACCEPTED, member=member())
+    assert said(known, differ) == [("Normal", "Accepted"), ("Warning", "RolesDiffer")]
+
+
+@pytest.mark.parametrize(
+    ("api", "now", "warned"),
+    [
+        (Api.INVITES, SUNSET - SUNSET_NEAR - timedelta(seconds=1), False),
+        (Api.INVITES, SUNSET - SUNSET_NEAR, True),
+        (Api.INVITES, SUNSET + timedelta(days=1), True),
+        (Api.USERS, SUNSET, False),
+    ],
+)
+def test_the_sunset(api: Api, now: datetime, *, warned: bool) -> None:
+    """The end of the invites API is warned of for 180 days, and only to who still uses it."""
+    status = Status(atlas=AtlasInfo(api=api, sunset="2027-07-01T00:00:00Z"))
+    assert (sunset_notice(status, now) is not None) is warned
+    assert sunset_notice(Status(atlas=AtlasInfo(api=api)), now) is None
