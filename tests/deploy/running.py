@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,19 +26,31 @@ Right = tuple[str, str, str]
 """API group, resource (with its subresource) and verb."""
 
 
-@contextmanager
-def operator(
+def start(
     group: ProcessGroup, cluster: ControlPlane, sandbox: Sandbox, namespace: str = NAME, *options: str
-) -> Iterator[Operator]:
-    """Run the operator as the ServiceAccount of that namespace, with a leader election as in a Pod."""
+) -> Operator:
+    """Start the operator as the ServiceAccount of that namespace, with a leader election as in a Pod."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "KUBE"))}
     environment["KUBECONFIG"] = str(cluster.kubeconfig_for(namespace, NAME))
     settings = ["--atlas-url", sandbox.url, "--listen", "off", "--leader-election", "--lease-namespace", namespace]
     command = [sys.executable, "-m", "atlas_invites", "run", *settings, *options]
-    running = Operator(group.start(f"operator-{namespace}", command, environment))
+    name = f"operator-{secrets.token_hex(4)}"
+    running = Operator(group.start(name, command, environment))
     running.wait_for_line("ready: ")
-    yield running
-    assert running.stop() == 0
+    return running
+
+
+@contextmanager
+def operator(
+    group: ProcessGroup, cluster: ControlPlane, sandbox: Sandbox, namespace: str = NAME, *options: str
+) -> Iterator[Operator]:
+    """Run the operator while the context lasts; it must end well."""
+    running = start(group, cluster, sandbox, namespace, *options)
+    try:
+        yield running
+    finally:
+        code = running.stop()
+    assert code == 0
 
 
 def put_secret(cluster: ControlPlane, namespace: str) -> None:

@@ -1,0 +1,49 @@
+"""Backup and restore by the commands of docs/backup.md: what the operator remembers comes back with the status."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.deploy.documents import commands, run
+from tests.deploy.manifests import CRD, DEPLOY
+from tests.deploy.running import apply, invite, operator, put_secret, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.control_plane.control_plane import ControlPlane
+    from tests.control_plane.processes import ProcessGroup
+    from tests.stack import Sandbox
+
+SAVE, RESTORE = commands("backup", __file__)
+
+
+def test_restore(empty_cluster: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A member who left while the objects were lost is not invited again, for the restored status knows of them."""
+    cluster, team = empty_cluster, "team-a"
+    cluster.kubectl("apply", "-k", str(DEPLOY))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
+    cluster.kubectl("create", "namespace", team)
+    project = sandbox.control("POST", "/projects", {})["id"]
+    person = {"username": "jane@example.com"}
+    put_secret(cluster, team)
+    with operator(processes, cluster, sandbox):
+        apply(cluster, team, invite("jane", project))
+        wait_for(cluster, team, "jane")
+        sandbox.control("POST", f"/projects/{project}/accept", person)
+        cluster.kubectl("annotate", "ainv", "jane", "-n", team, "atlasinvites.io/reconcile-requested-at=now")
+        wait_for(cluster, team, "jane", "Accepted")
+    run(cluster, SAVE, tmp_path)
+    cluster.kubectl("patch", "ainv", "jane", "-n", team, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    cluster.kubectl("delete", "ainv", "--all", "--all-namespaces")
+    sandbox.control("POST", f"/projects/{project}/remove", person)
+
+    run(cluster, RESTORE, tmp_path)
+    sandbox.control("DELETE", "/calls")
+    with operator(processes, cluster, sandbox):
+        wait_for(cluster, team, "jane", "Stalled")
+        item = json.loads(cluster.kubectl("get", "ainv", "jane", "-n", team, "-o", "json").stdout)
+    assert item["status"]["state"] == "Removed"
+    assert item["status"]["conditions"][0]["reason"] == "MemberRemoved"
+    assert "CreateInvite" not in sandbox.control("GET", "/calls")["counts"]

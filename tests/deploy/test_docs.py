@@ -1,0 +1,176 @@
+"""The documentation and the code say the same; what the documentation shows works."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from atlas_invites.__main__ import main
+from atlas_invites.export import ExportSettings
+from atlas_invites.invitation.events import EventReason
+from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import Kind, Reason
+from atlas_invites.settings import Settings
+from atlas_invites.telemetry.metrics import State as StateMetrics
+from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
+from tests.deploy.manifests import DEPLOY, load, of_kind
+from tests.stack import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.control_plane.control_plane import ControlPlane
+
+RUNBOOK = page("runbook")
+RULES = [
+    rule
+    for one in of_kind(load((DEPLOY / "components" / "monitoring" / "monitoring.yaml").read_text()), "PrometheusRule")
+    for group in one["spec"]["groups"]
+    for rule in group["rules"]
+]
+NAMED_IN_DOCS = [(path, block) for path in PAGES for block in blocks(path.read_text(), "ya?ml")]
+MANIFESTS = [
+    *sorted(path for path in DEPLOY.glob("examples/**/*.yaml") if path.name != "kustomization.yaml"),
+    *(DEPLOY / name for name in ("argocd/applications.yaml", "argocd/argocd-cm.yaml", "flux/kustomizations.yaml")),
+]
+
+
+def metrics() -> set[str]:
+    """Return the name of every metric of ours, as Prometheus knows it."""
+    state = StateMetrics(
+        leader=lambda: True, queue_depth=int, invitations=dict, next_expiry=lambda: 1.0, sunset=lambda: 1.0
+    )
+    families = [*REGISTRY.collect(), *state.collect()]
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in families
+        if family.name.startswith("atlas_invites_")
+    }
+
+
+def flags(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """Return the flags of a command, as its help shows them."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    return set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
+
+
+def test_reasons() -> None:
+    """The runbook has an entry for each reason of Ready, and for Suspended, and for no other."""
+    assert headings(section(RUNBOOK, "## Reasons"), 3) == [*Reason, "Suspended"]
+
+
+def test_reasons_of_accepted() -> None:
+    """It names every reason of the condition Accepted."""
+    for state in State:
+        assert f"`{state}`" in section(RUNBOOK, "## Reasons")
+
+
+def test_events() -> None:
+    """The runbook lists every event, and no other."""
+    assert first_cells(section(RUNBOOK, "## Events")) == list(EventReason)
+
+
+def test_alerts() -> None:
+    """The runbook has an entry for each alert that is shipped, and each alert leads to its entry."""
+    assert headings(section(RUNBOOK, "## Alerts"), 3) == [rule["alert"] for rule in RULES]
+    for rule in RULES:
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_alert_expression(rule: dict[str, Any]) -> None:
+    """An alert is PromQL, asks only for metrics that there are, and only for labels and values that they have."""
+    promql_parser.parse(rule["expr"])
+    asked = set(re.findall(r"atlas_invites_\w+", rule["expr"]))
+    assert asked
+    assert asked <= metrics()
+    for reason in re.findall(r'reason="(\w+)"', rule["expr"]):
+        assert reason in list(Reason)
+
+
+def test_metrics() -> None:
+    """docs/metrics.md lists every metric, and no other, with every outcome and state that a label can have."""
+    listed = [name for name in first_cells(page("metrics")) if name.startswith("atlas_invites_")]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == metrics()
+    for value in (*Kind, *State):
+        assert f"`{value}`" in page("metrics")
+
+
+@pytest.mark.parametrize(("command", "name"), [("run", "configuration"), ("export", "export")])
+def test_flags(command: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every flag of a command is in the documentation, and no other."""
+    documented = {cell for cell in first_cells(page(name)) if cell.startswith("--")}
+    assert documented == flags(command, capsys)
+
+
+def test_variables() -> None:
+    """Every environment variable of the operator is in the documentation, and no other."""
+    written = set(re.findall(r"`(ATLAS_INVITES_\w+)`", page("configuration")))
+    assert written == {f"ATLAS_INVITES_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize(("fields", "name"), [(Settings, "configuration"), (ExportSettings, "export")], ids=str)
+def test_defaults(fields: type[Settings | ExportSettings], name: str) -> None:
+    """A default that the documentation gives is the code's."""
+    rows = dict(re.findall(r"^\| `--([a-z-]+)`(?:, `[a-z-]+`)? \|(.*)$", page(name), re.MULTILINE))
+    for field, info in fields.model_fields.items():
+        if isinstance(info.default, str) and info.default:
+            assert f"`{info.default}`" in rows[field.replace("_", "-")]
+        elif isinstance(info.default, int) and not isinstance(info.default, bool):
+            assert f" {info.default} " in rows[field.replace("_", "-")]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(path: Path) -> None:
+    """Every link inside the project leads to a file, and to a heading where it names one."""
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text()):
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), target
+        if anchor:
+            known = {heading(text) for level in range(1, 5) for text in headings(linked.read_text(), level)}
+            assert anchor in known, target
+
+
+def heading(text: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+def test_every_page_is_linked() -> None:
+    """Every page of docs/ can be found from another one or from the README."""
+    linked = {
+        (path.parent / target.partition("#")[0]).resolve()
+        for path in PAGES
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text())
+    }
+    assert {path for path in DOCS.glob("*.md") if path.resolve() not in linked} == set()
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_examples(cluster: ControlPlane, team: str, path: Path) -> None:
+    """Every manifest that a user copies is accepted whole, without a warning."""
+    for namespace in ("argocd", "flux-system"):
+        cluster.kubectl("create", "namespace", namespace, check=False)
+    objects = load(path.read_text())
+    options = [] if any("namespace" in one["metadata"] for one in objects) else ["--namespace", team]
+    done = cluster.kubectl("apply", *options, "-f", str(path))
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == len(objects)
+
+
+@pytest.mark.parametrize(("path", "block"), NAMED_IN_DOCS, ids=lambda value: getattr(value, "name", "block"))
+def test_examples_in_the_text(cluster: ControlPlane, team: str, path: Path, block: str) -> None:
+    """Every manifest in the text of the documentation is accepted."""
+    del path
+    for one in yaml.safe_load_all(block):
+        if {"apiVersion", "kind"} <= one.keys():
+            cluster.kubectl("apply", "--namespace", team, "-f", "-", input=json.dumps(one))
