@@ -124,7 +124,7 @@ class Oracle:
             return
         rejected = secret not in self.accepted_keys
         older = [other for other in self._rivals(resource, group) if _age(other) < _age(resource)]
-        if older:
+        if any(_age(other) < _age(resource) for other in self._rivals(resource, group, also_ended=True)):
             yield Expected("DuplicateInvite")
         if rejected:
             yield Expected("CredentialsRejected")
@@ -195,12 +195,12 @@ class Oracle:
         elif spec.reinvite_policy == "Never" or spec.invitation_id is not None or now < created + A_DAY:
             yield Expected("InvitationExpired", "Expired")
 
-    def _rivals(self, resource: Resource, group: str) -> Iterator[Resource]:
-        """Every other object that names the same."""
-        mine = self._names(resource, group)
+    def _rivals(self, resource: Resource, group: str, *, also_ended: bool = False) -> Iterator[Resource]:
+        """Every other object that names the same; ``also_ended``: or did so while an invitation was still there."""
+        mine = self._names(resource, group, also_ended=also_ended)
         for key in self.cluster.objects:
             other = Resource.from_body(self.cluster.objects[key])
-            if other.key != resource.key and self._names(other, self._group(other)) & mine:
+            if other.key != resource.key and self._names(other, self._group(other), also_ended=also_ended) & mine:
                 yield other
 
     def _is_proven(self, resource: Resource) -> bool:
@@ -211,18 +211,22 @@ class Oracle:
         secret = self.cluster.secrets.get(Key(resource.key.namespace, spec.connection_secret_ref.name))
         return not spec.suspend and self._group(resource) is not None and secret in self.accepted_keys
 
-    def _names(self, resource: Resource, group: str | None) -> set[str]:
+    def _names(self, resource: Resource, group: str | None, *, also_ended: bool) -> set[str]:
         spec, known = resource.spec, resource.status.invitation
         groups = {group, known.group_id if known else None} - {None}
         names = {n.lower() for n in (spec.username, spec.invitation_id) if n}
         names |= {n.lower() for n in ((known.username, known.id) if known else ()) if n}
-        return {f"{g}/{n}" for g in groups if g for n in names | self._found(g, names)}
+        return {f"{g}/{n}" for g in groups if g for n in names | self._found(g, names, also_ended=also_ended)}
 
-    def _found(self, group: str, names: set[str]) -> set[str]:
+    def _found(self, group: str, names: set[str], *, also_ended: bool) -> set[str]:
         """The e-mails of what an object's ids lead to."""
         project = self.sandbox.state.project(group)
-        found = [entry for name in names for entry in (project.invitations.get(name), project.users.get(name))]
-        return {entry.username.lower() for entry in found if entry is not None}
+        there = {u.id: u.username for u in project.users.all()}
+        if not self.users_mode:
+            there |= {i.id: i.username for i in project.invitations.all()}
+        if also_ended:
+            there |= {e.id: e.username for e in project.ended}
+        return {there[name].lower() for name in names if name in there}
 
     def _group(self, resource: Resource) -> str | None:
         spec = resource.spec

@@ -65,6 +65,8 @@ class Safety:
     """When the latest list of a project that was answered began, by operation."""
     read: dict[tuple[str, str], tuple[float, Membership | None]] = field(default_factory=dict)
     """What the last answered read of a user showed, and when."""
+    sent: set[str] = field(default_factory=set)
+    """Ids of the invitations that we sent."""
 
     def told(self, resource: Resource) -> None:
         """Take note of what the operator was told."""
@@ -103,6 +105,9 @@ class Safety:
     def after(self, exchange: Exchange) -> None:
         """Take note of what became of a request."""
         now = self.cluster.time()
+        if project := self.sandbox.state.projects.get(exchange.group_id):
+            self.sent |= {i.id for i in project.invitations.all() if i.inviter in self.ours}
+            self.sent |= {u.id for u in project.users.all() if u.inviter in self.ours}
         if exchange.operation in SENDING and not exchange.answered and not exchange.refused:
             self.unanswered[exchange.group_id, exchange.username] = now
         if exchange.operation in LISTS and exchange.status == 200 and not exchange.filtered:
@@ -211,7 +216,7 @@ class Safety:
             return False
         policy = resource.spec.deletion_policy
         if policy is None:
-            return "Cancel" in allowed and (resource.status.origin == "Created" or self._is_ours(exchange))
+            return "Cancel" in allowed and (resource.status.origin == "Created" or exchange.record_id in self.sent)
         return policy in allowed
 
     def _names(self, resource: Resource, exchange: Exchange, email: str) -> bool:
@@ -235,11 +240,6 @@ class Safety:
         if found is not None:
             return found.username.lower()
         return next((e.username.lower() for e in project.ended if e.id == exchange.record_id), "")
-
-    def _is_ours(self, exchange: Exchange) -> bool:
-        project = self.sandbox.state.project(exchange.group_id)
-        found = project.invitations.get(exchange.record_id) or project.users.get(exchange.record_id)
-        return found is not None and found.inviter in self.ours
 
     def _sent_live(self, exchange: Exchange) -> bool:
         """Whether an invitation that we sent to the person is pending, in either API, as far as anybody can know.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_invites.invitation.resource import Key
 from atlas_sandbox import invites
+from atlas_sandbox.faults import Fault
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import PROJECT_ID
 from tests.simulation.world import SECRET, World
@@ -83,6 +84,17 @@ def test_who_comes_after_an_object_that_left_its_invitation_sends_none_though_th
         world.run(1, lambda: world.cluster.delete(ANN))
         world.run(1, lambda: world.cluster.create(BOB, spec()))
         assert world.reason(BOB) == "Invited"
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 1
+
+
+def test_a_sending_without_an_answer_binds_the_other_objects_of_the_person_too() -> None:
+    """The younger's sending times out; the older, which was suspended, waits the minute before it sends."""
+    with a_world() as world:
+        world.run(0, lambda: world.cluster.create(ANN, spec(suspend=True)))
+        world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=40.0))
+        world.run(30, lambda: world.cluster.create(BOB, spec()))
+        world.run(90, lambda: world.cluster.edit(ANN, {"suspend": None}))
+        assert world.reason(ANN) == "Invited"
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 

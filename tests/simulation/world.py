@@ -38,6 +38,8 @@ UNTIL_RETRIED = 1300.0
 """Seconds after which everything that was held back has been tried again: Retry-After is at most 900."""
 UNTIL_HOURLY = 4000.0
 """The same for what is tried hourly: a 403, a project that is not there."""
+LINES = 60
+"""Lines that are told of a failure."""
 NEAR = 200.0
 """Seconds around the end of an invitation, or of the day after it was sent, within which a rest is not judged."""
 
@@ -207,10 +209,15 @@ class World:
         ]
         writes = [f"{w.at:14.3f} {w.kind:13} {w.key} {w.what}" for w in self.cluster.writes]
         objects = [json.dumps(o) for o in self.cluster.objects.values()]
-        return "\n".join([*sorted([*calls, *writes]), *objects, *self.log.lines])
+        return "\n".join([*sorted([*calls, *writes])[-LINES:], *objects, *self.log.lines[-LINES:]])
 
     def _atlas_writes(self) -> int:
-        return sum(number for name, number in self.sandbox.calls.by_operation.items() if name in WRITES)
+        """Return how many writes Atlas has let in: a dead key is tried once a minute, by whatever call is next."""
+        return sum(
+            number
+            for name, number in self.sandbox.calls.by_status.items()
+            if name.split()[0] in WRITES and not name.endswith(" 401")
+        )
 
     def reason(self, key: Key) -> str:
         """Return the reason of an object's condition Ready."""

@@ -307,15 +307,18 @@ class Reconciler:
         raise AssertionError(f"{action.row.do} of {case.sight}")
 
     async def _send(self, turn: _Turn, project: Project, action: Action) -> Outcome:
-        wait = must_wait(turn.memory, action.case, turn.since, self._clock())
-        if wait is not None:
-            return wait
-        async with self._sender.one_at_a_time(f"{project.group_id}/{(turn.spec.username or '').lower()}") as waited:
+        person, since = f"{project.group_id}/{(turn.spec.username or '').lower()}", turn.since
+        async with self._sender.one_at_a_time(person) as waited:
             if waited:
-                action = await self._look(turn, project, self._clock())
+                since = self._clock()
+                action = await self._look(turn, project, since, confirm=True)
             if action.row.do is Do.SEND:
+                self._sender.heed_others(person, turn.memory)
+                wait = must_wait(turn.memory, action.case, since, self._clock())
+                if wait is not None:
+                    return wait
                 self._check_alive(turn)
-                seen = await self._sender.post(turn.memory, action.case, project)
+                seen = await self._sender.post(person, turn.memory, action.case, project)
                 SENT.inc()
                 return self._outcome(turn, self._decide(turn, project, seen), Did.SEND)
         return await self._perform(turn, project, action)

@@ -48,6 +48,7 @@ class Sender:
         self._atlas = atlas
         self._clock = clock
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._unanswered: dict[str, float] = {}
 
     @asynccontextmanager
     async def one_at_a_time(self, person: str) -> AsyncIterator[bool]:
@@ -63,7 +64,13 @@ class Sender:
             if holders > 1:
                 self._locks[person] = (lock, holders - 1)
 
-    async def post(self, memory: Memory, case: Case, project: Project) -> Seen:
+    def heed_others(self, person: str, memory: Memory) -> None:
+        """Let a sending to the person that got no answer count as this object's, whichever object it was for."""
+        at = self._unanswered.get(person)
+        if at is not None and (memory.confirming_since is None or memory.confirming_since < at):
+            memory.confirming_since = at
+
+    async def post(self, person: str, memory: Memory, case: Case, project: Project) -> Seen:
         """Send the invitation and return what Atlas answered.
 
         Raises:
@@ -82,12 +89,18 @@ class Sender:
             if failure.unanswered:
                 memory.unanswered_since = memory.unanswered_since or began
                 memory.confirming_since = self._clock()
+                self._remember(person, memory.confirming_since)
             elif failure.error is not None and failure.error.error == _CONFLICT:
                 await self._conflict(memory, username, project, failure)
             raise
         memory.sent, memory.conflicted, memory.confirming_since = True, False, None
         memory.created.add(id_)
+        self._unanswered.pop(person, None)
         return seen
+
+    def _remember(self, person: str, at: float) -> None:
+        """Remember a sending without an answer for as long as it may matter."""
+        self._unanswered = {p: t for p, t in self._unanswered.items() if t > at - CONFIRM_AFTER} | {person: at}
 
     @staticmethod
     async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
