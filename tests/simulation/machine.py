@@ -260,7 +260,7 @@ class Life(RuleBasedStateMachine):
         self.world.network.down = down
         self._run(moment)
 
-    @rule(lag=st.sampled_from([Lag(), Lag(seconds=20.0), Lag(calls=2), Lag(seconds=300.0)]), moment=moments)
+    @rule(lag=st.sampled_from([Lag(), Lag(seconds=20.0), Lag(seconds=300.0)]), moment=moments)
     def lag(self, lag: Lag, moment: float) -> None:
         """Atlas's lists lag behind from now on, or do not any more."""
         self.world.sandbox.state.set_lag(lag)

@@ -124,6 +124,7 @@ class Claims:
         grown = tuple(sorted(more.union(claim.names)))
         self._index(key, claim.names, grown)
         claim.names = grown
+        self._wake_younger(claim)
         return True
 
     def is_proven(self, key: Key) -> bool:
