@@ -5,10 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+IMAGE ?= atlas-invites:0.1.0
+PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format generate mutants clean requirements
+.PHONY: help demo test lint format generate image image-test mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,17 @@ format: $(INSTALLED) ## Format the code
 
 generate: $(INSTALLED) ## Make anew what is made from other files: the chart's copies, docs/crd.md, Argo CD's ConfigMap
 	@PYTHONPATH=operator $(BIN)/python -m tests.deploy.generated
+
+image: ## Build the image with docker, podman or buildah, whichever works here: IMAGE=name:tag, PYTHON_IMAGE=base
+	@for engine in docker podman buildah; do \
+	  if $$engine info >/dev/null 2>&1; then \
+	    exec $$engine build $(BUILD_OPTIONS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --tag $(IMAGE) \
+	      --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .; \
+	  fi; \
+	done; echo "make image needs docker, podman or buildah, and none of them works here" >&2; exit 1
+
+image-test: $(INSTALLED) ## Build the image without a registry and run it, hardened, against a control plane and the sandbox
+	@PYTHONPATH=operator $(BIN)/python -m tests.image
 
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants

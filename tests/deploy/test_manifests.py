@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
-from tests.deploy.manifests import ALL_COMPONENTS, COMPONENTS, DEPLOY, chart, kustomized, kustomized_with, of_kind
-from tests.stack import wait_until
+from tests.deploy.lint import KUSTOMIZATIONS
+from tests.deploy.manifests import (
+    ALL_COMPONENTS,
+    CHART,
+    COMPONENTS,
+    DEPLOY,
+    chart,
+    kustomized,
+    kustomized_with,
+    of_kind,
+)
+from tests.stack import ROOT, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.control_plane.control_plane import ControlPlane
     from tests.deploy.manifests import Object
-
-KUSTOMIZATIONS = ("", "overlays/one-namespace", "examples/kustomization")
 
 
 def pods(cluster: ControlPlane, namespace: str) -> list[Object]:
@@ -114,6 +124,19 @@ def test_everything_finds_the_pods(cluster: ControlPlane, tmp_path: Path) -> Non
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     ports = {port["name"] for port in service["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+
+
+def test_versions() -> None:
+    """Distribution, image, chart and manifests have one version."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert {about["version"], about["appVersion"]} == {version}
+    assert f"ARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
+    assert f"IMAGE ?= atlas-invites:{version}\n" in (ROOT / "Makefile").read_text()
+    for folder in KUSTOMIZATIONS:
+        (deployment,) = of_kind(kustomized(DEPLOY / folder), "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"].endswith(f"atlas-invites:{version}")
 
 
 def test_everything_is_labelled(tmp_path: Path) -> None:
