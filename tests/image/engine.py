@@ -54,7 +54,7 @@ class Engine:
         cache.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="atlas-invites-image-"))
         storage = self._folder / "storage.conf"
-        lines = ["[storage]", 'driver = "overlay"', f'graphroot = "{cache}"', f'runroot = "{self._folder / "run"}"']
+        lines = ["[storage]", 'driver = "overlay"', f'graphroot = "{cache}"', f'runroot = "{cache / "run"}"']
         storage.write_text("\n".join(lines) + "\n")
         self._environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(storage)}
 
