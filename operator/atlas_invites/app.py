@@ -23,7 +23,7 @@ from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
-from atlas_invites.handlers import start_watch
+from atlas_invites.handlers import keep_watching
 from atlas_invites.kube.connection import connect, load_configuration
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
@@ -67,7 +67,6 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
-        self._kopf_stop = asyncio.Event()
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
@@ -117,7 +116,6 @@ class App:
         try:
             if not await _unless(lease.acquire(), stopping):
                 return STOPPED
-            # Before kopf, which cancels what was started after it when it ends.
             holding = asyncio.create_task(lease.hold(), name="lease")
             return await self._act(parts, stopping, holding)
         finally:
@@ -130,16 +128,15 @@ class App:
         ends = [stopping] if holding is None else [stopping, holding]
         if not await _unless(parts.engine.list_first(), *ends):
             return self._code()
-        # kopf cancels every task that was started after its own: the workers come first.
+        watching = keep_watching(parts.engine.on_event, _login, self._settings.namespaces, self._take_signals)
         workers = asyncio.create_task(parts.engine.work(), name="workers")
         publishing = asyncio.create_task(parts.events.keep_publishing(), name="events")
         background = [
             asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
             asyncio.create_task(_sweep(parts.resync), name="sweep"),
+            asyncio.create_task(watching, name="watch"),
         ]
-        watch = await start_watch(parts.engine.on_event, _login, self._settings.namespaces, self._kopf_stop)
-        self._take_signals()  # kopf has just taken them for itself
-        await asyncio.wait([*ends, watch, workers, publishing, *background], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*ends, workers, publishing, *background], return_when=asyncio.FIRST_COMPLETED)
         code, began = self._code(), time.monotonic()
         parts.queue.close()
         for task in background:
@@ -147,25 +144,13 @@ class App:
         if holding is None or not holding.done():
             running = [workers] if holding is None else [workers, holding]
             await asyncio.wait(running, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
-            workers.cancel()
+        workers.cancel()
+        if holding is None or not holding.done():
             await asyncio.wait([workers], timeout=0.2)
             await parts.events.flush(max(DRAIN + 0.5 - (time.monotonic() - began), 0.0))
-        for task in (workers, publishing):
-            task.cancel()
-        await self._end([workers, publishing, *background], watch)
+        publishing.cancel()
+        await _ended([workers, publishing, *background])
         return code
-
-    async def _end(self, tasks: Sequence[asyncio.Task[Any]], watch: asyncio.Task[None]) -> None:
-        """Let everything end, kopf last, and log what did not end well."""
-        self._kopf_stop.set()
-        await asyncio.wait([*tasks, watch], timeout=0.5)
-        watch.cancel()
-        await asyncio.wait([*tasks, watch], timeout=0.2)
-        for task in (*tasks, watch):
-            error = task.exception() if task.done() and not task.cancelled() else None
-            if error is not None:
-                log.error("a part of the operator ended: %s", error, exc_info=error)
-        log.info("stopped")
 
     def _code(self) -> int:
         return STOPPED if self._stopping.is_set() else FAILED
@@ -182,6 +167,16 @@ class App:
         log.info("stopping")
         self._stopping.set()
         asyncio.get_running_loop().call_later(LAST, _end_at_once, "stopping in order took too long")
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait a moment until all have ended, and log what did not end well."""
+    await asyncio.wait(tasks, timeout=0.5)
+    for task in tasks:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if error is not None:
+            log.error("a part of the operator ended: %s", error, exc_info=error)
+    log.info("stopped")
 
 
 def _end_at_once(why: str) -> NoReturn:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Login = Callable[..., Awaitable[kopf.ConnectionInfo]]
+
+AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
+"""Seconds until a watch that has ended begins anew: twice as many each time, unless it lasted."""
+
+ENDS_IN = 5.0
+"""Seconds that kopf may take to end."""
+
+_KOPF = Path(kopf.__file__).parent
 
 log = logging.getLogger(__name__)
 
@@ -43,35 +52,61 @@ def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(on_event)
 
 
-async def start_watch(sink: Sink, login: Login, namespaces: Sequence[str], stop: asyncio.Event) -> asyncio.Task[None]:
-    """Start kopf, which sends the events of the watch to the sink, and takes the process's signals.
+async def keep_watching(sink: Sink, login: Login, namespaces: Sequence[str], started: Callable[[], None]) -> None:
+    """Send the events of the watch to the sink, for ever: where kopf gives up, it is started anew.
 
     Args:
         sink: takes an object, and whether it was deleted.
         login: says how to reach the cluster; asked again after a 401.
         namespaces: which to watch; none means all.
-        stop: ends it.
+        started: called when kopf has been started, which takes the process's signals for itself.
+    """
+    loop, pause = asyncio.get_running_loop(), AGAIN_FIRST
+    while True:
+        began = loop.time()
+        error = await _watch(sink, login, namespaces, started)
+        pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
+        log.warning("the watch ended, and begins anew in %.0f s: %s", pause, error)
+        await asyncio.sleep(pause)
 
-    Returns:
-        kopf's task: it ends after ``stop`` is set, or by itself where the cluster does not let it watch.
+
+async def _watch(
+    sink: Sink, login: Login, namespaces: Sequence[str], started: Callable[[], None]
+) -> BaseException | None:
+    """Run kopf until it ends, and return why it did.
+
+    ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf.
     """
     registry = kopf.OperatorRegistry()
     register(registry, sink)
     kopf.on.login(registry=registry)(login)
-    existing = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_kopf_settings(),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
-        stop_flag=stop,
     )
-    return asyncio.create_task(kopf.run_tasks(tasks, ignored=existing), name="kopf")
+    started()
+    ended: set[asyncio.Task[None]] = set()
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=ENDS_IN)
+        for left in filter(_is_of_kopf, asyncio.all_tasks()):
+            left.cancel()
+    return next((error for task in ended if not task.cancelled() and (error := task.exception())), None)
+
+
+def _is_of_kopf(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and Path(code.co_filename).is_relative_to(_KOPF)
 
 
 class _BackOffs:
-    """Seconds between kopf's tries to list and watch, without an end: it would end the process, which helps nobody."""
+    """Seconds between kopf's tries to list and watch, without an end."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8, 13), itertools.repeat(20))
@@ -84,4 +119,5 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.1
     settings.watching.chunk_size = 500
     settings.networking.error_backoffs = _BackOffs()
+    settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended
     return settings

@@ -16,7 +16,7 @@ from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REQUEST_TIMEOUT = 30.0
+REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
 
 _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403

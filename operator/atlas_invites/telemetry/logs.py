@@ -47,11 +47,19 @@ def configure(log_format: str, log_level: str) -> None:
         log_level: the least severe level, lower case.
     """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_tracebacks_of_kopf)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:
+    """Leave a line of kopf's errors: the watch begins anew, and where in kopf it ended tells nobody anything."""
+    if record.name.startswith("kopf"):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _time(record: logging.LogRecord) -> str:
