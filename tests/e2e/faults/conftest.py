@@ -1,0 +1,233 @@
+"""Operators with a faulty network: between each and the API server, and between each and Atlas, there is a proxy."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import signal
+import ssl
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import pytest
+
+from tests.control_plane.processes import ProcessGroup
+from tests.e2e.api import INVITES, PLURAL
+from tests.e2e.faults.proxy import Proxy, free_port
+from tests.e2e.kstatus import reason
+from tests.e2e.world import READ_ONLY
+from tests.stack import OPERATOR_NAMESPACE, PATIENCE, Operator, Sandbox, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.control_plane.control_plane import ControlPlane
+    from tests.e2e.api import Object
+    from tests.e2e.faults.proxy import Seen
+    from tests.e2e.world import World
+
+LEASE = f"apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/atlas-invites"
+ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A cluster whose API server is reached through a proxy."""
+
+    control_plane: ControlPlane
+    proxy: Proxy
+
+    def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
+        """Return a kubeconfig file that names the proxy."""
+        config = json.loads(self.control_plane.kubeconfig_for(namespace, service_account).read_text())
+        config["clusters"][0]["cluster"] = {"server": self.proxy.url}
+        path = self.control_plane.folder / f"behind-{self.proxy.url.rpartition(':')[2]}.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
+
+
+@dataclass(slots=True)
+class Contender:
+    """An operator behind its two proxies, and where its metrics and probes are."""
+
+    operator: Operator
+    kube: Proxy
+    atlas: Proxy
+    address: str
+
+    @property
+    def leads(self) -> bool:
+        """Whether it has begun to lead."""
+        return "leading as" in self.operator.log
+
+    def writes(self, since: float = 0.0) -> list[Seen]:
+        """Return what it has asked Atlas and the API server to change since a time, oldest first."""
+        return sorted([*self.kube.writes(since), *self.atlas.writes(since)], key=lambda seen: seen.at)
+
+    def atlas_writes(self, since: float = 0.0) -> list[str]:
+        """Return what it has asked Atlas to change since a time."""
+        return [seen.line for seen in self.atlas.writes(since) if "/oauth/" not in seen.line]
+
+    def kill(self) -> float:
+        """End it as kill -9 does, and return when that was."""
+        self.operator.process.kill()
+        return time.monotonic()
+
+    def freeze(self) -> float:
+        """Stop it as SIGSTOP does, and return when that was."""
+        self.operator.process.popen.send_signal(signal.SIGSTOP)
+        return time.monotonic()
+
+    def wake(self) -> float:
+        """Let it go on, and return when that was."""
+        self.operator.process.popen.send_signal(signal.SIGCONT)
+        return time.monotonic()
+
+    def exit_code(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        return self.operator.process.popen.wait(PATIENCE)
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask its probes or metrics."""
+        return httpx.get(f"http://{self.address}{path}", timeout=10)
+
+    def metric(self, name: str) -> float:
+        """Return a metric without labels."""
+        found = re.search(rf"^atlas_invites_{name} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+
+class Start(Protocol):
+    """Starts an operator for the test's own world behind proxies of its own."""
+
+    def __call__(self, *options: str, wait: bool = True) -> Contender: ...
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox for the test alone: its clock, settings and limits are the test's."""
+    group = ProcessGroup()
+    yield Sandbox.start(group)
+    group.close()
+
+
+@pytest.fixture
+def start(own: World) -> Iterator[Start]:
+    """Starts operators; they end with the test."""
+    control_plane, group = own.plane.control_plane, ProcessGroup()
+    authority = json.loads(control_plane.kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    tls = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+    with ExitStack() as stack:
+        stack.callback(group.close)
+
+        def begin(*options: str, wait: bool = True) -> Contender:
+            kube = stack.enter_context(Proxy(control_plane.url, tls))
+            atlas = stack.enter_context(Proxy(own.sandbox.url))
+            address = f"127.0.0.1:{free_port()}"
+            settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
+            name = f"operator-{len(own.operators)}"
+            operator = Operator.start(group, Behind(control_plane, kube), *settings, name=name, wait=wait)
+            own.operators.append(operator)
+            return Contender(operator, kube, atlas, address)
+
+        yield begin
+        for one in own.operators:
+            one.process.kill()
+            sys.stdout.write(f"{one.process.name}:\n{one.log}\n")  # pytest shows it where the test fails
+        own.check_laws()
+
+
+@pytest.fixture
+def no_lease(own: World) -> Iterator[None]:
+    """Nobody holds the lease."""
+    own.plane.api.ask("DELETE", LEASE)
+    yield
+    own.plane.api.ask("DELETE", LEASE)
+
+
+@pytest.fixture
+def pair(own: World, start: Start, no_lease: None) -> tuple[Contender, Contender]:
+    """A leader and a standby."""
+    del own, no_lease
+    leader = start(*ELECTION)
+    standby = start(*ELECTION, wait=False)
+    standby.operator.wait_for_line("standing by")
+    return leader, standby
+
+
+def send(world: World, name: str, **spec: Any) -> None:  # noqa: ANN401 - fields are JSON
+    """Create an object for an e-mail that nobody has invited yet."""
+    manifest = {
+        "apiVersion": "atlasinvites.io/v1alpha1",
+        "kind": "AtlasProjectInvite",
+        "metadata": {"name": name},
+        "spec": {
+            "groupId": world.project,
+            "username": world.email(name),
+            "roles": [READ_ONLY],
+            "connectionSecretRef": {"name": "atlas-credentials"},
+            **spec,
+        },
+    }
+    world.plane.api.do("POST", f"{INVITES}/namespaces/{world.namespace}/{PLURAL}", manifest)
+
+
+def adopt_all(world: World, names: Sequence[str]) -> None:
+    """Invite people in Atlas, create an object for each, and begin counting anew when all are settled."""
+    order = {"usernames": [world.email(name) for name in names], "roles": [READ_ONLY]}
+    world.sandbox.control("POST", f"/projects/{world.project}/invitations", order)
+    ids = {invitation["username"]: invitation["id"] for invitation in world.atlas["invitations"]}
+    for name in names:
+        world.create(name, ids[world.email(name)])
+    until_all(world, names, "are settled", lambda item: reason(item) == "Invited")
+    world.mark()
+
+
+def until_all(
+    world: World, names: Iterable[str], what: str, holds: Callable[[Object], bool], seconds: float = PATIENCE
+) -> None:
+    """Wait until something holds for all of these objects."""
+    wanted = set(names)
+
+    def missing() -> int:
+        items = world.plane.api.do("GET", f"{INVITES}/namespaces/{world.namespace}/{PLURAL}")["items"]
+        return len(wanted - {item["metadata"]["name"] for item in items if holds(item)})
+
+    left = len(wanted)
+
+    def check() -> bool:
+        nonlocal left
+        left = missing()
+        return not left
+
+    try:
+        wait_until(f"all {len(wanted)} {what}", check, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {left} do not") from None
+
+
+def has_roles(*roles: str) -> Callable[[Object], bool]:
+    """Return a check: the latest generation was evaluated, and Atlas has answered with these roles."""
+    return lambda item: (
+        reason(item) == "Invited"
+        and item["status"]["observedGeneration"] == item["metadata"]["generation"]
+        and set(item["status"]["invitation"]["roles"]) == set(roles)
+    )
+
+
+def until_more(what: str, count: Callable[[], int]) -> None:
+    """Wait until something has been counted once more."""
+    before = count()
+    wait_until(what, lambda: count() > before)
+
+
+def sent(world: World) -> list[str]:
+    """Return what Atlas answered to the operators' invitations since ``mark``."""
+    return [call for call in world.calls("POST") if call.startswith("CreateInvite")]

@@ -1,0 +1,216 @@
+"""A reverse proxy on loopback with levers: what a network or a server in trouble does to a client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+from aiohttp import web
+
+if TYPE_CHECKING:
+    import ssl
+
+_HOPS = frozenset({"host", "connection", "transfer-encoding", "content-length", "keep-alive"})
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_GONE = {"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410}}
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens to the requests whose ``METHOD /path?query`` matches.
+
+    Attributes:
+        status: the answer, with a Kubernetes Status as its body; None: there is none, the request is held.
+        gone: the answer is a watch that says 410 Gone.
+        after: the request is carried out first.
+        count: how many are struck; None for ever.
+        struck: how many were.
+    """
+
+    matches: re.Pattern[str]
+    status: int | None
+    gone: bool
+    after: bool
+    count: int | None
+    struck: int = 0
+
+    def strikes(self, line: str) -> bool:
+        """Tell whether a request is struck, and count it."""
+        if not self.matches.search(line) or (self.count is not None and self.struck >= self.count):
+            return False
+        self.struck += 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that came through: when it came (monotonic seconds), and what it asked for."""
+
+    at: float
+    line: str
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something."""
+        return self.line.split(" ", 1)[0] not in _READS
+
+
+@dataclass(slots=True)
+class Proxy:
+    """Passes requests on to a server, in a thread of its own.
+
+    Attributes:
+        silent: nothing is passed on in either direction, and nothing is refused: what a cut cable looks like.
+        seen: the requests that were passed on.
+    """
+
+    target: str
+    tls: ssl.SSLContext | None = None
+    url: str = ""
+    silent: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    _faults: list[Fault] = field(default_factory=list)
+    _streams: set[asyncio.Transport] = field(default_factory=set)
+    _ready: threading.Event = field(default_factory=threading.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
+    _stopping: asyncio.Event | None = None
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
+        assert self._stopping is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(10)
+
+    def fault(
+        self,
+        pattern: str,
+        status: int | None = None,
+        *,
+        gone: bool = False,
+        after: bool = False,
+        count: int | None = None,
+    ) -> Fault:
+        """Order a fault for requests that match, for ever unless it says how often; see ``Fault``."""
+        fault = Fault(re.compile(pattern), status, gone, after, count)
+        self._faults.append(fault)
+        return fault
+
+    def mend(self, fault: Fault) -> None:
+        """Call a fault off. What it holds stays held until the client leaves."""
+        self._faults.remove(fault)
+
+    def cut_streams(self) -> None:
+        """Reset the connections of all watches."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def writes(self, since: float = 0.0) -> list[Seen]:
+        """Return the requests since a time that change something, but for those of the lease."""
+        return [seen for seen in list(self.seen) if seen.writes and seen.at >= since and "/leases" not in seen.line]
+
+    def _cut(self) -> None:
+        for stream in self._streams:
+            stream.abort()
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        options: dict[str, Any] = {} if self.tls is None else {"ssl": self.tls}
+        connector = aiohttp.TCPConnector(limit=0, **options)
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as client:
+
+            async def handle(request: web.Request) -> web.StreamResponse:
+                return await self._pass(request, client)
+
+            app = web.Application(client_max_size=2**24)
+            app.router.add_route("*", "/{path:.*}", handle)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            self._ready.set()
+            await self._stopping.wait()
+            await runner.cleanup()
+
+    async def _pass(self, request: web.Request, client: aiohttp.ClientSession) -> web.StreamResponse:
+        line = f"{request.method} {request.raw_path}"
+        body = await request.read()
+        await self._stay_silent()
+        fault = next((f for f in list(self._faults) if f.strikes(line)), None)
+        if fault is not None and not fault.after:
+            return await self._strike(fault, request)
+        self.seen.append(Seen(time.monotonic(), line))
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
+        try:
+            async with client.request(
+                request.method,
+                f"{self.target}{request.raw_path}",
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+            ) as answer:
+                if fault is not None:
+                    await answer.read()
+                    return await self._strike(fault, request)
+                return await self._answer(request, answer)
+        except aiohttp.ClientConnectionError:
+            return web.Response(status=502, text="no server")
+
+    async def _answer(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status)
+        for name, value in answer.headers.items():
+            if name.lower() not in _HOPS:
+                response.headers.add(name, value)
+        stream = request.transport if request.query.get("watch") == "true" else None
+        if stream is None:
+            response.content_length = answer.content_length
+        else:
+            self._streams.add(stream)
+        try:
+            await self._stay_silent()
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await self._stay_silent()
+                await response.write(chunk)
+            await response.write_eof()
+        except aiohttp.ClientConnectionResetError:
+            pass  # the client has left
+        finally:
+            self._streams -= {stream}
+        return response
+
+    @staticmethod
+    async def _strike(fault: Fault, request: web.Request) -> web.StreamResponse:
+        if fault.gone:
+            return web.Response(text=json.dumps(_GONE) + "\n", content_type="application/json")
+        if fault.status is None:
+            await asyncio.Event().wait()
+        about = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": fault.status}
+        message = f"the proxy was told to answer {request.method} so"
+        return web.json_response({**about, "message": message, "reason": "Forced"}, status=fault.status or 500)
+
+    async def _stay_silent(self) -> None:
+        if self.silent:
+            await asyncio.Event().wait()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])

@@ -1,0 +1,63 @@
+"""kill -9, at the worst moment and at any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.faults.conftest import has_roles, send, sent, until_all, until_more
+from tests.e2e.world import OWNER, READ_ONLY
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.faults.conftest import Start
+    from tests.e2e.world import World
+
+CONFIRMED = 120.0
+"""Seconds within which an invitation is sent that has to be confirmed for a minute first."""
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before-the-answer", "after-the-answer"])
+def test_killed_between_sending_and_status(own: World, start: Start, *, answered: bool) -> None:
+    """Whoever comes next sends no second invitation, calls it Adopted, and leaves it when the object goes."""
+    first = start()
+    if answered:
+        window = first.kube.fault("PATCH .*/status")
+        send(own, "jane")
+        wait_until("the status is under way", lambda: window.struck)
+    else:
+        window = first.atlas.fault("POST .*/invites", after=True)
+        send(own, "jane")
+        wait_until("Atlas has sent the invitation", lambda: own.atlas["invitations"])
+    first.kill()
+    (invitation,) = own.atlas["invitations"]
+
+    start()
+    item = own.until("jane", "Invited")
+    assert item["status"]["origin"] == "Adopted"
+    assert item["status"]["invitation"]["id"] == invitation["id"]
+    own.edit("jane", roles=[OWNER])
+    own.until("jane", "Invited")
+    own.delete("jane")
+    own.until_gone("jane")
+    (left,) = own.atlas["invitations"]
+    assert (left["id"], left["roles"]) == (invitation["id"], [OWNER])
+    assert own.atlas_writes() == ["CreateInvite 200", "UpdateInvite 200"]
+
+
+@pytest.mark.long
+def test_killed_again_and_again(own: World, start: Start) -> None:
+    """However often it is killed in the middle of sending, everybody is invited, and nobody twice."""
+    names = [f"n{number:02}" for number in range(24)]
+    own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0.2})
+    for name in names:
+        send(own, name)
+    for _ in range(3):
+        operator = start("--workers", "3")
+        until_more("it sends", lambda: len(sent(own)))
+        operator.kill()
+    start()
+    until_all(own, names, "are invited", has_roles(READ_ONLY), CONFIRMED)
+    assert sent(own) == ["CreateInvite 200"] * len(names)
+    assert len(own.atlas["invitations"]) == len(names)

@@ -1,0 +1,75 @@
+"""Writes that the API server refuses, loses or leaves without an answer; Secrets that may not be read for a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.faults.conftest import has_roles, send, sent
+from tests.e2e.kstatus import condition
+from tests.e2e.world import OWNER, READ_ONLY
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.faults.conftest import Contender, Start
+    from tests.e2e.faults.proxy import Fault
+    from tests.e2e.world import World
+
+STATUS, FINALIZER = "PATCH .*/atlasprojectinvites/[^/]+/status", "PATCH .*/atlasprojectinvites/[^/]+$"
+WITHIN = 90.0
+"""Seconds in which what is looked at each minute was looked at."""
+
+
+def strike(operator: Contender, pattern: str, how: str, count: int) -> Fault:
+    """Let the next writes fail."""
+    if how == "lost":
+        return operator.kube.fault(pattern, 504, after=True, count=count)
+    if how == "time-out":
+        return operator.kube.fault(pattern, count=1)
+    return operator.kube.fault(pattern, int(how), count=count)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "how"),
+    [
+        (STATUS, "409"),
+        (STATUS, "500"),
+        (STATUS, "lost"),
+        (STATUS, "time-out"),
+        (FINALIZER, "409"),
+        (FINALIZER, "500"),
+    ],
+)
+def test_writes_that_fail(own: World, start: Start, pattern: str, how: str) -> None:
+    """Whatever becomes of the writes of a new object, one invitation is sent, and status ends up saying so."""
+    operator = start()
+    fault = strike(operator, pattern, how, count=2)
+    send(own, "jane")
+    wait_until("a write has failed", lambda: fault.struck)
+    item = own.until("jane", "Invited")
+    assert sent(own) == ["CreateInvite 200"]
+    assert item["status"]["origin"] == "Created"
+    own.edit("jane", roles=[OWNER])
+    own.until_it("jane", "is changed", has_roles(OWNER))
+    own.delete("jane")
+    own.until_gone("jane")
+    assert own.atlas["invitations"] == []
+    assert own.atlas_writes() == ["CreateInvite 200", "UpdateInvite 200", "CancelInvite 204"]
+
+
+@pytest.mark.long
+def test_secrets_forbidden_for_a_while(own: World, start: Start) -> None:
+    """While its Secret may not be read an object waits and says why; settled ones are left as they are."""
+    operator = start()
+    own.adopt("settled")
+    forbidden = operator.kube.fault("GET .*/secrets/", 403)
+    own.put_secret("other", publicApiKey=own.public_key, privateApiKey=own.key)
+    send(own, "jane", connectionSecretRef={"name": "other"})
+    item = own.until("jane", "SecretNotFound")
+    assert "its RBAC lacks get on secrets" in str(condition(item, "Ready"))
+    assert sent(own) == []
+    operator.kube.mend(forbidden)
+    own.until_it("jane", "is invited", has_roles(READ_ONLY), WITHIN)
+    assert sent(own) == ["CreateInvite 200"]
+    assert own.writes("settled") == []
