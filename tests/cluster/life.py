@@ -113,10 +113,14 @@ class Life:
     async def move(self, **units: float) -> None:
         """Move every clock (days=, hours=, seconds=, as for timedelta), and let what is due begin."""
         await self.quiet()
+        await self.move_clock(**units)
+        self.parts.queue.promote_due()
+
+    async def move_clock(self, **units: float) -> None:
+        """Move every clock while no operator runs."""
         seconds = timedelta(**units).total_seconds()
         self.clock.offset += seconds
         await self.lever("POST", "/clock", {"advanceSeconds": seconds})
-        self.parts.queue.promote_due()
 
     async def quiet(self) -> None:
         """Wait until no key is ready or in work."""

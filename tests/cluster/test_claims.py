@@ -131,3 +131,55 @@ async def test_claims_hold_across_namespaces_and_name_nobody_there(life: Life, n
         await other.reaches("jane", "Invited", origin="Adopted")
     assert sent(counted) == 0
     assert "CancelInvite" not in counted
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+async def test_a_duplicate_still_counts_after_a_restart(life: Life, policy: str) -> None:
+    """Renamed, then a restart, then the old one is deleted: the new one is known, and nothing is taken away."""
+    await invited(life, deletionPolicy=policy)
+    if policy == "Revoke":
+        await life.people("accept", JANE)
+        await life.sweep()
+        await life.reaches("jane", "Accepted")
+    await life.create_younger("renamed", username=JANE)
+    await life.reaches("renamed", "DuplicateInvite")
+    await life.restart()
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.gone("jane")
+        await life.reaches("renamed", "Accepted" if policy == "Revoke" else "Invited")
+    assert not set(counted) & {"CancelInvite", "RemoveUser", "CreateInvite", "AddUser"}
+
+
+async def test_a_rename_while_the_operator_is_down_takes_nothing_away(life: Life) -> None:
+    """Renamed while nobody watches, for longer than a minute: the new object is heard before the old one ends."""
+    await invited(life, deletionPolicy="Revoke")
+    await life.people("accept", JANE)
+    await life.sweep()
+    await life.reaches("jane", "Accepted")
+    await life.stop()
+    await life.create_younger("renamed", username=JANE)
+    await life.delete("jane")
+    await life.move_clock(minutes=5)
+    async with life.counting() as counted:
+        await life.start()
+        await life.gone("jane")
+        await life.reaches("renamed", "Accepted")
+    assert "RemoveUser" not in counted
+
+
+async def test_two_that_go_together_leave_what_the_older_retains(life: Life) -> None:
+    """The older retains, its duplicate would cancel, and both go: what the older has stays."""
+    await invited(life, deletionPolicy="Retain")
+    await life.create_younger("younger", username=JANE, deletionPolicy="Cancel")
+    await life.reaches("younger", "DuplicateInvite")
+    await life.drop_secret()
+    await life.move(seconds=61)
+    await life.annotate("younger", reconcile_requested_at="now")
+    async with life.counting() as counted:
+        for name in ("younger", "jane"):
+            await life.delete(name)
+        for name in ("younger", "jane"):
+            await life.gone(name)
+    assert "CancelInvite" not in counted
+    assert await life.roles_of(JANE) == [READ_ONLY]

@@ -127,6 +127,11 @@ class Claims:
         self._wake_younger(claim)
         return True
 
+    def is_named(self, key: Key) -> bool:
+        """Tell whether it is known what an object names: not so before its reference to a project was followed."""
+        claim = self._claims.get(key)
+        return claim is not None and bool(claim.names)
+
     def is_proven(self, key: Key) -> bool:
         """Tell whether an object's own credentials have read its project."""
         claim = self._claims.get(key)
@@ -204,6 +209,6 @@ def _name(group_id: str, name: str) -> str:
 
 
 def _is_proof(resource: Resource) -> bool:
-    """Whether status shows that the object's credentials have read its project."""
+    """Whether status shows that the object's credentials have read its project: only then is there an API in use."""
     status = resource.status
-    return status.invitation is not None or status.member is not None
+    return status.invitation is not None or status.member is not None or status.atlas is not None

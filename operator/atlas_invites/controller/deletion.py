@@ -12,7 +12,7 @@ from atlas_invites.controller.sending import must_wait, origin_of
 from atlas_invites.invitation.deletion import TABLE_D, Do, after_failure, policy, project_gone, untouched
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
-from atlas_invites.invitation.outcome import Failure, Kind, Later, Outcome, Reason
+from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
 from atlas_invites.invitation.plan import Sight, decide, target
 from atlas_invites.telemetry.metrics import ORPHANED
 
@@ -30,14 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AWAIT_OTHERS = timedelta(seconds=60)
-"""How long a deletion waits at most until all objects that name the same person were evaluated."""
-
 TRY_AGAIN = 20.0
 """Seconds until the next try, where there is a time after which the object is let go."""
-
-AWAIT_STEP = 1.0
-"""Seconds between two looks whether they were."""
 
 _CANCELED = Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas.")
 _REVOKED = Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas.")
@@ -112,7 +106,7 @@ class Deletion:
             return None
         if known.origin is None and (memory.created or memory.unanswered_since):
             known = known.model_copy(update={"origin": Origin.CREATED})
-        why = untouched(spec, known) or self._another_has_it(resource)
+        why = untouched(spec, known) or self._another_has_it(resource, memory)
         if why is not None:
             await self.let_go(resource, why)
             return None
@@ -124,26 +118,27 @@ class Deletion:
                     resource, spec, since, lambda credentials: self._end(ending, credentials)
                 )
             except Failure as failure:
+                secret_lost = failure.certain and failure.reason in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}
                 if failure.reason.kind is not Kind.WAITING:
                     raise
-                secret_lost = True
                 notice = await self._end_with_last_credentials(ending, failure)
         except Failure as failure:
             return await self._after(resource, failure, secret_lost=secret_lost)
         await self.let_go(resource, "what the deletion policy asks for is done", notice)
         return None
 
-    def _another_has_it(self, resource: Resource) -> str | None:
-        """Return why nothing may be ended: another live object claims the same invitation.
+    def _another_has_it(self, resource: Resource, memory: Memory) -> str | None:
+        """Return why nothing may be ended: another live object, or an older one, claims the same invitation.
 
         Raises:
             Later: another object that names the same has yet to be evaluated.
         """
         claims = self._store.claims
-        if claims.live_claimant(resource.key) is not None:
+        if claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None:
             return "another object has the invitation"
-        if claims.awaits_any(resource.key) and self._age(resource) < AWAIT_OTHERS:
-            raise Later(AWAIT_STEP)
+        if claims.awaits_any(resource.key):
+            memory.await_others(self._clock())
+        memory.waiting_since = None
         return None
 
     async def _after(self, resource: Resource, failure: Failure, *, secret_lost: bool) -> Outcome | None:

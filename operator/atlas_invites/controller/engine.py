@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.queue import Closed, Priority
+from atlas_invites.controller.queue import BACK_OFF_FIRST, Closed, Priority
 from atlas_invites.controller.resync import waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
 from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
@@ -85,7 +85,7 @@ class Engine:
         if deleted:
             self._watched.discard(resource.uid)
             if self._store.remove(resource):
-                self._queue.drop(resource.key)
+                self._forget(resource.key)
         elif self._store.put(resource) and not self._reconciler.is_writing(resource):
             self._queue.add(resource.key)
 
@@ -94,6 +94,11 @@ class Engine:
         for resource in self._store:
             if wanted(resource):
                 self._queue.add(resource.key, priority)
+
+    def _forget(self, key: Key) -> None:
+        """Forget an object that is gone."""
+        self._queue.drop(key)
+        self._reconciler.forget(key)
 
     def _wake_keys(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -147,14 +152,16 @@ class Engine:
         changed, ghosts = self._store.end_listing(listing, resources)
         for key in ghosts:
             log.info("deleted while the watch was cut", extra={"object": key})
-            self._queue.drop(key)
+            self._forget(key)
             self._unseen.pop(key, None)
         self._watched.intersection_update(resource.uid for resource in self._store)
         for key in changed:
             if self.listed:
                 self._queue.add(key)
                 self._unseen.setdefault(key, self._clock())
-            elif (resource := self._store.get(key)) is not None and not waits_for_sweep(resource):
+            elif (resource := self._store.get(key)) is not None and not (
+                waits_for_sweep(resource) and self._store.claims.is_named(key)
+            ):
                 self._queue.add(key)
         self.listed = True
 
@@ -197,7 +204,9 @@ class Engine:
 
     def _requeue(self, key: Key, outcome: Outcome | None) -> None:
         if outcome is not None and outcome.reason.kind is Kind.RETRYING:
-            self._queue.add_after(key, max(self._queue.back_off(key), outcome.requeue_after or 0))
+            back_off = self._queue.back_off(key)
+            asked = outcome.requeue_after
+            self._queue.add_after(key, back_off if asked is None else max(asked, BACK_OFF_FIRST))
             return
         self._queue.forget(key)
         if outcome is not None and outcome.requeue_after is not None:

@@ -5,12 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.outcome import Later
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource
+
+AWAIT_OTHERS = 60.0
+"""Seconds that an object waits at most until others that name the same person were evaluated."""
+
+AWAIT_STEP = 1.0
+"""Seconds between two looks whether they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What Atlas refused: a generation of the spec, with some credentials, at some request to reconcile.
+
+    ``outcome`` is what it led to, ``at`` when it was (monotonic seconds).
+    """
+
+    generation: int
+    credentials: Credentials
+    requested_at: str | None
+    outcome: Outcome
+    at: float
 
 
 @dataclass(slots=True)
@@ -20,7 +43,7 @@ class Memory:
     Attributes:
         uid: the object that it is about.
         finalizer_ours: this process put the finalizer on, so nobody can have sent anything for the object before.
-        refused: the credentials with which Atlas refused the object's generation.
+        refusal: what Atlas refused last, and may not be asked again.
         confirming_since: when the wait before a sending began.
         unanswered_since: Atlas's time right before a sending that got no answer.
         created: ids of the invitations (or users) that our sendings were answered with.
@@ -32,7 +55,7 @@ class Memory:
 
     uid: str
     finalizer_ours: bool = False
-    refused: Credentials | None = None
+    refusal: Refusal | None = None
     confirming_since: float | None = None
     unanswered_since: datetime | None = None
     created: set[str] = field(default_factory=set)
@@ -40,6 +63,16 @@ class Memory:
     conflicted: bool = False
     waiting_since: float | None = None
     unsaved: Status | None = None
+
+    def await_others(self, now: float) -> None:
+        """Wait, for a minute in all, until other objects that name the same person were evaluated.
+
+        Raises:
+            Later: the minute is not over.
+        """
+        self.waiting_since = now if self.waiting_since is None else self.waiting_since
+        if now < self.waiting_since + AWAIT_OTHERS:
+            raise Later(AWAIT_STEP)
 
     def completed(self, status: Status) -> Status:
         """Return a status with what our own sending was answered, where the cluster could not be told of it yet."""
@@ -65,7 +98,7 @@ class Memories:
     def settle(self, resource: Resource) -> None:
         """Forget what only matters until an invitation is seen: idle objects cost nothing."""
         memory = self._memories.get(resource.key)
-        if memory is not None and memory.refused is None:
+        if memory is not None and memory.refusal is None:
             del self._memories[resource.key]
 
     def forget(self, key: Key) -> None:

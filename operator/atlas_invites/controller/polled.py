@@ -63,7 +63,7 @@ class Polled(Generic[K, V]):
             if entry.read_at < max(since, asked - self._ttl):
                 await self._refresh(key, entry)
         if entry.failure is not None:
-            raise Failure(entry.failure.reason, entry.failure.message)
+            raise Failure(entry.failure.reason, entry.failure.message, certain=entry.failure.certain)
         return entry.value  # type: ignore[return-value]  # without a failure there is a value
 
     def last(self, key: K) -> V | None:

@@ -71,6 +71,11 @@ class WorkQueue(Generic[K]):
         """The keys that are ready and wait for a worker."""
         return len(self._waiting) - sum(key in self._waiting for key in self._running)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no key is ready, and none in a worker's hands; keys may still be delayed."""
+        return not self._waiting and not self._running
+
     def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
         """Wake a key now. A timer of the key is void: its next turn decides again when to come back."""
         if self._closed:
@@ -82,11 +87,16 @@ class WorkQueue(Generic[K]):
             self._ready[priority].append(key)
             self._wake_getter()
 
-    def add_after(self, key: K, delay: float) -> None:
-        """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time."""
-        if self._closed or key in self._waiting:
-            return
+    def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
+        """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time.
+
+        With ``at_most`` a time that is set already, and earlier, stays.
+        """
         due = self._clock() + max(delay, 0.0)
+        known = self._delayed.get(key)
+        is_earlier = at_most and known is not None and known[0] < due
+        if self._closed or key in self._waiting or is_earlier:
+            return
         self._pushed += 1
         self._delayed[key] = due, self._pushed
         heapq.heappush(self._heap, (due, self._pushed, key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from atlas_invites.controller.memory import Memories
+from atlas_invites.controller.memory import Memories, Refusal
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
 from atlas_invites.controller.sending import Sender, must_wait, origin_of
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.events import notices
 from atlas_invites.invitation.model import Api, Origin, Seen, State
-from atlas_invites.invitation.outcome import Did, Failure, Kind, Later, Outcome, Reason, Stale, requeue_after
-from atlas_invites.invitation.plan import Do, Sight, decide, outcome_of, target
+from atlas_invites.invitation.outcome import Did, Failure, Kind, Outcome, Reason, Stale, requeue_after
+from atlas_invites.invitation.plan import Do, Sight, answered, decide, outcome_of, target
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
 
@@ -40,11 +41,8 @@ _DUPLICATE = (
     "This invitation is managed by {by}, which is older. This object takes over when that one goes, and sends nothing."
 )
 
-AWAIT_OTHERS = 60.0
-"""Seconds that a younger object waits at most until the older ones that name the same person were evaluated."""
-
-AWAIT_STEP = 1.0
-"""Seconds between two looks whether they were."""
+REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
+"""Seconds for which Atlas is not asked again what it refused, unless spec or Secret change, or somebody asks."""
 
 
 @dataclass(slots=True)
@@ -122,7 +120,6 @@ class Reconciler:
         """
         resource = self._store.get(key)
         if resource is None:
-            self._memories.forget(key)
             return None
         memory = self._memories.of(resource)
         known = memory.completed(resource.status)
@@ -140,6 +137,10 @@ class Reconciler:
         if concluded.reason.kind is Kind.SETTLED:
             self._memories.settle(resource)
         return concluded
+
+    def forget(self, key: Key) -> None:
+        """Forget what is remembered of an object that is gone."""
+        self._memories.forget(key)
 
     def is_writing(self, resource: Resource) -> bool:
         """Tell whether this is just what a write of ours makes of the object, whose event came before its answer."""
@@ -179,41 +180,49 @@ class Reconciler:
             Failure: what Atlas or the cluster answered.
             Later: it waits for another object.
         """
-        if self._is_refused(turn, credentials):
-            return _as_it_is(turn.known)
         group_id = await self._access.group_id(turn.resource, turn.spec)
         self._claims.resolved(turn.resource, group_id)
+        if (refused := self._refused(turn, credentials)) is not None:
+            return refused
         project = self._atlas.project(credentials, group_id)
         api = project.api
         try:
             outcome = await self._act(turn, project)
         except Failure as failure:
-            if failure.reason is Reason.INVALID_REQUEST:
-                turn.memory.refused = credentials
             if project.api is api:
+                if failure.reason in REFUSED_FOR:
+                    turn.memory.refusal = self._refusal(turn, credentials, Outcome.of(failure))
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._act(turn, project)
         return replace(outcome.in_project(group_id), atlas=project.notice)
 
-    def _is_refused(self, turn: _Turn, credentials: Credentials) -> bool:
-        """Whether Atlas refused this very generation with these credentials, and nobody asks to try again.
+    def _refused(self, turn: _Turn, credentials: Credentials) -> Outcome | None:
+        """Return the outcome of what Atlas refused already, where nothing has changed since and nobody asks again.
 
-        After a restart the first credentials read count as those that were refused.
+        A request that is invalid is not sent again for ever, one that is forbidden or about no project for an hour.
+        After a restart the first credentials read count as those with which a request was invalid.
         """
-        resource, known, memory = turn.resource, turn.known, turn.memory
-        ready = known.condition(READY)
-        latched = (
-            ready is not None
-            and ready.reason == Reason.INVALID_REQUEST
-            and known.observed_generation == resource.generation
-            and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
+        resource, memory = turn.resource, turn.memory
+        if memory.refusal is None and (outcome := _invalid_as_it_is(turn)) is not None:
+            memory.refusal = self._refusal(turn, credentials, outcome)
+        refusal = memory.refusal
+        if refusal is None:
+            return None
+        same = (
+            refusal.generation == resource.generation
+            and refusal.credentials == credentials
+            and refusal.requested_at == resource.reconcile_requested_at
         )
-        if not latched:
-            memory.refused = None
-            return False
-        memory.refused = memory.refused or credentials
-        return memory.refused == credentials
+        if same and self._clock() < refusal.at + REFUSED_FOR[refusal.outcome.reason]:
+            return refusal.outcome
+        memory.refusal = None
+        return None
+
+    def _refusal(self, turn: _Turn, credentials: Credentials, outcome: Outcome) -> Refusal:
+        resource = turn.resource
+        at = self._clock()
+        return Refusal(resource.generation, credentials, resource.reconcile_requested_at, outcome, at)
 
     async def _act(self, turn: _Turn, project: Project) -> Outcome:
         key = turn.resource.key
@@ -253,6 +262,8 @@ class Reconciler:
         latest = self._store.get(turn.resource.key)
         if latest is None or latest.uid != turn.resource.uid or latest.deleting:
             raise Stale(f"{turn.resource.key} has gone, or is being deleted")
+        if turn.resource.has_finalizer and not latest.has_finalizer:
+            raise Stale(f"{turn.resource.key} has lost its finalizer")
 
     def _younger(self, turn: _Turn) -> Outcome | None:
         """Return the outcome of an object that is not the first to name its invitation.
@@ -260,11 +271,10 @@ class Reconciler:
         Raises:
             Later: an older one has yet to be evaluated.
         """
-        key, memory = turn.resource.key, turn.memory
+        key = turn.resource.key
         if self._claims.awaits_older(key):
-            memory.waiting_since = memory.waiting_since or self._clock()
-            if self._clock() < memory.waiting_since + AWAIT_OTHERS:
-                raise Later(AWAIT_STEP)
+            turn.memory.await_others(self._clock())
+        turn.memory.waiting_since = None
         holder = self._claims.holder(key)
         if holder is None:
             return None
@@ -318,9 +328,9 @@ class Reconciler:
                 if wait is not None:
                     return wait
                 self._check_alive(turn)
-                seen = await self._sender.post(person, turn.memory, action.case, project)
+                answer = await self._sender.post(person, turn.memory, action.case, project)
                 SENT.inc()
-                return self._outcome(turn, self._decide(turn, project, seen), Did.SEND)
+                return self._outcome(turn, answered(action, answer), Did.SEND)
         return await self._perform(turn, project, action)
 
     @staticmethod
@@ -369,10 +379,17 @@ def _roles_changed_on_known(turn: _Turn, project: Project) -> bool:
     )
 
 
-def _as_it_is(known: Status) -> Outcome:
-    """Return the outcome that status shows already."""
+def _invalid_as_it_is(turn: _Turn) -> Outcome | None:
+    """Return the outcome that status shows, where that is InvalidRequest for all that is asked now."""
+    resource, known = turn.resource, turn.known
     ready = known.condition(READY)
-    return Outcome(Reason.INVALID_REQUEST, ready.message if ready else "", error=known.error)
+    latched = (
+        ready is not None
+        and ready.reason == Reason.INVALID_REQUEST
+        and known.observed_generation == resource.generation
+        and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
+    )
+    return Outcome(Reason.INVALID_REQUEST, ready.message, error=known.error) if latched and ready else None
 
 
 def _invalid_spec(error: ValidationError) -> str:

@@ -99,34 +99,35 @@ class Resync:
         """Sweep every project at once, as after a start."""
         limit = asyncio.Semaphore(AT_A_TIME)
 
-        async def sweep(swept: list[_Swept]) -> None:
+        async def sweep(keys: list[Key]) -> None:
             async with limit:
-                await self.sweep(swept)
+                await self.sweep(keys)
 
         async with asyncio.TaskGroup() as group:
-            for swept in self._projects():
-                group.create_task(sweep(swept))
+            for keys in await self._projects():
+                group.create_task(sweep(keys))
 
     async def keep_sweeping(self) -> None:
         """Sweep the projects in turn, spread over the interval with jitter, for ever."""
         async with asyncio.TaskGroup() as group:
             while True:
-                projects = self._projects()
+                projects = await self._projects()
                 pause = self._interval / max(len(projects), 1)
-                for swept in projects or [[]]:
+                for keys in projects or [[]]:
                     await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
-                    group.create_task(self.sweep(swept))
+                    group.create_task(self.sweep(keys))
 
-    async def sweep(self, swept: list[_Swept]) -> None:
+    async def sweep(self, keys: list[Key]) -> None:
         """Look once at the project of these objects, which share credentials, and enqueue those that differ."""
         try:
-            if swept:
-                await self._sweep(swept)
+            await self._sweep(keys)
         except Exception:
             log.exception("a sweep failed in an unexpected way; the next one tries again")
 
-    async def _sweep(self, swept: list[_Swept]) -> None:
-        first, since = swept[0], self._clock()
+    async def _sweep(self, keys: list[Key]) -> None:
+        first, since = next((one for key in keys if (one := self._latest(key))), None), self._clock()
+        if first is None:
+            return
 
         async def look(credentials: Credentials) -> tuple[Project, Snapshot]:
             project = self._atlas.project(credentials, await self._access.group_id(first.resource, first.spec))
@@ -140,30 +141,45 @@ class Resync:
         except Failure as failure:
             log.info("a sweep was left out: %s", failure.reason)
             if failure.reason.kind is not Kind.RETRYING:
-                for one in swept:
-                    self._queue.add(one.resource.key, Priority.SWEEP)
+                for key in filter(self._latest, keys):
+                    self._queue.add(key, Priority.SWEEP)
             return
-        for number, one in enumerate(swept):
+        warnings = SUNSET_WARNINGS
+        for number, key in enumerate(keys):
             if number % BREATH == 0:
                 await asyncio.sleep(0)
-            self._compare(one, project, snapshot)
-        self._warn_of_sunset(swept, project)
+            if (one := self._latest(key)) is not None:
+                self._compare(one, project, snapshot)
+                if warnings and self._warn_of_sunset(one, project):
+                    warnings -= 1
 
-    def _projects(self) -> list[list[_Swept]]:
-        """Return the objects that wait for the sweep, by credentials and project, in random order."""
-        found: dict[Hashable, list[_Swept]] = defaultdict(list)
-        for resource in self._store:
+    async def _projects(self) -> list[list[Key]]:
+        """Return the keys by credentials and project, in an order that is the same in each round of this process."""
+        found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
+        uids = set()
+        for number, resource in enumerate(self._store):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+            uids.add(resource.uid)
             spec = resource.readable_spec
-            if spec is not None and waits_for_sweep(resource):
-                project = spec.group_id or spec.project_ref
-                found[secret_of(resource, spec), project].append(_Swept(resource, spec, resource.status))
-        self._warned &= {resource.uid for resource in self._store}
-        projects = list(found.values())
-        random.shuffle(projects)
-        return projects
+            if spec is not None:
+                found[secret_of(resource, spec), spec.group_id or spec.project_ref].append(resource.key)
+        self._warned &= uids
+        return [found[project] for project in sorted(found, key=hash)]
+
+    def _latest(self, key: Key) -> _Swept | None:
+        """Return the object as it is now, if it waits for the sweep."""
+        resource = self._store.get(key)
+        spec = resource.readable_spec if resource is not None else None
+        if resource is None or spec is None or not waits_for_sweep(resource):
+            return None
+        return _Swept(resource, spec, resource.status)
 
     def _compare(self, one: _Swept, project: Project, snapshot: Snapshot) -> None:
-        key = one.resource.key
+        key, claims = one.resource.key, self._store.claims
+        claims.resolved(one.resource, project.group_id)
+        claims.prove(key)
+        claims.evaluated(key)
         if self._differs(one, project, snapshot):
             self._queue.add(key, Priority.SWEEP)
             return
@@ -171,8 +187,8 @@ class Resync:
         ready = one.known.condition(READY)
         if expires is not None and ready is not None and ready.reason == Reason.INVITED:
             left = (expires - self._atlas.now()).total_seconds()
-            if left < self._interval:
-                self._queue.add_after(key, left)
+            if left < 2 * self._interval:
+                self._queue.add_after(key, left, at_most=True)
 
     def _differs(self, one: _Swept, project: Project, snapshot: Snapshot) -> bool:
         """Whether what is seen asks for something to be done, or to be said."""
@@ -189,13 +205,11 @@ class Resync:
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
         return next_status(known, evaluated, outcome, datetime.now(UTC)) != known
 
-    def _warn_of_sunset(self, swept: list[_Swept], project: Project) -> None:
-        budget = SUNSET_WARNINGS
-        for one in swept:
-            notice = sunset_notice(one.known.model_copy(update={"atlas": project.notice}), self._atlas.now())
-            if notice is None or not budget:
-                return
-            if one.resource.uid not in self._warned:
-                self._warned.add(one.resource.uid)
-                self._events.publish(one.resource, notice)
-                budget -= 1
+    def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:
+        """Warn an object of the sunset, once in this process; return whether it was warned now."""
+        notice = sunset_notice(one.known.model_copy(update={"atlas": project.notice}), self._atlas.now())
+        if notice is None or one.resource.uid in self._warned:
+            return False
+        self._warned.add(one.resource.uid)
+        self._events.publish(one.resource, notice)
+        return True

@@ -46,6 +46,6 @@ async def _set_user_roles(project: Project, user_id: str, membership: Membership
     steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]
     for call, role in steps:
         user = await call(user_id, role)
-        if user is None:
+        if user is None or user.org_membership_status != membership:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
     return user

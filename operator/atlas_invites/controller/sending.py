@@ -11,7 +11,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.model import Api, Origin, Seen
+from atlas_invites.invitation.model import Api, Origin
 from atlas_invites.invitation.outcome import Failure, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
-    from atlas_invites.invitation.model import Invitation
+    from atlas_invites.invitation.model import Invitation, User
     from atlas_invites.invitation.plan import Case
 
 CONFIRM_AFTER = 60.0
@@ -48,7 +48,7 @@ class Sender:
         self._atlas = atlas
         self._clock = clock
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._unanswered: dict[str, float] = {}
+        self._sent: dict[str, tuple[float, str]] = {}
 
     @asynccontextmanager
     async def one_at_a_time(self, person: str) -> AsyncIterator[bool]:
@@ -65,12 +65,12 @@ class Sender:
                 self._locks[person] = (lock, holders - 1)
 
     def heed_others(self, person: str, memory: Memory) -> None:
-        """Let a sending to the person that got no answer count as this object's, whichever object it was for."""
-        at = self._unanswered.get(person)
-        if at is not None and (memory.confirming_since is None or memory.confirming_since < at):
+        """Let the last sending to the person count as one of this object's that got no answer, if it was another's."""
+        at, uid = self._sent.get(person, (None, None))
+        if at is not None and uid != memory.uid and (memory.confirming_since is None or memory.confirming_since < at):
             memory.confirming_since = at
 
-    async def post(self, person: str, memory: Memory, case: Case, project: Project) -> Seen:
+    async def post(self, person: str, memory: Memory, case: Case, project: Project) -> Invitation | User:
         """Send the invitation and return what Atlas answered.
 
         Raises:
@@ -79,28 +79,30 @@ class Sender:
         began = self._atlas.now().replace(microsecond=0)
         username, roles = case.spec.username or "", sorted(case.spec.roles)
         try:
-            if project.api is Api.INVITES:
-                invitation = await project.create_invite(username, roles)
-                id_, seen = invitation.id, Seen(invitations=(invitation,))
-            else:
-                user = await project.add_user(username, roles)
-                id_, seen = user.id, Seen(users=(user,))
+            answer: Invitation | User = (
+                await project.create_invite(username, roles)
+                if project.api is Api.INVITES
+                else await project.add_user(username, roles)
+            )
         except Failure as failure:
             if failure.unanswered:
                 memory.unanswered_since = memory.unanswered_since or began
                 memory.confirming_since = self._clock()
-                self._remember(person, memory.confirming_since)
+                self._remember(person, memory)
             elif failure.error is not None and failure.error.error == _CONFLICT:
                 await self._conflict(memory, username, project, failure)
             raise
         memory.sent, memory.conflicted, memory.confirming_since = True, False, None
-        memory.created.add(id_)
-        self._unanswered.pop(person, None)
-        return seen
+        memory.created.add(answer.id)
+        self._remember(person, memory)
+        return answer
 
-    def _remember(self, person: str, at: float) -> None:
-        """Remember a sending without an answer for as long as it may matter."""
-        self._unanswered = {p: t for p, t in self._unanswered.items() if t > at - CONFIRM_AFTER} | {person: at}
+    def _remember(self, person: str, memory: Memory) -> None:
+        """Remember a sending, answered or not, for as long as a list may not show it."""
+        now = self._clock()
+        for other in [p for p, (at, _) in self._sent.items() if at <= now - CONFIRM_AFTER]:
+            del self._sent[other]
+        self._sent[person] = (now, memory.uid)
 
     @staticmethod
     async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:

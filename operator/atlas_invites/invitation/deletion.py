@@ -104,9 +104,9 @@ def after_failure(failure: Failure, age: timedelta, *, force: bool, secret_lost:
         return Orphaned(f"the annotation force-delete is set, and the last try failed: {failure.message}")
     if secret_lost:
         return Orphaned(failure.message) if age >= SECRET_LOST else None
-    if failure.reason.kind is Kind.STALLED:
-        return Orphaned(failure.message) if age >= REFUSED else None
-    return None
+    if failure.reason.kind is Kind.RETRYING:
+        return None
+    return Orphaned(failure.message) if age >= REFUSED else None
 
 
 def project_gone(failure: Failure) -> bool:

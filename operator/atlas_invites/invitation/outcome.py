@@ -124,9 +124,10 @@ _COMES_BACK: dict[Reason, float] = {
     Reason.SECRET_INVALID: 60,
     Reason.PROJECT_NOT_READY: 30,
     Reason.CREDENTIALS_REJECTED: 60,
-    Reason.INVALID_REQUEST: 60,  # to see whether the Secret changed: nothing is sent
-    Reason.PROJECT_NOT_FOUND: 3600,
-    Reason.FORBIDDEN: 3600,
+    # To see whether the Secret changed; else Atlas is not asked again, or only after an hour.
+    Reason.INVALID_REQUEST: 60,
+    Reason.PROJECT_NOT_FOUND: 60,
+    Reason.FORBIDDEN: 60,
 }
 """Seconds until the next turn; the reasons that are not here wait for the sweep."""
 
@@ -164,6 +165,7 @@ class Failure(Exception):  # noqa: N818 - a failure may be nobody's error
             repeats must read the same.
         error: Atlas's error, whole, where a real HTTP answer carried one.
         retry_after: seconds that the answer asked us to wait, if it did.
+        certain: whether it is known to be so; not where the operator could not look.
 
     ``unanswered`` is True where a write may have been carried out all the same: no usable answer to it came.
     """
@@ -171,9 +173,16 @@ class Failure(Exception):  # noqa: N818 - a failure may be nobody's error
     unanswered: bool = False
 
     def __init__(
-        self, reason: Reason, message: str, *, error: ErrorBody | None = None, retry_after: float | None = None
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        error: ErrorBody | None = None,
+        retry_after: float | None = None,
+        certain: bool = True,
     ) -> None:
         super().__init__(message)
+        self.certain = certain
         self.reason = reason
         self.message = message
         self.error = error

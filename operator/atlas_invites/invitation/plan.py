@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -287,7 +287,10 @@ def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.
         now: Atlas's time, UTC.
         api: the API in use for the project.
     """
-    case = _case(spec, known, seen, now, api)
+    return _judge(_case(spec, known, seen, now, api))
+
+
+def _judge(case: Case) -> Action:
     return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
 
 
@@ -324,6 +327,15 @@ def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
     """Return what is missing and what is too much, by name."""
     parts = (("missing", wanted - there), ("not in spec", there - wanted))
     return "; ".join(f"{label}: {', '.join(sorted(roles))}" for label, roles in parts if roles)
+
+
+def answered(action: Action, answer: Invitation | User) -> Action:
+    """Return the action by what our own sending was answered: that is the object's, whatever e-mail it shows."""
+    case = action.case
+    if isinstance(answer, User) and answer.org_membership_status == Membership.ACTIVE:
+        return _judge(replace(case, sight=Sight.MEMBER, member=answer))
+    invitation = answer if isinstance(answer, Invitation) else answer.as_invitation()
+    return replace(action, case=replace(case, sight=Sight.PENDING, invitation=invitation))
 
 
 def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:

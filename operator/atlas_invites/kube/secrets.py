@@ -49,6 +49,7 @@ class Secrets:
                         Reason.SECRET_NOT_FOUND,
                         f"The operator may not read the Secret {secret.name} (spec.connectionSecretRef): "
                         "its RBAC lacks get on secrets in this namespace.",
+                        certain=False,
                     ) from None
                 raise
         try:

@@ -123,6 +123,22 @@ async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> Non
 
 
 @virtual_time
+async def test_who_accepts_between_two_steps_keeps_every_role() -> None:
+    """A pending user accepts between adding and removing: nothing is taken from the member."""
+    atlas = FakeAtlas()
+    pending = atlas.let_in(user(Membership.PENDING, roles=[READER]))
+
+    def accept() -> None:
+        there = atlas.groups[GROUP_ID].users[pending.id]
+        atlas.let_in(there.model_copy(update={"org_membership_status": Membership.ACTIVE}))
+
+    atlas.faults.before("AddRole", accept)
+    await conflict(set_invitation_roles(project_of(atlas), pending.as_invitation(), frozenset({OWNER})))
+    assert "RemoveRole" not in atlas.names
+    assert set(atlas.groups[GROUP_ID].users[pending.id].roles) == {READER, OWNER}
+
+
+@virtual_time
 async def test_atlas_refusal_stops_the_steps() -> None:
     """A role that Atlas does not add is the end: nothing is removed."""
     atlas = FakeAtlas()

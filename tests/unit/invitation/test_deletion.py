@@ -105,11 +105,11 @@ def is_last(reason: Reason, age: timedelta, *, force: bool = False, secret_lost:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
-    """401, 403, other 4xx and a legacy invitation: 10 min. Unavailable, rate limited and 409: for ever."""
+    """401, 403, other 4xx, a legacy invitation, what may not be read: 10 min. Unavailable, limited, 409: for ever."""
     for age in (timedelta(0), MINUTE, TEN_MINUTES - SECOND):
         assert not is_last(reason, age)
     for age in (TEN_MINUTES, TEN_MINUTES + SECOND, timedelta(days=99)):
-        assert is_last(reason, age) == (reason.kind is Kind.STALLED)
+        assert is_last(reason, age) == (reason.kind is not Kind.RETRYING)
 
 
 @pytest.mark.parametrize("reason", Reason)

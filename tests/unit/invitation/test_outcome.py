@@ -27,9 +27,10 @@ COMES_BACK = {
     "SecretInvalid": 60,
     "ProjectNotReady": 30,
     "CredentialsRejected": 60,
-    "ProjectNotFound": 3600,
-    "Forbidden": 3600,
-    "InvalidRequest": 60,  # looks at the Secret; nothing is sent
+    # These look at the Secret; Atlas is asked again after an hour, or never.
+    "ProjectNotFound": 60,
+    "Forbidden": 60,
+    "InvalidRequest": 60,
 }
 """Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
 
@@ -93,7 +94,7 @@ def test_retry_after_is_heeded_for_15_minutes_at_most(asked: float, waits: float
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
 def test_retry_after_of_what_is_not_retried_is_ignored(reason: Reason) -> None:
-    """A 403 with Retry-After: 0 stays hourly: only what is tried again by itself heeds Retry-After."""
+    """A 403 with Retry-After: 0 is no hot loop: only what is tried again by itself heeds Retry-After."""
     outcome = Outcome.of(Failure(reason, "m", retry_after=0.0))
     assert requeue_after(outcome, None, NOW) == COMES_BACK.get(reason)
 
