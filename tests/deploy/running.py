@@ -128,12 +128,12 @@ def granted(*roles: Object) -> set[Right]:
     }
 
 
-def seen_event(cluster: ControlPlane, namespace: str, reason: str, count: int) -> None:
-    """Wait until an event of that reason was counted so many times."""
+def seen_event(cluster: ControlPlane, namespace: str, note: str, count: int) -> None:
+    """Wait until an event with that note was counted so many times."""
 
     def times() -> bool:
         listed = json.loads(cluster.kubectl("get", "events.events.k8s.io", "-n", namespace, "-o", "json").stdout)
-        counts = [e.get("series", {}).get("count", 1) for e in listed["items"] if e["reason"] == reason]
+        counts = [e.get("series", {}).get("count", 1) for e in listed["items"] if note in e["note"]]
         return max(counts, default=0) >= count
 
-    wait_until(f"event {reason} {count} times", times)
+    wait_until(f"event {note!r} {count} times", times)

@@ -79,7 +79,7 @@ def test_every_right_is_used_and_none_is_missing(
         wait_for(cluster, team, "jane")
         for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):  # the same event again is a patch
             apply(cluster, team, invite("jane", project, role))
-            seen_event(cluster, team, "RolesUpdated", 1 + count // 2)
+            seen_event(cluster, team, f"now {role}", 1 + count // 2)
         cluster.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
     requests = audited(cluster, where, since)
     assert forbidden(requests) == []
