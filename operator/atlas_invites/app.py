@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import kopf
 
 from atlas_invites.atlas.client import Atlas
-from atlas_invites.controller.access import Access, names_project, names_secret
+from atlas_invites.controller.access import Access, names_project, names_secret, project_of
 from atlas_invites.controller.deletion import Deletion
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.polled import Polled
@@ -238,7 +238,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         wall: the local time, UTC.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
-    queue: WorkQueue[Key] = WorkQueue(clock)
+    queue: WorkQueue[Key] = WorkQueue(clock, workers=settings.workers, group=lambda key: project_of(store.get(key)))
     store, events, invites = Store(), Events(client, gate), Invites(client, settings.namespaces, gate)
     secrets: Polled[Key, Credentials] = Polled(
         Secrets(client).credentials, SECRET_TTL, clock, lambda key: engine.wake(names_secret(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.invitation.outcome import Failure, Reason
@@ -35,6 +36,15 @@ def names_project(project: Key) -> Callable[[Resource], bool]:
 def secret_of(resource: Resource, spec: Spec) -> Key:
     """Return the Secret that holds the object's credentials."""
     return Key(resource.key.namespace, spec.connection_secret_ref.name)
+
+
+def project_of(resource: Resource | None) -> str:
+    """Return a name for the project that an object names, cheaply, and whatever its spec is."""
+    if resource is None:
+        return ""
+    spec = json.loads(resource.spec_json)
+    named = (spec.get("groupId"), spec.get("projectRef")) if isinstance(spec, dict) else (None, None)
+    return str(named[0] or f"{resource.key.namespace}/{named[1]}")
 
 
 class Access:

@@ -14,6 +14,8 @@ from collections.abc import Hashable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from atlas_invites.controller.fairness import Line, Shares
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,14 +52,25 @@ class WorkQueue(Generic[K]):
     Args:
         clock: monotonic seconds.
         jitter: returns a factor for a back-off, 0.5 to 1.
+        workers: how many there are, if no group of keys may take them all; see ``fairness``.
+        group: returns the group of a key.
     """
 
-    def __init__(self, clock: Callable[[], float], jitter: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        jitter: Callable[[], float] | None = None,
+        *,
+        workers: int | None = None,
+        group: Callable[[K], Hashable] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._jitter = jitter or (lambda: random.uniform(0.5, 1))  # noqa: S311 - no secret
-        self._ready: tuple[deque[K], deque[K]] = (deque(), deque())
+        self._group = group
+        self._shares = Shares(workers)
+        self._ready: tuple[Line[K], Line[K]] = (Line(), Line())
         self._waiting: dict[K, tuple[Priority, float]] = {}
-        self._running: set[K] = set()
+        self._running: dict[K, Hashable] = {}
         self._delayed: dict[K, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
@@ -84,7 +97,7 @@ class WorkQueue(Generic[K]):
         known = self._waiting.get(key)
         self._waiting[key] = (min(priority, known[0]) if known else priority, self._clock())
         if key not in self._running and (known is None or priority < known[0]):
-            self._ready[priority].append(key)
+            self._ready[priority].append(self._group(key), key)
             self._wake_getter()
 
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
@@ -146,11 +159,13 @@ class WorkQueue(Generic[K]):
 
         For what Atlas showed before the end of this turn may lack what this turn has changed there.
         """
-        self._running.discard(key)
+        if key in self._running:
+            self._shares.give_back(self._running.pop(key))
         if key in self._waiting and not self._closed:
             priority, _ = self._waiting[key]
             self._waiting[key] = (priority, self._clock())
-            self._ready[priority].append(key)
+            self._ready[priority].append(self._group(key), key)
+        if any(self._ready):  # also a key of another group, which may be handed out now
             self._wake_getter()
 
     def promote_due(self) -> None:
@@ -174,13 +189,16 @@ class WorkQueue(Generic[K]):
 
     def _next(self) -> Turn[K] | None:
         for priority, ready in zip(Priority, self._ready, strict=True):
-            while ready:
-                key = ready.popleft()
+
+            def is_due(key: K, priority: Priority = priority) -> bool:
                 # A key that moved up to another priority, or is in a worker's hands, left its old place behind.
-                if key in self._running or self._waiting.get(key, (None,))[0] is not priority:
-                    continue
+                return key not in self._running and self._waiting.get(key, (None,))[0] is priority
+
+            if (found := ready.pop(self._shares.may_take, is_due)) is not None:
+                group, key = found
                 _, since = self._waiting.pop(key)
-                self._running.add(key)
+                self._running[key] = group
+                self._shares.take(group)
                 return Turn(key, since)
         return None
 
