@@ -118,6 +118,7 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"settings": {"workers": 0}},
         {"settings": {"atlasUrl": "http://cloud.mongodb.com"}},
         {"image": {"digest": "latest"}},
+        {"env": [{"value": "nameless"}]},
         {"scope": "namespace", "settings": {"namespaces": ["team-b"]}},
     ],
     ids=str,
@@ -159,6 +160,15 @@ def test_pod_settings() -> None:
     pod = deployment["spec"]["template"]
     assert pod["metadata"]["annotations"] == values.pop("podAnnotations")
     assert {key: pod["spec"][key] for key in values} == values
+
+
+def test_env() -> None:
+    """More environment variables go before the settings."""
+    env = container({"env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}], "settings": {"workers": 5}})["env"]
+    assert env == [
+        {"name": "HTTPS_PROXY", "value": "http://proxy"},
+        {"name": "ATLAS_INVITES_WORKERS", "value": "5"},
+    ]
 
 
 def test_package(tmp_path: Path) -> None:

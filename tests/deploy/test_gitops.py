@@ -9,10 +9,11 @@ import yaml
 from lupa import lua51  # type: ignore[import-untyped]
 
 from atlas_invites.invitation.outcome import Kind, Reason
+from tests.deploy.flux import flux_complaints
 from tests.deploy.generated import ARGOCD, HEALTH
-from tests.deploy.kstatus import flux_complaints, kstatus
 from tests.deploy.manifests import load
 from tests.deploy.statuses import cases
+from tests.e2e.kstatus import kstatus
 
 if TYPE_CHECKING:
     from tests.deploy.statuses import Case

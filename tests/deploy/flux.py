@@ -1,26 +1,10 @@
-"""The rules by which kstatus (sigs.k8s.io/cli-utils) and Flux's checker (fluxcd/pkg/runtime) read a status."""
+"""The rules by which Flux's checker (fluxcd/pkg/runtime) judges the conditions of a status."""
 
 from __future__ import annotations
 
 from typing import Any
 
 Object = dict[str, Any]
-
-
-def kstatus(item: Object) -> str:
-    """Return what kstatus makes of an object, by its rules in their order."""
-    status, meta = item.get("status"), item["metadata"]
-    if meta.get("deletionTimestamp"):
-        return "Terminating"
-    if status is None:
-        return "Current"
-    if status.get("observedGeneration") != meta["generation"]:
-        return "InProgress"
-    true = {condition["type"] for condition in status.get("conditions", ()) if condition["status"] == "True"}
-    for type_, verdict in (("Reconciling", "InProgress"), ("Stalled", "Failed"), ("Ready", "Current")):
-        if type_ in true:
-            return verdict
-    return "InProgress"
 
 
 def flux_complaints(item: Object) -> list[str]:
