@@ -144,6 +144,9 @@ class Resync:
                 for key in filter(self._latest, keys):
                     self._queue.add(key, Priority.SWEEP)
             return
+        await self._compare_all(keys, project, snapshot)
+
+    async def _compare_all(self, keys: list[Key], project: Project, snapshot: Snapshot) -> None:
         warnings = SUNSET_WARNINGS
         for number, key in enumerate(keys):
             if number % BREATH == 0:
