@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.auth import auth_for
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.atlas.transport import DISCONNECTED
+from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Hashable
 
     import httpx
 
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Operation
 
 PROBE_EVERY = 60.0
 """Seconds for which rejected credentials are not tried again; then one call tries them for all."""
+
+PATIENCE = 2.0
+"""Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
 
 
 class Session:
     """Sends requests with one set of credentials.
 
     While it is not known that Atlas accepts them, or there is no token, one call goes at a time: so there is one first
-    challenge, one token, and one probe of a dead key, however many wait. Who waited shares its failure.
+    challenge, one token, and one probe of a dead key, however many wait. Who waited for the same project shares its
+    failure.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Session:
         self._accepted = False
         self._failure: AtlasFailure | None = None
         self._failed_at = 0.0
+        self._failed_of: Hashable = None
 
     def reconsider(self) -> None:
         """Try rejected credentials again at the next call, not only after a minute."""
@@ -62,8 +68,8 @@ class Session:
     async def _send(self, request: httpx.Request, operation: Operation) -> httpx.Response:
         asked = self._clock()
         if not self._ready:
-            async with self._lock:
-                self._share(asked, operation)
+            async with self._turn():
+                self._share(asked, request)
                 if not self._ready:
                     return await self._try(request, operation)
         return await self._try(request, operation)
@@ -72,24 +78,42 @@ class Session:
     def _ready(self) -> bool:
         return self._accepted and self._auth.ready
 
-    def _share(self, asked: float, operation: Operation) -> None:
-        """Raise what another call met since we asked, or within the last minute where it is a rejection."""
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for the call before, but not for one that hangs, as each call for one project may."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._lock.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _share(self, asked: float, request: httpx.Request) -> None:
+        """Raise what another call met since we asked, or within the last minute where it is a rejection.
+
+        What it met at another project says nothing of this one.
+        """
         if self._failure is None:
             return
-        since = self._clock() - PROBE_EVERY if isinstance(self._failure, CredentialsRejected) else asked
-        if self._failed_at >= since:
-            raise self._failure.again(operation)
+        rejected = isinstance(self._failure, CredentialsRejected)
+        for_all = rejected or self._failure.operation is Operation.TOKEN or self._failed_of == request.extensions["of"]
+        if for_all and self._failed_at >= (self._clock() - PROBE_EVERY if rejected else asked):
+            raise self._failure.again(request.extensions["operation"])
 
     async def _try(self, request: httpx.Request, operation: Operation) -> httpx.Response:
         began = self._clock()
         try:
             response = await self._exchange(request)
         except AtlasFailure as failure:
-            self._note(failure, began)
+            self._note(failure, began, request.extensions["of"])
             raise
         if not response.extensions.get("voided"):
             meant = failure_of(operation, response.status_code, response.extensions["json"], response.headers)
-            self._note(meant, began)
+            self._note(meant, began, request.extensions["of"])
             if isinstance(meant, CredentialsRejected):
                 raise meant
         return response
@@ -107,12 +131,13 @@ class Session:
                 raise
         return await self._client.send(request, auth=self._auth)
 
-    def _note(self, failure: AtlasFailure | None, began: float) -> None:
+    def _note(self, failure: AtlasFailure | None, began: float, of: Hashable = None) -> None:
         """Remember what a call that began then says of the credentials: an answer other than 401 accepts them."""
         if isinstance(self._failure, CredentialsRejected) and began <= self._failed_at:
             return  # older news than the rejection
         if isinstance(failure, CredentialsRejected | RateLimited | AtlasUnavailable):
             self._failure, self._failed_at = failure, self._clock()
+            self._failed_of = of
             self._accepted = self._accepted and not isinstance(failure, CredentialsRejected)
         else:
             self._failure, self._accepted = None, True

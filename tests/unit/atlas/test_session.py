@@ -13,6 +13,7 @@ from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
+from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,8 +68,8 @@ class Bench:
     def session(self, credentials: Credentials = KEY) -> Session:
         return Session(credentials, self.client, lambda: self.time)
 
-    async def call(self, session: Session, operation: Operation = Operation.READ_PROJECT) -> int:
-        extensions = {"operation": operation, "of": "g", "envelope": False}
+    async def call(self, session: Session, operation: Operation = Operation.READ_PROJECT, project: str = "g") -> int:
+        extensions = {"operation": operation, "of": project, "envelope": False}
         request = self.client.build_request("GET", "/x", extensions=extensions)
         return (await session.send(request)).status_code
 
@@ -189,6 +190,34 @@ async def test_who_waited_shares_the_failure(bench: Bench, credentials: Credenti
     bench.atlas.breaks = False
     bench.time += 0.001
     assert await bench.call(session) == 200
+
+
+async def test_another_projects_failure_is_not_shared(bench: Bench) -> None:
+    """Who waited behind a call for a project that fails makes its own for another project."""
+    bench.atlas.breaks = "once"
+    session = bench.session()
+    results = await asyncio.gather(
+        bench.call(session, project="broken"), bench.call(session, project="good"), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [AtlasUnavailable, int]
+
+
+@virtual_time
+async def test_a_call_that_hangs_holds_up_nobody_for_long() -> None:
+    """While the first call for a project that does not answer hangs, those for other projects go out."""
+    atlas = Atlas()
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = bench.session()
+        atlas.gate.clear()
+        hanging = asyncio.create_task(bench.call(session, project="broken"))
+        await asyncio.sleep(0.1)
+        others = [asyncio.create_task(bench.call(session, project="good")) for _ in range(3)]
+        await asyncio.sleep(10)
+        atlas.gate.set()
+        assert await asyncio.gather(*others) == [200] * 3
+        assert atlas.heard[:4] == ["bare"] * 4
+        assert await hanging == 200
 
 
 @pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
