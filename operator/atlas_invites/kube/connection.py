@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
@@ -14,7 +14,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
@@ -54,6 +54,30 @@ def _has_kubeconfig() -> bool:
 async def connect() -> ApiClient:
     """Return a client of the cluster; see ``load_configuration``."""
     return ApiClient(await load_configuration())
+
+
+async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return an object as the API server sends it.
+
+    Args:
+        client: the connection.
+        path: its path, with ``{}`` around what ``names`` has.
+        names: the parts of the path.
+
+    Raises:
+        ApiException: the API server answered with an error.
+    """
+    request = await client.param_serialize(
+        method="GET",
+        resource_path=path,
+        path_params=dict(names),
+        header_params={"Accept": "application/json"},
+        auth_settings=["BearerToken"],
+    )
+    response = await client.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+    await response.read()  # type: ignore[no-untyped-call]
+    answer: Any = client.response_deserialize(response, {"200": "object"}).data
+    return dict(answer)
 
 
 @contextmanager
