@@ -10,7 +10,7 @@ PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format generate image image-test mutants clean requirements
+.PHONY: help demo test lint format fuzz bench generate image image-test mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ image: ## Build the image with docker, podman or buildah, whichever works here: 
 
 image-test: $(INSTALLED) ## Build the image without a registry and run it, hardened, against a control plane and the sandbox
 	@PYTHONPATH=operator $(BIN)/python -m tests.image
+
+fuzz: $(INSTALLED) ## Simulate fresh sequences for FUZZ_SECONDS (600) and print the shortest that breaks a law
+	@$(BIN)/python -m tests.simulation
+
+bench: $(INSTALLED) ## Measure every number of the design; BENCH=quick for some, BENCH_JSON=file for JSON too
+	@$(BIN)/python -m tests.bench $(if $(filter quick,$(BENCH)),--quick) $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants

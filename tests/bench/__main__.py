@@ -1,0 +1,54 @@
+"""``make bench``: every line of the design's numbers, measured on a real control plane, sandbox and operator.
+
+Atlas's calls are counted from the sandbox's log, the operator's writes and every time from the API server's audit log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tests.bench.measures import of_size
+from tests.bench.report import Line, as_json, table
+from tests.control_plane.build import BuildError, binaries
+from tests.control_plane.control_plane import KubectlError
+from tests.control_plane.processes import StartError
+
+PROJECTS = 10
+
+
+def main() -> int:
+    """Measure; return 0 if every line was reached, else 1."""
+    options = _options()
+    sizes, outage = ([1, 100], 10.0) if options.quick else (options.sizes, 60.0)
+    lines: list[Line] = []
+    try:
+        binaries()
+        for size in sizes:
+            lines += of_size(size, PROJECTS, outage, _say)
+    except (BuildError, StartError, KubectlError, AssertionError) as error:
+        _say(str(error))
+        return 1
+    finally:
+        sys.stdout.write(f"{table(lines)}\n")
+        if options.json is not None:
+            options.json.write_text(json.dumps(as_json(lines), indent=1) + "\n")
+    return 0 if all(line.ok for line in lines) else 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"[bench] {text}\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="1 and 100 objects, a short outage: under two minutes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 1000, 10_000], help="numbers of objects")
+    parser.add_argument("--json", type=Path, help="write the lines to this file too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
