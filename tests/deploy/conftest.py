@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def plane(folder: Path) -> Iterator[ControlPlane]:
+def _plane(folder: Path) -> Iterator[ControlPlane]:
     """Run a control plane with an audit log, and with the kinds of others that our manifests name."""
     assert folder.is_dir()
     kinds = json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()})
@@ -31,17 +31,17 @@ def plane(folder: Path) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture
-def empty_cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A control plane for one test, which installs and uninstalls."""
-    with plane(control_plane_binaries) as running:
+@pytest.fixture(scope="session")
+def bare(control_plane_binaries: Path) -> Iterator[ControlPlane]:
+    """A control plane on which each test installs, and leaves nothing."""
+    with _plane(control_plane_binaries) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
     """A control plane on which everything is installed: with all components, and once more for namespace team-a."""
-    with plane(control_plane_binaries) as running:
+    with _plane(control_plane_binaries) as running:
         running.kubectl("create", "namespace", "team-a")
         running.kubectl("apply", "-k", str(DEPLOY))
         running.kubectl("apply", *(f"--filename={DEPLOY}/components/{name}/{name}.yaml" for name in COMPONENTS))

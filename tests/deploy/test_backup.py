@@ -19,31 +19,35 @@ if TYPE_CHECKING:
 SAVE, RESTORE = commands("backup", __file__)
 
 
-def test_restore(empty_cluster: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:
     """A member who left while the objects were lost is not invited again, for the restored status knows of them."""
-    cluster, team = empty_cluster, "team-a"
+    cluster, team = bare, "team-of-the-backup"
     cluster.kubectl("apply", "-k", str(DEPLOY))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
     cluster.kubectl("create", "namespace", team)
     project = sandbox.control("POST", "/projects", {})["id"]
-    person = {"username": "jane@example.com"}
+    # Whoever accepts joins the organisation: no other test may meet this person.
+    person = {"username": "leaver@example.com"}
     put_secret(cluster, team)
     with operator(processes, cluster, sandbox):
-        apply(cluster, team, invite("jane", project))
-        wait_for(cluster, team, "jane")
+        apply(cluster, team, invite("leaver", project))
+        wait_for(cluster, team, "leaver")
         sandbox.control("POST", f"/projects/{project}/accept", person)
-        cluster.kubectl("annotate", "ainv", "jane", "-n", team, "atlasinvites.io/reconcile-requested-at=now")
-        wait_for(cluster, team, "jane", "Accepted")
+        cluster.kubectl("annotate", "ainv", "leaver", "-n", team, "atlasinvites.io/reconcile-requested-at=now")
+        wait_for(cluster, team, "leaver", "Accepted")
     run(cluster, SAVE, tmp_path)
-    cluster.kubectl("patch", "ainv", "jane", "-n", team, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    cluster.kubectl("patch", "ainv", "leaver", "-n", team, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
     cluster.kubectl("delete", "ainv", "--all", "--all-namespaces")
     sandbox.control("POST", f"/projects/{project}/remove", person)
 
     run(cluster, RESTORE, tmp_path)
     sandbox.control("DELETE", "/calls")
     with operator(processes, cluster, sandbox):
-        wait_for(cluster, team, "jane", "Stalled")
-        item = json.loads(cluster.kubectl("get", "ainv", "jane", "-n", team, "-o", "json").stdout)
+        wait_for(cluster, team, "leaver", "Stalled")
+        item = json.loads(cluster.kubectl("get", "ainv", "leaver", "-n", team, "-o", "json").stdout)
+        cluster.kubectl("delete", "ainv", "--all", "-n", team, "--timeout=60s")
+    cluster.kubectl("delete", "-k", str(DEPLOY))
+    cluster.kubectl("delete", "namespace", team, "--wait=false")
     assert item["status"]["state"] == "Removed"
     assert item["status"]["conditions"][0]["reason"] == "MemberRemoved"
     assert "CreateInvite" not in sandbox.control("GET", "/calls")["counts"]

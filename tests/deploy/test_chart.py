@@ -180,9 +180,9 @@ def test_package(tmp_path: Path) -> None:
         assert rendered == loaded.render({}, name="atlas-invites", namespace="atlas-invites")
 
 
-def test_install_upgrade_uninstall(empty_cluster: ControlPlane, tmp_path: Path) -> None:
+def test_install_upgrade_uninstall(bare: ControlPlane, tmp_path: Path) -> None:
     """Helm installs the chart whole; an upgrade reaches the CRD; an uninstall leaves the CRD and the invitations."""
-    cluster = empty_cluster
+    cluster = bare
     cluster.kubectl("create", "namespace", "helm")
     release = helm_python.Config(kubeconfig_path=cluster.kubeconfig, namespace="helm")
     older = shutil.copytree(CHART, tmp_path / "chart")
@@ -203,3 +203,5 @@ def test_install_upgrade_uninstall(empty_cluster: ControlPlane, tmp_path: Path) 
     assert cluster.kubectl("get", "ainv", "-n", "helm", "-o", "name").stdout.endswith("/jane\n")
     left = cluster.kubectl("get", "clusterrole,clusterrolebinding,validatingadmissionpolicy", "-o", "name").stdout
     assert "atlas-invites" not in left
+    cluster.kubectl("delete", CRD)
+    cluster.kubectl("delete", "namespace", "helm", "--wait=false")

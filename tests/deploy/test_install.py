@@ -6,29 +6,18 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.deploy.conftest import plane
 from tests.deploy.documents import commands, run
 from tests.deploy.manifests import DEPLOY
 from tests.deploy.running import NAME, apply, invite, put_secret, start, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.control_plane.control_plane import ControlPlane
     from tests.control_plane.processes import ProcessGroup
     from tests.stack import Operator, Sandbox
 
 INSTALL, KEEP, UNINSTALL, RESCUE = commands("install", __file__)
-
-
-@pytest.fixture(scope="module")
-def bare(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A control plane on which each test installs, and leaves nothing."""
-    with plane(control_plane_binaries) as running:
-        yield running
 
 
 class Team:
