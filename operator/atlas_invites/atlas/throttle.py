@@ -3,13 +3,15 @@
 Atlas limits calls by token buckets, for sets of endpoints and by project, user or address; which endpoints share one is
 not published. So each operation of each project is a scope of its own here: where two share a bucket, the second learns
 it by one refused call, and no scope is held for another's sake. Sending invitations has one more limit, by address,
-whatever the project.
+whatever the project, which no header tells: it is felt for, as TCP feels for a network's.
 
 - ``Retry-After`` holds a scope for that long, at most 15 minutes.
 - A refusal without it, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas
   answers again: so an outage is met by few calls, not by each object on its own.
 - ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
   one at the pace of a bucket of one minute, at least one a second.
+- Once Atlas has refused to send, invitations go one by one: half as fast after each refusal, a twentieth faster after
+  each that is sent. So a thousand at once meet few refusals, whatever the limit is.
 """
 
 from __future__ import annotations
@@ -33,6 +35,12 @@ FEW = 0.1
 """The part of the limit from which on calls go one by one."""
 WINDOW = 60.0
 """Seconds in which a bucket is taken to fill, and for which an answer's headers are believed."""
+SENDS_FIRST, SENDS_LAST = 0.1, 60.0
+"""Seconds between two invitations after the first refusal, and at most."""
+SENDS_FASTER = 0.95
+"""The factor by which those seconds shrink with each invitation that is sent."""
+SENDS_FREELY = SENDS_FIRST / 10
+"""Seconds between two invitations below which there is no need to keep to them."""
 SCOPES = 10_000
 """Scopes that are remembered at most; those that hold nothing back are forgotten first."""
 
@@ -97,25 +105,45 @@ class Throttle:
         """Take in what came of a call that went out at ``began``; ``headers`` ignore case, None without an answer."""
         main, *sending = _scopes(operation, of)
         if failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
-            self._strike(sending[0] if sending else main, began, failure)
+            scope = sending[0] if sending else main
+            if self._strike(scope, began, failure):
+                self._slow_down(scope)
         elif isinstance(failure, RateLimited | AtlasUnavailable):
             self._strike(main, began, failure)
         else:
             for scope in (main, *sending):
                 self._recovered(scope, began)
+            if failure is None:
+                self._speed_up(*sending)
         if headers is not None:
             self._pace(main, headers)
 
-    def _strike(self, scope: Scope, began: float, failure: AtlasFailure) -> None:
-        """Hold a scope. Calls that were out together when it was struck are one strike."""
+    def _slow_down(self, scope: Scope) -> None:
+        """Let what is sent go one by one, at half the pace."""
+        state = self._state(scope)
+        state.interval = min(max(2 * state.interval, SENDS_FIRST), SENDS_LAST)
+        state.next_slot = max(state.next_slot, state.held_until)
+        state.paced_until = float("inf")
+
+    def _speed_up(self, *scopes: Scope) -> None:
+        """Let what is sent go a little faster, and freely in the end."""
+        for state in filter(None, map(self._states.get, scopes)):
+            state.interval *= SENDS_FASTER
+            if state.interval < SENDS_FREELY:
+                state.interval = state.paced_until = 0.0
+
+    def _strike(self, scope: Scope, began: float, failure: AtlasFailure) -> bool:
+        """Hold a scope, and return whether that is news: calls that were out together are one strike."""
         state, now = self._state(scope), self._clock()
-        if began >= state.struck_at:
+        is_news = began >= state.struck_at
+        if is_news:
             state.strikes += 1
             state.struck_at = now
         strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
         guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes else 0.0
         state.failure = failure
         state.held_until = max(state.held_until, now + (guess if failure.retry_after is None else failure.retry_after))
+        return is_news
 
     def _recovered(self, scope: Scope, began: float) -> None:
         """Let a scope go, unless it was struck after the call had gone out."""

@@ -137,6 +137,37 @@ def test_the_limit_on_sending_holds_sending_everywhere(bench: Bench) -> None:
     assert bench.delay(SEND, "g2") == 0.0
 
 
+def test_sending_feels_for_its_limit(bench: Bench) -> None:
+    """A thousand at once are sent near the pace that Atlas allows, ten a minute or ten a second, with few refusals."""
+    for limit, window in [(10, 60.0), (10, 1.0)]:
+        sent: list[float] = []
+        bench.throttle, refused, began = Throttle(lambda: bench.time), 0, bench.time
+        while len(sent) < 300:
+            try:
+                bench.time += bench.delay(SEND)
+            except RateLimited as failure:
+                bench.time += failure.retry_after or 0
+                continue
+            if sum(at > bench.time - window for at in sent) < limit:
+                sent.append(bench.time)
+                bench.answer(200, operation=SEND)
+            else:
+                refused += 1
+                bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+            bench.time += 0.05
+        assert refused < 60, f"{refused} refusals at {limit} in {window} s"
+        assert bench.time - began < 3 * 300 * window / limit
+
+
+def test_without_a_limit_sending_is_free_again(bench: Bench) -> None:
+    """After enough invitations without a refusal they are not sent one by one any more."""
+    bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+    for _ in range(60):
+        bench.time += bench.delay(SEND) + 1
+        bench.answer(200, operation=SEND)
+    assert [bench.delay(SEND) for _ in range(10)] == [0.0] * 10
+
+
 def test_one_silence_holds_nobody(bench: Bench) -> None:
     """A single failure is that call's own affair."""
     bench.silence()
