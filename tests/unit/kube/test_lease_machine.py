@@ -24,7 +24,7 @@ SKEW = 0.02
 
 Who = st.integers(0, CANDIDATES - 1)
 Seconds = st.sampled_from([0.0, 2.0, 4.0, 9.0, 12.0, 14.0, 16.0])
-Meanwhile = st.just([]) | st.lists(st.tuples(Seconds, st.none() | Who), max_size=3)
+Meanwhile: st.SearchStrategy[list[Any]] = st.just([]) | st.lists(st.tuples(Seconds, st.none() | Who), max_size=3)
 Lost = st.sampled_from([None, "request", "answer"])
 
 

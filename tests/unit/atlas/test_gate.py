@@ -1,0 +1,102 @@
+"""The gate of the lease, where Atlas is written to; and what each request adds to the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import REGISTRY
+
+from atlas_invites.atlas.client import Atlas
+from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.invitation.credentials import ServiceAccount
+from atlas_invites.invitation.outcome import ClusterUnavailable
+from tests.unit.atlas.wire import Heard, Wire, answer, wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from atlas_invites.atlas.project import Project
+
+GROUP = "32b6e34b3d91647abb20e7b8"
+ID = "5f0000000000000000000001"
+ACCOUNT = ServiceAccount("id", "secret")
+
+WRITES: dict[str, Callable[[Project], Awaitable[object]]] = {
+    "CreateInvite": lambda project: project.create_invite("a@example.com", ["R"]),
+    "UpdateInvite": lambda project: project.update_invite(ID, ["R"]),
+    "CancelInvite": lambda project: project.cancel_invite(ID),
+    "AddUser": lambda project: project.add_user("a@example.com", ["R"]),
+    "RemoveUser": lambda project: project.remove_user(ID),
+    "AddRole": lambda project: project.add_role(ID, "R"),
+    "RemoveRole": lambda project: project.remove_role(ID, "R"),
+}
+
+
+def closed() -> float:
+    raise ClusterUnavailable("the lease is not ours for long enough")
+
+
+@asynccontextmanager
+async def project_behind(gate: Callable[[], float], *, hangs: bool = False) -> AsyncIterator[tuple[Project, Wire]]:
+    """Give a project whose Atlas has tokens, and answers nothing else where it ``hangs``."""
+
+    async def talk(heard: Heard, _: asyncio.StreamWriter) -> bytes:
+        if "/oauth/" in heard.target:
+            return answer(200, {"access_token": "t", "expires_in": 3600})
+        if hangs:
+            await asyncio.Event().wait()
+        return answer(200, {"name": "p", "id": ID})
+
+    async with wire(talk) as server, Atlas(server.url, gate=gate) as atlas:
+        yield atlas.project(ACCOUNT, GROUP), server
+
+
+def requests_so_far(operation: str, code: str) -> float:
+    labels = {"operation": operation, "code": code}
+    return REGISTRY.get_sample_value("atlas_invites_atlas_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
+async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaitable[object]]) -> None:
+    """None of the seven calls that change something is sent; only a token may have been fetched for it."""
+    async with project_behind(closed) as (project, server):
+        with pytest.raises(ClusterUnavailable):
+            await write(project)
+    assert [heard.target for heard in server.heard if "/oauth/" not in heard.target] == []
+
+
+async def test_a_closed_gate_lets_reads_pass() -> None:
+    """Whoever may not write may look."""
+    async with project_behind(closed) as (project, _):
+        assert (await project.read_project()).name == "p"
+
+
+@pytest.mark.parametrize("operation", WRITES)
+async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
+    """A write without an answer in its time counts as one that may have been carried out."""
+    before = requests_so_far(operation, "none")
+    async with project_behind(lambda: 0.05, hangs=True) as (project, _):
+        with pytest.raises(AtlasUnavailable) as caught:
+            await WRITES[operation](project)
+    assert caught.value.unanswered
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert requests_so_far(operation, "none") == before + 1
+
+
+async def test_a_read_is_not_cut_by_the_gate() -> None:
+    """The time of the lease does not matter to who only looks."""
+    async with project_behind(lambda: 0.0) as (project, _):
+        assert (await project.read_project()).name == "p"
+
+
+async def test_every_request_is_counted() -> None:
+    """Each adds one to its operation and status, the token's too."""
+    before = requests_so_far("ReadProject", "200"), requests_so_far("Token", "200")
+    async with project_behind(lambda: float("inf")) as (project, _):
+        await project.read_project()
+        await project.read_project()
+    assert requests_so_far("ReadProject", "200") == before[0] + 2
+    assert requests_so_far("Token", "200") == before[1] + 1

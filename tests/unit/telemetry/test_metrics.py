@@ -1,0 +1,141 @@
+"""What the metrics are called, what their labels hold, and what they say of nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+
+from atlas_invites.controller.store import Store
+from atlas_invites.invitation.model import State as InvitationState
+from atlas_invites.invitation.resource import Key, Resource
+from atlas_invites.telemetry.metrics import State
+from tests.unit.builders import KEY, body, invitation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = {
+    "reconcile_total": {"outcome", "reason"},
+    "reconcile_seconds": set(),
+    "queue_depth": set(),
+    "queue_wait_seconds": set(),
+    "atlas_requests_total": {"operation", "code"},
+    "atlas_request_seconds": set(),
+    "invitations": {"state"},
+    "next_expiry_timestamp_seconds": set(),
+    "sunset_timestamp_seconds": set(),
+    "invitations_sent_total": set(),
+    "orphaned_total": set(),
+    "leader": set(),
+    "status_writes_total": set(),
+}
+"""The interface: each metric with its labels."""
+
+
+def state(**given: Any) -> State:  # noqa: ANN401 - what a test changes
+    usual = {
+        "leader": lambda: True,
+        "queue_depth": lambda: 3,
+        "invitations": lambda: {"Pending": 2},
+        "next_expiry": lambda: 1.5,
+        "sunset": lambda: 2.5,
+    }
+    return State(**{**usual, **given})
+
+
+def scraped(exported: State) -> str:
+    registry = CollectorRegistry()
+    with exported.exported(registry):
+        return generate_latest(registry).decode()
+
+
+@pytest.fixture
+def everything() -> Iterator[str]:
+    """All that a running operator exports."""
+    with state().exported():
+        yield generate_latest(REGISTRY).decode()
+
+
+def test_every_metric_is_there(everything: str) -> None:
+    """The names are those of the design, with help and type."""
+    found = set(re.findall(r"^# TYPE atlas_invites_(\w+)", everything, re.MULTILINE))
+    assert found == set(NAMES)
+
+
+def test_labels_are_few_and_name_nobody() -> None:
+    """Labels are of closed sets: outcome, reason, operation, code, state."""
+    declared = {
+        metric.name: set().union(*(sample.labels for sample in metric.samples)) - {"le"}
+        for metric in REGISTRY.collect()
+    }
+    for name, labels in NAMES.items():
+        assert declared.get(f"atlas_invites_{name.removesuffix('_total')}", set()) <= labels
+
+
+def test_what_is_so_is_said() -> None:
+    """The gauges are those of the moment of the scrape."""
+    text = scraped(state())
+    for line in (
+        "leader 1.0",
+        "queue_depth 3.0",
+        'invitations{state="Pending"} 2.0',
+        "next_expiry_timestamp_seconds 1.5",
+        "sunset_timestamp_seconds 2.5",
+    ):
+        assert f"\natlas_invites_{line}\n" in text
+
+
+def test_what_nobody_knows_is_not_said() -> None:
+    """A time that is not known has no sample, so that no alert takes it for 1970."""
+    text = scraped(state(next_expiry=lambda: None, sunset=lambda: None))
+    assert "\natlas_invites_next_expiry" not in text
+    assert "\natlas_invites_sunset" not in text
+
+
+def test_a_standby_says_so() -> None:
+    """Who does not lead exports 0."""
+    assert "\natlas_invites_leader 0.0\n" in scraped(state(leader=lambda: False))
+
+
+def pending(number: int, ends: str | None = "2026-09-09T03:04:53Z", **status: Any) -> Resource:  # noqa: ANN401
+    shown = {"state": "Pending", "invitation": invitation(expiresAt=ends).to_wire(), **status}
+    return Resource.from_body(
+        body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion=str(number + 1), status=shown)
+    )
+
+
+def test_objects_are_counted_by_state() -> None:
+    """The counts follow what objects turn into and that they go; what was never evaluated is Unknown."""
+    store = Store()
+    for number in range(3):
+        store.put(pending(number))
+    new = Resource.from_body(body(KEY, uid="new"))
+    store.put(new)
+    assert {s: n for s, n in store.tally.states().items() if n} == {"Pending": 3, "Unknown": 1}
+    store.put(accepted(0))
+    store.remove(pending(1))
+    assert {s: n for s, n in store.tally.states().items() if n} == {"Pending": 1, "Accepted": 1, "Unknown": 1}
+    assert set(store.tally.states()) == {s.value for s in InvitationState}
+
+
+def accepted(number: int) -> Resource:
+    """Return a newer version of the object of that number."""
+    shown = {"state": "Accepted"}
+    return Resource.from_body(body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion="99", status=shown))
+
+
+def test_the_next_end_is_that_of_a_pending_one() -> None:
+    """The earliest end counts; whoever is not pending any more, or is gone, has none."""
+    store = Store()
+    assert store.tally.next_end() is None
+    first, second = pending(0, "2026-09-01T00:00:00Z"), pending(1, "2026-09-02T00:00:00Z")
+    store.put(first)
+    store.put(second)
+    assert store.tally.next_end() == 1788220800.0
+    store.put(accepted(0))
+    assert store.tally.next_end() == 1788307200.0
+    store.remove(second)
+    assert store.tally.next_end() is None
