@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -144,5 +144,6 @@ TestElection.settings = settings(
     deadline=None,
     max_examples=400,
     stateful_step_count=20,
+    phases=[Phase.generate],  # to make a failure smaller takes minutes
     suppress_health_check=[HealthCheck.too_slow],
 )
