@@ -29,6 +29,8 @@ Json = dict[str, Any]
 class Trouble:
     """What goes wrong with the next calls, each once."""
 
+    skip: int = 0
+    """Writes that go well first."""
     stale: int = 0
     """Writes before which somebody else writes a label."""
     lost: int = 0
@@ -205,10 +207,20 @@ class Cluster:
 
     async def _write(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:
         await asyncio.sleep(LATENCY / 2)
+        if self.trouble.skip:
+            self.trouble.skip -= 1
+            return await self._carry_out(kind, resource, change)
         self._meet_down()
         if self.trouble.stale and resource.key in self.objects:
             self.trouble.stale -= 1
             self._store(resource.key, copy.deepcopy(self.objects[resource.key]))
+        answer = await self._carry_out(kind, resource, change)
+        if self.trouble.lost:
+            self.trouble.lost -= 1
+            raise ClusterUnavailable(f"writing the {kind} of {resource.key}: the answer was lost")
+        return answer
+
+    async def _carry_out(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:
         stored = self.objects.get(resource.key)
         if stored is None or stored["metadata"]["resourceVersion"] != resource.resource_version:
             raise Stale(f"{resource.key} has changed or gone")
@@ -221,14 +233,11 @@ class Cluster:
         elif new != stored:
             self._store(resource.key, new)
         answer = Resource.from_body(new)
-        if self.trouble.lost:
-            self.trouble.lost -= 1
-            raise ClusterUnavailable(f"writing the {kind} of {resource.key}: the answer was lost")
         await asyncio.sleep(LATENCY / 2)
         return answer
 
     def _meet_down(self) -> None:
-        if self.trouble.down:
+        if self.trouble.down and not self.trouble.skip:
             self.trouble.down -= 1
             raise ClusterUnavailable("the API server is down")
 

@@ -19,6 +19,7 @@ from atlas_sandbox.faults import Fault
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import PROJECT_ID
 from atlas_sandbox.seeding import INVITER
+from tests.simulation.cluster import Trouble
 from tests.simulation.world import ACCOUNT, API_KEY, OTHER_PROJECT, OTHER_SECRET, PROJECT_REF, SECRET, WRITES, World
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_CLUSTER_MANAGER")
 SENDS = frozenset({"CreateInvite", "AddUser"})
 LISTS = frozenset({"ListInvites", "ListUsers"})
 HOUR, DAY = 3600.0, 86400.0
+UNTIL_SWEPT = 700.0
+"""Seconds within which every project is swept."""
+FORBIDDEN = 403
 
 moments = st.sampled_from([0.0, 0.004, 0.03, 0.06, 0.2, 2.0])
 roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2, unique=True)
@@ -40,9 +44,14 @@ chosen = st.integers(0, 3)
 policies = {
     "deletionPolicy": st.sampled_from([None, "Cancel", "Cancel", "Retain", "Revoke"]),
     "memberPolicy": st.sampled_from([None, "Observe", "Manage"]),
-    "reinvitePolicy": st.sampled_from([None, "Never", "OnExpiry"]),
+    "reinvitePolicy": st.sampled_from([None, "Never", "OnExpiry", "OnExpiry"]),
     "suspend": st.sampled_from([None, None, None, None, None, True]),
 }
+troubles = st.builds(
+    Trouble, skip=st.integers(0, 3), stale=st.integers(0, 2), lost=st.integers(0, 1), down=st.integers(0, 2)
+)
+lags = st.sampled_from([Lag(), Lag(), Lag(seconds=20.0), Lag(seconds=300.0)])
+chapters = st.sampled_from(["accept", "accept", "decline", "expire", "remove", "remove", "leap", "a day", "restart"])
 specs = st.fixed_dictionaries(
     {
         "project": st.sampled_from([PROJECT_ID, PROJECT_ID, PROJECT_ID, PROJECT_ID, OTHER_PROJECT, None]),
@@ -90,26 +99,58 @@ class Life(RuleBasedStateMachine):
         self.failed = False
 
     @initialize(
-        invited=st.lists(st.tuples(st.sampled_from(EMAILS), roles, st.booleans()), max_size=1),
+        invited=st.none() | st.tuples(st.sampled_from(EMAILS), roles, st.booleans()),
         first=specs,
         second=st.none() | specs,
-        settled=st.booleans(),
+        trouble=troubles,
+        lag=lags,
+        fault=st.none() | faults,
+        past=st.lists(chapters, max_size=4),
     )
-    def begin(
+    def begin(  # noqa: PLR0913, PLR0917 - drawn
         self,
-        invited: list[tuple[str, list[str], bool]],
+        invited: tuple[str, list[str], bool] | None,
         first: dict[str, Any],
         second: dict[str, Any] | None,
-        settled: bool,  # noqa: FBT001 - drawn
+        trouble: Trouble,
+        lag: Lag,
+        fault: Fault | None,
+        past: list[str],
     ) -> None:
-        """Begin with somebody invited in the UI, or nobody, and with one object or two."""
-        for email, granted, by_users_api in invited:
-            self._invite(self.world.sandbox.state.project(PROJECT_ID), email, granted, by_users_api)
+        """Begin with one object or two, somebody invited in the UI, something that goes wrong, and a past."""
+        if invited is not None:
+            email, granted, by_users_api = invited
+            self._invite(self.world.sandbox.state.project(PROJECT_ID), email, granted, by_users_api=by_users_api)
+        self.world.cluster.trouble = replace(trouble)
+        self.world.sandbox.state.set_lag(lag)
+        if fault is not None:
+            self.world.sandbox.faults.add(replace(fault, operations=fault.operations or SENDS))
+            self.world.forbidden |= fault.status == FORBIDDEN
         for key, spec in zip(KEYS, [first, second], strict=False):
             if spec is not None:
-                wire = self._wire(spec, 0)
-                self.world.run(0.0, partial(self.world.cluster.create, key, wire))
-        self._run(70.0 if settled else 0.0)
+                self._run(0.0, partial(self.world.cluster.create, key, self._wire(spec, 0)))
+        for chapter in past:
+            self._run(UNTIL_SWEPT)
+            self._live(chapter)
+
+    def _live(self, chapter: str) -> None:
+        """Let something happen to the first person, or much time pass."""
+        if chapter == "leap":
+            self.world.loop.jump(31 * DAY)
+        elif chapter == "a day":
+            self.world.loop.jump(25 * HOUR)
+        elif chapter == "restart":
+            self.world.kill()
+            self.world.start()
+        else:
+            state = self.world.sandbox.state
+            acts: dict[str, Callable[..., object]] = {
+                "accept": people.accept,
+                "decline": people.decline,
+                "expire": people.expire,
+                "remove": people.remove,
+            }
+            self._in_atlas(UNTIL_SWEPT, 0, lambda project, email: acts[chapter](state, project, email))
 
     # Users of the cluster.
 
@@ -240,6 +281,29 @@ class Life(RuleBasedStateMachine):
         state = self.world.sandbox.state
         self._run(moment, lambda: state.join_organisation(email) if joins else state.leave_organisation(email))
 
+    @rule(
+        number=chosen,
+        change=st.sampled_from(["delete", "delete", "delete", "roles", "suspend", "request"]),
+        gap=st.sampled_from([0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.16, 0.21]),
+        act=st.sampled_from([people.accept, people.accept, people.decline, people.expire, people.remove]),
+        moment=moments,
+    )
+    def race(self, number: int, change: str, gap: float, act: Callable[..., object], moment: float) -> None:
+        """Somebody changes an object, and within a moment something happens to the person in Atlas."""
+        key, cluster = self._key(number), self.world.cluster
+        if key is None:
+            return
+        changes: dict[str, Callable[[], object]] = {
+            "delete": lambda: cluster.delete(key),
+            "roles": lambda: cluster.edit(key, {"roles": list(ROLES)}),
+            "suspend": lambda: cluster.edit(key, {"suspend": True}),
+            "request": lambda: self.world.request(key),
+        }
+        spec = cluster.objects[key]["spec"]
+        group, email = spec.get("groupId", PROJECT_ID), spec.get("username", EMAILS[0]).lower()
+        self._run(gap, changes[change])
+        self._run(moment, lambda: self._act(group, email, act))
+
     # Faults.
 
     @rule(
@@ -250,7 +314,7 @@ class Life(RuleBasedStateMachine):
     )
     def order_fault(self, fault: Fault, operations: frozenset[str], count: int, moment: float) -> None:
         """Something goes wrong with the next calls of Atlas."""
-        self.world.forbidden |= fault.status == 403
+        self.world.forbidden |= fault.status == FORBIDDEN
         self.world.sandbox.faults.add(replace(fault, operations=fault.operations or operations, count=count))
         self._run(moment)
 
@@ -260,17 +324,16 @@ class Life(RuleBasedStateMachine):
         self.world.network.down = down
         self._run(moment)
 
-    @rule(lag=st.sampled_from([Lag(), Lag(seconds=20.0), Lag(seconds=300.0)]), moment=moments)
+    @rule(lag=lags, moment=moments)
     def lag(self, lag: Lag, moment: float) -> None:
         """Atlas's lists lag behind from now on, or do not any more."""
         self.world.sandbox.state.set_lag(lag)
         self._run(moment)
 
-    @rule(stale=st.integers(0, 2), lost=st.integers(0, 1), down=st.integers(0, 2), moment=moments)
-    def trouble_cluster(self, stale: int, lost: int, down: int, moment: float) -> None:
+    @rule(trouble=troubles, moment=moments)
+    def trouble_cluster(self, trouble: Trouble, moment: float) -> None:
         """Something goes wrong with the next calls of the API server."""
-        trouble = self.world.cluster.trouble
-        trouble.stale, trouble.lost, trouble.down = stale, lost, down
+        self.world.cluster.trouble = replace(trouble)
         self._run(moment)
 
     @rule(lag=st.sampled_from([0.001, 0.5, 10.0]), twice=st.booleans(), moment=moments)
@@ -294,7 +357,7 @@ class Life(RuleBasedStateMachine):
 
     # Time.
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 65.0, 130.0, 700.0]))
+    @rule(seconds=st.sampled_from([0.1, 5.0, 30.0, 65.0, 130.0, UNTIL_SWEPT, UNTIL_SWEPT]))
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self._run(seconds)
@@ -340,11 +403,13 @@ class Life(RuleBasedStateMachine):
         named = {(s.get("groupId", PROJECT_ID), s.get("username", EMAILS[0]).lower()) for s in specs_}
         group, email = sorted(named | {(PROJECT_ID, EMAILS[0])})[number % (len(named) or 1)]
 
-        def acting() -> None:
-            with suppress(AtlasError):
-                act(self.world.sandbox.state.project(group), email)
+        self._run(moment, lambda: self._act(group, email, lambda _, project, person: act(project, person)))
 
-        self._run(moment, acting)
+    def _act(self, group: str, email: str, act: Callable[..., object]) -> None:
+        """Let something happen in Atlas, unless it cannot."""
+        state = self.world.sandbox.state
+        with suppress(AtlasError):
+            act(state, state.project(group), email)
 
     def _invite(self, project: Project, email: str, granted: list[str], by_users_api: bool) -> None:  # noqa: FBT001
         send: Callable[..., object] = users.add if by_users_api else invites.create

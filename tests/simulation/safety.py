@@ -69,7 +69,10 @@ class Safety:
     """Ids of the invitations that we sent."""
 
     def told(self, resource: Resource) -> None:
-        """Take note of what the operator was told."""
+        """Take note of what the operator was told, and see that it never goes back to an older version (law 7)."""
+        versions = self.history[resource.key]
+        if versions and versions[-1].resource.uid == resource.uid and versions[-1].resource.newer_than(resource):
+            self.broken.append(f"law 7: {resource.key} went back to an older version")
         self.history[resource.key].append(Told(self.cluster.time(), resource))
         status = resource.status
         if status.invitation is not None or status.member is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.simulation.machine import Life, LifeAfterSunset, LifeOfUsers
+
+pytestmark = pytest.mark.timeout(900)  # hundreds of sequences are one test
 
 fixed = settings(
     derandomize=True,
@@ -17,8 +20,8 @@ fixed = settings(
 """The same sequences every time, so that a failure is there again: fresh ones come from ``make fuzz``."""
 
 TestLife = Life.TestCase
-TestLife.settings = settings(fixed, max_examples=500)
+TestLife.settings = settings(fixed, max_examples=400)
 TestLifeAfterSunset = LifeAfterSunset.TestCase
 TestLifeAfterSunset.settings = settings(fixed, max_examples=300)
 TestLifeOfUsers = LifeOfUsers.TestCase
-TestLifeOfUsers.settings = settings(fixed, max_examples=200)
+TestLifeOfUsers.settings = settings(fixed, max_examples=300)

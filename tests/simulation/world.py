@@ -16,7 +16,7 @@ from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_
 from atlas_sandbox.clock import Clock
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, PUBLIC_KEY, Sandbox
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import Cluster, Trouble
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.process import RESYNC_INTERVAL, Process
@@ -170,7 +170,7 @@ class World:
         self.sandbox.faults.clear()
         self.sandbox.state.set_lag(Lag())
         self.network.down = False
-        self.cluster.trouble.stale = self.cluster.trouble.lost = self.cluster.trouble.down = 0
+        self.cluster.trouble = Trouble()
         self.cluster.watch.twice, self.cluster.watch.lag = False, 0.001
         self.start()
         self.run(1, self.cluster.mend)
