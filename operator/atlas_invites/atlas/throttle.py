@@ -35,8 +35,8 @@ FEW = 0.1
 """The part of the limit from which on calls go one by one."""
 WINDOW = 60.0
 """Seconds in which a bucket is taken to fill, and for which an answer's headers are believed."""
-SENDS_FIRST, SENDS_LAST = 0.1, 60.0
-"""Seconds between two invitations after the first refusal, and at most."""
+SENDS_FIRST, SENDS_LAST = 0.1, 10.0
+"""Seconds between two invitations after the first refusal, and at most (Atlas's known limit is ten a minute)."""
 SENDS_FASTER = 0.95
 """The factor by which those seconds shrink with each invitation that is sent."""
 SENDS_FREELY = SENDS_FIRST / 10
@@ -94,6 +94,11 @@ class Throttle:
             state.next_slot = slot + state.interval
         return slot - now
 
+    def struck_since(self, operation: Operation, of: Hashable, asked: float) -> bool:
+        """Tell whether Atlas has refused since a place was taken: then take another one, for it has held or slowed."""
+        states = [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
+        return any(state.failure is not None and state.struck_at >= asked for state in states)
+
     def learn(
         self,
         operation: Operation,
@@ -122,7 +127,7 @@ class Throttle:
         """Let what is sent go one by one, at half the pace."""
         state = self._state(scope)
         state.interval = min(max(2 * state.interval, SENDS_FIRST), SENDS_LAST)
-        state.next_slot = max(state.next_slot, state.held_until)
+        state.next_slot = state.held_until  # whoever waits for a place takes another one
         state.paced_until = float("inf")
 
     def _speed_up(self, *scopes: Scope) -> None:
