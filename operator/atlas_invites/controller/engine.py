@@ -31,6 +31,9 @@ RELIST_INTERVAL = 600.0
 WATCH_CUT = 1.0
 """Seconds from the first sign of a watch that was cut to the complete list."""
 
+SLACK = 0.25
+"""Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
+
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
 
@@ -206,7 +209,7 @@ class Engine:
         if outcome is not None and outcome.reason.kind is Kind.RETRYING:
             back_off = self._queue.back_off(key)
             asked = outcome.requeue_after
-            self._queue.add_after(key, back_off if asked is None else max(asked, BACK_OFF_FIRST))
+            self._queue.add_after(key, back_off if asked is None else max(asked, BACK_OFF_FIRST) + SLACK)
             return
         self._queue.forget(key)
         if outcome is not None and outcome.requeue_after is not None:
