@@ -132,6 +132,10 @@ class Claims:
         claim = self._claims.get(key)
         return claim is not None and bool(claim.names)
 
+    def is_alone(self, key: Key) -> bool:
+        """Tell whether no other object names the same."""
+        return not self._rivals(key)
+
     def is_proven(self, key: Key) -> bool:
         """Tell whether an object's own credentials have read its project."""
         claim = self._claims.get(key)

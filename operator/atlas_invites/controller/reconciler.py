@@ -323,7 +323,7 @@ class Reconciler:
                 since = self._clock()
                 action = await self._look(turn, project, since, confirm=True)
             if action.row.do is Do.SEND:
-                self._sender.heed_others(person, turn.memory)
+                self._sender.heed_others(person, turn.memory, alone=self._claims.is_alone(turn.resource.key))
                 wait = must_wait(turn.memory, action.case, since, self._clock())
                 if wait is not None:
                     return wait

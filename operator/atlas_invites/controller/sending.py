@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.model import Api, Origin
@@ -36,6 +37,15 @@ _REFUSED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The last sending to a person: when (monotonic seconds), for which object, and whether it was answered."""
+
+    at: float
+    uid: str
+    answered: bool
+
+
 class Sender:
     """Sends invitations, to one person of one project at a time.
 
@@ -48,7 +58,7 @@ class Sender:
         self._atlas = atlas
         self._clock = clock
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._sent: dict[str, tuple[float, str]] = {}
+        self._sent: dict[str, _Sent] = {}
 
     @asynccontextmanager
     async def one_at_a_time(self, person: str) -> AsyncIterator[bool]:
@@ -64,11 +74,14 @@ class Sender:
             if holders > 1:
                 self._locks[person] = (lock, holders - 1)
 
-    def heed_others(self, person: str, memory: Memory) -> None:
-        """Let the last sending to the person count as one of this object's that got no answer, if it was another's."""
-        at, uid = self._sent.get(person, (None, None))
-        if at is not None and uid != memory.uid and (memory.confirming_since is None or memory.confirming_since < at):
-            memory.confirming_since = at
+    def heed_others(self, person: str, memory: Memory, *, alone: bool) -> None:
+        """Let the last sending to a person, for another object, count as one of this object's that got no answer.
+
+        Where this object is ``alone`` in naming the person, an answered one is history, and no list has to show it.
+        """
+        sent = self._sent.get(person)
+        if sent is not None and sent.uid != memory.uid and not (alone and sent.answered):
+            memory.confirming_since = max(memory.confirming_since or sent.at, sent.at)
 
     async def post(self, person: str, memory: Memory, case: Case, project: Project) -> Invitation | User:
         """Send the invitation and return what Atlas answered.
@@ -88,21 +101,21 @@ class Sender:
             if failure.unanswered:
                 memory.unanswered_since = memory.unanswered_since or began
                 memory.confirming_since = self._clock()
-                self._remember(person, memory)
+                self._remember(person, memory, answered=False)
             elif failure.error is not None and failure.error.error == _CONFLICT:
                 await self._conflict(memory, username, project, failure)
             raise
         memory.sent, memory.conflicted, memory.confirming_since = True, False, None
         memory.created.add(answer.id)
-        self._remember(person, memory)
+        self._remember(person, memory, answered=True)
         return answer
 
-    def _remember(self, person: str, memory: Memory) -> None:
-        """Remember a sending, answered or not, for as long as a list may not show it."""
+    def _remember(self, person: str, memory: Memory, *, answered: bool) -> None:
+        """Remember a sending for as long as a list may not show it."""
         now = self._clock()
-        for other in [p for p, (at, _) in self._sent.items() if at <= now - CONFIRM_AFTER]:
+        for other in [p for p, sent in self._sent.items() if sent.at <= now - CONFIRM_AFTER]:
             del self._sent[other]
-        self._sent[person] = (now, memory.uid)
+        self._sent[person] = _Sent(now, memory.uid, answered)
 
     @staticmethod
     async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
