@@ -23,7 +23,7 @@ from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, RateLimit
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 SHORT = 1.0
 """Seconds for which a call waits for the end of a hold; a longer hold is raised at once."""
@@ -61,6 +61,7 @@ class _State:
     interval: float = 0.0
     next_slot: float = 0.0
     paced_until: float = 0.0
+    later: float = 0.0
 
 
 class Throttle:
@@ -89,7 +90,7 @@ class Throttle:
         paced = [state for state in states if now < state.paced_until]
         slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
         if slot - now > PATIENCE:
-            raise RateLimited(operation, "few calls are left", retry_after=slot - now)
+            raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
         for state in paced:
             state.next_slot = slot + state.interval
         return slot - now
@@ -122,6 +123,13 @@ class Throttle:
                 self._speed_up(*sending)
         if headers is not None:
             self._pace(main, headers)
+
+    @staticmethod
+    def _later(paced: Sequence[_State], slot: float) -> float:
+        """Return when who found the line too long is to come back: one by one, and twice as fast as they are served."""
+        for state in paced:
+            state.later = slot = max(state.later + state.interval / 2, slot)
+        return slot
 
     def _slow_down(self, scope: Scope) -> None:
         """Let what is sent go one by one, at half the pace."""
