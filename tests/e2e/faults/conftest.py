@@ -204,6 +204,7 @@ def until_all(
 
     def check() -> bool:
         nonlocal left
+        time.sleep(len(wanted) / 2000)  # a list of all is no small thing to ask for
         left = missing()
         return not left
 

@@ -1,0 +1,142 @@
+"""Many objects at once: an outage, a rate limit, a sweep, and a project that does not answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.faults.conftest import adopt_all, has_roles, send, sent, until_all
+from tests.e2e.kstatus import reason
+from tests.e2e.world import OWNER, READ_ONLY, World
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.e2e.api import Object
+    from tests.e2e.conftest import StartOperator
+    from tests.stack import Operator
+
+WITHIN = 300.0
+"""Seconds in which a thousand objects come to rest, on a machine that does much else."""
+
+
+def is_unavailable(item: Object) -> bool:
+    """Tell whether the latest generation met an outage."""
+    return reason(item) == "AtlasUnavailable" and item["status"]["observedGeneration"] == item["metadata"]["generation"]
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.timeout(900)
+def test_an_outage_under_many_objects(own: World, start_operator: StartOperator, count: int) -> None:
+    """A change of each in an outage costs one write that says so and one that it is done, and few calls."""
+    people = [f"p{number:03}" for number in range(count)]
+    operator = start_operator("--log-level", "info")
+    adopt_all(own, people)
+    before = memory(operator)
+    outage = own.sandbox.fault(status=503)
+    for person in people:
+        own.edit(person, roles=[OWNER])
+    until_all(own, people, "met the outage", is_unavailable, WITHIN)
+    struck = own.sandbox.struck(outage)
+    wait_until("it is tried on", lambda: own.sandbox.struck(outage) > struck)
+    assert len(own.writes()) == len(people)
+    assert own.sandbox.struck(outage) < len(people)
+    own.sandbox.mend(outage)
+    until_all(own, people, "are changed", has_roles(OWNER), WITHIN)
+    assert own.writes() == ["status"] * 2 * len(people)
+    assert own.calls("PATCH").count("UpdateInvite 200") == len(people)
+    assert memory(operator) - before < 40
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.timeout(900)
+def test_a_burst_against_the_limit_on_invitations(own: World, start_operator: StartOperator, count: int) -> None:
+    """Everybody is invited once, at the pace that Atlas allows, with at most one refusal an invitation."""
+    own.sandbox.control("PUT", "/limits", {"buckets": [], "invitations": {"limit": 10, "minutes": 1 / 60}})
+    people = [f"p{number:03}" for number in range(count)]
+    start_operator("--log-level", "info")
+    for person in people:
+        send(own, person)
+    until_all(own, people, "are invited", has_roles(READ_ONLY), WITHIN + count)
+    calls = sent(own)
+    assert calls.count("CreateInvite 200") == count
+    assert calls.count("CreateInvite 400") <= count
+    assert len(own.atlas["invitations"]) == count
+    assert len(own.writes()) <= 3 * count
+    assert len(own.calls("GET")) <= 2 * count, "each looks on its own"
+
+
+def test_a_users_edit_overtakes_a_sweep(own: World, start_operator: StartOperator) -> None:
+    """While a sweep sets many right, what a user changes is done first."""
+    people = [f"p{number:03}" for number in range(100)]
+    first = start_operator("--log-level", "info")
+    adopt_all(own, people)
+    assert first.stop() == 0
+    for person in people:
+        own.change_in_atlas(person, [OWNER])
+    own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0.5})
+    start_operator("--workers", "2", "--log-level", "info")
+    wait_until("the sweep sets them right", lambda: set_right(own) > 5)
+    own.edit(people[-1], roles=["GROUP_CLUSTER_MANAGER"])
+    own.until_it(people[-1], "is changed", has_roles("GROUP_CLUSTER_MANAGER"))
+    assert set_right(own) < len(people) // 2
+
+
+def set_right(own: World) -> int:
+    """Return how many invitations a sweep has given back the roles of their objects."""
+    return sum(invitation["roles"] == [READ_ONLY] for invitation in own.atlas["invitations"])
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own-credentials", "shared-credentials"])
+@pytest.mark.parametrize("how", ["held", "503"])
+def test_a_project_that_does_not_answer_delays_no_other(
+    own: World, start_operator: StartOperator, how: str, *, shared: bool
+) -> None:
+    """While each call for one project hangs or fails, other projects' changes are done."""
+    other = World.make(own.plane, own.sandbox, own.namespace)
+    own.put_secret("own", publicApiKey=own.public_key, privateApiKey=own.key)
+    secret = "atlas-credentials" if shared else "own"
+    if shared:
+        own.sandbox.control("PATCH", f"/credentials/{other.public_key}", {"projects": [own.project, other.project]})
+    start_operator("--log-level", "info")
+    fault = own.fault(kind="timeout") if how == "held" else own.fault(status=503)
+    people = [f"p{number:03}" for number in range(150)]
+    for person in people:
+        send(own, person, connectionSecretRef={"name": secret})
+    wait_until("the calls of the one project do not end well", lambda: own.sandbox.struck(fault))
+    for name in ("other-1", "other-2", "other-3"):
+        send(other, name)
+        other.until_it(name, "is invited", has_roles(READ_ONLY))
+    statuses = [item["status"] for item in map(own.get, people) if item is not None]
+    assert all(not status.get("invitation") for status in statuses)
+    if how == "held":
+        assert not any(status.get("conditions") for status in statuses), "the calls were not held for that long"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_memory_stays_bounded(own: World, start_operator: StartOperator) -> None:
+    """Objects that come and go, edits and failures leave nothing behind."""
+    people = [f"p{number:03}" for number in range(200)]
+    operator = start_operator("--log-level", "info", "--resync-interval", "1")
+    sizes = []
+    for _ in range(6):
+        for person in people:
+            send(own, person)
+        until_all(own, people, "are invited", has_roles(READ_ONLY), WITHIN)
+        for person in people:
+            own.edit(person, roles=[OWNER])
+        until_all(own, people, "are changed", has_roles(OWNER), WITHIN)
+        for person in people:
+            own.delete(person)
+        for person in people:
+            own.until_gone(person)
+        sizes.append(memory(operator))
+    assert sizes[-1] - sizes[1] < 5, sizes
+
+
+def memory(operator: Operator) -> float:
+    """Return the resident memory of a process in MiB."""
+    status = Path(f"/proc/{operator.process.popen.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
