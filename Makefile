@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SOAK ?= 20
+SOAK_JOBS ?= 2
 IMAGE ?= atlas-invites:0.1.0
 PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench generate image image-test mutants clean requirements
+.PHONY: help demo test lint format fuzz bench generate image image-test soak mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,12 @@ fuzz: $(INSTALLED) ## Simulate fresh sequences for FUZZ_SECONDS (600) and print 
 
 bench: $(INSTALLED) ## Measure every number of the design; BENCH=quick for some, BENCH_JSON=file for JSON too
 	@$(BIN)/python -m tests.bench $(if $(filter quick,$(BENCH)),--quick) $(if $(BENCH_JSON),--json $(BENCH_JSON))
+
+soak: $(INSTALLED) ## Run the tests that take minutes, then those of lease, kill and watch SOAK times (20), SOAK_JOBS at a time (2)
+	@$(BIN)/python -m pytest -q -m long
+	@rm -rf .build/soak && mkdir -p .build/soak
+	@seq $(SOAK) | xargs -P $(SOAK_JOBS) -I{} sh -c '$(BIN)/python -m pytest -q $(addprefix tests/e2e/faults/test_,lease.py kill.py watch.py) \
+	    > .build/soak/{}.log 2>&1 && echo "[soak] {} of $(SOAK): $$(tail -n 1 .build/soak/{}.log)" || { cat .build/soak/{}.log; exit 255; }'
 
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants
