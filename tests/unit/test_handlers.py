@@ -12,6 +12,7 @@ import pytest
 from atlas_invites import handlers
 from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
 from tests.unit.builders import EMAIL, body, resource
+from tests.unit.virtual_time import virtual_time
 
 
 class Sink:
@@ -78,3 +79,60 @@ def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert sink.taken == [(resource(), "changed")]
     (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
     assert EMAIL not in logging.Formatter().format(record)
+
+
+class Kopf:
+    """Stands in for kopf: each time it is started, one of its tasks ends as it is told, and another one goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ends: Exception | None) -> None:
+        self.ends = list(ends)
+        self.started = 0
+        self.cancelled = 0
+        monkeypatch.setattr(kopf, "spawn_tasks", self.spawn_tasks)
+
+    async def spawn_tasks(self, **_: object) -> list[asyncio.Task[None]]:
+        self.started += 1
+        return [asyncio.create_task(self._watcher()), asyncio.create_task(self._other())]
+
+    async def _watcher(self) -> None:
+        await asyncio.sleep(1)
+        if not self.ends:
+            await asyncio.Event().wait()
+        elif (error := self.ends.pop(0)) is not None:
+            raise error
+
+    async def _other(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled += 1
+
+
+async def login() -> kopf.ConnectionInfo:
+    return kopf.ConnectionInfo(server="http://127.0.0.1:1")
+
+
+@virtual_time
+async def test_a_watch_that_ends_begins_anew() -> None:
+    """However kopf ends, what is left of it is ended, and it is started again; the signals are taken back."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake, taken = Kopf(monkeypatch, RuntimeError("410"), None, RuntimeError("404")), []
+        watching = asyncio.create_task(handlers.keep_watching(Sink(), login, (), lambda: taken.append(1)))
+        await asyncio.sleep(60)
+        assert fake.started == len(taken) == 4
+        assert fake.cancelled == 3
+        watching.cancel()
+        await asyncio.wait([watching])
+        assert fake.cancelled == 4
+
+
+@virtual_time
+async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> None:
+    """Where there is nothing to watch, kopf is started twice a minute, not all the time."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake = Kopf(monkeypatch, *[RuntimeError("404")] * 1000)
+        watching = asyncio.create_task(handlers.keep_watching(Sink(), login, (), lambda: None))
+        await asyncio.sleep(600)
+        assert 15 <= fake.started <= 25
+        watching.cancel()
+        await asyncio.wait([watching])
