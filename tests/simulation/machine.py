@@ -170,12 +170,6 @@ class Life(RuleBasedStateMachine):
                 changes.pop("reinvitePolicy", None)
             self._run(moment, lambda: self.world.cluster.edit(key, changes))
 
-    @rule(number=chosen, granted=roles, moment=moments)
-    def edit_roles(self, number: int, granted: list[str], moment: float) -> None:
-        """Somebody edits the roles."""
-        if key := self._key(number):
-            self._run(moment, lambda: self.world.cluster.edit(key, {"roles": granted}))
-
     @rule(number=chosen, moment=moments)
     def delete(self, number: int, moment: float) -> None:
         """Somebody deletes an object."""
@@ -207,22 +201,15 @@ class Life(RuleBasedStateMachine):
         if annotation != FORCE_DELETE or deleting:
             self._run(moment, lambda: self.world.request(key, annotation))
 
-    @rule(missing=st.booleans(), moment=moments)
-    def spoil_secret(self, missing: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """A Secret is deleted, or emptied."""
-        self._run(moment, lambda: self.world.spoil_secret(Key("team-a", SECRET), missing=missing))
-
-    @rule(account=st.booleans(), moment=moments)
-    def mend_secret(self, account: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """A Secret is written anew, with a key or a service account."""
-        value = ACCOUNT if account else API_KEY
-        self._run(moment, lambda: self.world.cluster.secrets.update({Key("team-a", SECRET): value}))
-
-    @rule(moment=moments)
-    def wrong_secret(self, moment: float) -> None:
-        """A Secret gets a key that Atlas does not know."""
-        wrong = ApiKey("unknown", "no-key-of-anybody")
-        self._run(moment, lambda: self.world.cluster.secrets.update({Key("team-a", SECRET): wrong}))
+    @rule(what=st.sampled_from(["missing", "empty", "unknown", "key", "key", "account"]), moment=moments)
+    def write_secret(self, what: str, moment: float) -> None:
+        """A Secret is deleted, emptied, or written with a key that Atlas does not know, a good one, or an account."""
+        secret, secrets = Key("team-a", SECRET), self.world.cluster.secrets
+        good = {"unknown": ApiKey("unknown", "no-key-of-anybody"), "key": API_KEY, "account": ACCOUNT}
+        if what in good:
+            self._run(moment, lambda: secrets.update({secret: good[what]}))
+        else:
+            self._run(moment, lambda: self.world.spoil_secret(secret, missing=what == "missing"))
 
     @rule(moment=moments)
     def ready_project(self, moment: float) -> None:
@@ -318,34 +305,41 @@ class Life(RuleBasedStateMachine):
         self.world.sandbox.faults.add(replace(fault, operations=fault.operations or operations, count=count))
         self._run(moment)
 
-    @rule(down=st.booleans(), moment=moments)
-    def cut_network(self, down: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """Atlas cannot be reached, or can be again."""
-        self.world.network.down = down
+    @rule(
+        down=st.booleans(),
+        lag=lags,
+        trouble=troubles,
+        late=st.sampled_from([0.001, 0.5, 10.0]),
+        twice=st.booleans(),
+        cut=st.booleans(),
+        which=st.sampled_from(["network", "lists", "cluster", "watch", "cut watch"]),
+        moment=moments,
+    )
+    def change_weather(  # noqa: PLR0913, PLR0917 - drawn
+        self,
+        down: bool,  # noqa: FBT001
+        lag: Lag,
+        trouble: Trouble,
+        late: float,
+        twice: bool,  # noqa: FBT001
+        cut: bool,  # noqa: FBT001
+        which: str,
+        moment: float,
+    ) -> None:
+        """Atlas cannot be reached, its lists lag, the API server has trouble, or the watch does; or not any more."""
+        cluster = self.world.cluster
+        match which:
+            case "network":
+                self.world.network.down = down
+            case "lists":
+                self.world.sandbox.state.set_lag(lag)
+            case "cluster":
+                cluster.trouble = replace(trouble)
+            case "watch":
+                cluster.watch.lag, cluster.watch.twice = late, twice
+            case _:
+                self._run(moment, cluster.cut if cut else cluster.mend)
         self._run(moment)
-
-    @rule(lag=lags, moment=moments)
-    def lag(self, lag: Lag, moment: float) -> None:
-        """Atlas's lists lag behind from now on, or do not any more."""
-        self.world.sandbox.state.set_lag(lag)
-        self._run(moment)
-
-    @rule(trouble=troubles, moment=moments)
-    def trouble_cluster(self, trouble: Trouble, moment: float) -> None:
-        """Something goes wrong with the next calls of the API server."""
-        self.world.cluster.trouble = replace(trouble)
-        self._run(moment)
-
-    @rule(lag=st.sampled_from([0.001, 0.5, 10.0]), twice=st.booleans(), moment=moments)
-    def slow_watch(self, lag: float, twice: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """Events are late, or come twice."""
-        self.world.cluster.watch.lag, self.world.cluster.watch.twice = lag, twice
-        self._run(moment)
-
-    @rule(mend=st.booleans(), moment=moments)
-    def cut_watch(self, mend: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """The watch is cut, or begins anew."""
-        self._run(moment, self.world.cluster.mend if mend else self.world.cluster.cut)
 
     @rule(down_for=st.sampled_from([0.0, 5.0, 120.0]), moment=moments)
     def restart(self, down_for: float, moment: float) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_sandbox.model import Membership
+from tests.simulation.cluster import START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ class Safety:
     exchanges: list[Exchange] = field(default_factory=list)
     history: dict[Key, list[Told]] = field(default_factory=lambda: defaultdict(list))
     shown: dict[str, float] = field(default_factory=dict)
-    """Since when an object, by uid, shows its invitation on status."""
+    """Since when an object, by uid, shows on status that it has its invitation, or waits for it."""
     unanswered: dict[tuple[str, str], float] = field(default_factory=dict)
     """When a sending to a person of a project got no answer last."""
     looked: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
@@ -75,7 +76,9 @@ class Safety:
             self.broken.append(f"law 7: {resource.key} went back to an older version")
         self.history[resource.key].append(Told(self.cluster.time(), resource))
         status = resource.status
-        if status.invitation is not None or status.member is not None:
+        ready = status.condition("Ready")
+        waits = ready is not None and ready.reason == "DuplicateInvite"
+        if status.invitation is not None or status.member is not None or waits:
             self.shown.setdefault(resource.uid, self.cluster.time())
 
     def before(self, exchange: Exchange) -> None:
@@ -146,14 +149,23 @@ class Safety:
         self._judge_ending(exchange, self._email_of(exchange), allowed)
 
     def _judge_ending(self, exchange: Exchange, email: str, allowed: set[str]) -> None:
-        """Law 8: only an object that is being deleted, and whose policy says so, ends anything."""
-        if not any(self._may_end(exchange, told, email, allowed) for told in self._told()):
+        """Law 8: only a deleted object whose policy says so ends anything, and only where it has no heir."""
+        enders = [told for told in self._told() if self._may_end(exchange, told, email, allowed)]
+        if not enders:
             self._break(exchange, "law 8: no deletion policy asks for it")
-        for other in self._objects():
-            since = self.shown.get(other.uid)
-            known = since is not None and since < self.cluster.time() - PROVEN
-            if known and not other.deleting and self._names(other, exchange, email):
-                self._break(exchange, f"law 8: the live object {other.key} has it")
+        elif all(self._heir(exchange, ender, email) for ender in enders):
+            self._break(exchange, "law 8: another live object has it")
+
+    def _heir(self, exchange: Exchange, ender: Resource, email: str) -> bool:
+        """Whether another live object had shown its claim when this one was deleted, or long ago."""
+        deleted = ((ender.deleted_at or self.cluster.now()) - START).total_seconds()
+        known_until = max(self.cluster.time() - PROVEN, deleted)
+        return any(
+            self.shown.get(other.uid, known_until) < known_until
+            and not other.deleting
+            and self._names(other, exchange, email)
+            for other in self._objects()
+        )
 
     def _judge_role(self, exchange: Exchange) -> None:
         _, seen = self.read.get((exchange.group_id, exchange.record_id), (0.0, None))

@@ -98,6 +98,18 @@ def test_a_sending_without_an_answer_binds_the_other_objects_of_the_person_too()
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 
+def test_what_a_killed_process_was_sending_for_a_deleted_object_binds_its_heir() -> None:
+    """The operator is killed while a sending is under way; the object is deleted, and a new one waits its minute."""
+    with a_world() as world:
+        world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=20.0))
+        world.run(0.2, lambda: world.cluster.create(ANN, spec(deletionPolicy="Cancel")))
+        world.kill()
+        world.start()
+        world.run(1, lambda: world.cluster.delete(ANN))
+        world.run(90, lambda: world.cluster.create(BOB, spec()))
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 1
+
+
 def _uid(world: World, key: Key) -> str:
     resource = world.cluster.resource(key)
     return resource.uid if resource else ""

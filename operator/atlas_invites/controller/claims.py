@@ -152,6 +152,10 @@ class Claims:
         if claim is not None:
             claim.evaluated = True
 
+    def rivals(self, key: Key) -> list[Key]:
+        """Return the other objects that name the same, live or being deleted, proven or not."""
+        return [rival.key for rival in self._rivals(key)]
+
     def holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names, or None: it has it itself."""
         older = [rival for rival in self._older(key) if rival.proven]

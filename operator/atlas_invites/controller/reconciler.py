@@ -324,6 +324,7 @@ class Reconciler:
                 action = await self._look(turn, project, since, confirm=True)
             if action.row.do is Do.SEND:
                 self._sender.heed_others(person, turn.memory, alone=self._claims.is_alone(turn.resource.key))
+                self._heed_former(turn)
                 wait = must_wait(turn.memory, action.case, since, self._clock())
                 if wait is not None:
                     return wait
@@ -332,6 +333,18 @@ class Reconciler:
                 SENT.inc()
                 return self._outcome(turn, answered(action, answer), Did.SEND)
         return await self._perform(turn, project, action)
+
+    def _heed_former(self, turn: _Turn) -> None:
+        """Let a sending of a former process for another object count as one of this object's that got no answer.
+
+        That object has a finalizer which is not from this process, and status shows nothing that came of it.
+        """
+        for key in self._claims.rivals(turn.resource.key):
+            rival = self._store.get(key)
+            if rival is not None and rival.has_finalizer and not self._memories.of(rival).finalizer_ours:
+                status = rival.status
+                if status.invitation is None and status.member is None and turn.memory.confirming_since is None:
+                    turn.memory.confirming_since = self._clock()
 
     @staticmethod
     def _outcome(turn: _Turn, action: Action, did: Did | None = None) -> Outcome:

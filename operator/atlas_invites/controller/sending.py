@@ -113,9 +113,10 @@ class Sender:
     def _remember(self, person: str, memory: Memory, *, answered: bool) -> None:
         """Remember a sending for as long as a list may not show it."""
         now = self._clock()
-        for other in [p for p, sent in self._sent.items() if sent.at <= now - CONFIRM_AFTER]:
-            del self._sent[other]
+        self._sent.pop(person, None)
         self._sent[person] = _Sent(now, memory.uid, answered)
+        while (oldest := next(iter(self._sent))) != person and self._sent[oldest].at <= now - CONFIRM_AFTER:
+            del self._sent[oldest]
 
     @staticmethod
     async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
