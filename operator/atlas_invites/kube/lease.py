@@ -194,13 +194,25 @@ class Lease:
             return
         try:
             async with asyncio.timeout(RELEASE_AT_MOST):
-                record = await self._leases.read()
-                if record is not None and record.holder == self._identity:
-                    await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
-                    log.info("the lease is given back")
-        except (TimeoutError, ClusterUnavailable, Stale) as error:
+                try:
+                    await self._give_back()
+                except Stale:  # a renewal that was under way has just arrived
+                    await self._give_back()
+        except Exception as error:  # noqa: BLE001 - the process ends, whatever this is
             log.warning("the lease was not given back, and ends by itself: %s", str(error) or "no answer in time")
         self._held, self._may_be_ours = None, False
+
+    async def _give_back(self) -> None:
+        """Let the record say that nobody holds the lease, unless it says already that another one does.
+
+        Raises:
+            Stale: it has changed meanwhile.
+            ClusterUnavailable: the API server failed.
+        """
+        record = await self._leases.read()
+        if record is not None and record.holder == self._identity:
+            await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
+            log.info("the lease is given back")
 
     async def _take(self) -> bool:
         """Take the lease where nobody holds it.

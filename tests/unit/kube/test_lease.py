@@ -137,6 +137,18 @@ async def test_a_lease_of_others_is_not_released() -> None:
 
 
 @virtual_time
+async def test_a_renewal_under_way_does_not_keep_the_lease() -> None:
+    """Where the record changes while it is given back, it is given back once more."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    holding.cancel()
+    leases.fail.append(Stale("changed"))
+    await lease.release()
+    assert leases.stored is not None
+    assert leases.stored.holder == ""
+
+
+@virtual_time
 async def test_an_api_server_that_does_not_answer_holds_up_the_end_for_a_second() -> None:
     """Releasing gives up after a second, and raises nothing."""
     leases = FakeLeases()
