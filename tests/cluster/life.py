@@ -220,6 +220,14 @@ class Life:
         ordered = sorted(about, key=lambda event: str(event.event_time))
         return [(str(event.type), str(event.reason)) for event in ordered]
 
+    async def told(self, name: str, reason: str, type_: str = "Normal") -> None:
+        """Wait for an event of an object: events are published in the background."""
+
+        async def found() -> bool:
+            return (type_, reason) in await self.events(name)
+
+        await self.until(f"{name} is told {reason}", found, lambda: self.events(name))
+
     # Atlas, as people use it.
 
     async def lever(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON

@@ -152,7 +152,7 @@ async def test_pending_is_cancelled(life: Life, api: str) -> None:
         assert counted == {"CancelInvite": 1}
     else:
         assert (counted["ReadUser"], counted["RemoveUser"]) == (1, 1)
-    assert ("Normal", "Canceled") in await life.until("an event", lambda: _event(life, "Canceled"))
+    await life.told("jane", "Canceled")
 
 
 async def test_cancelling_what_is_cancelled_already_is_a_success(life: Life) -> None:
@@ -170,7 +170,7 @@ async def test_revoke_removes_somebody_who_has_just_accepted(life: Life) -> None
     await life.delete("jane")
     await life.gone("jane")
     assert not await kept(life)
-    assert ("Normal", "MemberRevoked") in await life.until("an event", lambda: _event(life, "MemberRevoked"))
+    await life.told("jane", "MemberRevoked")
 
 
 @BOTH
@@ -219,7 +219,7 @@ async def test_a_lost_secret_holds_an_object_for_a_minute(life: Life) -> None:
     await life.move(seconds=61)
     await life.gone("jane")
     assert await kept(life)
-    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+    await life.told("jane", "OrphanedInvitation", "Warning")
 
 
 @BOTH
@@ -243,7 +243,7 @@ async def test_a_refusal_is_tried_for_ten_minutes(life: Life, answer: dict[str, 
     await life.move(minutes=2)
     await life.gone("jane")
     assert await kept(life)
-    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+    await life.told("jane", "OrphanedInvitation", "Warning")
 
 
 async def test_a_legacy_invitation_is_tried_for_ten_minutes(life: Life) -> None:
@@ -292,7 +292,7 @@ async def test_force_delete_lets_go_after_one_try(life: Life) -> None:
     await life.delete("jane")
     await life.gone("jane")
     assert await kept(life)
-    assert ("Warning", "OrphanedInvitation") in await life.until("an event", lambda: _event(life, "OrphanedInvitation"))
+    await life.told("jane", "OrphanedInvitation", "Warning")
 
 
 @BOTH
@@ -311,11 +311,6 @@ async def test_deleted_while_a_sending_may_be_under_way(life: Life, api: str) ->
 
 async def _condition(life: Life, type_: str) -> dict[str, object] | None:
     return next((c for c in (await life.status("jane"))["conditions"] if c["type"] == type_), None)
-
-
-async def _event(life: Life, reason: str) -> list[tuple[str, str]] | None:
-    found = await life.events("jane")
-    return found if any(known == reason for _, known in found) else None
 
 
 async def _retrying(life: Life) -> bool:
