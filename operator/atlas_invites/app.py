@@ -53,6 +53,9 @@ DRAIN = 8.0
 LAST = 9.5
 """Seconds after SIGTERM at which the process ends in any case."""
 
+ENDING = 2.0
+"""Seconds that the parts have to end once they are told to."""
+
 STOPPED, FAILED = 0, 1
 """Exit codes: after a signal; after the loss of the lease, or where a part ended by itself."""
 
@@ -170,8 +173,8 @@ class App:
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait a moment until all have ended, and log what did not end well."""
-    await asyncio.wait(tasks, timeout=0.5)
+    """Wait a moment until all have ended, kopf among them, and log what did not end well."""
+    await asyncio.wait(tasks, timeout=ENDING)
     for task in tasks:
         error = task.exception() if task.done() and not task.cancelled() else None
         if error is not None:

@@ -15,6 +15,7 @@ from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import CodeType
 
 Login = Callable[..., Awaitable[kopf.ConnectionInfo]]
 
@@ -62,6 +63,7 @@ async def keep_watching(sink: Sink, login: Login, namespaces: Sequence[str], sta
         started: called when kopf has been started, which takes the process's signals for itself.
     """
     loop, pause = asyncio.get_running_loop(), AGAIN_FIRST
+    loop.set_exception_handler(_on_loop_error)
     while True:
         began = loop.time()
         error = await _watch(sink, login, namespaces, started)
@@ -95,14 +97,20 @@ async def _watch(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=ENDS_IN)
-        for left in filter(_is_of_kopf, asyncio.all_tasks()):
-            left.cancel()
+        for task in asyncio.all_tasks():
+            if _is_kopfs(getattr(task.get_coro(), "cr_code", None)):
+                task.cancel()
     return next((error for task in ended if not task.cancelled() and (error := task.exception())), None)
 
 
-def _is_of_kopf(task: asyncio.Task[Any]) -> bool:
-    code = getattr(task.get_coro(), "cr_code", None)
+def _is_kopfs(code: CodeType | None) -> bool:
     return code is not None and Path(code.co_filename).is_relative_to(_KOPF)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report an error that nobody awaits, unless it is that a watch of kopf does not close as it should."""
+    if not _is_kopfs(getattr(context.get("asyncgen"), "ag_code", None)):
+        loop.default_exception_handler(context)
 
 
 class _BackOffs:
@@ -117,6 +125,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.queueing.idle_timeout = 0.1
+    settings.queueing.exit_timeout = 0.5  # the handler never awaits
     settings.watching.chunk_size = 500
     settings.networking.error_backoffs = _BackOffs()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended
