@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic import ValidationError
@@ -57,13 +58,13 @@ class Resource:
         annotations = meta.get("annotations") or {}
         deleted = meta.get("deletionTimestamp")
         return cls(
-            key=Key(meta["namespace"], meta["name"]),
+            key=Key(intern(meta["namespace"]), meta["name"]),
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
             generation=meta.get("generation", 0),
             created_at=meta["creationTimestamp"],
             deleted_at=datetime.fromisoformat(deleted) if deleted else None,
-            finalizers=tuple(meta.get("finalizers") or ()),
+            finalizers=tuple(map(intern, meta.get("finalizers") or ())),
             reconcile_requested_at=annotations.get(RECONCILE_REQUESTED_AT),
             force_delete=annotations.get(FORCE_DELETE) == "true",
             spec_json=json.dumps(body.get("spec") or {}, separators=(",", ":")),
