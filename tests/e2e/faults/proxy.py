@@ -68,6 +68,7 @@ class Proxy:
 
     Attributes:
         silent: nothing is passed on in either direction, and nothing is refused: what a cut cable looks like.
+        swallowed: requests, and pieces of answers, that silence has swallowed: they never come, also when it has ended.
         seen: the requests that were passed on.
     """
 
@@ -75,6 +76,7 @@ class Proxy:
     tls: ssl.SSLContext | None = None
     url: str = ""
     silent: bool = False
+    swallowed: int = 0
     seen: list[Seen] = field(default_factory=list)
     _faults: list[Fault] = field(default_factory=list)
     _streams: set[asyncio.Transport] = field(default_factory=set)
@@ -207,6 +209,7 @@ class Proxy:
 
     async def _stay_silent(self) -> None:
         if self.silent:
+            self.swallowed += 1
             await asyncio.Event().wait()
 
 

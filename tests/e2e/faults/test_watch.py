@@ -63,6 +63,20 @@ def test_cut_for_a_while(own: World, operator: Contender) -> None:
     check_watches(own, operator)
 
 
+@pytest.mark.long
+def test_silent(own: World, operator: Contender) -> None:
+    """A watch from which nothing comes any more is given up after a while, and what it did not say is done."""
+    operator.kube.silent = True
+    own.edit("jane", roles=[OWNER])
+    wait_until("the change was swallowed", lambda: operator.kube.swallowed)
+    operator.kube.silent = False
+    own.until_it("jane", "is changed", has_roles(OWNER), 120)
+    own.edit("jane", roles=[READ_ONLY])
+    own.until_it("jane", "is changed back", has_roles(READ_ONLY))
+    own.mark()
+    check_watches(own, operator)
+
+
 @pytest.mark.parametrize("how", ["in-the-stream", "as-the-answer"])
 def test_gone(own: World, operator: Contender, how: str) -> None:
     """410 Gone makes it list anew: what changed is done, what was deleted in the gap is forgotten."""
