@@ -95,7 +95,7 @@ class Stand:
             self.sandbox = Sandbox.start(self._group, "--latency", str(LATENCY))
             install(self.cluster)
             self._prepare()
-            self.user, self.audit = User(self.cluster.kubeconfig), Audit(self.cluster.audit_log)
+            self.user, self.audit = User(self.cluster.kubeconfig), Audit(self.cluster.audit_log.path)
             self._stack = stack.pop_all()
         return self
 

@@ -178,7 +178,7 @@ def test_an_outage(control_plane_binaries: Path) -> None:
 def test_audit_log(control_plane: ControlPlane, namespace: str) -> None:
     """The audit log has every request, who made it and how it ended."""
     control_plane.kubectl("create", "configmap", "one", "--namespace", namespace)
-    requests = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()]
+    requests = control_plane.audit_log.requests()
     made = [
         (request["user"]["username"], request["responseStatus"]["code"])
         for request in requests

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 from typing import TYPE_CHECKING, Self
 
+from tests.control_plane.audit import AuditLog
 from tests.control_plane.build import binaries, say, tool
 from tests.control_plane.processes import PortTakenError, Process, ProcessGroup
 
@@ -55,13 +56,13 @@ class ControlPlane:
         url: address of the API server.
         folder: temporary folder of all files; ``<name>.log`` is the log of each process.
         kubeconfig: kubeconfig file of an administrator (group system:masters).
-        audit_log: the audit log's file, there if ``audit``.
+        audit_log: the audit log, there if ``audit``.
     """
 
     url: str
     folder: Path
     kubeconfig: Path
-    audit_log: Path
+    audit_log: AuditLog
 
     def __init__(self, *, audit: bool = False) -> None:
         self._audit = audit
@@ -175,7 +176,7 @@ class ControlPlane:
         """Start each process and wait for it, on free ports."""
         self._group = group = ProcessGroup()
         self.folder = group.folder
-        self.audit_log = self.folder / "audit.log"
+        self.audit_log = AuditLog(self.folder / "audit.log")
         client_port, peer_port, api_port = _free_ports(3)
         etcd_url, peer_url = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
         self.url = f"https://127.0.0.1:{api_port}"
@@ -209,7 +210,7 @@ class ControlPlane:
         key.write_text(_private_key())
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         policy.write_text(json.dumps(_AUDIT_POLICY))
-        audit = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"] if self._audit else []
+        audit = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log.path}"] if self._audit else []
         return [
             str(self._binaries / "kube-apiserver"),
             f"--etcd-servers={etcd_url}",

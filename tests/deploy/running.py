@@ -87,20 +87,17 @@ def wait_for(cluster: ControlPlane, namespace: str, name: str, condition: str = 
 
 
 def audited(cluster: ControlPlane, namespace: str, about: str, since: int) -> list[Object]:
-    """Return the requests of a namespace's operator since the audit log had so many bytes.
+    """Return the requests of a namespace's operator since a mark of the audit log.
 
     Of those about a namespace only those about its own and the one that is given: in others, earlier tests' objects go.
     """
     user = f"system:serviceaccount:{namespace}:{NAME}"
     wanted = {None, namespace, about}
     cluster.kubectl("get", "--raw", "/livez")  # whatever was answered before is in the log once this is
-    with cluster.audit_log.open("rb") as file:
-        file.seek(since)
-        requests = [json.loads(line) for line in file.read().splitlines() if line.endswith(b"}")]
     # A watch is used from its start, and complete only at its end.
     return [
         r
-        for r in requests
+        for r in cluster.audit_log.requests(since)
         if r["user"]["username"] == user
         and r["stage"] in {"ResponseStarted", "ResponseComplete"}
         and r.get("objectRef", {}).get("namespace") in wanted

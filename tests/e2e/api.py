@@ -75,14 +75,12 @@ class Api:
     def audit(self, since: int = 0) -> list[Object]:
         """Return what the operator asked for since an earlier ``audit_mark``, oldest first."""
         self.ask("GET", "livez")  # whatever was answered before is in the log once this is
-        with self._audit_log.open("rb") as file:
-            file.seek(since)
-            requests = [json.loads(line) for line in file.read().splitlines() if line.endswith(b"}")]
+        requests = self._audit_log.requests(since)
         return [r for r in requests if r["user"]["username"] == OPERATOR and r["stage"] == "ResponseComplete"]
 
     def audit_mark(self) -> int:
         """Return where the audit log ends now."""
-        return self._audit_log.stat().st_size
+        return self._audit_log.mark()
 
 
 class History:
