@@ -27,6 +27,9 @@ _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
 async def load_configuration() -> Configuration:
     """Return how to reach the cluster: the pod's ServiceAccount, else ``KUBECONFIG`` or ``~/.kube/config``.
 
+    A pod reaches its own API server without a proxy, whatever the environment names: ``NO_PROXY`` usually excepts it by
+    a range of addresses, which Python does not understand.
+
     Raises:
         ValueError: neither is there, or the kubeconfig cannot be used.
     """
@@ -45,6 +48,7 @@ async def load_configuration() -> Configuration:
             raise ValueError(
                 f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {what}"
             ) from None
+        configuration.proxy = configuration.proxy or proxy_for(configuration.host)
     return configuration
 
 
@@ -56,11 +60,10 @@ def _has_kubeconfig() -> bool:
 async def connect() -> ApiClient:
     """Return a client of the cluster; see ``load_configuration``.
 
-    A proxy of the environment is looked up here, once: aiohttp would look it up, and a netrc file too, in a thread for
-    each call, which takes a third of the CPU of a burst.
+    The session trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call,
+    which takes a third of the CPU of a burst.
     """
     configuration = await load_configuration()
-    configuration.proxy = configuration.proxy or proxy_for(configuration.host)
     configuration.client_session_kwargs = {"trust_env": False}
     return ApiClient(configuration)
 
