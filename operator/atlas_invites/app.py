@@ -203,10 +203,10 @@ def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.State:
     """Return what the metrics tell of the time of a scrape."""
     tally = parts.store.tally
     return metrics.State(
-        leader=lambda: lease is None or lease.leads,
+        leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
         queue_depth=lambda: len(parts.queue),
         invitations=tally.states,
-        next_expiry=tally.next_end,
+        next_expiry=lambda: tally.next_end(atlas.now().timestamp()),
         sunset=lambda: atlas.sunset.ends_at.timestamp() if atlas.sunset.ends_at else None,
     )
 

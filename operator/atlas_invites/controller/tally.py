@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.conditions import SUSPENDED
 from atlas_invites.invitation.model import State
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Tally:
                 self._counts[before] -= 1
             self._counts[state] += 1
             self._states[key] = state
-        ends = status.invitation.expires if state is State.PENDING and status.invitation else None
+        counts = state is State.PENDING and status.condition(SUSPENDED) is None
+        ends = status.invitation.expires if counts and status.invitation else None
         if ends is None:
             self._ends.pop(key, None)
         else:
@@ -46,6 +48,13 @@ class Tally:
         """Return how many objects there are, by state; those that were never evaluated are Unknown."""
         return {state.value: self._counts[state] for state in State}
 
-    def next_end(self) -> float | None:
-        """Return when the next pending invitation ends (Unix seconds), or None where none is pending."""
-        return min(self._ends.values(), default=None)
+    def next_end(self, now: float) -> float | None:
+        """Return when the next pending invitation ends, or None where none does.
+
+        One whose end has passed, and which could not be looked at since, does not hide those to come. Suspended objects
+        do not count.
+
+        Args:
+            now: the time that decides (Unix seconds, as is what is returned).
+        """
+        return min((end for end in self._ends.values() if end > now), default=None)

@@ -44,10 +44,10 @@ class State(Collector):
     """What is so at the time of a scrape. A time that nobody knows is not exported.
 
     Args:
-        leader: whether this process acts.
+        leader: whether this process acts: it leads, and has listed all objects.
         queue_depth: the keys that wait for a worker.
         invitations: how many objects there are, by state.
-        next_expiry: when the next pending invitation ends (Unix seconds).
+        next_expiry: when the next pending invitation ends (Unix seconds, still to come).
         sunset: when the Atlas API in use ends (Unix seconds).
     """
 
@@ -77,14 +77,20 @@ class State(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges; see prometheus_client's ``Collector``."""
-        yield _gauge("leader", "1 where this process acts, 0 where it stands by.", float(self._leader()))
+        yield _gauge(
+            "leader",
+            "1 where this process acts; 0 where it stands by, or leads and has not listed all objects yet.",
+            float(self._leader()),
+        )
         yield _gauge("queue_depth", "Objects that wait for a worker.", self._queue_depth())
         states = GaugeMetricFamily("atlas_invites_invitations", "Objects by their state.", labels=["state"])
         for state, count in self._invitations().items():
             states.add_metric([state], count)
         yield states
         yield _gauge(
-            "next_expiry_timestamp_seconds", "When the next pending invitation ends (Unix time).", self._next_expiry()
+            "next_expiry_timestamp_seconds",
+            "When the next pending invitation ends (Unix time, still to come; suspended objects do not count).",
+            self._next_expiry(),
         )
         yield _gauge("sunset_timestamp_seconds", "When the Atlas API in use ends (Unix time).", self._sunset())
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
+from atlas_invites.app import _state
 from atlas_invites.controller.store import Store
+from atlas_invites.invitation.conditions import suspended_status
 from atlas_invites.invitation.model import State as InvitationState
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_invites.telemetry.metrics import State
-from tests.unit.builders import KEY, body, invitation
+from tests.unit.builders import KEY, NOW, body, invitation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +103,17 @@ def test_a_standby_says_so() -> None:
     assert "\natlas_invites_leader 0.0\n" in scraped(state(leader=lambda: False))
 
 
+@pytest.mark.parametrize(
+    ("leads", "listed", "acts"), [(True, True, 1.0), (True, False, 0.0), (False, False, 0.0), (None, True, 1.0)]
+)
+def test_who_leads_acts_once_it_has_listed(leads: bool | None, listed: bool, acts: float) -> None:  # noqa: FBT001
+    """Whoever leads but may not list, or finds no CRD, does nothing: the alert on nobody acting must see that."""
+    parts: Any = SimpleNamespace(store=Store(), queue=(), engine=SimpleNamespace(listed=listed))
+    atlas: Any = SimpleNamespace(now=lambda: NOW, sunset=SimpleNamespace(ends_at=None))
+    lease: Any = None if leads is None else SimpleNamespace(leads=leads)
+    assert f"\natlas_invites_leader {acts}\n" in scraped(_state(parts, atlas, lease))
+
+
 def pending(number: int, ends: str | None = "2026-09-09T03:04:53Z", **status: Any) -> Resource:  # noqa: ANN401
     shown = {"state": "Pending", "invitation": invitation(expiresAt=ends).to_wire(), **status}
     return Resource.from_body(
@@ -127,15 +141,38 @@ def accepted(number: int) -> Resource:
     return Resource.from_body(body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion="99", status=shown))
 
 
+FIRST, SECOND = 1788220800.0, 1788307200.0
+
+
 def test_the_next_end_is_that_of_a_pending_one() -> None:
     """The earliest end counts; whoever is not pending any more, or is gone, has none."""
     store = Store()
-    assert store.tally.next_end() is None
+    assert store.tally.next_end(0) is None
     first, second = pending(0, "2026-09-01T00:00:00Z"), pending(1, "2026-09-02T00:00:00Z")
     store.put(first)
     store.put(second)
-    assert store.tally.next_end() == 1788220800.0
+    assert store.tally.next_end(0) == FIRST
     store.put(accepted(0))
-    assert store.tally.next_end() == 1788307200.0
+    assert store.tally.next_end(0) == SECOND
     store.remove(second)
-    assert store.tally.next_end() is None
+    assert store.tally.next_end(0) is None
+
+
+def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
+    """Where an object cannot be looked at, it stays Pending beyond its end: the alert must end, and see the others."""
+    store = Store()
+    store.put(pending(0, "2026-09-01T00:00:00Z"))
+    store.put(pending(1, "2026-09-02T00:00:00Z"))
+    assert store.tally.next_end(FIRST) == SECOND
+    assert store.tally.next_end(SECOND) is None
+
+
+def test_a_suspended_object_has_no_end() -> None:
+    """Nobody looks at it, so nobody knows whether it is pending still; once resumed it counts again."""
+    store = Store()
+    held = suspended_status(pending(0).status, 2, NOW).to_wire()
+    store.put(pending(0, **held))
+    assert store.tally.next_end(0) is None
+    shown = {"state": "Pending", "invitation": invitation().to_wire()}
+    store.put(Resource.from_body(body(Key("team-a", "n0"), uid="u0", resourceVersion="9", status=shown)))
+    assert store.tally.next_end(0) is not None
