@@ -2,8 +2,9 @@
 
 A group is an Atlas project. Where one does not answer, each of its reconciles holds a worker until its time-out; where
 it has a thousand changes, they stand before everybody else's. So the groups take turns, and a group may hold at most
-four times as many workers as are left free: alone it has four fifths of them, two have four ninths each, and a worker
-is left for whoever comes next. Switches share their memory so ("dynamic thresholds": Choudhury and Hahne, 1998).
+four times as many workers as are left free: alone it has four fifths of them, two have four ninths each. The last free
+worker is left for whoever holds none, also where there are but two. Switches share their memory so ("dynamic
+thresholds": Choudhury and Hahne, 1998).
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Shares:
 
     def may_take(self, group: Hashable) -> bool:
         """Tell whether a group may have one more of the workers that are free."""
-        return self._workers is None or self._held[group] < SHARE * (self._workers - self._busy)
+        if self._workers is None or not self._held[group]:
+            return True
+        free = self._workers - self._busy
+        return free > 1 and self._held[group] < SHARE * free
 
     def take(self, group: Hashable) -> None:
         """Take note that a worker has begun with a key of a group."""

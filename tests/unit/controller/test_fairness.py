@@ -60,6 +60,17 @@ def test_one_group_alone_has_four_fifths() -> None:
     assert held == 40
 
 
+@pytest.mark.parametrize("workers", [2, 3, 4, 5, 6])
+def test_no_group_takes_the_last_of_a_few_workers(workers: int) -> None:
+    """Of two workers or more one group never gets all; who holds none may have the last one."""
+    shares = Shares(workers)
+    while shares.may_take("one"):
+        shares.take("one")
+        assert shares._held["one"] < workers  # noqa: SLF001 - the count itself is meant
+    assert shares._held["one"] > 0  # noqa: SLF001 - as above
+    assert shares.may_take("another")
+
+
 def test_who_gives_back_may_take_again() -> None:
     """A share is a share of those that are free now."""
     shares = Shares(5)
