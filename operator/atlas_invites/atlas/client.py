@@ -148,10 +148,10 @@ class Atlas:
     async def admit(self, request: httpx.Request) -> float:
         """Let a request go when the throttle and, for a write, the gate let it; return the seconds that it may take."""
         operation, of = request.extensions["operation"], request.extensions["of"]
-        while delay := self._throttle.delay(operation, of):
+        while (place := self._throttle.ask(operation, of)).seconds:
             asked = self._clock()
-            await asyncio.sleep(delay)
-            if not self._throttle.struck_since(operation, of, asked):
+            await asyncio.sleep(place.seconds)
+            if place.taken and not self._throttle.struck_since(operation, of, asked):
                 break
         seconds = float("inf") if operation in READS else self._gate()
         request.extensions["began"] = self._clock()

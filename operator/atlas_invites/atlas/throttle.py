@@ -5,9 +5,9 @@ not published. So each operation of each project is a scope of its own here: whe
 it by one refused call, and no scope is held for another's sake. Sending invitations has one more limit, by address,
 whatever the project, which no header tells: it is felt for, as TCP feels for a network's.
 
-- ``Retry-After`` holds a scope for that long, at most 15 minutes.
-- A refusal without it, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas
-  answers again: so an outage is met by few calls, not by each object on its own.
+- A refusal, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas answers
+  again, and for no less than ``Retry-After`` asks (at most 15 minutes). When a hold ends, one call tries, and the
+  others wait for what it meets. So an outage is met by few calls, not by each object on its own.
 - ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
   one at the pace of a bucket of one minute, at least one a second.
 - Once Atlas has refused to send, invitations go one by one: half as fast after each refusal, a twentieth faster after
@@ -17,7 +17,7 @@ whatever the project, which no header tells: it is felt for, as TCP feels for a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, RateLimited
 from atlas_invites.invitation.model import Operation
@@ -29,8 +29,16 @@ SHORT = 1.0
 """Seconds for which a call waits for the end of a hold; a longer hold is raised at once."""
 PATIENCE = 5.0
 """Seconds for which a call waits for its place while calls go one by one."""
+LATER_MAX = 900.0
+"""Seconds after which whoever found the line too long is to come back at the latest."""
 HOLD_MAX = 60.0
 """Seconds that a hold lasts at most where Atlas did not say how long."""
+STRIKES_MAX = 10
+"""Refusals that are counted: more would not make a hold longer."""
+TRIAL = 1.0
+"""Seconds until a second call tries where the first one has met nothing yet; it doubles with each that tries."""
+GLANCE = 0.05
+"""Seconds after which whoever waits for what a trial meets looks again."""
 FEW = 0.1
 """The part of the limit from which on calls go one by one."""
 WINDOW = 60.0
@@ -50,6 +58,13 @@ _SENDING_LIMIT = "INVITATIONS_RATE_LIMITED_IP"
 Scope = tuple[str, "Hashable"]
 
 
+class Place(NamedTuple):
+    """What a caller is told: wait for so many seconds, then go if the place is taken for you, else ask again."""
+
+    seconds: float
+    taken: bool
+
+
 @dataclass(slots=True)
 class _State:
     """What holds one scope back; times are monotonic seconds."""
@@ -58,6 +73,7 @@ class _State:
     held_until: float = 0.0
     strikes: int = 0
     struck_at: float = 0.0
+    trials: int = 0
     interval: float = 0.0
     next_slot: float = 0.0
     paced_until: float = 0.0
@@ -71,8 +87,8 @@ class Throttle:
         self._clock = clock
         self._states: dict[Scope, _State] = {}
 
-    def delay(self, operation: Operation, of: Hashable) -> float:
-        """Return the seconds to wait before a call, and take its place.
+    def ask(self, operation: Operation, of: Hashable) -> Place:
+        """Return when a call may go, and take its place; or say when to ask again.
 
         Args:
             operation: which call.
@@ -88,12 +104,21 @@ class Throttle:
             if state.failure is not None and state.held_until - now > SHORT:
                 raise self._held(state.failure, operation, state.held_until - now)
         paced = [state for state in states if now < state.paced_until]
+        struck = [state for state in states if state.failure is not None and not _is_in_line(state, now)]
+        if held := [state for state in struck if state.held_until > now]:
+            glance = GLANCE if any(state.trials for state in held) else SHORT
+            return Place(min(max(state.held_until - now for state in held), glance), taken=False)
         slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
         if slot - now > PATIENCE:
             raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
         for state in paced:
+            if state.next_slot <= now:
+                state.later = 0.0  # nobody waits: whoever was to come later has come, or has gone
             state.next_slot = slot + state.interval
-        return slot - now
+        for state in struck:
+            state.held_until = slot + min(TRIAL * 2.0**state.trials, HOLD_MAX)
+            state.trials = min(state.trials + 1, STRIKES_MAX)
+        return Place(slot - now, taken=True)
 
     def struck_since(self, operation: Operation, of: Hashable, asked: float) -> bool:
         """Tell whether Atlas has refused since a place was taken: then take another one, for it has held or slowed."""
@@ -124,11 +149,15 @@ class Throttle:
         if headers is not None:
             self._pace(main, headers)
 
-    @staticmethod
-    def _later(paced: Sequence[_State], slot: float) -> float:
-        """Return when who found the line too long is to come back: one by one, and twice as fast as they are served."""
+    def _later(self, paced: Sequence[_State], slot: float) -> float:
+        """Return when who found the line too long is to come back: one by one, and twice as fast as they are served.
+
+        Where that would be too late, the times are given out again from the first one on.
+        """
+        last = self._clock() + LATER_MAX
         for state in paced:
-            state.later = slot = max(state.later + state.interval / 2, slot)
+            later = state.later + state.interval / 2
+            state.later = slot = max(later if later <= last else 0.0, slot)
         return slot
 
     def _slow_down(self, scope: Scope) -> None:
@@ -150,19 +179,21 @@ class Throttle:
         state, now = self._state(scope), self._clock()
         is_news = began >= state.struck_at
         if is_news:
-            state.strikes += 1
+            state.strikes = min(state.strikes + 1, STRIKES_MAX)
             state.struck_at = now
+            state.trials, state.held_until = 0, min(state.held_until, now)
         strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
         guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes else 0.0
-        state.failure = failure
-        state.held_until = max(state.held_until, now + (guess if failure.retry_after is None else failure.retry_after))
+        if (hold := max(guess, failure.retry_after or 0.0)) > 0:
+            state.failure = failure
+            state.held_until = max(state.held_until, now + hold)
         return is_news
 
     def _recovered(self, scope: Scope, began: float) -> None:
         """Let a scope go, unless it was struck after the call had gone out."""
         state = self._states.get(scope)
         if state is not None and began >= state.struck_at:
-            state.strikes, state.failure = 0, None
+            state.strikes, state.trials, state.failure = 0, 0, None
             state.held_until = 0.0
 
     def _pace(self, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -197,6 +228,11 @@ def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:
     """Return what a call is counted by: its own scope first."""
     own = (operation.value, of)
     return (own, ("sending", None)) if operation in _SENDING else (own,)
+
+
+def _is_in_line(state: _State, now: float) -> bool:
+    """Tell whether calls go one by one as it is, so that the next one is the trial and the others come after it."""
+    return now < state.paced_until and isinstance(state.failure, RateLimited)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
+
 import httpx
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
-from atlas_invites.atlas.throttle import PATIENCE, SCOPES, SHORT, Throttle
+from atlas_invites.atlas.throttle import PATIENCE, SCOPES, SHORT, Place, Throttle
 from atlas_invites.invitation.model import Operation
 
 GROUP = "g1"
@@ -25,7 +28,7 @@ class Bench:
         self.throttle = Throttle(lambda: self.time)
 
     def delay(self, operation: Operation = PATCH, of: str = GROUP) -> float:
-        return self.throttle.delay(operation, of)
+        return self.throttle.ask(operation, of).seconds
 
     def answer(
         self,
@@ -71,6 +74,22 @@ def test_retry_after_holds(bench: Bench, status: int) -> None:
     assert bench.delay() == 0.0
 
 
+def test_a_small_retry_after_does_not_end_back_off(bench: Bench) -> None:
+    """An Atlas that says 0 or 1 for as long as it refuses is asked less and less often all the same."""
+    for retry_after in ("0", "1", "Thu, 1 Jan 1970 00:00:00 GMT"):
+        headers = {"Retry-After": retry_after, "Date": "Tue, 24 Nov 2026 10:00:00 GMT"}
+        calls, began = 0, bench.time
+        while bench.time < began + 300:
+            try:
+                if bench.delay(of=retry_after) == 0.0:
+                    calls += 1
+                    bench.answer(503, headers, of=retry_after)
+            except AtlasUnavailable:
+                pass
+            bench.time += 0.1
+        assert calls < 15, retry_after
+
+
 def test_a_hold_is_of_its_own_scope(bench: Bench) -> None:
     """Another operation, another project, another client goes on."""
     bench.answer(429, headers={"Retry-After": "900"})
@@ -112,6 +131,52 @@ def test_without_retry_after_the_hold_grows(bench: Bench) -> None:
     assert bench.delay() == 0.0
     bench.answer(429)
     assert bench.delay() == 1.0
+
+
+def test_refused_for_days(bench: Bench) -> None:
+    """Two thousand refusals, of every kind, are not too many to count."""
+    for number in range(2000):
+        bench.answer(429 if number % 2 else 503)
+        bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+        bench.silence(Operation.LIST_USERS)
+        bench.time += 61
+    assert bench.delay() == 0.0
+
+
+def test_after_a_hold_one_call_tries(bench: Bench) -> None:
+    """The first one goes, the others look again for what it met: after a success all go, after a refusal none."""
+    bench.answer(503, {"Retry-After": "30"})
+    bench.time += 30
+    assert bench.throttle.ask(PATCH, GROUP) == Place(0.0, taken=True)
+    for _ in range(40):
+        others = bench.throttle.ask(PATCH, GROUP)
+        assert not others.taken
+        assert 0 < others.seconds <= SHORT
+    bench.answer(200)
+    assert [bench.delay() for _ in range(40)] == [0.0] * 40
+    bench.answer(503, {"Retry-After": "30"})
+    bench.time += 30
+    assert bench.delay() == 0.0
+    bench.answer(503, {"Retry-After": "30"})
+    with pytest.raises(AtlasUnavailable):
+        bench.delay()
+
+
+def test_a_trial_without_an_end_holds_nobody_for_ever(bench: Bench) -> None:
+    """Cancelled, or hanging: after a second another one tries, then after two, four ..."""
+    bench.answer(503, {"Retry-After": "30"})
+    bench.time += 30
+    tried, began = [], bench.time
+    while bench.time < began + 130:
+        try:
+            if bench.throttle.ask(PATCH, GROUP) == Place(0.0, taken=True):
+                tried.append(round(bench.time - began))
+        except AtlasUnavailable:
+            pass
+        bench.time += 0.01
+    assert tried == [0, 1, 3, 7, 15, 31, 63, 123]
+    bench.answer(200)
+    assert [bench.delay() for _ in range(9)] == [0.0] * 9
 
 
 def test_refused_together_is_refused_once(bench: Bench) -> None:
@@ -171,6 +236,38 @@ def test_a_crowd_that_finds_the_line_too_long_comes_back_one_by_one(bench: Bench
     assert len(told) > 900
     assert told == sorted(set(told))
     assert 40 < told[-1] - told[0] < 100
+
+
+def test_a_crowd_that_has_gone_is_forgotten(bench: Bench) -> None:
+    """A thousand that were told to come back and never do hold up nobody who comes after them."""
+    for _ in range(7):
+        bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+        bench.time += 61
+    for _ in range(1000):
+        with suppress(RateLimited):
+            bench.delay(SEND)
+    bench.time += 61
+    bench.answer(200, operation=SEND)
+    assert bench.delay(SEND) == 0.0
+    with pytest.raises(RateLimited) as second:
+        bench.delay(SEND)
+    assert second.value.retry_after is not None
+    assert second.value.retry_after < 20
+
+
+def test_a_crowd_comes_back_within_15_minutes_and_not_at_once(bench: Bench) -> None:
+    """However long the line: all are told a time of the next 15 minutes, and at no time come many."""
+    for _ in range(9):
+        bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+        bench.time += 61
+    bench.delay(SEND)
+    told = []
+    for _ in range(1000):
+        with pytest.raises(RateLimited) as failed:
+            bench.delay(SEND)
+        told.append(failed.value.retry_after or 0)
+    assert max(told) <= 900
+    assert max(Counter(int(seconds / 5) for seconds in told).values()) < 10
 
 
 def test_without_a_limit_sending_is_free_again(bench: Bench) -> None:
