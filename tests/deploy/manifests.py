@@ -39,14 +39,21 @@ def kustomized(folder: Path) -> list[Object]:
     return load(done.stdout)
 
 
-def kustomized_with(folder: Path, *components: str, scratch: Path) -> list[Object]:
-    """Return the objects of a kustomization of ours together with components of ours, as a user joins them."""
+def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: str) -> list[Object]:
+    """Return the objects of a kustomization of ours together with components of ours, as a user joins them.
+
+    Args:
+        folder: of ours.
+        components: the names of ours.
+        scratch: where the user's kustomization is written.
+        fields: what else is in it.
+    """
     wanted = {"resources": [folder], "components": [DEPLOY / "components" / name for name in components]}
     relative = {
         field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize takes no other
         for field, paths in wanted.items()
     }
-    (scratch / "kustomization.yaml").write_text(yaml.safe_dump(relative))
+    (scratch / "kustomization.yaml").write_text(yaml.safe_dump(relative | fields))
     return kustomized(scratch)
 
 

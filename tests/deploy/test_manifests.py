@@ -52,6 +52,30 @@ def test_kustomization_is_accepted_whole(cluster: ControlPlane, folder: str, opt
     assert len(done.stdout.splitlines()) == len(kustomized(DEPLOY / folder))
 
 
+def test_another_namespace_is_accepted_whole(cluster: ControlPlane, tmp_path: Path) -> None:
+    """A kustomization of one's own may put all of it, with all components, into another namespace."""
+    objects = kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path, namespace="team-a")
+    for options in ([], ["--server-side", "--field-manager=gitops", "--force-conflicts"]):
+        done = cluster.kubectl("apply", "-k", str(tmp_path), *options, "--dry-run=server")
+        assert done.stderr == ""
+        assert len(done.stdout.splitlines()) == len(objects)
+
+
+@pytest.mark.parametrize(
+    ("folder", "components"), [("", COMPONENTS), ("overlays/one-namespace", ("network-policy", "monitoring"))], ids=str
+)
+def test_everything_follows_into_another_namespace(folder: str, components: tuple[str, ...], tmp_path: Path) -> None:
+    """Whoever sets another namespace moves all of it: components, and whom the bindings name, for the Lease too."""
+    objects = kustomized_with(DEPLOY / folder, *components, scratch=tmp_path, namespace="elsewhere")
+    assert {one["metadata"].get("namespace", "elsewhere") for one in objects} == {"elsewhere"}
+    bindings = of_kind(objects, "ClusterRoleBinding", "RoleBinding")
+    assert len(bindings) == 2
+    for binding in bindings:
+        assert [subject["namespace"] for subject in binding["subjects"]] == ["elsewhere"], binding["metadata"]["name"]
+    (lease,) = [role for role in of_kind(objects, "Role") if role["metadata"]["name"] == "atlas-invites-lease"]
+    assert lease["metadata"]["namespace"] == "elsewhere"
+
+
 def test_chart_is_accepted_whole(cluster: ControlPlane) -> None:
     """The rendered chart is accepted whole, with everything that can be switched on."""
     objects = chart(ALL_COMPONENTS)
