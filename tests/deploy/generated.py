@@ -86,7 +86,7 @@ def testdata() -> dict[str, str]:
         "healthy_invited": _object(invited),
         "healthy_accepted": _object(accepted),
         "degraded_credentials_rejected": _object(rejected),
-        "suspended": _object(suspended_status(invited, 1, NOW), spec=wire_spec(suspend=True), generation=2),
+        "suspended": _object(suspended_status(invited, 2, NOW), spec=wire_spec(suspend=True), generation=2),
     }
     return {name: yaml.safe_dump(one, sort_keys=False, width=WIDTH) for name, one in objects.items()}
 

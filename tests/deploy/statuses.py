@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 MESSAGE = "A sentence for people."
+FROM_BIRTH = "suspended from birth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def cases() -> list[Case]:
     found = [
         Case("new", body(status={"observedGeneration": -1}), None),
         Case("new", {key: value for key, value in body().items() if key != "status"}, None),
+        Case(FROM_BIRTH, _suspended(Status(), generation=1), None, suspended=True),
     ]
     for reason in Reason:
         for state in (None, *State):
@@ -64,9 +66,12 @@ def cases() -> list[Case]:
             for before in (Reason.INVITED, Reason.ATLAS_UNAVAILABLE, Reason.INVALID_REQUEST):
                 after = settled(reason, state, previous=settled(before, State.PENDING))
                 found.append(Case(reason, body(status=after.to_wire()), reason.kind))
-            held = suspended_status(status, 1, NOW + timedelta(hours=1)).to_wire()
-            spec = wire_spec(suspend=True)
-            found.append(Case(reason, body(status=held, spec=spec), reason.kind, suspended=True))
-            found.append(Case(reason, body(status=held, spec=spec, generation=2), None, suspended=True))
+            # To suspend is a change of the spec: a generation that is not evaluated as long as it lasts.
+            found.append(Case(reason, _suspended(status, generation=2), None, suspended=True))
             found.append(Case(reason, body(status=status.to_wire(), generation=2), None))
     return found
+
+
+def _suspended(status: Status, *, generation: int) -> Object:
+    held = suspended_status(status, generation, NOW + timedelta(hours=1))
+    return body(status=held.to_wire(), spec=wire_spec(suspend=True), generation=generation)
