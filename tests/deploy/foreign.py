@@ -38,8 +38,7 @@ APPLICATION = objects(
     syncPolicy=objects(
         automated=objects(prune=FLAG, selfHeal=FLAG),
         syncOptions=lists(
-            TEXT
-            | {"enum": [f"{option}=true" for option in ("ServerSideApply", "SkipDryRunOnMissingResource", "PruneLast")]}
+            TEXT | {"enum": [f"{option}=true" for option in ("ServerSideApply", "SkipDryRunOnMissingResource")]}
         ),
         retry=objects(limit=NUMBER, backoff=objects(duration=TEXT, factor=NUMBER, maxDuration=TEXT)),
     ),
