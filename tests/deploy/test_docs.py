@@ -10,6 +10,7 @@ import promql_parser
 import pytest
 import yaml
 from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase as Metric
 
 from atlas_invites.__main__ import main
 from atlas_invites.export import ExportSettings
@@ -17,6 +18,7 @@ from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.settings import Settings
+from atlas_invites.telemetry import metrics as telemetry
 from atlas_invites.telemetry.metrics import State as StateMetrics
 from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
 from tests.deploy.manifests import DEPLOY, load, of_kind
@@ -41,17 +43,36 @@ MANIFESTS = [
 ]
 
 
-def metrics() -> set[str]:
-    """Return the name of every metric of ours, as Prometheus knows it."""
+def metrics() -> dict[str, set[str]]:
+    """Return the name of every metric of ours, as Prometheus knows it, with its labels."""
     state = StateMetrics(
-        leader=lambda: True, queue_depth=int, invitations=dict, next_expiry=lambda: 1.0, sunset=lambda: 1.0
+        leader=lambda: True,
+        queue_depth=int,
+        invitations=lambda: dict.fromkeys(State, 1),
+        next_expiry=lambda: 1.0,
+        sunset=lambda: 1.0,
     )
-    families = [*REGISTRY.collect(), *state.collect()]
+    # A counter with labels has no samples before it counts.
+    declared = {one._name: set(one._labelnames) for one in vars(telemetry).values() if isinstance(one, Metric)}  # noqa: SLF001
     return {
-        f"{family.name}_total" if family.type == "counter" else family.name
-        for family in families
+        f"{family.name}_total" if family.type == "counter" else family.name: declared.get(
+            family.name, {label for sample in family.samples for label in sample.labels}
+        )
+        for family in [*REGISTRY.collect(), *state.collect()]
         if family.name.startswith("atlas_invites_")
     }
+
+
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    """Return what an expression selects."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def visit(part: promql_parser.Expr) -> None:
+        if isinstance(part, promql_parser.VectorSelector):
+            found.append(part)
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
 
 
 def flags(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
@@ -81,25 +102,31 @@ def test_alerts() -> None:
     """The runbook has an entry for each alert that is shipped, and each alert leads to its entry."""
     assert headings(section(RUNBOOK, "## Alerts"), 3) == [rule["alert"] for rule in RULES]
     for rule in RULES:
-        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_alert_expression(rule: dict[str, Any]) -> None:
     """An alert is PromQL, asks only for metrics that there are, and only for labels and values that they have."""
-    promql_parser.parse(rule["expr"])
-    asked = set(re.findall(r"atlas_invites_\w+", rule["expr"]))
+    known = metrics()
+    values = {"reason": list(Reason), "code": ["none", *map(str, range(500, 600))]}
+    asked = selectors(rule["expr"])
     assert asked
-    assert asked <= metrics()
-    for reason in re.findall(r'reason="(\w+)"', rule["expr"]):
-        assert reason in list(Reason)
+    for selector in asked:
+        assert selector.name in known
+        for matcher in selector.matchers.matchers:
+            assert matcher.name in known[selector.name]
+            pattern = matcher.value if matcher.op == promql_parser.MatchOp.Re else re.escape(matcher.value)
+            for alternative in pattern.split("|"):
+                assert [value for value in values[matcher.name] if re.fullmatch(alternative, value)], alternative
 
 
 def test_metrics() -> None:
     """docs/metrics.md lists every metric, and no other, with every outcome and state that a label can have."""
     listed = [name for name in first_cells(page("metrics")) if name.startswith("atlas_invites_")]
     assert len(listed) == len(set(listed))
-    assert set(listed) == metrics()
+    assert set(listed) == metrics().keys()
     for value in (*Kind, *State):
         assert f"`{value}`" in page("metrics")
 
