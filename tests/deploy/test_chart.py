@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+OWN = {"listen", "lease_namespace"}
+"""Settings that are the chart's: the probes' address, and where the rights on the Lease are given."""
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -46,7 +48,7 @@ def same(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
     """Tell whether the chart's objects are kustomize's: all but the Namespace, which Helm makes if it is told to."""
     named = by_name(theirs)
     for crd in of_kind(theirs, "CustomResourceDefinition"):
-        assert crd["metadata"].pop("annotations") == {KEEP: "keep"}
+        assert crd["metadata"]["annotations"].pop(KEEP) == "keep"
     return named == by_name(one for one in ours if one["kind"] != "Namespace")
 
 
@@ -67,6 +69,11 @@ def test_one_namespace_is_the_overlay() -> None:
     assert same(chart(values, namespace="team-a"), overlay)
 
 
+def test_any_user_is_the_component(tmp_path: Path) -> None:
+    """With fixedUser: false it is what kustomize makes with the component for OpenShift."""
+    assert same(chart({"fixedUser": False}), kustomized_with(DEPLOY, "any-user", scratch=tmp_path))
+
+
 def test_lint() -> None:
     """Helm's own linter has neither errors nor warnings."""
     report = helm_python.lint(CHART, strict=True)
@@ -81,9 +88,9 @@ def test_defaults_fit_the_schema() -> None:
 
 
 def test_settings_are_the_operators() -> None:
-    """Every setting of the operator can be given, by its name in camel case; the probes' address is the chart's."""
+    """Every setting of the operator can be given, by its name in camel case, but for what is the chart's own."""
     assert set(SCHEMA["properties"]["settings"]["properties"]) == {
-        to_camel(name) for name in Settings.model_fields if name != "listen"
+        to_camel(name) for name in Settings.model_fields if name not in OWN
     }
 
 
@@ -97,14 +104,13 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         "atlasApi": "users",
         "atlasEnvelope": True,
         "leaderElection": False,
-        "leaseNamespace": "leases",
         "logFormat": "text",
         "logLevel": "debug",
     }
-    for variable in container({"settings": given})["env"]:
+    for variable in container({"settings": given, "replicas": 1})["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
     settings = Settings()
-    read = {to_camel(name): getattr(settings, name) for name in Settings.model_fields if name != "listen"}
+    read = {to_camel(name): getattr(settings, name) for name in Settings.model_fields if name not in OWN}
     assert read == given | {"namespaces": ("team-a", "team-b"), "resyncInterval": 300.0}
 
 
@@ -119,7 +125,12 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"settings": {"atlasUrl": "http://cloud.mongodb.com"}},
         {"image": {"digest": "latest"}},
         {"env": [{"value": "nameless"}]},
+        {"env": [{"name": "ATLAS_INVITES_LISTEN", "value": "off"}]},
         {"scope": "namespace", "settings": {"namespaces": ["team-b"]}},
+        {"scope": "namespace", "roleGuard": {"enabled": True}},
+        {"settings": {"leaderElection": False}},
+        {"settings": {"leaseNamespace": "elsewhere"}},
+        {"networkPolicy": {"ports": []}},
     ],
     ids=str,
 )
@@ -169,6 +180,52 @@ def test_env() -> None:
         {"name": "HTTPS_PROXY", "value": "http://proxy"},
         {"name": "ATLAS_INVITES_WORKERS", "value": "5"},
     ]
+
+
+def test_without_leader_election() -> None:
+    """Who goes without a Lease has one Pod, which ends before the next one starts."""
+    (deployment,) = of_kind(chart({"settings": {"leaderElection": False}, "replicas": 1}), "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    (usual,) = of_kind(chart({"settings": {"leaderElection": True}}), "Deployment")
+    assert "strategy" not in usual["spec"]
+
+
+def test_certificates() -> None:
+    """The CA of a proxy that reads TLS can be mounted, and named."""
+    volume = {"name": "ca", "configMap": {"name": "corporate-ca"}}
+    mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
+    (deployment,) = of_kind(chart({"volumes": [volume], "volumeMounts": [mount]}), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["volumes"] == [volume]
+    assert pod["containers"][0]["volumeMounts"] == [mount]
+
+
+def test_service_account() -> None:
+    """The ServiceAccount can be annotated."""
+    (account,) = of_kind(chart({"serviceAccount": {"annotations": {"example.com/team": "platform"}}}), "ServiceAccount")
+    assert account["metadata"]["annotations"] == {"example.com/team": "platform"}
+
+
+def test_monitoring_of_ones_own() -> None:
+    """What Prometheus selects, where it is, where alerts lead, a proxy's port: as in the example for kustomize."""
+    values = {
+        "monitoring": {
+            "enabled": True,
+            "labels": {"release": "kube-prometheus-stack"},
+            "runbookUrl": "https://git.example.com/platform/atlas-invites/docs/runbook.md",
+        },
+        "networkPolicy": {"enabled": True, "prometheusNamespace": "observability", "ports": [443, 6443, 3128]},
+    }
+    kinds = ("ServiceMonitor", "PrometheusRule", "NetworkPolicy")
+    theirs, ours = (
+        of_kind(all_, *kinds) for all_ in (chart(values), kustomized(DEPLOY / "examples" / "kustomization"))
+    )
+    for one in of_kind(ours, "PrometheusRule"):
+        del one["metadata"]["annotations"]  # whence kustomize takes the address
+    assert by_name(theirs) == by_name(ours)
+    for one in of_kind(theirs, "PrometheusRule"):
+        for rule in one["spec"]["groups"][0]["rules"]:
+            assert rule["annotations"]["runbook_url"].startswith("https://git.example.com/"), rule
 
 
 def test_package(tmp_path: Path) -> None:
