@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.control_plane.processes import ProcessGroup
     from tests.stack import Sandbox
 
-SAVE, RESTORE = commands("backup", __file__)
+SAVE, RESTORE, START, SUSPEND = commands("backup", __file__)
 
 
 def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -41,6 +41,10 @@ def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, 
     sandbox.control("POST", f"/projects/{project}/remove", person)
 
     run(cluster, RESTORE, tmp_path)
+    run(cluster, SUSPEND)
+    suspended = cluster.kubectl("get", "ainv", "leaver", "-n", team, "-o", "jsonpath={.spec.suspend}").stdout
+    cluster.kubectl("patch", "ainv", "leaver", "-n", team, "--type=merge", "-p", '{"spec": {"suspend": null}}')
+    run(cluster, START)
     sandbox.control("DELETE", "/calls")
     with operator(processes, cluster, sandbox):
         wait_for(cluster, team, "leaver", "Stalled")
@@ -48,6 +52,7 @@ def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, 
         cluster.kubectl("delete", "ainv", "--all", "-n", team, "--timeout=60s")
     cluster.kubectl("delete", "-k", str(DEPLOY))
     cluster.kubectl("delete", "namespace", team, "--wait=false")
+    assert suspended == "true"
     assert item["status"]["state"] == "Removed"
     assert item["status"]["conditions"][0]["reason"] == "MemberRemoved"
     assert "CreateInvite" not in sandbox.control("GET", "/calls")["counts"]
