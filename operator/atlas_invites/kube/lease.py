@@ -39,8 +39,8 @@ RETRY_PERIOD = 2.0
 CALL_AT_MOST = 3.0
 """Seconds for one call to the API server: several must fit before the holder gives up."""
 
-RELEASE_AT_MOST = 1.0
-"""Seconds that giving the lease back may take at the end."""
+RELEASE_AT_MOST = 2.0
+"""Seconds that giving the lease back may take at the end, where there is no hurry."""
 
 WRITE_NEEDS = 5.0
 """No write starts with less left of the lease."""
@@ -148,7 +148,7 @@ class Lease:
         """
         left = self._ends_at - self._clock()
         if left < WRITE_NEEDS:
-            raise ClusterUnavailable("nothing is written: the lease is not ours for long enough")
+            raise ClusterUnavailable(f"write refused: less than {WRITE_NEEDS:.0f} s of the lease remain")
         return left - WRITE_MARGIN
 
     async def acquire(self) -> None:
@@ -180,24 +180,25 @@ class Lease:
         except TimeoutError:
             self._say("the API server did not answer in time")
         except Stale:
-            self._say("another one was faster")
+            self._say("another replica was faster")
         except ClusterUnavailable as error:
             self._say(str(error))
         except Exception:
             log.exception("the lease: an unexpected answer")
         return False
 
-    async def release(self) -> None:
-        """Give the lease back, so that another one need not wait for its end; nothing is written from here on."""
+    async def release(self, seconds: float = RELEASE_AT_MOST) -> None:
+        """Give the lease back, so that another one need not wait for its end; nothing is written from here on.
+
+        Args:
+            seconds: for which to try.
+        """
         self._ends_at = float("-inf")
         if not self._may_be_ours:
             return
         try:
-            async with asyncio.timeout(RELEASE_AT_MOST):
-                try:
-                    await self._give_back()
-                except Stale:  # a renewal that was under way has just arrived
-                    await self._give_back()
+            async with asyncio.timeout(seconds):
+                await self._give_back()
         except Exception as error:  # noqa: BLE001 - the process ends, whatever this is
             log.warning("the lease was not given back, and ends by itself: %s", str(error) or "no answer in time")
         self._held, self._may_be_ours = None, False
@@ -206,13 +207,17 @@ class Lease:
         """Let the record say that nobody holds the lease, unless it says already that another one does.
 
         Raises:
-            Stale: it has changed meanwhile.
             ClusterUnavailable: the API server failed.
         """
-        record = await self._leases.read()
-        if record is not None and record.holder == self._identity:
-            await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
-            log.info("the lease is given back")
+        record = self._held or await self._leases.read()
+        while record is not None and record.holder == self._identity:
+            try:
+                await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
+            except Stale:  # a renewal that was under way came first
+                record = await self._leases.read()
+            else:
+                log.info("the lease is given back")
+                return
 
     async def _take(self) -> bool:
         """Take the lease where nobody holds it.

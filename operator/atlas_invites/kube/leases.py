@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CoordinationV1Api
 
+from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.kube.connection import cluster_errors
 from atlas_invites.kube.lease import CALL_AT_MOST, Record
 
@@ -42,7 +43,12 @@ class LeaseObject:
                 raise
 
     async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it; see ``lease.Leases``. Only the spec is written: labels and annotations stay."""
+        """Create or replace it; see ``lease.Leases``. Only the spec is written: labels and annotations stay.
+
+        Raises:
+            Stale: it has changed meanwhile.
+            ClusterUnavailable: the API server failed, or there is no such namespace.
+        """
         now = _now()
         body: dict[str, Any] = {
             "metadata": {"name": NAME},
@@ -55,10 +61,15 @@ class LeaseObject:
         }
         if taken:
             body["spec"]["acquireTime"] = now
-        with cluster_errors(f"writing the Lease {self._namespace}/{NAME}"):
+        with cluster_errors(what := f"writing the Lease {self._namespace}/{NAME}"):
             if not record.version:
                 create: Any = self._api.create_namespaced_lease  # takes JSON too
-                return _record(await create(self._namespace, body, **_OPTIONS))
+                try:
+                    return _record(await create(self._namespace, body, **_OPTIONS))
+                except ApiException as error:
+                    if error.status == _NOT_FOUND:
+                        raise ClusterUnavailable(f"{what}: no such namespace; check --lease-namespace") from None
+                    raise
             body["metadata"]["resourceVersion"] = record.version
             return _record(
                 await self._api.patch_namespaced_lease(
