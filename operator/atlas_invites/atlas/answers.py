@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -114,16 +114,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Return an HTTP date (RFC 9110; also with one digit for the day, as Atlas writes it), or ``@seconds``, in UTC."""
+    """Return an HTTP date (RFC 9110; also with one digit for the day, as Atlas writes it), or ``@seconds``, in UTC.
+
+    None for text that is neither, and for a date of which one could not say what comes a month later.
+    """
     if not text:
         return None
     try:
         if text.startswith("@"):
             return datetime.fromtimestamp(int(text[1:]), UTC)
-        time = parsedate_to_datetime(text)
+        given = parsedate_to_datetime(text)
+        time = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time if time.year < MAXYEAR else None
 
 
 def _error(operation: Operation, body: object) -> ErrorBody | None:

@@ -290,6 +290,8 @@ def _encodable(headers: dict[str, str]) -> httpx.Headers:
         ("true", None),
         ("@", None),
         ("@" + "9" * 30, None),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
         ("", None),
         (None, None),
     ],
