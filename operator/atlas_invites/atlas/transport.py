@@ -5,6 +5,8 @@ httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's 
 - nothing that is raised below leaves here, nor stays as a cause or context: aiohttp's errors print the headers;
 - an answer is read here and now, at most 4 MiB and uncompressed, and within one deadline, however slowly it drips;
 - no cookie is kept: aiohttp's jar would send one caller's with the next caller's request;
+- nothing waits for a connection, of which there are as many as calls at a time: one that was cut while it waited would
+  count as one that may have been carried out;
 - no redirect is followed, here or in httpx, which is not even shown where it leads;
 - nothing is repeated here: when a connection ends without an answer aiohttp would send a GET or DELETE again, with the
   same ``nc``, which a server takes for an attack. ``session`` repeats reads, signed anew.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,13 +26,14 @@ from pydantic_core import from_json
 
 from atlas_invites.atlas.errors import AtlasUnavailable
 
+log = logging.getLogger(__name__)
+
 ANSWER_MAX = 4 * 1024 * 1024
 """Bytes of an answer that are read at most."""
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
 DEADLINE = CONNECT_TIMEOUT + READ_TIMEOUT
-"""Seconds: for a connection, for the next bytes, and for one request in all, with the wait for a free connection."""
-CONNECTIONS = 100
+"""Seconds: for a connection, for the next bytes, and for one request in all."""
 KEEP_ALIVE = 15.0
 """Seconds that an idle connection is kept."""
 
@@ -61,7 +65,7 @@ class Transport(AiohttpTransport):
 
     def get_client(self) -> aiohttp.ClientSession:
         """Return a new aiohttp session; called at the first request, for it needs a running loop."""
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         session._retry_connection = False  # noqa: SLF001 - aiohttp offers this to its own tests alone
         return session
@@ -77,10 +81,17 @@ class Transport(AiohttpTransport):
         try:
             response = await self._exchange(request, min(seconds, DEADLINE))
         except AtlasUnavailable as failure:
-            self._turn.learn(request, failure)
+            self._tell(request, failure)
             raise
-        self._turn.learn(request, response)
+        self._tell(request, response)
         return response
+
+    def _tell(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
+        """Tell what came of a request. A bug there must not hide it: whether a write is in doubt depends on it."""
+        try:
+            self._turn.learn(request, outcome)
+        except Exception:
+            log.exception("what came of a request to Atlas could not be taken in")
 
     async def _exchange(self, request: httpx.Request, seconds: float) -> httpx.Response:
         try:
