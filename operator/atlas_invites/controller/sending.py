@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.model import Api, Origin
-from atlas_invites.invitation.outcome import Failure, Outcome, Reason
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Outcome, Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
@@ -86,8 +87,11 @@ class Sender:
     async def post(self, person: str, memory: Memory, case: Case, project: Project) -> Invitation | User:
         """Send the invitation and return what Atlas answered.
 
+        Whatever else ends it, a bug or the end of the task, counts as a sending without an answer.
+
         Raises:
             Failure: Atlas did not do it. ``unanswered``: it may have.
+            ClusterUnavailable: it was not let out.
         """
         began = self._atlas.now().replace(microsecond=0)
         username, roles = case.spec.username or "", sorted(case.spec.roles)
@@ -99,16 +103,25 @@ class Sender:
             )
         except Failure as failure:
             if failure.unanswered:
-                memory.unanswered_since = memory.unanswered_since or began
-                memory.confirming_since = self._clock()
-                self._remember(person, memory, answered=False)
+                self._doubt(person, memory, began)
             elif failure.error is not None and failure.error.error == _CONFLICT:
                 await self._conflict(memory, username, project, failure)
+            raise
+        except ClusterUnavailable:
+            raise
+        except BaseException:
+            self._doubt(person, memory, began)
             raise
         memory.sent, memory.conflicted, memory.confirming_since = True, False, None
         memory.created.add(answer.id)
         self._remember(person, memory, answered=True)
         return answer
+
+    def _doubt(self, person: str, memory: Memory, began: datetime) -> None:
+        """Remember a sending that may have been carried out."""
+        memory.unanswered_since = memory.unanswered_since or began
+        memory.confirming_since = self._clock()
+        self._remember(person, memory, answered=False)
 
     def _remember(self, person: str, memory: Memory, *, answered: bool) -> None:
         """Remember a sending for as long as a list may not show it."""

@@ -9,7 +9,7 @@ import pytest
 
 from atlas_invites.controller.sending import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, Membership, Origin, User
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from tests.unit.builders import (
     EMAIL,
     EXPIRES,
@@ -91,6 +91,40 @@ async def test_a_lost_answer_waits_for_a_minute_and_looks() -> None:
     await asyncio.sleep(CONFIRM_AFTER / 2)
     assert reason_of(await world.turn()) is Reason.INVITED
     assert sendings(world) == 2
+
+
+@pytest.mark.parametrize("what", [RuntimeError, OverflowError, TimeoutError, asyncio.CancelledError])
+@virtual_time
+async def test_a_sending_that_ends_in_no_foreseen_way_may_have_worked(what: type[BaseException]) -> None:
+    """Law 3: a bug, or the end of the task, while the request is out is an answer that was lost."""
+    world = World()
+    world.cluster.apply()
+
+    def strike() -> None:
+        raise what("a bug")
+
+    world.atlas.faults.before("CreateInvite", strike)
+    with pytest.raises(what):
+        await world.turn()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    await asyncio.sleep(CONFIRM_AFTER)
+    found = world.atlas.invite()
+    made = world.atlas.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.atlas.invite(found.model_copy(update={"created_at": made}))
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.cluster.status().origin is Origin.CREATED
+
+
+@virtual_time
+async def test_a_sending_that_was_not_let_out_is_in_no_doubt() -> None:
+    """Without the lease nothing is sent: the next try sends, and no minute passes."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.faults.fail("CreateInvite", ClusterUnavailable("the lease is not ours"))
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    assert reason_of(await world.turn()) is Reason.INVITED
 
 
 @virtual_time
