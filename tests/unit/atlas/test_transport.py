@@ -197,7 +197,7 @@ class Broken(Free):
     """Cannot take in what came of a request."""
 
     def learn(self, _: httpx.Request, outcome: object) -> None:
-        raise OverflowError("a bug")
+        raise OverflowError(f"a bug: {outcome}")
 
 
 async def test_a_bug_in_what_is_learned_hides_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
