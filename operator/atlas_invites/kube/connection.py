@@ -22,6 +22,7 @@ REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
 
 _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
+_ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
 async def load_configuration() -> Configuration:
@@ -86,6 +87,7 @@ async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[st
 
     Raises:
         ApiException: the API server answered with an error.
+        ValueError, TypeError, KeyError: what it answered is no object; see ``cluster_errors``.
     """
     request = await client.param_serialize(
         method="GET",
@@ -97,12 +99,17 @@ async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[st
     response = await client.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
     await response.read()  # type: ignore[no-untyped-call]
     answer: Any = client.response_deserialize(response, {"200": "object"}).data
+    if not answer["metadata"]["name"]:
+        raise ValueError("an object without a name")
     return dict(answer)
 
 
 @contextmanager
 def cluster_errors(what: str) -> Iterator[None]:
     """Translate the client's errors: changed or gone is ``Stale``, everything else ``ClusterUnavailable``.
+
+    So is an answer of 2xx that no API server sends, such as a load balancer's page: what the client or ``Resource``
+    makes of it is one of the errors of a value that is not what it should be.
 
     Args:
         what: what was tried, to what, for the message.
@@ -116,3 +123,5 @@ def cluster_errors(what: str) -> Iterator[None]:
         raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{hint}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"{what}: {type(error).__name__}") from None
+    except _ODD as error:
+        raise ClusterUnavailable(f"{what}: the answer is none of an API server ({type(error).__name__})") from None

@@ -96,6 +96,8 @@ class Events:
                 await self._post(namespace, name, body)
             except (ClusterUnavailable, Stale) as error:
                 log.warning("an event was lost: %s", error)
+            except Exception:
+                log.exception("an event was lost in an unexpected way")
             finally:
                 self._waiting.task_done()
 
@@ -106,18 +108,20 @@ class Events:
             self._counts.popitem(last=False)
         with cluster_errors(f"publishing the event {body['reason']} in {namespace}"):
             try:
-                await self._api.create_namespaced_event(namespace, body, _request_timeout=self._timeout())
+                async with asyncio.timeout(seconds := self._timeout()):
+                    await self._api.create_namespaced_event(namespace, body, _request_timeout=seconds)
             except ApiException as error:
                 if error.status != _CONFLICT:
                     raise
                 series = {"series": {"count": max(count, 2), "lastObservedTime": _now()}}
-                await self._api.patch_namespaced_event(
-                    name,
-                    namespace,
-                    series,
-                    _content_type="application/merge-patch+json",
-                    _request_timeout=self._timeout(),
-                )
+                async with asyncio.timeout(seconds := self._timeout()):
+                    await self._api.patch_namespaced_event(
+                        name,
+                        namespace,
+                        series,
+                        _content_type="application/merge-patch+json",
+                        _request_timeout=seconds,
+                    )
 
     def _timeout(self) -> float:
         return min(REQUEST_TIMEOUT, self._gate())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from atlas_invites.kube.connection import REQUEST_TIMEOUT
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
 from tests.unit.builders import resource
+from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,10 +24,13 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, float]] = []
+        self.hangs = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the generated client asks for
         async def call(*_: object, _request_timeout: float, **__: object) -> Any:  # noqa: ANN401
             self.calls.append((name, _request_timeout))
+            if self.hangs:
+                await asyncio.Event().wait()
             return {"items": [], "metadata": {}}
 
         return call
@@ -65,9 +70,36 @@ async def test_a_write_gets_what_the_gate_gives(
 ) -> None:
     """A write may take as long as the gate says, and never longer than any call."""
     made, client = invites(lambda: left)
-    with pytest.raises(KeyError):  # the answer is no object
+    with pytest.raises(ClusterUnavailable, match="none of an API server"):
         await write(made)
     assert [given for _, given in client.calls] == [seconds]
+
+
+@pytest.mark.parametrize("write", WRITES, ids=["finalizer-on", "finalizer-off", "status"])
+def test_a_write_is_cut_when_its_time_is_over(write: Callable[[Invites], Awaitable[Any]]) -> None:
+    """Not up to a second later, which is how aiohttp keeps times of more than five seconds."""
+
+    @virtual_time
+    async def test() -> None:
+        made, client = invites(lambda: 7.25)
+        client.hangs = True
+        with pytest.raises(ClusterUnavailable, match="TimeoutError"):
+            await write(made)
+        assert now() == pytest.approx(7.25)
+
+    test()
+
+
+@virtual_time
+async def test_an_event_is_cut_when_its_time_is_over() -> None:
+    """As every other write."""
+    client: Any = FakeClient()
+    client.hangs = True
+    events = Events(client, lambda: 7.25)
+    events._api = client  # noqa: SLF001 - in place of the generated client
+    with pytest.raises(ClusterUnavailable, match="TimeoutError"):
+        await events._post("team-a", "e", {"reason": "X"})  # noqa: SLF001 - what the background task does
+    assert now() == pytest.approx(7.25)
 
 
 async def test_a_closed_gate_lets_reads_pass() -> None:

@@ -1,0 +1,94 @@
+"""An answer of 2xx that no API server sends, as a load balancer may: it is an outage, and ends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.invitation.resource import Key
+from atlas_invites.kube.events import Events
+from atlas_invites.kube.invites import Invites
+from atlas_invites.kube.lease import Record
+from atlas_invites.kube.leases import LeaseObject
+from atlas_invites.kube.secrets import Secrets
+from tests.unit.builders import resource
+from tests.unit.kube.server import always, api_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kubernetes.aio.client import ApiClient
+
+ANSWERS = {
+    "html": ("<html>Welcome</html>", "text/html"),
+    "empty": ("", "application/json"),
+    "cut": ("{", "application/json"),
+    "nothing": ("{}", "application/json"),
+    "list": ("[]", "application/json"),
+    "null": ("null", "application/json"),
+    "word": ('"fine"', "application/json"),
+    "no-items": ('{"metadata": {}, "items": null}', "application/json"),
+    "odd-items": ('{"metadata": {}, "items": [{}]}', "application/json"),
+    "bytes": ("x", "application/octet-stream"),
+}
+CALLS: dict[str, Callable[[ApiClient], Awaitable[Any]]] = {
+    "list": lambda client: Invites(client).list_all(),
+    "list-of-a-namespace": lambda client: Invites(client, ["team-a"]).list_all(),
+    "status": lambda client: Invites(client).write_status(resource(), {}),
+    "finalizer-on": lambda client: Invites(client).add_finalizer(resource()),
+    "finalizer-off": lambda client: Invites(client).remove_finalizer(resource()),
+    "secret": lambda client: Secrets(client).credentials(Key("team-a", "atlas-credentials")),
+    "lease": lambda client: LeaseObject(client, "operators").read(),
+    "renewal": lambda client: LeaseObject(client, "operators").write(Record("one", version="1"), taken=False),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("text", "content_type"), ANSWERS.values(), ids=ANSWERS)
+async def test_an_odd_answer_is_an_outage(
+    call: Callable[[ApiClient], Awaitable[Any]], text: str, content_type: str
+) -> None:
+    """Whatever comes instead of an object, the call says that the API server failed, and nothing else is raised."""
+    async with api_server(always(200, text, content_type)) as client:
+        with pytest.raises(ClusterUnavailable):
+            await call(client)
+
+
+@pytest.mark.parametrize(("text", "content_type"), ANSWERS.values(), ids=ANSWERS)
+async def test_an_event_with_an_odd_answer_is_lost_at_most(text: str, content_type: str) -> None:
+    """Publishing goes on, whatever is answered."""
+    async with api_server(always(200, text, content_type)) as client:
+        events = Events(client)
+        publishing = asyncio.create_task(events.keep_publishing())
+        for _ in range(3):
+            events.publish(resource(), Notice(EventType.NORMAL, EventReason.CANCELED, "y"))
+        await events.flush()
+        assert not publishing.done()
+        publishing.cancel()
+
+
+async def test_a_bug_in_publishing_loses_one_event(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing that publishing an event raises ends the publishing; it is logged."""
+    client: Any = None
+    events = Events(client)
+    posted: list[str] = []
+
+    async def post(_namespace: str, name: str, _body: object) -> None:
+        posted.append(name)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(events, "_post", post)
+    publishing = asyncio.create_task(events.keep_publishing())
+    for _ in range(2):
+        events.publish(resource(), Notice(EventType.NORMAL, EventReason.CANCELED, "y"))
+    await events.flush()
+    assert len(posted) == 2
+    assert not publishing.done()
+    assert [r.levelname for r in caplog.records] == ["ERROR"] * 2
+    publishing.cancel()
