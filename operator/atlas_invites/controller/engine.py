@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.queue import BACK_OFF_FIRST, Closed, Priority
+from atlas_invites.controller.queue import Closed, Priority
 from atlas_invites.controller.resync import waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
 from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
@@ -33,6 +33,9 @@ WATCH_CUT = 1.0
 
 SLACK = 0.25
 """Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
+
+PATIENT = 5.0
+"""Seconds from which on a time that was asked for is kept to; a shorter one does not turn back-off off."""
 
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
@@ -207,9 +210,12 @@ class Engine:
 
     def _requeue(self, key: Key, outcome: Outcome | None) -> None:
         if outcome is not None and outcome.reason.kind is Kind.RETRYING:
-            back_off = self._queue.back_off(key)
             asked = outcome.requeue_after
-            self._queue.add_after(key, back_off if asked is None else max(asked, BACK_OFF_FIRST) + SLACK)
+            if asked is None:
+                delay = self._queue.back_off(key)
+            else:
+                delay = SLACK + (asked if asked >= PATIENT else max(asked, self._queue.back_off(key)))
+            self._queue.add_after(key, delay)
             return
         self._queue.forget(key)
         if outcome is not None and outcome.requeue_after is not None:

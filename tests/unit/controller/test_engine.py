@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.engine import LIST_RETRY, PATIENT, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.queue import Priority, WorkQueue
 from atlas_invites.controller.store import Store
 from atlas_invites.invitation.model import State
@@ -154,6 +155,26 @@ async def test_retrying_heeds_retry_after() -> None:
     bench.cluster.apply()
     await bench.run_for(60)
     assert bench.times == [0.0, 31.0 + SLACK]
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+@virtual_time
+async def test_a_small_retry_after_does_not_end_back_off(asked: float) -> None:
+    """Who is told 0 or 1 for as long as it is refused comes back less and less often all the same."""
+    bench = Bench(*[Outcome(Reason.ATLAS_UNAVAILABLE, "m", requeue_after=asked)] * 9)
+    bench.cluster.apply()
+    await bench.run_for(2000)
+    pauses = [round(later - earlier - 1 - SLACK, 2) for earlier, later in pairwise(bench.times)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+
+
+@virtual_time
+async def test_a_place_in_a_line_is_kept() -> None:
+    """Who is told to come back later does, however often: it is not refused, others are before it."""
+    bench = Bench(*[Outcome(Reason.RATE_LIMITED, "m", requeue_after=PATIENT)] * 9)
+    bench.cluster.apply()
+    await bench.run_for(2000)
+    assert {round(later - earlier - 1, 2) for earlier, later in pairwise(bench.times)} == {PATIENT + SLACK}
 
 
 @virtual_time
