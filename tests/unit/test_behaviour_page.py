@@ -21,7 +21,11 @@ SEEN = {
     "gone": {Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED},
 }
 DONE = {"nothing": Do.NOTHING, "the roles are set": Do.SET_ROLES, "sent": Do.SEND}
-ENDED = {"nothing": deletion.Do.NOTHING, "cancelled": deletion.Do.CANCEL, "removed": deletion.Do.REMOVE}
+ENDED = {
+    "nothing": None,
+    "cancelled": deletion.Removal.CANCEL_INVITATION,
+    "removed": deletion.Removal.REMOVE_MEMBER,
+}
 
 
 def table(first_header: str) -> list[list[str]]:
@@ -66,7 +70,7 @@ def test_table_d_seen() -> None:
         sights = set().union(*(SEEN[word] for word in seen.split(", ")))
         for sight in sights:
             for policy, done in ((DeletionPolicy.CANCEL, cancel), (DeletionPolicy.REVOKE, revoke)):
-                assert deletion.TABLE_D.get((sight, policy), deletion.Do.NOTHING) is ENDED[done]
+                assert deletion.TABLE_D.get((sight, policy)) is ENDED[done]
 
 
 def test_outcomes() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import must_wait, origin_of
-from atlas_invites.invitation.deletion import TABLE_D, Do, after_failure, policy, project_gone, untouched
+from atlas_invites.invitation.deletion import TABLE_D, Removal, orphaned_because, policy, project_gone, untouched
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
@@ -145,19 +145,19 @@ class Deletion:
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
             return None
-        orphaned = after_failure(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
-        if orphaned is None:
+        why = orphaned_because(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
+        if why is None:
             outcome = Outcome.of(failure)
             if failure.reason.kind is Kind.RETRYING and not secret_lost:
                 return outcome
             return replace(outcome, requeue_after=TRY_AGAIN)
         log.warning(
-            "OrphanedInvitation: the object goes although Atlas may still hold its invitation: %s",
+            "OrphanedInvitation: The finalizer was removed, but the invitation may still exist in Atlas: %s",
             failure.reason,
             extra={"object": resource.key},
         )
         ORPHANED.inc()
-        note = f"This object is gone, but Atlas may still hold its invitation: {orphaned.why}"
+        note = f"The finalizer was removed, but the invitation may still exist in Atlas: {why}"
         await self.let_go(
             resource,
             f"it cannot be ended in Atlas: {failure.reason}",
@@ -219,14 +219,14 @@ class Deletion:
         if case.sight not in {Sight.PENDING, Sight.MEMBER}:
             self._confirm_nothing(ending, case)
             return None
-        do = TABLE_D[case.sight, policy_]
-        if do is Do.CANCEL and case.invitation is not None:
+        removal = TABLE_D.get((case.sight, policy_))
+        if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
             is_known = known.invitation is not None and known.invitation.id == case.invitation.id
             made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
             if spec.deletion_policy is None and not made_by_us:
                 return None
             return await _cancel(project, case.invitation, policy_)
-        if do is Do.REMOVE and case.member is not None:
+        if removal is Removal.REMOVE_MEMBER and case.member is not None:
             await _remove(project, case.member.id, Membership.ACTIVE)
             return _REVOKED
         return None

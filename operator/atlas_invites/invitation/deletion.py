@@ -22,12 +22,11 @@ REFUSED = timedelta(minutes=10)
 """How long after the deletion a call that Atlas refuses is tried."""
 
 
-class Do(Enum):
-    """What a row does in Atlas."""
+class Removal(Enum):
+    """What a row takes away in Atlas."""
 
-    NOTHING = auto()
-    CANCEL = auto()
-    REMOVE = auto()
+    CANCEL_INVITATION = auto()
+    REMOVE_MEMBER = auto()
 
 
 def policy(spec: Spec, known: Status) -> DeletionPolicy:
@@ -72,24 +71,16 @@ def untouched(spec: Spec, known: Status) -> str | None:
     return next((row.why for row in UNTOUCHED if row.when(spec, known)), None)
 
 
-TABLE_D: dict[tuple[Sight, DeletionPolicy], Do] = {
-    (Sight.PENDING, DeletionPolicy.CANCEL): Do.CANCEL,
-    (Sight.PENDING, DeletionPolicy.REVOKE): Do.CANCEL,
-    (Sight.MEMBER, DeletionPolicy.CANCEL): Do.NOTHING,
-    (Sight.MEMBER, DeletionPolicy.REVOKE): Do.REMOVE,
+TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {
+    (Sight.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
+    (Sight.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
+    (Sight.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
 }
-"""What to do about what is seen; everything else needs nothing."""
+"""What to take away of what is seen; everything else is left alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Orphaned:
-    """The finalizer goes although Atlas may still hold the invitation: why, for the warning."""
-
-    why: str
-
-
-def after_failure(failure: Failure, age: timedelta, *, force: bool, secret_lost: bool) -> Orphaned | None:
-    """Tell whether a failed try was the last one.
+def orphaned_because(failure: Failure, age: timedelta, *, force: bool, secret_lost: bool) -> str | None:
+    """Tell whether a failed try was the last one, after which Atlas may still hold the invitation.
 
     Args:
         failure: how it failed.
@@ -101,12 +92,12 @@ def after_failure(failure: Failure, age: timedelta, *, force: bool, secret_lost:
         Why the object is let go, or None to try again.
     """
     if force:
-        return Orphaned(f"the annotation force-delete is set, and the last try failed: {failure.message}")
+        return f"force-delete is set and the last attempt failed: {failure.message}"
     if secret_lost:
-        return Orphaned(failure.message) if age >= SECRET_LOST else None
+        return failure.message if age >= SECRET_LOST else None
     if failure.reason.kind is Kind.RETRYING:
         return None
-    return Orphaned(failure.message) if age >= REFUSED else None
+    return failure.message if age >= REFUSED else None
 
 
 def project_gone(failure: Failure) -> bool:

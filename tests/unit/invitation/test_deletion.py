@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.deletion import TABLE_D, Do, after_failure, policy, project_gone, untouched
+from atlas_invites.invitation.deletion import TABLE_D, Removal, orphaned_because, policy, project_gone, untouched
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
 from atlas_invites.invitation.plan import Sight
@@ -78,16 +78,16 @@ def test_what_is_looked_at(spec_: Spec, known: Status) -> None:
 def test_table_d(sight: Sight, policy_: DeletionPolicy) -> None:
     """A pending invitation is cancelled; a member is removed under Revoke alone; nothing else is touched."""
     expected = {
-        (Sight.PENDING, DeletionPolicy.CANCEL): Do.CANCEL,
-        (Sight.PENDING, DeletionPolicy.REVOKE): Do.CANCEL,
-        (Sight.MEMBER, DeletionPolicy.REVOKE): Do.REMOVE,
+        (Sight.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
+        (Sight.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
+        (Sight.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
     }
-    assert TABLE_D.get((sight, policy_), Do.NOTHING) is expected.get((sight, policy_), Do.NOTHING)
+    assert TABLE_D.get((sight, policy_)) is expected.get((sight, policy_))
 
 
 def test_a_member_is_removed_under_revoke_alone() -> None:
     """Law 8: access is taken away only if the policy says so."""
-    assert [row for row, do in TABLE_D.items() if do is Do.REMOVE] == [(Sight.MEMBER, DeletionPolicy.REVOKE)]
+    assert [row for row, done in TABLE_D.items() if done is Removal.REMOVE_MEMBER] == [(Sight.MEMBER, DeletionPolicy.REVOKE)]
 
 
 # When a failed try was the last one.
@@ -98,9 +98,9 @@ LET_GO_AFTER = {"Stalled": TEN_MINUTES, "Retrying": None, "Waiting": None, "Sett
 
 def is_last(reason: Reason, age: timedelta, *, force: bool = False, secret_lost: bool = False) -> bool:
     failure = Failure(reason, "this is why")
-    orphaned = after_failure(failure, age, force=force, secret_lost=secret_lost)
-    assert orphaned is None or "this is why" in orphaned.why
-    return orphaned is not None
+    why = orphaned_because(failure, age, force=force, secret_lost=secret_lost)
+    assert why is None or "this is why" in why
+    return why is not None
 
 
 @pytest.mark.parametrize("reason", Reason)
