@@ -35,11 +35,13 @@ RENEW_AGAIN = 30.0
 """Seconds between attempts to renew a token that still works."""
 
 
-def auth_for(credentials: Credentials, url: httpx.URL) -> DigestAuth | BearerAuth:
+def auth_for(
+    credentials: Credentials, url: httpx.URL, clock: Callable[[], float] = time.monotonic
+) -> DigestAuth | BearerAuth:
     """Return the way to authenticate with these credentials at the Atlas of that URL."""
     if isinstance(credentials, ApiKey):
         return DigestAuth(credentials)
-    return BearerAuth(credentials, url.copy_with(path=TOKEN_PATH))
+    return BearerAuth(credentials, url.copy_with(path=TOKEN_PATH), clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class DigestAuth(httpx.Auth):
     """
 
     ATTEMPTS = 4
+    fetching = False
 
     def __init__(self, key: ApiKey) -> None:
         self._key = key
@@ -189,6 +192,12 @@ class BearerAuth(httpx.Auth):
         self._clock = clock
         self._token: Token | None = None
         self._renew_at = 0.0
+        self._fetching = 0
+
+    @property
+    def fetching(self) -> bool:
+        """Whether there is no token, and one is on its way."""
+        return self._fetching > 0 and not self.ready
 
     @property
     def ready(self) -> bool:
@@ -205,7 +214,12 @@ class BearerAuth(httpx.Auth):
         if not self.ready or self._clock() >= self._renew_at:
             began = self._clock()
             self._renew_at = began + RENEW_AGAIN
-            self._accept((yield self._request(request)), began)
+            self._fetching += 1
+            try:
+                response = yield self._request(request)
+            finally:
+                self._fetching -= 1
+            self._accept(response, began)
         fetched = self._token is not token
         token = self._token
         request.headers["Authorization"] = f"Bearer {token.value if token else ''}"

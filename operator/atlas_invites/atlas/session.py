@@ -38,7 +38,7 @@ class Session:
     def __init__(
         self, credentials: Credentials, client: httpx.AsyncClient, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._auth = auth_for(credentials, client.base_url)
+        self._auth = auth_for(credentials, client.base_url, clock)
         self._client = client
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -80,17 +80,25 @@ class Session:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait for the call before, but not for one that hangs, as each call for one project may."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._lock.acquire()
-        except TimeoutError:
-            yield
-            return
+        """Wait for the call before, but not for one that hangs, as each call for one project may.
+
+        A token is waited for, however long it takes: without it nobody can go, and its endpoint allows few requests.
+        """
+        while not await self._is_our_turn():
+            if not self._auth.fetching:
+                yield
+                return
         try:
             yield
         finally:
             self._lock.release()
+
+    async def _is_our_turn(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._lock.acquire()
+        except TimeoutError:
+            return False
 
     def _share(self, asked: float, request: httpx.Request) -> None:
         """Raise what another call met since we asked, or within the last minute where it is a rejection.
@@ -119,7 +127,16 @@ class Session:
         return response
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, authenticated. A read is sent once more when its connection was dead.
+        """Send a request, authenticated; with the old token where a new one could not be had, while it is good."""
+        try:
+            return await self._exchange_once(request)
+        except AtlasFailure as failure:
+            if failure.operation is request.extensions["operation"] or not self._auth.ready:
+                raise
+        return await self._exchange_once(request)
+
+    async def _exchange_once(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. A read, which a request for a token is too, is sent again when its connection was dead.
 
         No write is: a POST may send a second invitation, a PATCH put older roles over newer ones, and a DELETE that
         finds nothing the second time hides that the first one did it. They go back to the work queue.

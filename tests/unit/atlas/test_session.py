@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
+from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
-from tests.unit.virtual_time import virtual_time
+from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +33,8 @@ class Atlas(httpx.AsyncBaseTransport):
         self.breaks: bool | str = False
         self.how = "no answer in time"
         self.token = 0
+        self.token_takes = 0.0
+        self.token_breaks: AtlasFailure | None = None
         self.void: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -47,6 +49,9 @@ class Atlas(httpx.AsyncBaseTransport):
             self.breaks = self.breaks != "once"
             raise AtlasUnavailable.of(request.extensions["operation"], self.how)
         if token_call:
+            await asyncio.sleep(self.token_takes)
+            if self.token_breaks:
+                raise self.token_breaks
             self.token += 1
             return self._answer(200, {"access_token": f"t{self.token}", "expires_in": 3600})
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -218,6 +223,89 @@ async def test_a_call_that_hangs_holds_up_nobody_for_long() -> None:
         assert await asyncio.gather(*others) == [200] * 3
         assert atlas.heard[:4] == ["bare"] * 4
         assert await hanging == 200
+
+
+@virtual_time
+async def test_a_slow_token_endpoint_gets_one_request() -> None:
+    """However long it takes, whoever comes meanwhile waits for that one, and goes when it is there."""
+    atlas = Atlas()
+    atlas.token_takes = 15
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = Session(ACCOUNT, client, now)
+
+        async def later(seconds: float) -> int:
+            await asyncio.sleep(seconds)
+            return await bench.call(session)
+
+        results = await asyncio.gather(*(later(number / 4) for number in range(50)))
+        assert results == [200] * 50
+        assert atlas.heard.count("token") == 1
+        assert now() < 20
+
+
+@virtual_time
+async def test_a_token_that_never_comes_is_shared_as_a_failure() -> None:
+    """Whoever waited for it is told so, and does not try one after the other; the next one who asks tries anew."""
+    atlas = Atlas()
+    atlas.token_takes, atlas.token_breaks = 25, AtlasUnavailable(Operation.TOKEN, "no answer in time")
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = Session(ACCOUNT, client, now)
+        results = await asyncio.gather(*(bench.call(session) for _ in range(50)), return_exceptions=True)
+        assert {type(result) for result in results} == {AtlasUnavailable}
+        assert atlas.heard == ["token"]
+        assert now() < 30
+        atlas.token_takes, atlas.token_breaks = 0, None
+        await asyncio.sleep(0.001)
+        assert await bench.call(session) == 200
+
+
+@virtual_time
+async def test_a_project_that_hangs_behind_a_token_holds_up_nobody_for_long() -> None:
+    """Once the token is there, the call that fetched it is waited for no longer than any other."""
+    atlas = Atlas()
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = Session(ACCOUNT, client, now)
+        atlas.token_takes = 5
+        hanging = asyncio.create_task(bench.call(session, project="broken"))
+        await asyncio.sleep(4.9)
+        atlas.gate.clear()
+        others = [asyncio.create_task(bench.call(session, project="good")) for _ in range(3)]
+        await asyncio.sleep(10)
+        assert atlas.heard == ["token", *["signed"] * 4]
+        atlas.gate.set()
+        assert await asyncio.gather(hanging, *others) == [200] * 4
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        AtlasUnavailable(Operation.TOKEN, "no answer in time"),
+        AtlasUnavailable(Operation.TOKEN, DISCONNECTED),
+        RateLimited(Operation.TOKEN, "429", retry_after=60),
+    ],
+)
+async def test_a_renewal_that_fails_takes_no_call_along(bench: Bench, failure: AtlasFailure) -> None:
+    """While the old token is good, calls go on with it; the renewal is tried again later."""
+    session = bench.session(ACCOUNT)
+    await bench.call(session)
+    bench.time += 3000
+    bench.atlas.token_breaks = failure
+    bench.atlas.heard.clear()
+    assert [await bench.call(session, Operation.CREATE_INVITE) for _ in range(3)] == [200] * 3
+    assert bench.atlas.heard.count("signed") == 3
+    assert bench.atlas.heard.count("token") <= 2
+    bench.time += 31
+    bench.atlas.token_breaks = None
+    assert await bench.call(session) == 200
+    assert bench.atlas.token == 2
+    bench.atlas.token_breaks = failure
+    bench.time += 3601
+    with pytest.raises(type(failure)) as failed:
+        await bench.call(session, Operation.CREATE_INVITE)
+    assert not failed.value.unanswered
 
 
 @pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
