@@ -313,10 +313,14 @@ def _case(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Cas
     ]
     if invitation := _first(candidates):
         return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
+    nothing = Case(spec, known, Sight.NOTHING, now, api)
+    if nothing.had_one and not nothing.expired:
+        # Another invitation of the person, long over, says nothing about this object's, which the entry cannot show.
+        users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
     statuses = {u.org_membership_status for u in users}
     if Membership.REJECTED in statuses:
-        return Case(spec, known, Sight.REJECTED, now, api)
-    return Case(spec, known, Sight.EXPIRED if Membership.EXPIRED in statuses else Sight.NOTHING, now, api)
+        return replace(nothing, sight=Sight.REJECTED)
+    return replace(nothing, sight=Sight.EXPIRED) if Membership.EXPIRED in statuses else nothing
 
 
 def _first(items: Iterable[T]) -> T | None:

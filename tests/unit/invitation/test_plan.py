@@ -51,7 +51,7 @@ HAD_ONE = status(invitation=invitation(), state=State.PENDING)
 HAD_ONE_OF_USERS = status(invitation=users_invitation(), state=State.PENDING)
 ACCEPTED = status(invitation=invitation(), member=member(), state=State.ACCEPTED)
 WITHDRAWN = status(invitation=invitation(), state=State.WITHDRAWN)
-UNDATED = status(invitation=invitation(createdAt=None, expiresAt=None), state=State.PENDING)
+UNDATED = status(invitation=users_invitation(createdAt=None, expiresAt=None), state=State.PENDING)
 EXPIRED_BEFORE = status(invitation=invitation(), state=State.EXPIRED)
 
 AFTERWARDS = EXPIRES + timedelta(seconds=1)
@@ -179,17 +179,31 @@ SCENARIOS = [
     Scenario("legacy-roles-differ", HAD_ONE, NOTHING, *LEGACY, spec(roles=[OWNER]), api=Api.USERS),
     Scenario("legacy-a-second-before", HAD_ONE, NOTHING, *INVITED, now=EXPIRES - timedelta(seconds=1), api=Api.USERS),
     Scenario("legacy-is-over", HAD_ONE, NOTHING, *IS_EXPIRED, now=EXPIRES, api=Api.USERS),
+    *(
+        Scenario(f"legacy-unseen-beside-an-old-{name}-entry", HAD_ONE, seen, *INVITED, wanted, api=Api.USERS)
+        for name, seen in [("expired", EXPIRED), ("rejected", REJECTED)]
+        for wanted in (spec(), ON_EXPIRY)
+    ),
     Scenario("legacy-accepted", HAD_ONE, ACTIVE, *IS_MEMBER, api=Api.USERS),
     Scenario("legacy-never-of-users", HAD_ONE_OF_USERS, NOTHING, *IS_WITHDRAWN, api=Api.USERS),
     # REJECTED, or nothing and now < expiresAt | had one
     Scenario("withdrawn-nothing", HAD_ONE, NOTHING, *IS_WITHDRAWN),
     Scenario("withdrawn-rejected", HAD_ONE_OF_USERS, REJECTED, *IS_WITHDRAWN, api=Api.USERS),
     Scenario("withdrawn-rejected-after-expiry", HAD_ONE, REJECTED, *IS_WITHDRAWN, now=AFTERWARDS),
-    Scenario("withdrawn-rejected-in-users-mode", HAD_ONE, REJECTED, *IS_WITHDRAWN, api=Api.USERS),
     Scenario("withdrawn-a-second-before-expiry", HAD_ONE, NOTHING, *IS_WITHDRAWN, now=EXPIRES - timedelta(seconds=1)),
+    Scenario("withdrawn-beside-an-old-expired-entry", HAD_ONE, EXPIRED, *IS_WITHDRAWN, ON_EXPIRY),
+    Scenario(
+        "withdrawn-of-users-beside-another-expired-entry",
+        HAD_ONE_OF_USERS,
+        Seen(users=(user(Membership.EXPIRED, id=OTHER_ID),)),
+        *IS_WITHDRAWN,
+        ON_EXPIRY,
+        api=Api.USERS,
+    ),
     Scenario("withdrawn-by-id", HAD_ONE, NOTHING, *IS_WITHDRAWN, BY_ID),
     # EXPIRED, or nothing and now >= expiresAt | had one
     Scenario("expired-seen-before-its-time", HAD_ONE_OF_USERS, EXPIRED, *IS_EXPIRED, api=Api.USERS),
+    Scenario("expired-beside-an-old-expired-entry", HAD_ONE, EXPIRED, *IS_EXPIRED, now=EXPIRES),
     Scenario("expired-to-the-second", HAD_ONE, NOTHING, *IS_EXPIRED, now=EXPIRES),
     Scenario("expired-by-id", HAD_ONE, NOTHING, *IS_EXPIRED, BY_ID, now=AFTERWARDS),
     Scenario("expired-stays", EXPIRED_BEFORE, NOTHING, *IS_EXPIRED, now=AFTERWARDS),
@@ -293,10 +307,9 @@ def without(seen: Seen, *ids: str) -> Seen:
         ([USER_ID], (Sight.PENDING, INVITATION_ID)),
         ([USER_ID, INVITATION_ID], (Sight.PENDING, OTHER_ID)),
         ([USER_ID, INVITATION_ID, OTHER_ID], (Sight.PENDING, "user-pending")),
-        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Sight.REJECTED, None)),
-        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending", "user-rejected"], (Sight.NOTHING, None)),
+        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Sight.NOTHING, None)),
     ],
-    ids=["active", "known-id", "invites", "users-pending", "rejected", "nothing"],
+    ids=["active", "known-id", "invites", "users-pending", "rejected-of-another"],
 )
 def test_order_of_choice(hidden: list[str], expected: tuple[Sight, str | None]) -> None:
     """ACTIVE goes before the known id, that before the invites API, that before the users API's PENDING."""
