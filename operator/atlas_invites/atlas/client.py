@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from atlas_invites.atlas.answers import failure_of, http_date
 from atlas_invites.atlas.errors import READS, AtlasUnavailable
@@ -17,6 +17,7 @@ from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.atlas.transport import HttpClient
+from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Atlas:
         for project in self._projects:
             await project.aclose()
         await self._client.aclose()
+
+    def stop_sending(self) -> None:
+        """Let no write begin any more: it raises ``ClusterUnavailable``, unsent. What is under way goes on."""
+        self._gate = _stopping
 
     def now(self) -> datetime:
         """Return the time that Atlas has, UTC: its last ``Date`` and the seconds since; ours before the first."""
@@ -169,6 +174,10 @@ class Atlas:
         self._throttle.learn(operation, request.extensions["of"], began, failure, headers)
         ATLAS_REQUESTS.labels(operation, status).inc()
         ATLAS_REQUEST_SECONDS.observe(self._clock() - began)
+
+
+def _stopping() -> NoReturn:
+    raise ClusterUnavailable("the operator is stopping, and writes to Atlas no more")
 
 
 class Recent(Generic[K, V]):

@@ -10,6 +10,7 @@ import pytest
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.outcome import ClusterUnavailable
 from tests.unit.virtual_time import now, virtual_time
 
 URL = "http://atlas.test"
@@ -93,3 +94,18 @@ async def test_a_trial_that_is_cancelled_makes_way() -> None:
         await asyncio.gather(*(outage.work() for _ in range(40)))
     assert outage.heard[0] == pytest.approx(2, abs=0.1)
     assert outage.heard[-1] < 5
+
+
+@virtual_time
+async def test_who_waits_in_line_when_sending_stops_does_not_go() -> None:
+    """A place in the line that comes up later is too late."""
+    async with Atlas(URL, clock=now) as atlas:
+        asked = request()
+        await atlas.admit(asked)
+        headers = {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"}
+        atlas.learn(asked, httpx.Response(200, headers=headers, extensions={"json": {}}))
+        waiting = [asyncio.create_task(atlas.admit(request())) for _ in range(5)]
+        await asyncio.sleep(1.5)
+        atlas.stop_sending()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(result, ClusterUnavailable) for result in results] == [False, False, True, True, True]

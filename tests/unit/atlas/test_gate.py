@@ -40,7 +40,9 @@ def closed() -> float:
 
 
 @asynccontextmanager
-async def project_behind(gate: Callable[[], float], *, hangs: bool = False) -> AsyncIterator[tuple[Project, Wire]]:
+async def project_behind(
+    gate: Callable[[], float], *, hangs: bool = False
+) -> AsyncIterator[tuple[Project, Wire, Atlas]]:
     """Give a project whose Atlas has tokens, and answers nothing else where it ``hangs``."""
 
     async def talk(heard: Heard, _: asyncio.StreamWriter) -> bytes:
@@ -48,10 +50,10 @@ async def project_behind(gate: Callable[[], float], *, hangs: bool = False) -> A
             return answer(200, {"access_token": "t", "expires_in": 3600})
         if hangs:
             await asyncio.Event().wait()
-        return answer(200, {"name": "p", "id": ID})
+        return answer(200, [] if heard.line.startswith("GET") else {"id": ID})
 
     async with wire(talk) as server, Atlas(server.url, gate=gate) as atlas:
-        yield atlas.project(ACCOUNT, GROUP), server
+        yield atlas.project(ACCOUNT, GROUP), server, atlas
 
 
 def requests_so_far(operation: str, code: str) -> float:
@@ -62,7 +64,7 @@ def requests_so_far(operation: str, code: str) -> float:
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
 async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaitable[object]]) -> None:
     """None of the seven calls that change something is sent; only a token may have been fetched for it."""
-    async with project_behind(closed) as (project, server):
+    async with project_behind(closed) as (project, server, _):
         with pytest.raises(ClusterUnavailable):
             await write(project)
     assert [heard.target for heard in server.heard if "/oauth/" not in heard.target] == []
@@ -70,15 +72,15 @@ async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaita
 
 async def test_a_closed_gate_lets_reads_pass() -> None:
     """Whoever may not write may look."""
-    async with project_behind(closed) as (project, _):
-        assert (await project.read_project()).name == "p"
+    async with project_behind(closed) as (project, _, _):
+        assert await project.list_invites() == ()
 
 
 @pytest.mark.parametrize("operation", WRITES)
 async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
     """A write without an answer in its time counts as one that may have been carried out."""
     before = requests_so_far(operation, "none")
-    async with project_behind(lambda: 0.05, hangs=True) as (project, _):
+    async with project_behind(lambda: 0.05, hangs=True) as (project, _, _):
         with pytest.raises(AtlasUnavailable) as caught:
             await WRITES[operation](project)
     assert caught.value.unanswered
@@ -88,15 +90,46 @@ async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
 
 async def test_a_read_is_not_cut_by_the_gate() -> None:
     """The time of the lease does not matter to who only looks."""
-    async with project_behind(lambda: 0.0) as (project, _):
-        assert (await project.read_project()).name == "p"
+    async with project_behind(lambda: 0.0) as (project, _, _):
+        assert await project.list_invites() == ()
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
+async def test_who_stops_sending_starts_no_write(write: Callable[[Project], Awaitable[object]]) -> None:
+    """What has not begun when the process stops is not begun; nothing of it is in doubt."""
+    async with project_behind(lambda: float("inf")) as (project, server, atlas):
+        await project.list_invites()
+        atlas.stop_sending()
+        with pytest.raises(ClusterUnavailable):
+            await write(project)
+        await project.list_invites()
+    assert [heard.line.split()[0] for heard in server.heard if "/oauth/" not in heard.target] == ["GET", "GET"]
+
+
+async def test_who_stops_sending_lets_what_is_under_way_go_on() -> None:
+    """Its answer is waited for, and is its answer."""
+    came, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def talk(heard: Heard, _: asyncio.StreamWriter) -> bytes:
+        if "/oauth/" in heard.target:
+            return answer(200, {"access_token": "t", "expires_in": 3600})
+        came.set()
+        await goes_on.wait()
+        return answer(200, {"id": ID})
+
+    async with wire(talk) as server, Atlas(server.url) as atlas:
+        sending = asyncio.create_task(atlas.project(ACCOUNT, GROUP).create_invite("a@example.com", ["R"]))
+        await came.wait()
+        atlas.stop_sending()
+        goes_on.set()
+        assert (await sending).id == ID
 
 
 async def test_every_request_is_counted() -> None:
     """Each adds one to its operation and status, the token's too."""
-    before = requests_so_far("ReadProject", "200"), requests_so_far("Token", "200")
-    async with project_behind(lambda: float("inf")) as (project, _):
-        await project.read_project()
-        await project.read_project()
-    assert requests_so_far("ReadProject", "200") == before[0] + 2
+    before = requests_so_far("ListInvites", "200"), requests_so_far("Token", "200")
+    async with project_behind(lambda: float("inf")) as (project, _, _):
+        await project.list_invites()
+        await project.list_invites()
+    assert requests_so_far("ListInvites", "200") == before[0] + 2
     assert requests_so_far("Token", "200") == before[1] + 1
