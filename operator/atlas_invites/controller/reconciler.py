@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 
 _DUPLICATE = (
-    "This invitation is managed by {by}, which is older. This object takes over when that one goes, and sends nothing."
+    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
+    "until then it does nothing."
 )
 
 REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}

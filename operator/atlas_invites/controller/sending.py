@@ -29,11 +29,11 @@ CONFIRM_AFTER = 60.0
 
 _CONFLICT = 409
 _CONFIRMING = (
-    "An invitation may be under way already; before one is sent, Atlas is looked at again in a minute. "
-    "Nothing needs to be done."
+    "An invitation may already have been sent. The operator checks Atlas again in a minute before sending one; "
+    "no action is needed."
 )
 _REFUSED = (
-    "Atlas says that this person is in the project already, and shows no invitation and no membership of its own{how}. "
+    "Atlas reports that this person already has access to the project{how}, but lists no direct membership. "
     "Remove the person there, or delete this object."
 )
 
@@ -138,7 +138,7 @@ class Sender:
             memory.conflicted = True
             return
         there = await project.list_users(username, flatten_teams=True, include_org_users=True)
-        how = ": it comes from a team or from the organisation" if there else ""
+        how = ", through a team or the organisation" if there else ""
         raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
 
 

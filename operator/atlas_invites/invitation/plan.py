@@ -192,8 +192,8 @@ _PENDING, _MEMBER = _sights(Sight.PENDING), _sights(Sight.MEMBER)
 _GONE = _sights(Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED)
 _NOTHING, _EXPIRED, _REJECTED = _sights(Sight.NOTHING), _sights(Sight.EXPIRED), _sights(Sight.REJECTED)
 
-_ANEW = "To invite anew, delete this object and create it again."
-_OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended: "
+_ANEW = "To invite again, delete and recreate this object."
+_OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended, so "
 
 _INVITED = Says(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
 _ACCEPTED = Says(
@@ -202,8 +202,8 @@ _ACCEPTED = Says(
 _MISMATCH = Says(
     Reason.IDENTITY_MISMATCH,
     None,
-    "The invitation {id} is not for {who}: it is left alone. "
-    "Create this object anew with the id and the e-mail of one invitation.",
+    "Invitation {id} belongs to a different e-mail address than {who}, so it is left untouched. "
+    "Recreate this object with an invitationId and a username that match.",
 )
 _ROLES_DIFFER = Says(
     Reason.ROLES_DIFFER,
@@ -219,10 +219,12 @@ _REMOVED = Says(
 _WITHDRAWN = Says(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
-    "The invitation of {who} is gone before its time: it was declined, or cancelled elsewhere. "
-    f"It is not sent again. {_ANEW}",
+    "The invitation of {who} no longer exists although it has not expired: it was declined, or cancelled elsewhere. "
+    f"It will not be sent again. {_ANEW}",
 )
-_INVITED_UNSEEN = Says(Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it is taken as pending until it expires.")
+_INVITED_UNSEEN = Says(
+    Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it can no longer be read; it is assumed pending until it expires."
+)
 _LEGACY = Says(
     Reason.LEGACY_INVITATION,
     State.PENDING,
@@ -233,13 +235,13 @@ _UNKNOWN_ID = Says(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
     "Atlas has no invitation {id} in this project. Look up the id (atlas projects invitations list), "
-    "and create this object anew with it.",
+    "and recreate this object with it.",
 )
 _TOOK_OVER = Says(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
-    "Atlas has no invitation of {who} in this project any more; another object had it. "
-    f"Nothing is sent by taking over. {_ANEW}",
+    "Atlas has no invitation of {who} in this project any more. "
+    f"Another object owned it; taking over never sends a new one. {_ANEW}",
 )
 
 TABLE_A: tuple[Row, ...] = (
@@ -315,7 +317,7 @@ def _case(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Cas
         return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
     nothing = Case(spec, known, Sight.NOTHING, now, api)
     if nothing.had_one and not nothing.expired:
-        # Another invitation of the person, long over, says nothing about this object's, which the entry cannot show.
+        # An entry under another id is of another invitation: it says nothing about one that may still be pending.
         users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
     statuses = {u.org_membership_status for u in users}
     if Membership.REJECTED in statuses:
