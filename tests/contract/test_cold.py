@@ -32,7 +32,7 @@ async def many(count: int, at_once: int, call: Callable[[], Awaitable[object]]) 
 async def test_1000_calls_cold_50_at_once_are_1001_requests(way: Bench) -> None:
     """One challenge, or one token, and each call is one round trip."""
     async with way.project() as project:
-        results = await many(1000, 50, project.read_project)
+        results = await many(1000, 50, project.list_invites)
     assert not [result for result in results if isinstance(result, BaseException)]
     assert way.sandbox.calls.total == 1001
 
@@ -40,10 +40,10 @@ async def test_1000_calls_cold_50_at_once_are_1001_requests(way: Bench) -> None:
 async def test_1000_calls_meet_the_end_of_what_they_share(way: Bench) -> None:
     """Challenges and tokens that end in the middle cost at most one more round for who was out at the time."""
     async with way.project() as project:
-        await many(500, 50, project.read_project)
+        await many(500, 50, project.list_invites)
         way.sandbox.auth.digest.end_all()
         way.sandbox.auth.tokens.end_all()
-        results = await many(500, 50, project.read_project)
+        results = await many(500, 50, project.list_invites)
     assert not [result for result in results if isinstance(result, BaseException)]
     assert way.sandbox.calls.total <= 1001 + 51
 
@@ -53,7 +53,7 @@ async def test_1000_calls_with_a_dead_key_are_one_probe(bench: Bench, credential
     """A challenge and a refusal, or one refused token; all 1,000 get the verdict."""
     bench.credentials = credentials
     async with bench.project() as project:
-        results = await many(1000, 50, project.read_project)
+        results = await many(1000, 50, project.list_invites)
     assert {type(result) for result in results} == {CredentialsRejected}
     assert bench.sandbox.calls.total == (2 if isinstance(credentials, ApiKey) else 1)
 

@@ -33,7 +33,6 @@ READS: list[tuple[Operation, Callable[[Project, str], Awaitable[object]]]] = [
     (Operation.LIST_INVITES, lambda project, _: project.list_invites()),
     (Operation.LIST_USERS, lambda project, _: project.list_users()),
     (Operation.READ_INVITE, lambda project, entry: project.read_invite(entry)),
-    (Operation.READ_PROJECT, lambda project, _: project.read_project()),
 ]
 
 
@@ -69,7 +68,7 @@ async def test_no_fault_is_an_answer(way: Bench, caplog: pytest.LogCaptureFixtur
     state = way.sandbox.state
     for kind in KINDS:
         async with way.project() as project:
-            await project.read_project()
+            await project.list_invites()
             for operation, call in [*READS, *WRITES]:
                 username = f"{kind}-{operation}@example.com"
                 entry = str(seeding.invite(state, state.project(PROJECT_ID), {"username": username})[0]["id"])
@@ -80,7 +79,7 @@ async def test_no_fault_is_an_answer(way: Bench, caplog: pytest.LogCaptureFixtur
                 assert failure.operation is operation
                 assert failure.unanswered == ((operation, call) in WRITES), (kind, operation)
                 assert not failure.error or kind == "status"
-            await project.read_project()
+            await project.list_invites()
     ours = [record for record in caplog.records if record.name.startswith(("atlas_invites", "httpx", "aiohttp"))]
     assert ours
     assert not any(CANARY in f"{record.getMessage()} {vars(record)!r}" for record in ours)
@@ -91,7 +90,7 @@ async def test_no_fault_is_an_answer(way: Bench, caplog: pytest.LogCaptureFixtur
 async def test_a_post_without_an_answer_went_out_once(way: Bench, kind: FaultKind) -> None:
     """It was carried out all the same, its answer was lost, and it was not sent again: a look finds it."""
     async with way.project() as project:
-        await project.read_project()
+        await project.list_invites()
         way.fault(Fault(kind, frozenset({"CreateInvite"}), when="after", count=None))
         failure = await failing(project.create_invite(JANE, ["GROUP_OWNER"]))
         assert failure.unanswered
@@ -128,7 +127,7 @@ async def test_what_the_token_endpoint_says(bench: Bench, status: int, kind: typ
     body = '{"error": "invalid_client"}'
     bench.fault(Fault("status", frozenset({"Token"}), status=status, body=body, headers=headers, challenges=True))
     async with bench.project() as project:
-        failure = await failing(project.read_project())
+        failure = await failing(project.list_invites())
         assert type(failure) is kind
         assert failure.error is None
         assert failure.retry_after == (7 if status == 429 else None)
@@ -138,21 +137,21 @@ async def test_a_challenge_that_breaks(bench: Bench) -> None:
     """The first round of a digest meets every fault; nothing is said of the key."""
     for kind in KINDS:
         async with bench.project() as project:
-            bench.fault(Fault(kind, frozenset({"ReadProject"}), challenges=True, count=None))
-            assert type(await failing(project.read_project())) is AtlasUnavailable
+            bench.fault(Fault(kind, frozenset({"ListInvites"}), challenges=True, count=None))
+            assert type(await failing(project.list_invites())) is AtlasUnavailable
             bench.sandbox.faults.clear()
-            await project.read_project()
+            await project.list_invites()
 
 
 async def test_credentials_that_end_in_mid_air(way: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Deleted in Atlas: rejected in words that show no part of them."""
     caplog.set_level(logging.DEBUG)
     async with way.project() as project:
-        await project.read_project()
+        await project.list_invites()
         for credential in (KEY.public_key, ACCOUNT.client_id):
             way.sandbox.credentials.remove(credential)
         way.sandbox.auth.tokens.end_all()
-        failure = await failing(project.read_project())
+        failure = await failing(project.list_invites())
         assert type(failure) is CredentialsRejected
         assert type(await failing(project.list_users())) is CredentialsRejected
     assert CANARY not in "".join(f"{record.getMessage()} {vars(record)!r}" for record in caplog.records)
@@ -185,7 +184,7 @@ async def test_no_object_shows_a_secret(way: Bench, new: str) -> None:
     way.sandbox.credentials.add(Credential("apiKey", "other", new))
     async with way.client() as atlas:
         project = atlas.project(way.credentials, PROJECT_ID)
-        await project.read_project()
+        await project.list_invites()
         seen: set[int] = set()
 
         def walk(thing: object, depth: int) -> None:

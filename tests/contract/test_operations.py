@@ -108,12 +108,10 @@ async def test_the_users_api(every_way: Bench) -> None:
     }
 
 
-async def test_the_project(every_way: Bench) -> None:
-    """Read, and what the answers of the invites API say of its end."""
+async def test_what_answers_say_besides(every_way: Bench) -> None:
+    """What time it is, and of those of the invites API, when that ends."""
     async with every_way.client() as atlas:
         project = atlas.project(every_way.credentials, PROJECT_ID)
-        info = await project.read_project()
-        assert (info.id, info.name) == (PROJECT_ID, "sandbox")
         await project.list_invites()
         assert project.notice.to_wire() == {
             "api": "Invites",
@@ -123,7 +121,7 @@ async def test_the_project(every_way: Bench) -> None:
         sandbox_time = every_way.sandbox.clock()
         assert abs((atlas.now() - sandbox_time).total_seconds()) < 2
         every_way.sandbox.clock.advance(30 * 86400)
-        await project.read_project()
+        await project.list_invites()
         assert abs((atlas.now() - sandbox_time).total_seconds() - 30 * 86400) < 60
 
 
@@ -152,7 +150,6 @@ ALL: list[tuple[Operation, Callable[[Project], Awaitable[object]]]] = [
     (Operation.REMOVE_USER, lambda project: project.remove_user(NOBODY)),
     (Operation.ADD_ROLE, lambda project: project.add_role(NOBODY, "GROUP_OWNER")),
     (Operation.REMOVE_ROLE, lambda project: project.remove_role(NOBODY, "GROUP_OWNER")),
-    (Operation.READ_PROJECT, lambda project: project.read_project()),
 ]
 
 
@@ -187,10 +184,9 @@ async def test_a_project_that_the_credentials_lost(every_way: Bench) -> None:
 async def test_a_key_that_is_wrong(bench: Bench) -> None:
     """Rejected, whatever is asked, with Atlas's error."""
     bench.credentials = ApiKey("sandbox", "wrong")
-    async with bench.client() as atlas:
-        for operation, call in ALL:
-            atlas.reconsider(bench.credentials)
-            failure = await failing(call, atlas.project(bench.credentials, PROJECT_ID))
+    for operation, call in ALL:
+        async with bench.project() as project:
+            failure = await failing(call, project)
             assert type(failure) is CredentialsRejected
             assert failure.error is not None
             assert failure.error.operation is operation
@@ -199,10 +195,9 @@ async def test_a_key_that_is_wrong(bench: Bench) -> None:
 async def test_an_account_that_is_wrong(bench: Bench) -> None:
     """Rejected, whatever is asked, and nothing is sent but the request for the token; its error is OAuth's."""
     bench.credentials = ServiceAccount("mdb_sa_id_sandbox", "wrong")
-    async with bench.client() as atlas:
-        for _, call in ALL:
-            atlas.reconsider(bench.credentials)
-            failure = await failing(call, atlas.project(bench.credentials, PROJECT_ID))
+    for _, call in ALL:
+        async with bench.project() as project:
+            failure = await failing(call, project)
             assert type(failure) is CredentialsRejected
             assert (failure.error, failure.operation) == (None, Operation.TOKEN)
     assert set(bench.sandbox.calls.by_operation) == {"Token"}
@@ -241,10 +236,10 @@ async def test_somebody_is_there_already(every_way: Bench) -> None:
 @pytest.mark.parametrize("retry_after", [True, False])
 async def test_the_rate_limit(every_way: Bench, *, retry_after: bool) -> None:
     """429 of a bucket that somebody else has emptied, with or without Retry-After."""
-    every_way.sandbox.limits.buckets = [Bucket(frozenset({"ReadProject"}), 1, 60.0, "project", retry_after)]
+    every_way.sandbox.limits.buckets = [Bucket(frozenset({"ListInvites"}), 1, 60.0, "project", retry_after)]
     async with every_way.project() as somebody, every_way.project() as project:
-        await somebody.read_project()
-        failure = await failing(ALL[11][1], project)
+        await somebody.list_invites()
+        failure = await failing(ALL[0][1], project)
     assert type(failure) is RateLimited
     assert (failure.retry_after is not None) == retry_after
 
@@ -263,16 +258,16 @@ async def test_the_limit_on_sending(every_way: Bench) -> None:
 async def test_digest_challenges_end(every_way: Bench) -> None:
     """Challenges and tokens that Atlas forgets are renewed without a word."""
     async with every_way.project() as project:
-        await project.read_project()
+        await project.list_invites()
         every_way.sandbox.auth.digest.end_all()
         every_way.sandbox.auth.tokens.end_all()
-        await project.read_project()
+        await project.list_invites()
 
 
 async def test_a_secret_that_is_rotated(every_way: Bench) -> None:
     """New credentials are new ones at once; the old ones are rejected."""
     async with every_way.client() as atlas:
-        await atlas.project(every_way.credentials, PROJECT_ID).read_project()
+        await atlas.project(every_way.credentials, PROJECT_ID).list_invites()
         new = (
             ApiKey(KEY.public_key, "new") if every_way.credentials is KEY else ServiceAccount(ACCOUNT.client_id, "new")
         )
@@ -281,8 +276,8 @@ async def test_a_secret_that_is_rotated(every_way: Bench) -> None:
         )
         every_way.sandbox.credentials.add(Credential(kind, name, "new"))  # type: ignore[arg-type]
         every_way.sandbox.auth.tokens.end_all()
-        assert type(await failing(ALL[11][1], atlas.project(every_way.credentials, PROJECT_ID))) is CredentialsRejected
-        await atlas.project(new, PROJECT_ID).read_project()
+        assert type(await failing(ALL[0][1], atlas.project(every_way.credentials, PROJECT_ID))) is CredentialsRejected
+        await atlas.project(new, PROJECT_ID).list_invites()
 
 
 async def test_the_end_of_the_invites_api(every_way: Bench) -> None:

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
@@ -25,7 +26,6 @@ from atlas_invites.invitation.model import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-UNAUTHORIZED = 401
 TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - where tokens come from
 TOKEN_LIFE = 3600.0
 """Seconds that a token lives whose answer does not say so (Atlas: one hour)."""
@@ -132,7 +132,7 @@ class DigestAuth(httpx.Auth):
             if used is not None:
                 request.headers["Authorization"] = self._signature(used, request)
             response = yield request
-            if response.status_code != UNAUTHORIZED:
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
                 return
             challenge = challenge_of(response.headers.get_list("WWW-Authenticate"))
             if challenge is None or (ours and not challenge.stale):
@@ -224,7 +224,7 @@ class BearerAuth(httpx.Auth):
         token = self._token
         request.headers["Authorization"] = f"Bearer {token.value if token else ''}"
         response = yield request
-        if response.status_code == UNAUTHORIZED:
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
             if self._token is token:
                 self._token = None
             response.extensions["voided"] = not fetched

@@ -7,7 +7,8 @@ import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version as version_of
+from http import HTTPStatus
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from atlas_invites.atlas.answers import failure_of, http_date
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
     from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import Credentials
 
-logger = logging.getLogger("atlas_invites.atlas")
+log = logging.getLogger(__name__)
 
-NO_CONTENT = 204
-"""The one success that has no body; a proxy's empty or HTML page with a 200 is none."""
 SESSIONS = 1_000
 PROJECTS = 10_000
 """How many are remembered; the least used are forgotten, so that rotated credentials do not pile up."""
@@ -49,18 +48,16 @@ class Atlas:
         url: ``https://cloud.mongodb.com``: host of the API and of the token endpoint.
         envelope: ask for enveloped answers, and take the envelope's status as the truth.
         api: ``auto``, ``invites`` or ``users``.
-        version: ours, for the User-Agent.
         clock: monotonic seconds.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the caller's
+    def __init__(
         self,
         url: str,
         *,
         envelope: bool = False,
         api: Mode = "auto",
-        version: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         gate: Callable[[], float] = lambda: float("inf"),
     ) -> None:
@@ -70,7 +67,7 @@ class Atlas:
         self._clock = clock
         self._gate = gate
         self._client = HttpClient(self, url)
-        self._agent = f"atlas-invites/{version or version_of('atlas-invites')}"
+        self._agent = f"atlas-invites/{version('atlas-invites')}"
         self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
         self._sessions: Recent[Credentials, Session] = Recent(SESSIONS)
@@ -106,10 +103,6 @@ class Atlas:
             (credentials, group_id), lambda: Project(self, self._session(credentials), group_id, self._clock)
         )
 
-    def reconsider(self, credentials: Credentials) -> None:
-        """Try credentials that were rejected less than a minute ago at their next call, not only when it is over."""
-        self._session(credentials).reconsider()
-
     async def call(self, session: Session, call: Call[T]) -> T:
         """Make one call and return its typed answer.
 
@@ -118,11 +111,11 @@ class Atlas:
         """
         response = await session.send(self._request(call))
         status, json = response.status_code, response.extensions["json"]
-        logger.debug("atlas answered", extra={"operation": call.operation, "status": status, "project": call.group_id})
+        log.debug("%s answered %d", call.operation, status)
         self._learn(call, response)
         if failure := failure_of(call.operation, status, json, response.headers):
             raise failure
-        if json is not None or status == NO_CONTENT:
+        if json is not None or status == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
             with suppress(ValueError, TypeError, KeyError):  # it prints what it could not read: let nobody see it
                 return call.parse(json)
         raise AtlasUnavailable.of(call.operation, "an answer that cannot be read")

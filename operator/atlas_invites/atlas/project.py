@@ -11,7 +11,7 @@ from atlas_invites.atlas.view import Index, Joint, Snapshot, joined, live
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.client import Atlas
@@ -73,10 +73,6 @@ class Project:
         """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
         return await self._joint.get(since)
 
-    async def read_project(self) -> users.ProjectInfo:
-        """Read the project itself."""
-        return await self._call(users.read_project(self._group_id))
-
     async def list_invites(self, username: str | None = None) -> tuple[Invitation, ...]:
         """List the pending invitations of the invites API, or those of one e-mail."""
         return await self._call(invites.list_invites(self._group_id, username))
@@ -101,18 +97,16 @@ class Project:
         self,
         username: str | None = None,
         *,
-        statuses: Collection[str] = users.EVERY_STATUS,
         flatten_teams: bool = False,
         include_org_users: bool = False,
     ) -> tuple[User, ...]:
-        """List the users, or those of one e-mail, in the given statuses; also who is in by a team or organisation."""
+        """List the users, or those of one e-mail, in every status; also who is in by a team or organisation."""
         found: dict[str, User] = {}
         for number in range(1, PAGES + 1):
             call = users.list_users(
                 self._group_id,
                 number,
                 username=username,
-                statuses=statuses,
                 flatten_teams=flatten_teams,
                 include_org_users=include_org_users,
             )

@@ -47,10 +47,6 @@ class Session:
         self._failed_at = 0.0
         self._failed_of: Hashable = None
 
-    def reconsider(self) -> None:
-        """Try rejected credentials again at the next call, not only after a minute."""
-        self._failure = None
-
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer.
 
@@ -148,7 +144,7 @@ class Session:
                 raise
         return await self._client.send(request, auth=self._auth)
 
-    def _note(self, failure: AtlasFailure | None, began: float, of: Hashable = None) -> None:
+    def _note(self, failure: AtlasFailure | None, began: float, of: Hashable) -> None:
         """Remember what a call that began then says of the credentials: an answer other than 401 accepts them."""
         if isinstance(self._failure, CredentialsRejected) and began <= self._failed_at:
             return  # older news than the rejection

@@ -1,7 +1,7 @@
-"""The users API, successor of the invites API, and the project itself.
+"""The users API, successor of the invites API.
 
-Facts: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole,
-removeGroupUserRole and getGroup. Users who were invited through the invites API are invisible here while pending. Of
+Facts: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole
+and removeGroupUserRole. Users who were invited through the invites API are invisible here while pending. Of
 the personal data that Atlas sends with a user nothing is kept but id, e-mail, roles, status and the invitation's times.
 """
 
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.calls import Call, given, segment
-from atlas_invites.invitation.model import Membership, Model, Operation, User
+from atlas_invites.invitation.model import Membership, Operation, User
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
 MEDIA_TYPE = "application/vnd.atlas.2025-02-19+json"
-PROJECT_MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
 PAGE_SIZE = 500
 """The most that one page of the list may hold."""
 EVERY_STATUS: tuple[str, ...] = tuple(Membership)
@@ -32,26 +31,17 @@ class Page:
     total: int | None
 
 
-class ProjectInfo(Model):
-    """What Atlas says of the project itself."""
-
-    name: str
-    id: str | None = None
-    org_id: str | None = None
-
-
-def list_users(  # noqa: PLR0913 - each is one option of the list
+def list_users(
     group_id: str,
     page: int,
     *,
     username: str | None = None,
-    statuses: Collection[str] = EVERY_STATUS,
     flatten_teams: bool = False,
     include_org_users: bool = False,
 ) -> Call[Page]:
     """Return the call that lists one page (from 1) of a project's users, or of those of one e-mail."""
     query = [] if username is None else [("username", username)]
-    query += [("orgMembershipStatuses", status) for status in statuses]
+    query += [("orgMembershipStatuses", status) for status in EVERY_STATUS]
     query += [("flattenTeams", "true")] * flatten_teams + [("includeOrgUsers", "true")] * include_org_users
     query += [("itemsPerPage", str(PAGE_SIZE)), ("pageNum", str(page))]
     return Call(Operation.LIST_USERS, "GET", group_id, "/users", MEDIA_TYPE, _page, query=query)
@@ -86,11 +76,6 @@ def remove_role(group_id: str, user_id: str, role: str) -> Call[User]:
     return _role(Operation.REMOVE_ROLE, "removeRole", group_id, user_id, role)
 
 
-def read_project(group_id: str) -> Call[ProjectInfo]:
-    """Return the call that reads the project."""
-    return Call(Operation.READ_PROJECT, "GET", group_id, "", PROJECT_MEDIA_TYPE, _project)
-
-
 def _role(operation: Operation, verb: str, group_id: str, user_id: str, role: str) -> Call[User]:
     return Call(
         operation,
@@ -114,7 +99,3 @@ def _page(json: object) -> Page:
         raise TypeError("not a list")
     total = page.get("totalCount")
     return Page(tuple(_user(entry) for entry in page["results"]), total if isinstance(total, int) else None)
-
-
-def _project(json: object) -> ProjectInfo:
-    return ProjectInfo.model_validate(given(json))

@@ -73,7 +73,7 @@ class Bench:
     def session(self, credentials: Credentials = KEY) -> Session:
         return Session(credentials, self.client, lambda: self.time)
 
-    async def call(self, session: Session, operation: Operation = Operation.READ_PROJECT, project: str = "g") -> int:
+    async def call(self, session: Session, operation: Operation = Operation.READ_INVITE, project: str = "g") -> int:
         extensions = {"operation": operation, "of": project, "envelope": False}
         request = self.client.build_request("GET", "/x", extensions=extensions)
         return (await session.send(request)).status_code
@@ -120,19 +120,6 @@ async def test_dead_credentials_are_probed_once_a_minute(bench: Bench, credentia
     assert await bench.many(session) == [200] * 50
 
 
-async def test_rejected_credentials_can_be_tried_at_once(bench: Bench) -> None:
-    """Who knows that something has changed need not wait for the minute to end."""
-    bench.atlas.rejects = True
-    session = bench.session()
-    with pytest.raises(CredentialsRejected):
-        await bench.call(session)
-    bench.atlas.rejects = False
-    with pytest.raises(CredentialsRejected):
-        await bench.call(session)
-    session.reconsider()
-    assert await bench.call(session) == 200
-
-
 async def test_a_key_that_dies_stops_everyone(bench: Bench) -> None:
     """Calls that are out when the key is revoked meet it themselves; nobody after them does."""
     session = bench.session()
@@ -153,7 +140,7 @@ async def test_a_success_that_is_older_than_the_rejection_changes_nothing(bench:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert bench.atlas.heard[-1] == "signed"
-    session._note(CredentialsRejected(Operation.READ_PROJECT, "401"), bench.time + 1)  # noqa: SLF001 - a call overtook it
+    session._note(CredentialsRejected(Operation.READ_INVITE, "401"), bench.time + 1, "g")  # noqa: SLF001 - a call overtook it
     bench.atlas.gate.set()
     assert await older == 200
     with pytest.raises(CredentialsRejected):
