@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import must_wait, origin_of
@@ -18,6 +16,7 @@ from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime, timedelta
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.memory import Memory
@@ -33,8 +32,7 @@ log = logging.getLogger(__name__)
 TRY_AGAIN = 20.0
 """Seconds until the next try, where there is a time after which the object is let go."""
 
-_CANCELED = Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas.")
-_REVOKED = Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas.")
+_ORPHANED = "The finalizer was removed, but the invitation may still exist in Atlas: {}"
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
 _ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 
@@ -48,6 +46,33 @@ class _Ending:
     known: Status
     memory: Memory
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A try that did all there is to do, and the event that tells what was taken away, if anything was."""
+
+    why: str
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A try that did not. ``secret_lost``: the Secret is gone or invalid."""
+
+    failure: Failure
+    secret_lost: bool = False
+
+
+_NOTHING_THERE = _Ended("nothing is left of it in Atlas")
+_CANCELED = _Ended(
+    "the invitation was cancelled",
+    Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
+)
+_REVOKED = _Ended(
+    "the member was removed",
+    Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas."),
+)
 
 
 class Deletion:
@@ -71,8 +96,8 @@ class Deletion:
         atlas: Atlas,
         events: Events,
         *,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._invites = invites
@@ -110,21 +135,12 @@ class Deletion:
         if why is not None:
             await self.let_go(resource, why)
             return None
-        ending = _Ending(resource, spec, known, memory, since)
-        secret_lost = False
-        try:
-            try:
-                notice = await self._access.with_credentials(
-                    resource, spec, since, lambda credentials: self._end(ending, credentials)
-                )
-            except Failure as failure:
-                secret_lost = failure.certain and failure.reason in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}
-                if failure.reason.kind is not Kind.WAITING:
-                    raise
-                notice = await self._end_with_last_credentials(ending, failure)
-        except Failure as failure:
-            return await self._after(resource, failure, secret_lost=secret_lost)
-        await self.let_go(resource, "what the deletion policy asks for is done", notice)
+        ended = await self._try_once(_Ending(resource, spec, known, memory, since))
+        if isinstance(ended, _Failed):
+            return await self._after(resource, ended)
+        if ended.notice is not None:
+            self._events.publish(resource, ended.notice)
+        await self.let_go(resource, ended.why)
         return None
 
     def _another_has_it(self, resource: Resource, memory: Memory) -> str | None:
@@ -141,7 +157,8 @@ class Deletion:
         memory.waiting_since = None
         return None
 
-    async def _after(self, resource: Resource, failure: Failure, *, secret_lost: bool) -> Outcome | None:
+    async def _after(self, resource: Resource, failed: _Failed) -> Outcome | None:
+        failure, secret_lost = failed.failure, failed.secret_lost
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
             return None
@@ -151,22 +168,15 @@ class Deletion:
             if failure.reason.kind is Kind.RETRYING and not secret_lost:
                 return outcome
             return replace(outcome, requeue_after=TRY_AGAIN)
-        log.warning(
-            "OrphanedInvitation: The finalizer was removed, but the invitation may still exist in Atlas: %s",
-            failure.reason,
-            extra={"object": resource.key},
-        )
+        await self.let_go(resource, f"it cannot be ended in Atlas: {failure.reason}")
         ORPHANED.inc()
-        note = f"The finalizer was removed, but the invitation may still exist in Atlas: {why}"
-        await self.let_go(
-            resource,
-            f"it cannot be ended in Atlas: {failure.reason}",
-            Notice(EventType.WARNING, EventReason.ORPHANED_INVITATION, note),
-        )
+        log.warning("OrphanedInvitation: %s", _ORPHANED.format(failure.reason), extra={"object": resource.key})
+        notice = Notice(EventType.WARNING, EventReason.ORPHANED_INVITATION, _ORPHANED.format(why))
+        self._events.publish(resource, notice)
         return None
 
-    async def let_go(self, resource: Resource, why: str, notice: Notice | None = None) -> None:
-        """Take the finalizer off, if it is on, log why, and publish the event that tells what was done.
+    async def let_go(self, resource: Resource, why: str) -> None:
+        """Take the finalizer off, if it is on, and log why.
 
         Raises:
             Stale: the object has changed meanwhile.
@@ -174,8 +184,6 @@ class Deletion:
         """
         if not resource.has_finalizer:
             return
-        if notice is not None:
-            self._events.publish(resource, notice)
         self._store.put(await self._invites.remove_finalizer(resource))
         log.info("finalizer removed: %s", why, extra={"object": resource.key})
 
@@ -183,14 +191,26 @@ class Deletion:
         """Return the time since the deletion timestamp."""
         return self._wall() - (resource.deleted_at or self._wall())
 
-    async def _end_with_last_credentials(self, ending: _Ending, lost: Failure) -> Notice | None:
+    async def _try_once(self, ending: _Ending) -> _Ended | _Failed:
+        """Try with the object's credentials, or where their Secret is lost, with those last read from it."""
+        try:
+            return await self._access.with_credentials(
+                ending.resource, ending.spec, ending.since, lambda credentials: self._end(ending, credentials)
+            )
+        except Failure as failure:
+            if failure.reason not in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}:
+                return _Failed(failure)
+            lost = _Failed(failure, secret_lost=failure.certain)
         credentials = self._access.last_credentials(ending.resource, ending.spec)
         if credentials is None:
-            raise lost
-        return await self._end(ending, credentials)
+            return lost
+        try:
+            return await self._end(ending, credentials)
+        except Failure as failure:
+            return replace(lost, failure=failure)
 
-    async def _end(self, ending: _Ending, credentials: Credentials) -> Notice | None:
-        """Do in Atlas what the policy says about what is there, and return the event that tells it.
+    async def _end(self, ending: _Ending, credentials: Credentials) -> _Ended:
+        """Do in Atlas what the policy says about what is there.
 
         Raises:
             Failure: Atlas did not do it.
@@ -203,33 +223,32 @@ class Deletion:
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
             if policy(spec, known) is DeletionPolicy.CANCEL:
-                return None
+                return _NOTHING_THERE
             since = self._clock()
         username, id_ = target(spec, known)
         seen = await project.look(username=username, invitation_id=id_, since=since)
         return await self._end_seen(ending, decide(spec, known, seen, self._atlas.now(), project.api).case, project)
 
-    async def _end_seen(self, ending: _Ending, case: Case, project: Project) -> Notice | None:
+    async def _end_seen(self, ending: _Ending, case: Case, project: Project) -> _Ended:
         spec, known = ending.spec, ending.known
         policy_ = policy(spec, known)
         if case.somebody_else:
-            return None
+            return _Ended("it is for another e-mail")
         if case.sight is Sight.NOTHING and case.legacy and known.state is State.PENDING:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
         if case.sight not in {Sight.PENDING, Sight.MEMBER}:
             self._confirm_nothing(ending, case)
-            return None
+            return _NOTHING_THERE
         removal = TABLE_D.get((case.sight, policy_))
         if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
             is_known = known.invitation is not None and known.invitation.id == case.invitation.id
             made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
             if spec.deletion_policy is None and not made_by_us:
-                return None
+                return _Ended("what is there was not made by this object")
             return await _cancel(project, case.invitation, policy_)
         if removal is Removal.REMOVE_MEMBER and case.member is not None:
-            await _remove(project, case.member.id, Membership.ACTIVE)
-            return _REVOKED
-        return None
+            return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE) else _NOTHING_THERE
+        return _Ended("the deletion policy leaves a member alone")
 
     def _confirm_nothing(self, ending: _Ending, case: Case) -> None:
         """Accept that nothing is there, unless a sending that nobody remembers may still be under way.
@@ -245,15 +264,15 @@ class Deletion:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
 
 
-async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> Notice | None:
+async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> _Ended:
     if invitation.api is Api.USERS:
         removed = await _remove(project, invitation.id, Membership.PENDING)
-        return _CANCELED if removed else None
+        return _CANCELED if removed else _NOTHING_THERE
     if await project.cancel_invite(invitation.id):
         return _CANCELED
     if policy_ is DeletionPolicy.REVOKE:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
-    return None
+    return _NOTHING_THERE
 
 
 async def _remove(project: Project, user_id: str, membership: Membership) -> bool:

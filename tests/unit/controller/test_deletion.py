@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from atlas_invites.invitation.model import Api, Membership, Origin, State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Later, Outcome, Reason, Stale
@@ -159,11 +160,20 @@ async def test_a_pending_user_who_accepts_in_between_keeps_access_under_cancel(p
 @pytest.mark.parametrize("call", ["ReadUser", "RemoveUser"])
 @virtual_time
 async def test_a_member_who_left_meanwhile_is_success(call: str) -> None:
-    """404 of a removal is success."""
+    """404 of a removal is success, and no event says that anybody was removed."""
     world = await settled("member", deletionPolicy="Revoke")
     world.atlas.faults.before(call, world.atlas.groups[GROUP_ID].users.clear)
     assert await delete(world) is None
     assert is_gone(world)
+    assert world.events.published == []
+
+
+@virtual_time
+async def test_a_removal_is_told() -> None:
+    """The event says what was done."""
+    world = await settled("member", deletionPolicy="Revoke")
+    assert await delete(world) is None
+    assert world.events.reasons == ["MemberRevoked"]
 
 
 @pytest.mark.parametrize(
@@ -575,6 +585,28 @@ async def test_a_finalizer_that_cannot_be_taken_off_is_tried_again(trouble: Exce
     assert await world.turn() is None
     assert world.atlas.names == ["CancelInvite", "CancelInvite"]
     assert is_gone(world)
+    assert world.events.reasons == ["Canceled"]
+
+
+def orphans() -> float | None:
+    return REGISTRY.get_sample_value("atlas_invites_orphaned_total")
+
+
+@virtual_time
+async def test_an_orphan_is_one_once_its_finalizer_is_off() -> None:
+    """However often the finalizer could not be taken off: one event, one line, one more in the counter."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, FORBIDDEN)
+    world.cluster.annotate(FORCE_DELETE, "true")
+    world.cluster.faults.fail("finalizer", ClusterUnavailable("no answer"), Stale("changed"))
+    before = orphans() or 0.0
+    world.cluster.delete()
+    for trouble in (ClusterUnavailable, Stale):
+        with pytest.raises(trouble):
+            await world.turn()
+    assert (world.events.published, orphans()) == ([], before)
+    assert await world.turn() is None
+    assert (world.events.reasons, orphans()) == ([ORPHANED], before + 1)
 
 
 @virtual_time
