@@ -69,13 +69,13 @@ def testdata() -> dict[str, str]:
     unavailable = settled(
         Reason.ATLAS_UNAVAILABLE,
         None,
-        "Atlas could not list the project's invitations (HTTP 503): the operator tries again by itself",
+        "Atlas is unavailable: could not list the project's invitations (HTTP 503); it is retried automatically.",
         invited,
     )
     rejected = settled(
         Reason.CREDENTIALS_REJECTED,
         None,
-        "Atlas rejected the credentials (401 UNAUTHORIZED): put a valid API key or service account into the Secret",
+        "Atlas rejected the credentials (401 UNAUTHORIZED). Put a valid API key or service account into the Secret.",
         invited,
         error(401, "UNAUTHORIZED"),
     )

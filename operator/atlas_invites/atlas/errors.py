@@ -14,8 +14,10 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
           VersionGone         410 VERSION_GONE: the invites API has ended, look again through the users API
         InvalidRequest        every other 4xx
 
-Messages hold no e-mail, time, count or request id, so that they may be logged and read the same when they repeat.
-Atlas's own words are kept whole in ``error``. Sources: the published OpenAPI document (``ApiError``), recorded answers.
+Messages are plain sentences. They hold no e-mail, time, count or request id, so that they may be logged and read the
+same when they repeat. Atlas's own words are kept whole in ``error``.
+
+Sources: the published OpenAPI document (``ApiError``), recorded answers.
 """
 
 from __future__ import annotations
@@ -107,21 +109,21 @@ class CredentialsRejected(AtlasFailure):
     """Atlas does not accept the key or the service account."""
 
     becomes = Reason.CREDENTIALS_REJECTED
-    text = "Atlas rejected the credentials ({what}): put a valid API key or service account into the Secret"
+    text = "Atlas rejected the credentials ({what}). Put a valid API key or service account into the Secret."
 
 
 class RateLimited(AtlasFailure):
     """Too many calls, or too many invitations; nothing was done."""
 
     becomes = Reason.RATE_LIMITED
-    text = "Atlas limits the rate of calls, so it did not {task} ({what}): the operator tries again by itself"
+    text = "Atlas rate-limited the request to {task} ({what}); it is retried automatically."
 
 
 class AtlasUnavailable(AtlasFailure):
     """There was no answer of Atlas's; where it was a write, it may have been carried out (``unanswered``)."""
 
     becomes = Reason.ATLAS_UNAVAILABLE
-    text = "Atlas could not {task} ({what}): the operator tries again by itself"
+    text = "Atlas is unavailable: could not {task} ({what}); it is retried automatically."
 
     @classmethod
     def of(
@@ -143,8 +145,8 @@ class Forbidden(AtlasFailure):
 
     becomes = Reason.FORBIDDEN
     text = (
-        "the credentials may not {task} ({what}): grant them the role Project Owner, and let the operator's address"
-        " into their access list"
+        "The credentials may not {task} ({what}). Grant them Project Owner and add the operator's IP address to their"
+        " API access list."
     )
 
 
@@ -152,31 +154,34 @@ class ProjectNotFound(AtlasFailure):
     """The project is not there, or not for these credentials."""
 
     becomes = Reason.PROJECT_NOT_FOUND
-    text = "Atlas knows no such project, so it could not {task} ({what}): correct groupId or projectRef"
+    text = (
+        "Atlas found no such project: could not {task} ({what}). Correct the credentials, or create the object anew"
+        " with the right project."
+    )
 
 
 class Gone(AtlasFailure):
     """One invitation or user is not there (any more)."""
 
     becomes = Reason.INVITATION_NOT_FOUND
-    text = "Atlas could not {task}, for it is not there ({what})"
+    text = "Could not {task} ({what}): Atlas found no such invitation or user."
 
 
 class Conflict(AtlasFailure):
     """Something is there already; look again."""
 
     becomes = Reason.CONFLICT
-    text = "Atlas could not {task}, for something is there already ({what}): the operator looks again by itself"
+    text = "Atlas reported a conflict while trying to {task} ({what}); the operator looks again."
 
 
 class VersionGone(Conflict):
     """The invites API has ended; look again through the users API."""
 
-    text = "Atlas has ended the invites API, so it could not {task} ({what}): the operator goes on with the users API"
+    text = "Atlas has ended the invites API: could not {task} ({what}); the operator goes on with the users API."
 
 
 class InvalidRequest(AtlasFailure):
     """Atlas refuses what was asked; asking again will not help."""
 
     becomes = Reason.INVALID_REQUEST
-    text = "Atlas refused to {task} ({what}): correct the spec, status.error has Atlas's own words"
+    text = "Atlas refused to {task} ({what}). Correct the spec; see status.error for Atlas's own words."

@@ -250,7 +250,9 @@ def test_a_message_reads_the_same_and_names_nobody(operation: Operation, status:
     assert one.message == two.message == str(one)
     assert "example.com" not in one.message
     assert str(status) in one.message
-    assert ":" in one.message or "(" in one.message
+    assert f"({one.what})" in one.message
+    assert one.message[0].isupper()
+    assert one.message.endswith(".")
 
 
 @pytest.mark.parametrize(
