@@ -266,9 +266,10 @@ class Deletion:
 
 async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> _Ended:
     if invitation.api is Api.USERS:
-        removed = await _remove(project, invitation.id, Membership.PENDING)
-        return _CANCELED if removed else _NOTHING_THERE
-    if await project.cancel_invite(invitation.id):
+        cancelled = await _remove(project, invitation.id, Membership.PENDING)
+    else:
+        cancelled = await project.cancel_invite(invitation.id)
+    if cancelled:
         return _CANCELED
     if policy_ is DeletionPolicy.REVOKE:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)

@@ -18,6 +18,7 @@ from tests.unit.builders import (
     INVITATION_ID,
     KEY,
     OTHER_EMAIL,
+    OTHER_ID,
     OWNER,
     SECRET,
     USER_ID,
@@ -174,6 +175,26 @@ async def test_a_removal_is_told() -> None:
     world = await settled("member", deletionPolicy="Revoke")
     assert await delete(world) is None
     assert world.events.reasons == ["MemberRevoked"]
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Cancel", [OTHER_ID]), ("Revoke", [])])
+@virtual_time
+async def test_a_pending_user_who_is_gone_may_have_accepted(policy: str, left: list[str]) -> None:
+    """404 of a pending user, who is a member under another id: success under Cancel; Revoke looks again."""
+    world = await settled("users-pending", deletionPolicy=policy)
+
+    def accept() -> None:
+        world.atlas.groups[GROUP_ID].users.clear()
+        world.atlas.let_in(user(id=OTHER_ID))
+
+    world.atlas.faults.before("ReadUser", accept)
+    outcome = await delete(world)
+    if policy == "Revoke":
+        assert outcome is not None
+        assert outcome.reason is Reason.CONFLICT
+        assert await world.turn() is None
+    assert is_gone(world)
+    assert list(world.atlas.groups[GROUP_ID].users) == left
 
 
 @pytest.mark.parametrize(
