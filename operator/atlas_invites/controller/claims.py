@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
+    from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Key, Resource
+
+_ANY = "?"
+"""Stands for a project that is not known."""
 
 GIVEN_UP = 10_000
 """Names of objects that have gone which are remembered."""
@@ -25,8 +29,9 @@ class Claim:
 
     Attributes:
         names: the (project, e-mail) and (project, id) pairs, as text.
+        unplaced: its e-mails and ids while it is not known of which project they are: any may turn out to be a name.
         proven: its own credentials have read the project.
-        evaluated: it was reconciled once by this process, or proven.
+        reconciled: it was reconciled once by this process.
     """
 
     key: Key
@@ -34,8 +39,14 @@ class Claim:
     created_at: str
     deleting: bool
     names: tuple[str, ...]
+    unplaced: tuple[str, ...]
     proven: bool = False
-    evaluated: bool = False
+    reconciled: bool = False
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it is known what it claims: it was reconciled once, or is proven."""
+        return self.reconciled or self.proven
 
     @property
     def age(self) -> tuple[str, str]:
@@ -64,24 +75,28 @@ class Claims:
         if known is not None and known.uid != resource.uid:
             self.forget(resource.key)
             known = None
-        own = frozenset(self._names(resource))
+        spec, status = resource.readable_spec, resource.status
+        people = _people(spec, status)
+        groups = filter(None, {*_groups(spec, status), self._groups.get(resource.key)})
+        own = frozenset(_name(group, name) for group in groups for name in people)
         if self._found.get(resource.key, own) <= own:
             self._found.pop(resource.key, None)
         names = tuple(sorted(own | self._found.get(resource.key, own)))
-        proven = _is_proof(resource) or (known is not None and known.proven)
         claim = Claim(
             resource.key,
             resource.uid,
             resource.created_at,
             resource.deleting,
             names,
-            proven,
-            proven or (known is not None and known.evaluated),
+            () if names else tuple(sorted(_name(_ANY, name) for name in people)),
+            proven=_is_proof(spec, status) or (known is not None and known.proven),
+            reconciled=known is not None and known.reconciled,
         )
         self._claims[resource.key] = claim
-        if known is None or known.names != names:
-            self._index(resource.key, known.names if known else (), names)
-            if proven:
+        before = (known.names, known.unplaced) if known else ((), ())
+        if before != (names, claim.unplaced):
+            self._index(resource.key, before[0] + before[1], names + claim.unplaced)
+            if claim.proven:
                 self._wake_younger(claim)
 
     def forget(self, key: Key) -> None:
@@ -91,17 +106,24 @@ class Claims:
         self._found.pop(key, None)
         if claim is None:
             return
-        self._index(key, claim.names, ())
+        self._index(key, claim.names + claim.unplaced, ())
         self._given_up.update(dict.fromkeys(claim.names))
         while len(self._given_up) > GIVEN_UP:
             self._given_up.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])
 
     def resolved(self, resource: Resource, group_id: str) -> None:
-        """Take note of the project that an object's reference leads to."""
-        if self._groups.get(resource.key) != group_id:
-            self._groups[resource.key] = group_id
-            self.update(resource)
+        """Take note of the project that an object's reference leads to, which has yet to be read.
+
+        An object that shows an invitation of another project keeps to that one.
+        """
+        key = resource.key
+        if self._groups.get(key) == group_id or leads_elsewhere(resource.readable_spec, resource.status, group_id):
+            return
+        if key in self._groups and (claim := self._claims.get(key)) is not None:
+            claim.proven = False
+        self._groups[key] = group_id
+        self.update(resource)
 
     def prove(self, key: Key) -> None:
         """Take note that an object's own credentials have read its project."""
@@ -122,8 +144,8 @@ class Claims:
             return False
         self._found[key] = more
         grown = tuple(sorted(more.union(claim.names)))
-        self._index(key, claim.names, grown)
-        claim.names = grown
+        self._index(key, claim.names + claim.unplaced, grown)
+        claim.names, claim.unplaced = grown, ()
         self._wake_younger(claim)
         return True
 
@@ -150,7 +172,7 @@ class Claims:
         """Take note that an object was reconciled, whatever came of it."""
         claim = self._claims.get(key)
         if claim is not None:
-            claim.evaluated = True
+            claim.reconciled = True
 
     def rivals(self, key: Key) -> list[Key]:
         """Return the other objects that name the same, live or being deleted, proven or not."""
@@ -166,25 +188,17 @@ class Claims:
         return next((rival.key for rival in self._rivals(key) if rival.proven and not rival.deleting), None)
 
     def awaits_older(self, key: Key) -> bool:
-        """Tell whether a live older object that names the same has not been evaluated yet."""
-        return any(not older.evaluated and not older.deleting for older in self._older(key))
+        """Tell whether a live older object that names the same, or may do so, has not been evaluated yet."""
+        return any(not older.evaluated and not older.deleting for older in self._older(key)) or any(
+            not other.reconciled and not other.deleting and other.age < self._claims[key].age
+            for other in self._unplaced(key)
+        )
 
     def awaits_any(self, key: Key) -> bool:
-        """Tell whether any live object that names the same has not been evaluated yet."""
-        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key))
-
-    def _names(self, resource: Resource) -> Iterator[str]:
-        spec, status = resource.readable_spec, resource.status
-        invitation = status.invitation
-        groups = {
-            spec.group_id if spec else None,
-            invitation.group_id if invitation else None,
-            self._groups.get(resource.key),
-        }
-        emails = {spec.username if spec else None, invitation.username if invitation else None}
-        ids = {spec.invitation_id if spec else None, invitation.id if invitation else None}
-        for group in filter(None, groups):
-            yield from (_name(group, name) for name in {*emails, *ids} if name)
+        """Tell whether any live object that names the same has not been evaluated yet, or may turn out to do so."""
+        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key)) or any(
+            not other.deleting for other in self._unplaced(key)
+        )
 
     def _index(self, key: Key, old: Iterable[str], new: Iterable[str]) -> None:
         for name in set(old) - set(new):
@@ -205,6 +219,15 @@ class Claims:
         claim = self._claims.get(key)
         return [] if claim is None else [other for other in self._naming(claim) if other.key != key]
 
+    def _unplaced(self, key: Key) -> list[Claim]:
+        """Return the other objects with the same e-mail or id of which it is not known yet in which project."""
+        claim = self._claims.get(key)
+        if claim is None:
+            return []
+        names = {*claim.unplaced, *(_name(_ANY, name.partition("/")[2]) for name in claim.names)}
+        keys = {other for name in names for other in self._by_name.get(name, ()) if other != key}
+        return [self._claims[other] for other in keys]
+
     def _wake_younger(self, claim: Claim) -> None:
         self.wake([rival.key for rival in self._rivals(claim.key) if rival.age > claim.age and rival.evaluated])
 
@@ -216,7 +239,29 @@ def _name(group_id: str, name: str) -> str:
     return f"{group_id}/{name.lower()}"
 
 
-def _is_proof(resource: Resource) -> bool:
-    """Whether status shows that the object's credentials have read its project: only then is there an API in use."""
-    status = resource.status
+def _groups(spec: Spec | None, status: Status) -> set[str | None]:
+    """Return the projects that an object names, by spec and status."""
+    return {spec.group_id if spec else None, status.invitation.group_id if status.invitation else None}
+
+
+def _people(spec: Spec | None, status: Status) -> set[str]:
+    """Return the e-mails and ids that an object names, by spec and status."""
+    known = (status.invitation.username, status.invitation.id) if status.invitation else ()
+    asked = (spec.username, spec.invitation_id) if spec else ()
+    return {name for name in (*known, *asked, status.member.id if status.member else None) if name}
+
+
+def leads_elsewhere(spec: Spec | None, known: Status, group_id: str) -> bool:
+    """Tell whether a reference leads to another project than the one whose invitation status shows."""
+    by_reference = spec is not None and spec.group_id is None
+    return by_reference and known.invitation is not None and known.invitation.group_id not in {None, group_id}
+
+
+def _is_proof(spec: Spec | None, status: Status) -> bool:
+    """Whether status shows that the object's credentials have read its project: only then is there an API in use.
+
+    The project of a reference may have become another one since: there an invitation, which names it, is needed.
+    """
+    if spec is not None and spec.group_id is None:
+        return status.invitation is not None
     return status.invitation is not None or status.member is not None or status.atlas is not None

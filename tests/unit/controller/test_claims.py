@@ -8,7 +8,17 @@ import pytest
 
 from atlas_invites.controller.claims import Claims
 from atlas_invites.invitation.resource import Key, Resource
-from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, OTHER_EMAIL, OTHER_ID, body, invitation, wire_spec
+from tests.unit.builders import (
+    EMAIL,
+    GROUP_ID,
+    INVITATION_ID,
+    OTHER_EMAIL,
+    OTHER_ID,
+    USER_ID,
+    body,
+    invitation,
+    wire_spec,
+)
 
 OLD, NEW = "2026-08-01T00:00:00Z", "2026-08-02T00:00:00Z"
 ONE, TWO = Key("team-a", "one"), Key("team-b", "two")
@@ -142,4 +152,88 @@ def test_a_name_that_is_taken_anew_proves_nothing() -> None:
     """Another object of the same name has its own claim, unproven."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD))
     made.update(object_(TWO, OLD, uid="another"))
+    assert made.holder(ONE) is None
+
+
+def by_reference(key: Key, created: str = OLD, **more: Any) -> Resource:  # noqa: ANN401 - metadata
+    """Return an object whose project is not known before its reference was followed."""
+    return object_(key, created, spec=wire_spec(groupId=None, projectRef={"name": "mine"}), **more)
+
+
+@pytest.mark.parametrize("status", [{}, {"atlas": {"api": "Invites"}}], ids=["new", "evaluated-by-a-former-process"])
+def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: dict[str, Any]) -> None:
+    """It may turn out to name the same: not so once it was evaluated without a project, or leads to another one."""
+    older = by_reference(TWO, status=status)
+    made = claims(object_(ONE, NEW), older, proven=False)
+    assert made.awaits_older(ONE)
+    made.evaluated(TWO)
+    assert not made.awaits_older(ONE)
+
+    elsewhere = claims(object_(ONE, NEW), older, proven=False)
+    elsewhere.resolved(older, "f" * 24)
+    assert not elsewhere.awaits_older(ONE)
+    assert not elsewhere.awaits_any(ONE)
+
+
+@pytest.mark.parametrize("created", [OLD, NEW])
+def test_a_deletion_waits_for_objects_whose_project_is_not_known_yet(created: str) -> None:
+    """Older or younger, evaluated or not: an heir that cannot be seen yet may be there, unless it goes as well."""
+    made = claims(object_(ONE, deletionTimestamp=NEW), by_reference(TWO, created))
+    assert made.awaits_any(ONE)
+    made.update(by_reference(TWO, created, deletionTimestamp=NEW))
+    assert not made.awaits_any(ONE)
+    made.update(by_reference(TWO, created))
+    assert made.awaits_any(ONE)
+    made.forget(TWO)
+    assert not made.awaits_any(ONE)
+
+
+def test_other_people_whose_project_is_not_known_yet_are_not_waited_for() -> None:
+    """Another e-mail and another id: nothing in common."""
+    other = wire_spec(groupId=None, projectRef={"name": "mine"}, username=OTHER_EMAIL)
+    made = claims(object_(ONE), object_(TWO, spec=other), proven=False)
+    assert not made.awaits_any(ONE)
+
+
+def test_a_project_that_was_known_before_is_not_waited_for() -> None:
+    """Status names the project of an object by reference: nothing has to be followed to compare it."""
+    status = {"invitation": invitation(groupId="f" * 24).to_wire()}
+    made = claims(object_(ONE, NEW), by_reference(TWO, status=status), proven=False)
+    assert not made.awaits_any(ONE)
+
+
+def test_a_member_is_named_by_the_users_id() -> None:
+    """One object shows the member on status, another names the same user by id: they claim the same."""
+    shows = object_(ONE, OLD, status={"member": {"id": USER_ID}})
+    made = claims(shows, object_(TWO, NEW, spec=wire_spec(username=None, invitationId=USER_ID)))
+    assert made.holder(TWO) == ONE
+    assert made.live_claimant(ONE) == TWO
+
+
+def test_a_status_proves_nothing_for_a_project_that_it_does_not_name() -> None:
+    """By reference, without an invitation on status, the project may be another one by now: it is read first."""
+    status = {"member": {"id": USER_ID}, "atlas": {"api": "Invites"}}
+    older = by_reference(TWO, status=status)
+    made = claims(object_(ONE, NEW), older, proven=False)
+    made.resolved(older, GROUP_ID)
+    assert made.holder(ONE) is None
+    made.prove(TWO)
+    assert made.holder(ONE) == TWO
+
+
+def test_what_was_proven_for_one_project_is_not_for_the_next() -> None:
+    """The reference comes to lead elsewhere: the new project has yet to be read."""
+    older = by_reference(TWO)
+    made = claims(object_(ONE, NEW), older, proven=False)
+    made.resolved(older, "f" * 24)
+    made.prove(TWO)
+    made.resolved(older, GROUP_ID)
+    assert made.holder(ONE) is None
+
+
+def test_an_invitation_of_another_project_claims_nothing_in_the_new_one() -> None:
+    """Status holds an invitation of the project that the reference led to before: that one stays its claim."""
+    older = by_reference(TWO, status={"invitation": invitation(groupId="f" * 24).to_wire()})
+    made = claims(object_(ONE, NEW), older)
+    made.resolved(older, GROUP_ID)
     assert made.holder(ONE) is None
