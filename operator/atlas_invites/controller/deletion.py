@@ -64,6 +64,7 @@ class _Failed:
     secret_lost: bool = False
 
 
+_ANOTHERS = _Ended("another object has the invitation")
 _NOTHING_THERE = _Ended("nothing is left of it in Atlas")
 _CANCELED = _Ended(
     "the invitation was cancelled",
@@ -131,7 +132,9 @@ class Deletion:
             return None
         if known.origin is None and (memory.created or memory.unanswered_since):
             known = known.model_copy(update={"origin": Origin.CREATED})
-        why = untouched(spec, known) or self._another_has_it(resource, memory)
+        why = untouched(spec, known)
+        if why is None and self._another_has_it(resource, memory):
+            why = _ANOTHERS.why
         if why is not None:
             await self.let_go(resource, why)
             return None
@@ -143,19 +146,34 @@ class Deletion:
         await self.let_go(resource, ended.why)
         return None
 
-    def _another_has_it(self, resource: Resource, memory: Memory) -> str | None:
-        """Return why nothing may be ended: another live object, or an older one, claims the same invitation.
+    def _another_has_it(self, resource: Resource, memory: Memory) -> bool:
+        """Tell whether nothing may be ended: another live object, or an older one, claims the same invitation.
 
         Raises:
             Later: another object that names the same has yet to be evaluated.
         """
-        claims = self._store.claims
-        if claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None:
-            return "another object has the invitation"
-        if claims.awaits_any(resource.key):
+        if self._is_anothers(resource):
+            return True
+        if self._store.claims.awaits_any(resource.key):
             memory.await_others(self._clock())
         memory.waiting_since = None
-        return None
+        return False
+
+    def _is_anothers(self, resource: Resource) -> bool:
+        claims = self._store.claims
+        return claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
+
+    def _turns_out_to_be_anothers(self, ending: _Ending, project: Project, *there: str | None) -> bool:
+        """Claim what the object names in this project, and what is ``there`` (e-mail, id): is any of it another's?
+
+        Raises:
+            Later: another object that names what was not claimed before has yet to be evaluated.
+        """
+        resource, member = ending.resource, ending.known.member
+        names = (*target(ending.spec, ending.known), member and member.id, *there)
+        if self._store.claims.found(resource.key, project.group_id, *names):
+            return self._another_has_it(resource, ending.memory)
+        return self._is_anothers(resource)
 
     async def _after(self, resource: Resource, failed: _Failed) -> Outcome | None:
         failure, secret_lost = failed.failure, failed.secret_lost
@@ -214,54 +232,66 @@ class Deletion:
 
         Raises:
             Failure: Atlas did not do it.
+            Later: it waits for another object.
         """
         spec, known, since = ending.spec, ending.known, ending.since
         invitation = known.invitation
         group_id = (invitation and invitation.group_id) or await self._access.group_id(ending.resource, spec)
         project = self._atlas.project(credentials, group_id)
+        if self._turns_out_to_be_anothers(ending, project):
+            return _ANOTHERS
         if known.state is State.PENDING and invitation is not None and invitation.api is project.api is Api.INVITES:
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
             if policy(spec, known) is DeletionPolicy.CANCEL:
                 return _NOTHING_THERE
             since = self._clock()
-        username, id_ = target(spec, known)
-        seen = await project.look(username=username, invitation_id=id_, since=since)
-        return await self._end_seen(ending, decide(spec, known, seen, self._atlas.now(), project.api).case, project)
+        return await self._look_and_end(replace(ending, since=since), project)
 
-    async def _end_seen(self, ending: _Ending, case: Case, project: Project) -> _Ended:
-        spec, known = ending.spec, ending.known
-        policy_ = policy(spec, known)
-        if case.somebody_else:
-            return _Ended("it is for another e-mail")
-        if case.sight is Sight.NOTHING and case.legacy and known.state is State.PENDING:
-            raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-        if case.sight not in {Sight.PENDING, Sight.MEMBER}:
+    async def _look_and_end(self, ending: _Ending, project: Project) -> _Ended:
+        username, id_ = target(ending.spec, ending.known)
+        seen = await project.look(username=username, invitation_id=id_, since=ending.since)
+        case = decide(ending.spec, ending.known, seen, self._atlas.now(), project.api).case
+        there = case.invitation or case.member
+        if there is None:
             self._confirm_nothing(ending, case)
             return _NOTHING_THERE
-        removal = TABLE_D.get((case.sight, policy_))
-        if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
-            is_known = known.invitation is not None and known.invitation.id == case.invitation.id
-            made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
-            if spec.deletion_policy is None and not made_by_us:
-                return _Ended("what is there was not made by this object")
-            return await _cancel(project, case.invitation, policy_)
-        if removal is Removal.REMOVE_MEMBER and case.member is not None:
-            return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE) else _NOTHING_THERE
-        return _Ended("the deletion policy leaves a member alone")
+        if case.somebody_else:
+            return _Ended("it is for another e-mail")
+        if self._turns_out_to_be_anothers(ending, project, there.username, there.id):
+            return _ANOTHERS
+        return await _take_away(ending, case, project)
 
     def _confirm_nothing(self, ending: _Ending, case: Case) -> None:
-        """Accept that nothing is there, unless a sending that nobody remembers may still be under way.
+        """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
 
         Raises:
-            Failure: ConfirmingInvitation.
+            Failure: LegacyInvitation, ConfirmingInvitation.
         """
         spec, known = ending.spec, ending.known
+        if case.sight is Sight.NOTHING and case.legacy and known.state is State.PENDING:
+            raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
         if case.had_one or known.member is not None or spec.invitation_id is not None or case.took_over:
             return
         wait = must_wait(ending.memory, case, ending.since, self._clock())
         if wait is not None:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+async def _take_away(ending: _Ending, case: Case, project: Project) -> _Ended:
+    """Take away what the policy says of what is there."""
+    spec, known = ending.spec, ending.known
+    policy_ = policy(spec, known)
+    removal = TABLE_D.get((case.sight, policy_))
+    if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
+        is_known = known.invitation is not None and known.invitation.id == case.invitation.id
+        made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
+        if spec.deletion_policy is None and not made_by_us:
+            return _Ended("what is there was not made by this object")
+        return await _cancel(project, case.invitation, policy_)
+    if removal is Removal.REMOVE_MEMBER and case.member is not None:
+        return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE) else _NOTHING_THERE
+    return _Ended("the deletion policy leaves a member alone")
 
 
 async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> _Ended:

@@ -554,6 +554,80 @@ async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
     assert world.cluster.objects == {}
 
 
+BY_ID = Key("team-a", "by-id")
+
+
+async def claimed_by_id(*, evaluated: bool = True) -> World:
+    """Return a new process's world: a member under Revoke is about to go, and another object names the user's id."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.atlas.let_in(user())
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke"))
+    await world.turn()
+    by_id = wire_spec(username=None, invitationId=USER_ID, deletionPolicy="Revoke")
+    world.cluster.apply(BY_ID, spec=by_id, creationTimestamp="2026-08-11T00:00:00Z")
+    if evaluated:
+        await world.turn(BY_ID)
+    world.start_anew()
+    world.forget_calls()
+    world.cluster.delete()
+    return world
+
+
+@virtual_time
+async def test_a_member_whom_another_object_names_by_id_stays() -> None:
+    """What is seen is claimed too before anything is taken away: the user's id is another live object's."""
+    world = await claimed_by_id()
+    assert await world.turn() is None
+    assert is_gone(world)
+    assert world.atlas.writes == []
+    assert world.events.published == []
+
+
+@virtual_time
+async def test_a_deletion_waits_for_the_object_that_names_what_it_sees() -> None:
+    """The other object has yet to be evaluated: nothing is taken away before that."""
+    world = await claimed_by_id(evaluated=False)
+    with pytest.raises(Later):
+        await world.turn()
+    assert world.atlas.writes == []
+    await world.turn(BY_ID)
+    assert await world.turn() is None
+    assert is_gone(world)
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_a_deletion_does_not_wait_for_ever_for_an_object_that_is_never_evaluated() -> None:
+    """A minute, and the policy counts."""
+    world = await claimed_by_id(evaluated=False)
+    began = now()
+    while not is_gone(world):
+        try:
+            await world.turn()
+        except Later as later:
+            await asyncio.sleep(later.seconds)
+    assert 60 <= now() - began < 65
+    assert world.atlas.writes == [("RemoveUser", USER_ID)]
+
+
+@virtual_time
+async def test_another_object_of_a_project_that_is_named_by_reference_keeps_its_member() -> None:
+    """After a restart nobody knows which project a reference means: the deletion compares once it has followed it."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.atlas.let_in(user())
+    world.cluster.apply(spec=wire_spec(**{**BY_REF, "deletionPolicy": "Revoke"}))
+    await world.turn()
+    await with_another(world, creationTimestamp="2026-08-11T00:00:00Z")
+    await world.turn(OTHER)
+    world.start_anew()
+    world.forget_calls()
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.writes == []
+
+
 # force-delete.
 
 
