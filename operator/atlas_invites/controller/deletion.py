@@ -11,7 +11,7 @@ from atlas_invites.invitation.deletion import TABLE_D, Removal, orphaned_because
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
-from atlas_invites.invitation.plan import Sight, decide, target
+from atlas_invites.invitation.plan import Do, Sight, decide, target
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Invitation, Spec, Status
-    from atlas_invites.invitation.plan import Case
+    from atlas_invites.invitation.plan import Action, Case
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ class Deletion:
         project = self._atlas.project(credentials, group_id)
         if self._turns_out_to_be_anothers(ending, project):
             return _ANOTHERS
-        if known.state is State.PENDING and invitation is not None and invitation.api is project.api is Api.INVITES:
+        if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(ending):
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
             if policy(spec, known) is DeletionPolicy.CANCEL:
@@ -248,13 +248,23 @@ class Deletion:
             since = self._clock()
         return await self._look_and_end(replace(ending, since=since), project)
 
+    def _is_the_last(self, ending: _Ending) -> bool:
+        """Tell whether the invitation that status shows as pending is the last that can have been sent: no look needed.
+
+        It is not where a sending got no answer, nor where its time is over: then it may have been sent again.
+        """
+        known, expires = ending.known, ending.known.invitation and ending.known.invitation.expires
+        is_over = expires is not None and self._atlas.now() >= expires
+        return known.state is State.PENDING and not is_over and not _may_be_under_way(ending.memory)
+
     async def _look_and_end(self, ending: _Ending, project: Project) -> _Ended:
         username, id_ = target(ending.spec, ending.known)
         seen = await project.look(username=username, invitation_id=id_, since=ending.since)
-        case = decide(ending.spec, ending.known, seen, self._atlas.now(), project.api).case
+        action = decide(ending.spec, ending.known, seen, self._atlas.now(), project.api)
+        case = action.case
         there = case.invitation or case.member
         if there is None:
-            self._confirm_nothing(ending, case)
+            self._confirm_nothing(ending, action)
             return _NOTHING_THERE
         if case.somebody_else:
             return _Ended("it is for another e-mail")
@@ -262,20 +272,27 @@ class Deletion:
             return _ANOTHERS
         return await _take_away(ending, case, project)
 
-    def _confirm_nothing(self, ending: _Ending, case: Case) -> None:
+    def _confirm_nothing(self, ending: _Ending, action: Action) -> None:
         """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
+
+        Where the object would be sent an invitation now, a former process may have done so.
 
         Raises:
             Failure: LegacyInvitation, ConfirmingInvitation.
         """
-        spec, known = ending.spec, ending.known
-        if case.sight is Sight.NOTHING and case.legacy and known.state is State.PENDING:
+        case = action.case
+        if case.sight is Sight.NOTHING and case.legacy and ending.known.state is State.PENDING:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-        if case.had_one or known.member is not None or spec.invitation_id is not None or case.took_over:
+        if action.row.do is not Do.SEND and not _may_be_under_way(ending.memory):
             return
         wait = must_wait(ending.memory, case, ending.since, self._clock())
         if wait is not None:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+def _may_be_under_way(memory: Memory) -> bool:
+    """Tell whether a sending may have worked that Atlas has not shown yet."""
+    return memory.confirming_since is not None or memory.unanswered_since is not None
 
 
 async def _take_away(ending: _Ending, case: Case, project: Project) -> _Ended:

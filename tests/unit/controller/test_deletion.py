@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from atlas_invites.invitation.model import Api, Membership, Origin, State
+from atlas_invites.invitation.model import Api, AtlasInfo, Membership, Origin, State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Later, Outcome, Reason, Stale
-from atlas_invites.invitation.resource import FORCE_DELETE, Key
+from atlas_invites.invitation.resource import FINALIZER, FORCE_DELETE, Key
 from tests.unit.builders import (
     EXPIRES,
     GROUP_ID,
@@ -25,6 +25,8 @@ from tests.unit.builders import (
     error,
     invitation,
     ready,
+    status,
+    time_text,
     user,
     users_invitation,
     wire_spec,
@@ -626,6 +628,75 @@ async def test_another_object_of_a_project_that_is_named_by_reference_keeps_its_
     assert await delete(world) is None
     assert is_gone(world)
     assert world.atlas.writes == []
+
+
+# What may still be under way.
+
+
+LATER_ID = "5f4fe14da2b47835a58c7000"
+EXPIRED = status(
+    observed_generation=1,
+    state=State.PENDING,
+    origin=Origin.CREATED,
+    invitation=invitation(createdAt="2026-07-01T00:00:00Z", expiresAt="2026-07-31T00:00:00Z"),
+    atlas=AtlasInfo(),
+    conditions=(ready(Reason.INVITED, status="True"),),
+)
+
+
+def lost_answer() -> Failure:
+    failure = Failure(Reason.ATLAS_UNAVAILABLE, "no answer in time")
+    failure.unanswered = True
+    return failure
+
+
+def arrives(world: World) -> None:
+    """Let an invitation that was sent a moment ago be pending in Atlas."""
+    sent = world.atlas.now()
+    new = invitation(id=LATER_ID, createdAt=time_text(sent), expiresAt=time_text(sent + timedelta(days=30)))
+    world.atlas.invite(new)
+
+
+async def goes(world: World) -> None:
+    """Turn as the engine does until the object is gone."""
+    while not is_gone(world):
+        outcome = await world.turn()
+        await asyncio.sleep((outcome and outcome.requeue_after) or 1.0)
+
+
+@pytest.mark.parametrize("lag", [0.0, 45.0])
+@virtual_time
+async def test_what_was_sent_again_without_an_answer_is_cancelled_too(lag: float) -> None:
+    """OnExpiry, the answer was lost, and then the deletion: that the old id is gone is not the end."""
+    world = World()
+    spec = wire_spec(reinvitePolicy="OnExpiry", deletionPolicy="Cancel")
+    world.cluster.apply(spec=spec, finalizers=[FINALIZER])
+    world.cluster.put_status(EXPIRED)
+    await world.turn()
+    await asyncio.sleep(61)
+    world.atlas.faults.fail("CreateInvite", lost_answer())
+    assert (await world.turn()).reason is Reason.ATLAS_UNAVAILABLE  # type: ignore[union-attr]
+    asyncio.get_running_loop().call_later(lag, arrives, world)
+    await asyncio.sleep(0)
+    world.cluster.delete()
+    await goes(world)
+    assert world.atlas.writes[-1] == ("CancelInvite", LATER_ID)
+    assert world.atlas.groups[GROUP_ID].invitations == {}
+    assert world.events.reasons[-1] == "Canceled"
+
+
+@virtual_time
+async def test_what_a_former_process_may_have_sent_again_is_waited_for() -> None:
+    """It was due to be sent again, and this process does not know whether it was: a minute, and one more look."""
+    world = World()
+    spec = wire_spec(reinvitePolicy="OnExpiry", deletionPolicy="Cancel")
+    world.cluster.apply(spec=spec, finalizers=[FINALIZER])
+    world.cluster.put_status(EXPIRED)
+    asyncio.get_running_loop().call_later(45, arrives, world)
+    world.cluster.delete()
+    await goes(world)
+    assert world.atlas.writes == [("CancelInvite", LATER_ID)]
+    assert world.atlas.groups[GROUP_ID].invitations == {}
 
 
 # force-delete.
