@@ -132,7 +132,7 @@ class Deletion:
             return None
         if known.origin is None and (memory.created or memory.unanswered_since):
             known = known.model_copy(update={"origin": Origin.CREATED})
-        why = untouched(spec, known)
+        why = untouched(spec, known, sent=memory.sent or memory.unanswered_since is not None)
         if why is None and self._another_has_it(resource, memory):
             why = _ANOTHERS.why
         if why is not None:

@@ -46,10 +46,12 @@ class Memory:
         refusal: what Atlas refused last, and may not be asked again.
         confirming_since: when the wait before a sending began.
         unanswered_since: Atlas's time right before a sending that got no answer.
+        lost_invite: Atlas's time right before a sending through the invites API which may have worked, and which its
+            successor does not show.
         created: ids of the invitations (or users) that our sendings were answered with.
         sent: this process has sent something for the object.
         conflicted: Atlas answered the last sending with a 409.
-        waiting_since: when it began to wait for other objects to be evaluated.
+        waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
         unsaved: the status that a sending led to, until the cluster holds it.
     """
 
@@ -58,20 +60,27 @@ class Memory:
     refusal: Refusal | None = None
     confirming_since: float | None = None
     unanswered_since: datetime | None = None
+    lost_invite: datetime | None = None
     created: set[str] = field(default_factory=set)
     sent: bool = False
     conflicted: bool = False
-    waiting_since: float | None = None
+    waiting_since: dict[bool, float] = field(default_factory=dict)
     unsaved: Status | None = None
 
-    def await_others(self, now: float) -> None:
+    def await_others(self, now: float, *, waiting: bool, ending: bool = False) -> None:
         """Wait, for a minute in all, until other objects that name the same person were evaluated.
+
+        Args:
+            now: monotonic seconds.
+            waiting: whether there are any that were not.
+            ending: whether the object is being deleted: that has a minute of its own.
 
         Raises:
             Later: the minute is not over.
         """
-        self.waiting_since = now if self.waiting_since is None else self.waiting_since
-        if now < self.waiting_since + AWAIT_OTHERS:
+        if not waiting:
+            self.waiting_since.pop(ending, None)
+        elif now < self.waiting_since.setdefault(ending, now) + AWAIT_OTHERS:
             raise Later(AWAIT_STEP)
 
     def completed(self, status: Status) -> Status:

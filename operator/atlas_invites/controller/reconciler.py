@@ -273,9 +273,7 @@ class Reconciler:
             Later: an older one has yet to be evaluated.
         """
         key = turn.resource.key
-        if self._claims.awaits_older(key):
-            turn.memory.await_others(self._clock())
-        turn.memory.waiting_since = None
+        turn.memory.await_others(self._clock(), waiting=self._claims.awaits_older(key))
         holder = self._claims.holder(key)
         if holder is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, Status
@@ -36,39 +36,62 @@ def policy(spec: Spec, known: Status) -> DeletionPolicy:
     return DeletionPolicy.CANCEL if known.origin is Origin.CREATED else DeletionPolicy.RETAIN
 
 
+class Doomed(NamedTuple):
+    """An object that is being deleted. ``sent``: this process has sent something for it, whatever came of it."""
+
+    spec: Spec
+    known: Status
+    sent: bool
+
+    @property
+    def policy(self) -> DeletionPolicy:
+        """The deletion policy that counts."""
+        return policy(self.spec, self.known)
+
+    @property
+    def reason(self) -> str | None:
+        """The reason of its condition Ready."""
+        ready = self.known.condition(READY)
+        return ready.reason if ready else None
+
+    @property
+    def was_resolved(self) -> bool:
+        """Whether Atlas was ever asked about the project: something was sent, or status shows what came of a call."""
+        return (
+            self.sent
+            or self.known.invitation is not None
+            or self.known.atlas is not None
+            or self.reason not in {None, Reason.PROJECT_NOT_READY}
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Untouched:
     """A row which leaves Atlas alone, without looking."""
 
-    when: Callable[[Spec, Status], bool]
+    when: Callable[[Doomed], bool]
     why: str
 
 
-def _ready_reason(known: Status) -> str | None:
-    ready = known.condition(READY)
-    return ready.reason if ready else None
-
-
-def _was_resolved(known: Status) -> bool:
-    """Whether Atlas was ever asked about the project: status shows the API in use, or what came of a call."""
-    return known.atlas is not None or _ready_reason(known) not in {None, Reason.PROJECT_NOT_READY}
-
-
 UNTOUCHED: tuple[Untouched, ...] = (
-    Untouched(lambda spec, _: spec.suspend, "the object is suspended"),
-    Untouched(lambda spec, known: policy(spec, known) is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
-    Untouched(lambda _, known: _ready_reason(known) == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
-    Untouched(lambda _, known: _ready_reason(known) == Reason.DUPLICATE_INVITE, "another object has the invitation"),
-    Untouched(
-        lambda spec, known: spec.group_id is None and known.invitation is None and not _was_resolved(known),
-        "the project was never resolved",
-    ),
+    Untouched(lambda o: o.spec.suspend, "the object is suspended"),
+    Untouched(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
+    Untouched(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
+    Untouched(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation"),
+    Untouched(lambda o: o.spec.group_id is None and not o.was_resolved, "the project was never resolved"),
 )
 
 
-def untouched(spec: Spec, known: Status) -> str | None:
-    """Return why Atlas is left alone without looking, or None."""
-    return next((row.why for row in UNTOUCHED if row.when(spec, known)), None)
+def untouched(spec: Spec, known: Status, *, sent: bool = False) -> str | None:
+    """Return why Atlas is left alone without looking, or None.
+
+    Args:
+        spec: what the object asks for.
+        known: its status.
+        sent: whether this process has sent something for it, whatever came of it.
+    """
+    doomed = Doomed(spec, known, sent)
+    return next((row.why for row in UNTOUCHED if row.when(doomed)), None)
 
 
 TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {

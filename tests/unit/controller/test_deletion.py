@@ -699,6 +699,26 @@ async def test_what_a_former_process_may_have_sent_again_is_waited_for() -> None
     assert world.atlas.groups[GROUP_ID].invitations == {}
 
 
+@virtual_time
+async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
+    """The first sending got no answer, so status says nothing yet, and the object goes: Atlas is looked at."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.cluster.apply(spec=wire_spec(**BY_REF))
+
+    def happens() -> None:
+        arrives(world)
+        world.cluster.delete()
+
+    world.atlas.faults.before("CreateInvite", happens)
+    world.atlas.faults.fail("CreateInvite", lost_answer())
+    with pytest.raises(Stale):
+        await world.turn()
+    await goes(world)
+    assert world.atlas.groups[GROUP_ID].invitations == {}
+    assert world.events.reasons == ["Canceled"]
+
+
 # force-delete.
 
 

@@ -19,7 +19,7 @@ LATER = "2026-08-10T04:00:00Z"
 @pytest.mark.parametrize("known", [True, False], ids=["heir-evaluated-before", "heir-never-evaluated"])
 @virtual_time
 async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """The old object is deleted while the operator is away, and found before the heir's project: nothing is cancelled."""
+    """The old object is deleted while the operator is away, and found before the heir's project: nothing is done."""
     world = World()
     world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
     world.cluster.apply(spec=SPEC)

@@ -56,6 +56,13 @@ def test_what_is_left_alone(spec_: Spec, known: Status, why: str) -> None:
     assert untouched(spec_, known) == why
 
 
+@pytest.mark.parametrize("known", [status(), status(conditions=(ready(Reason.PROJECT_NOT_READY),))])
+def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> None:
+    """Status may not say so yet, or not any more."""
+    assert untouched(BY_REF, known, sent=True) is None
+    assert untouched(RETAIN, known, sent=True) is not None
+
+
 @pytest.mark.parametrize(
     ("spec_", "known"),
     [
@@ -87,7 +94,9 @@ def test_table_d(sight: Sight, policy_: DeletionPolicy) -> None:
 
 def test_a_member_is_removed_under_revoke_alone() -> None:
     """Law 8: access is taken away only if the policy says so."""
-    assert [row for row, done in TABLE_D.items() if done is Removal.REMOVE_MEMBER] == [(Sight.MEMBER, DeletionPolicy.REVOKE)]
+    assert [row for row, done in TABLE_D.items() if done is Removal.REMOVE_MEMBER] == [
+        (Sight.MEMBER, DeletionPolicy.REVOKE)
+    ]
 
 
 # When a failed try was the last one.

@@ -1,0 +1,42 @@
+"""What a process knows of an object beyond its status."""
+
+from __future__ import annotations
+
+import pytest
+
+from atlas_invites.controller.memory import AWAIT_OTHERS, Memory
+from atlas_invites.invitation.outcome import Later
+
+
+def waits(memory: Memory, now: float, *, waiting: bool = True, ending: bool = False) -> bool:
+    try:
+        memory.await_others(now, waiting=waiting, ending=ending)
+    except Later:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_others_are_waited_for_a_minute_in_all(ending: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """The minute is one for all turns, not one for each: once over, nobody waits for those who are still missing."""
+    memory = Memory("uid")
+    assert waits(memory, 10.0, ending=ending)
+    assert waits(memory, 10.0 + AWAIT_OTHERS - 1, ending=ending)
+    for turn in range(5):
+        assert not waits(memory, 10.0 + AWAIT_OTHERS + turn, ending=ending)
+
+
+def test_others_who_come_later_have_a_minute_of_their_own() -> None:
+    """Where nobody was missing in between, the next wait begins anew."""
+    memory = Memory("uid")
+    assert waits(memory, 10.0)
+    assert not waits(memory, 20.0, waiting=False)
+    assert waits(memory, 500.0)
+
+
+def test_a_deletion_has_a_minute_of_its_own() -> None:
+    """What the live object waited for in vain does not cut short the wait for an heir."""
+    memory = Memory("uid")
+    assert waits(memory, 10.0)
+    assert not waits(memory, 10.0 + AWAIT_OTHERS)
+    assert waits(memory, 500.0, ending=True)
