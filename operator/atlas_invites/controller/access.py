@@ -84,6 +84,12 @@ class Access:
         """Return the credentials last read from the object's Secret, if still held."""
         return self._secrets.last(secret_of(resource, spec))
 
+    def last_group_id(self, resource: Resource, spec: Spec) -> str | None:
+        """Return the project's id: the spec's, or the one last read from its AtlasProject, if still held."""
+        if spec.project_ref is None:
+            return spec.group_id
+        return self._projects.last(Key(resource.key.namespace, spec.project_ref.name))
+
     async def group_id(self, resource: Resource, spec: Spec) -> str:
         """Return the project's id.
 

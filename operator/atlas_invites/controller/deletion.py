@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import must_wait, origin_of
-from atlas_invites.invitation.deletion import TABLE_D, Removal, orphaned_because, policy, project_gone, untouched
+from atlas_invites.invitation.deletion import (
+    TABLE_D,
+    Removal,
+    leaves_member_alone,
+    orphaned_because,
+    policy,
+    project_gone,
+    untouched,
+)
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
@@ -138,9 +146,10 @@ class Deletion:
         if why is not None:
             await self.let_go(resource, why)
             return None
-        ended = await self._try_once(_Ending(resource, spec, known, memory, since))
+        ending = _Ending(resource, spec, known, memory, since)
+        ended = await self._try_once(ending)
         if isinstance(ended, _Failed):
-            return await self._after(resource, ended)
+            return await self._after(ending, ended)
         if ended.notice is not None:
             self._events.publish(resource, ended.notice)
         await self.let_go(resource, ended.why)
@@ -154,9 +163,7 @@ class Deletion:
         """
         if self._is_anothers(resource):
             return True
-        if self._store.claims.awaits_any(resource.key):
-            memory.await_others(self._clock())
-        memory.waiting_since = None
+        memory.await_others(self._clock(), waiting=self._store.claims.awaits_any(resource.key), ending=True)
         return False
 
     def _is_anothers(self, resource: Resource) -> bool:
@@ -175,10 +182,14 @@ class Deletion:
             return self._another_has_it(resource, ending.memory)
         return self._is_anothers(resource)
 
-    async def _after(self, resource: Resource, failed: _Failed) -> Outcome | None:
-        failure, secret_lost = failed.failure, failed.secret_lost
+    async def _after(self, ending: _Ending, failed: _Failed) -> Outcome | None:
+        """Let the object go where nothing is left to try, else return why it stands."""
+        resource, failure, secret_lost = ending.resource, failed.failure, failed.secret_lost
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
+            return None
+        if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(ending.spec, ending.known):
+            await self.let_go(resource, "its project is not known any more, and a member is left alone")
             return None
         why = orphaned_because(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
         if why is None:
@@ -236,8 +247,7 @@ class Deletion:
         """
         spec, known, since = ending.spec, ending.known, ending.since
         invitation = known.invitation
-        group_id = (invitation and invitation.group_id) or await self._access.group_id(ending.resource, spec)
-        project = self._atlas.project(credentials, group_id)
+        project = self._atlas.project(credentials, await self._group_id(ending))
         if self._turns_out_to_be_anothers(ending, project):
             return _ANOTHERS
         if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(ending):
@@ -247,6 +257,23 @@ class Deletion:
                 return _NOTHING_THERE
             since = self._clock()
         return await self._look_and_end(replace(ending, since=since), project)
+
+    async def _group_id(self, ending: _Ending) -> str:
+        """Return the project's id: as status shows it, else as the spec leads to it, else as it last did.
+
+        Raises:
+            Failure: ProjectNotReady.
+        """
+        invitation = ending.known.invitation
+        if invitation is not None and invitation.group_id is not None:
+            return invitation.group_id
+        try:
+            return await self._access.group_id(ending.resource, ending.spec)
+        except Failure:
+            held = self._access.last_group_id(ending.resource, ending.spec)
+            if held is None:
+                raise
+            return held
 
     def _is_the_last(self, ending: _Ending) -> bool:
         """Tell whether the invitation that status shows as pending is the last that can have been sent: no look needed.

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.invitation.conditions import READY
-from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, Status
+from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, State, Status
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
 from atlas_invites.invitation.plan import Sight
 
@@ -100,6 +100,11 @@ TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {
     (Sight.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
 }
 """What to take away of what is seen; everything else is left alone."""
+
+
+def leaves_member_alone(spec: Spec, known: Status) -> bool:
+    """Whether nothing is to be done by what was last seen: a member, or a former one, under ``Cancel``."""
+    return policy(spec, known) is DeletionPolicy.CANCEL and known.state in {State.ACCEPTED, State.REMOVED}
 
 
 def orphaned_because(failure: Failure, age: timedelta, *, force: bool, secret_lost: bool) -> str | None:

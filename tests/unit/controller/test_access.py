@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,6 +160,22 @@ async def test_a_project_that_is_not_ready_says_so() -> None:
     with pytest.raises(Failure) as caught:
         await access_to(FakeCluster()).group_id(by_ref, by_ref.spec)
     assert caught.value.reason is Reason.PROJECT_NOT_READY
+
+
+@virtual_time
+async def test_the_project_that_was_last_held() -> None:
+    """The reference leads nowhere any more: its last id is still held; a groupId always is."""
+    cluster, payments = FakeCluster(), Key("team-a", "payments")
+    access, by_ref = access_to(cluster), resource(spec=BY_REF)
+    assert access.last_group_id(resource(), spec()) == GROUP_ID
+    assert access.last_group_id(by_ref, by_ref.spec) is None
+    cluster.project_ids[payments] = "6" * 24
+    await access.group_id(by_ref, by_ref.spec)
+    del cluster.project_ids[payments]
+    await asyncio.sleep(31)
+    with pytest.raises(Failure):
+        await access.group_id(by_ref, by_ref.spec)
+    assert access.last_group_id(by_ref, by_ref.spec) == "6" * 24
 
 
 @virtual_time

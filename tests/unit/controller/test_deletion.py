@@ -311,6 +311,46 @@ async def test_a_reference_that_is_gone_is_not_needed() -> None:
     assert is_gone(world)
 
 
+@pytest.mark.parametrize(("policy", "writes"), [("Cancel", []), ("Revoke", [("RemoveUser", USER_ID)])])
+@virtual_time
+async def test_the_project_last_held_serves_where_its_reference_is_gone(
+    policy: str, writes: list[tuple[str, str]]
+) -> None:
+    """A member alone does not name the project; the AtlasProject has just gone, and its id is still held."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.atlas.let_in(user())
+    world.cluster.apply(spec=wire_spec(**{**BY_REF, "deletionPolicy": policy}))
+    await world.turn()
+    world.cluster.project_ids.clear()
+    await asyncio.sleep(31)
+    world.forget_calls()
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.writes == writes
+    assert ORPHANED not in world.events.reasons
+
+
+@pytest.mark.parametrize(("policy", "seconds", "events"), [("Cancel", 0, []), ("Revoke", 600, [ORPHANED])])
+@virtual_time
+async def test_a_member_of_a_project_that_nobody_knows_any_more(policy: str, seconds: int, events: list[str]) -> None:
+    """Restarted, and the AtlasProject is gone: nothing was to be done under Cancel; Revoke tries for ten minutes."""
+    world = World()
+    world.cluster.project_ids[PAYMENTS] = GROUP_ID
+    world.atlas.let_in(user())
+    world.cluster.apply(spec=wire_spec(**{**BY_REF, "deletionPolicy": policy}))
+    await world.turn()
+    world.cluster.project_ids.clear()
+    world.start_anew()
+    world.forget_calls()
+    world.cluster.delete()
+    began = now()
+    await goes(world)
+    assert seconds <= now() - began < seconds + 40
+    assert world.atlas.calls == []
+    assert [reason for reason in world.events.reasons if reason == ORPHANED] == events
+
+
 @virtual_time
 async def test_a_project_that_was_resolved_is_looked_at() -> None:
     """Nothing was known of an invitation, but the project was: what is pending by now is cancelled."""

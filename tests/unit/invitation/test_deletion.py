@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.deletion import TABLE_D, Removal, orphaned_because, policy, project_gone, untouched
+from atlas_invites.invitation.deletion import (
+    TABLE_D,
+    Removal,
+    leaves_member_alone,
+    orphaned_because,
+    policy,
+    project_gone,
+    untouched,
+)
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
 from atlas_invites.invitation.plan import Sight
@@ -61,6 +69,14 @@ def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> No
     """Status may not say so yet, or not any more."""
     assert untouched(BY_REF, known, sent=True) is None
     assert untouched(RETAIN, known, sent=True) is not None
+
+
+@pytest.mark.parametrize("state", [None, *State])
+@pytest.mark.parametrize("spec_", [CANCEL, REVOKE, spec()])
+def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State | None) -> None:
+    """There is nothing to be done about a member under Cancel, nor about who is none any more."""
+    expected = spec_ is CANCEL and state in {State.ACCEPTED, State.REMOVED}
+    assert leaves_member_alone(spec_, status(state=state)) is expected
 
 
 @pytest.mark.parametrize(
