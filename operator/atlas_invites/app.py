@@ -253,7 +253,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     deletion = Deletion(store, invites, access, atlas, events, wall=wall, clock=clock)
     reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
     engine = Engine(store, queue, invites, reconciler, workers=settings.workers, clock=clock)
-    resync = Resync(store, queue, access, atlas, events, settings.resync_interval, clock=clock)
+    resync = Resync(store, queue, access, atlas, events, settings.resync_interval, wall=wall, clock=clock)
     return Parts(engine, store, queue, resync, events)
 
 

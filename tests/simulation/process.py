@@ -70,7 +70,7 @@ class Process:
         reconciler = Reconciler(self.store, cluster, access, self.atlas, deletion, cluster, wall=wall, clock=clock)
         self.queue = queue
         self.engine = Engine(self.store, queue, cluster, reconciler, workers=WORKERS, clock=clock)
-        self.resync = Resync(self.store, queue, access, self.atlas, cluster, RESYNC_INTERVAL, clock=clock)
+        self.resync = Resync(self.store, queue, access, self.atlas, cluster, RESYNC_INTERVAL, wall=wall, clock=clock)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def kill(self) -> None:

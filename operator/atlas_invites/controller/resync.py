@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections import defaultdict
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.access import secret_of
@@ -20,6 +18,7 @@ from atlas_invites.invitation.plan import Do, decide, outcome_of, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from datetime import datetime
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.ports import Atlas, Events, Project, Snapshot
@@ -73,6 +72,8 @@ class Resync:
         atlas: Atlas.
         events: publishes Kubernetes Events.
         interval: seconds between two sweeps of a project.
+        wall: the local time, UTC, for what status says of itself.
+        clock: monotonic seconds.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
@@ -84,7 +85,8 @@ class Resync:
         events: Events,
         interval: float,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._queue = queue
@@ -92,6 +94,7 @@ class Resync:
         self._atlas = atlas
         self._events = events
         self._interval = interval
+        self._wall = wall
         self._clock = clock
         self._warned: set[str] = set()
 
@@ -203,10 +206,9 @@ class Resync:
         action = decide(one.spec, known, seen, self._atlas.now(), project.api)
         if action.row.do is not Do.NOTHING:
             return True
-        outcome = outcome_of(action)
-        outcome = outcome.in_project(project.group_id)
+        outcome = replace(outcome_of(action).in_project(project.group_id), atlas=project.notice)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
-        return next_status(known, evaluated, outcome, datetime.now(UTC)) != known
+        return next_status(known, evaluated, outcome, self._wall()) != known
 
     def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:
         """Warn an object of the sunset, once in this process; return whether it was warned now."""

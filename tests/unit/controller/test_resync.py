@@ -14,12 +14,12 @@ from atlas_invites.invitation.resource import Key
 from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, KEY, OWNER, SECRET, USER_ID, error, invitation
 from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.controller.test_reconciler import adopted
-from tests.unit.virtual_time import virtual_time
+from tests.unit.virtual_time import now, virtual_time
 
 
 def resync(world: World, interval: float = 600.0) -> Resync:
-    clock = asyncio.get_running_loop().time
-    return Resync(world.store, world.queue, world.access, world.atlas, world.events, interval, clock=clock)
+    parts = world.store, world.queue, world.access, world.atlas, world.events
+    return Resync(*parts, interval, wall=world.wall, clock=now)
 
 
 async def swept(world: World) -> list[Key]:
@@ -36,6 +36,23 @@ async def test_nothing_changed_is_one_look_and_no_work() -> None:
         assert await swept(world) == []
     assert set(world.atlas.names) == {"Snapshot"}
     assert world.write_kinds == []
+
+
+@virtual_time
+async def test_the_api_in_use_is_told_once() -> None:
+    """The invites API has ended: a quiet object says so in one write of its own, and is quiet again."""
+    world = await adopted()
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    await world.turn()
+    world.forget_calls()
+    world.atlas.api = Api.USERS
+    assert await swept(world) == [KEY]
+    await world.turn()
+    atlas = world.cluster.status().atlas
+    assert atlas is not None
+    assert atlas.api is Api.USERS
+    assert world.write_kinds == ["status"]
+    assert await swept(world) == []
 
 
 @pytest.mark.parametrize("change", ["roles", "gone", "member"])
