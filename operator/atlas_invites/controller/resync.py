@@ -115,8 +115,10 @@ class Resync:
         async with asyncio.TaskGroup() as group:
             while True:
                 projects = await self._projects()
-                pause = self._interval / max(len(projects), 1)
-                for keys in projects or [[]]:
+                if not projects:
+                    await asyncio.sleep(self._interval)
+                for keys in projects:
+                    pause = self._interval / len(projects)
                     await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
                     group.create_task(self.sweep(keys))
 
@@ -139,10 +141,10 @@ class Resync:
         try:
             project, snapshot = await self._access.with_credentials(first.resource, first.spec, since, look)
         except ClusterUnavailable as error:
-            log.warning("a sweep was left out: %s", error)
+            log.warning("sweep skipped: %s", error)
             return
         except Failure as failure:
-            log.info("a sweep was left out: %s", failure.reason)
+            log.info("sweep skipped: %s", failure.reason)
             if failure.reason.kind is not Kind.RETRYING:
                 for key in filter(self._latest, keys):
                     self._queue.add(key, Priority.SWEEP)
@@ -160,7 +162,11 @@ class Resync:
                     warnings -= 1
 
     async def _projects(self) -> list[list[Key]]:
-        """Return the keys by credentials and project, in an order that is the same in each round of this process."""
+        """Return the keys by credentials and project, in an order that is the same in each round of this process.
+
+        So each project is swept once an interval. Any order would do, and that of the hashes needs none between a
+        project's id and a reference; the store's own moves with the objects that come and go.
+        """
         found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
         uids = set()
         for number, resource in enumerate(self._store):
