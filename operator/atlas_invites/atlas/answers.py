@@ -22,14 +22,12 @@ from atlas_invites.atlas.errors import (
     VersionGone,
 )
 from atlas_invites.invitation.model import ErrorBody, Operation
+from atlas_invites.invitation.outcome import RETRY_AFTER_AT_MOST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from atlas_invites.atlas.errors import AtlasFailure
-
-RETRY_AFTER_MAX = 900.0
-"""Seconds: however long Atlas asks us to wait, we ask again after 15 minutes."""
 
 _SUCCESS = range(200, 300)
 _OF_THE_PROJECT = frozenset(
@@ -106,11 +104,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that ``Retry-After`` asks for (a number, or a date, set against ``Date``), at most 900."""
     asked = headers.get("Retry-After", "").strip()
     if asked.isascii() and asked.isdigit():
-        return min(float(asked[:9]), RETRY_AFTER_MAX)
+        return min(float(asked[:9]), RETRY_AFTER_AT_MOST)
     until, now = http_date(asked), http_date(headers.get("Date"))
     if until is None or now is None:
         return None
-    return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_MAX)
+    return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_AT_MOST)
 
 
 def http_date(text: str | None) -> datetime | None:

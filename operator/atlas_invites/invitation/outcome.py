@@ -117,7 +117,7 @@ class Outcome:
 
 
 RETRY_AFTER_AT_MOST = 900.0
-"""Seconds that an answer's ``Retry-After`` may keep an object waiting."""
+"""Seconds: however long Atlas asks us to wait, we ask again after 15 minutes."""
 
 _COMES_BACK: dict[Reason, float] = {
     Reason.SECRET_NOT_FOUND: 60,
@@ -149,7 +149,8 @@ def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime
         now: Atlas's time, UTC.
     """
     if outcome.requeue_after is not None:
-        return min(outcome.requeue_after, RETRY_AFTER_AT_MOST)
+        is_asked = outcome.reason.kind is Kind.RETRYING
+        return min(outcome.requeue_after, RETRY_AFTER_AT_MOST) if is_asked else outcome.requeue_after
     if outcome.reason is Reason.INVITED and invitation is not None and invitation.expires is not None:
         left = (invitation.expires - now).total_seconds()
         return left if left > 0 else _OVERDUE

@@ -179,6 +179,16 @@ async def test_a_delayed_key_comes_in_time() -> None:
     assert now() == 10
 
 
+@pytest.mark.parametrize("days", [1, 30])
+@virtual_time
+async def test_a_delay_of_days_is_kept(days: int) -> None:
+    """An invitation comes back at its end, and to be sent again after a day."""
+    queue = new_queue()
+    queue.add_after("a", days * 86400.0)
+    assert (await queue.get()).key == "a"
+    assert now() == days * 86400.0
+
+
 @pytest.mark.parametrize("delay", [0.0, -1.0])
 @virtual_time
 async def test_no_delay_is_now(delay: float) -> None:

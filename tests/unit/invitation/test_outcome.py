@@ -93,6 +93,12 @@ def test_retry_after_is_heeded_for_15_minutes_at_most(asked: float, waits: float
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
+def test_a_time_that_atlas_did_not_ask_for_is_kept(reason: Reason) -> None:
+    """An invitation that is sent again after a day comes back after a day, and not each quarter of an hour."""
+    assert requeue_after(Outcome(reason, "m", requeue_after=86400.0), None, NOW) == 86400.0
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
 def test_retry_after_of_what_is_not_retried_is_ignored(reason: Reason) -> None:
     """A 403 with Retry-After: 0 is no hot loop: only what is tried again by itself heeds Retry-After."""
     outcome = Outcome.of(Failure(reason, "m", retry_after=0.0))
