@@ -59,6 +59,8 @@ class Access:
     ) -> T:
         """Do something with the object's credentials; where Atlas rejects them, read the Secret again, once.
 
+        A key that is dead for a thousand objects is read again each ``ANEW`` seconds at most, not a thousand times.
+
         Args:
             resource: the object.
             spec: its spec.
@@ -75,7 +77,7 @@ class Access:
         except Failure as failure:
             if failure.reason is not Reason.CREDENTIALS_REJECTED:
                 raise
-            renewed = await self._secrets.get(secret, since=since)
+            renewed = await self._secrets.get_anew(secret, since=since)
             if renewed == credentials:
                 raise
         return await act(renewed)

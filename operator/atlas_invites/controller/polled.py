@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
+ANEW = 10.0
+"""Seconds between two reads of an answer that somebody doubts."""
+
 _IDLE = 3600.0
 """Seconds after which an entry that nobody asked for is dropped."""
 
@@ -23,6 +26,7 @@ class _Entry(Generic[V]):
     lock: asyncio.Lock
     read_at: float = float("-inf")
     asked_at: float = float("-inf")
+    anew_at: float = float("-inf")
     failure: Failure | None = None
     value: V | None = None
 
@@ -65,6 +69,22 @@ class Polled(Generic[K, V]):
         if entry.failure is not None:
             raise Failure(entry.failure.reason, entry.failure.message, certain=entry.failure.certain)
         return entry.value  # type: ignore[return-value]  # without a failure there is a value
+
+    async def get_anew(self, key: K, *, since: float) -> V:
+        """Return the value, read again where it is older than ``since``: it is in doubt, as it is for others perhaps.
+
+        However many doubt it, it is read once in ``ANEW`` seconds for that, and who comes meanwhile gets what was read.
+
+        Raises:
+            Failure: the look-up failed so.
+        """
+        entry, now = self._entries.get(key) or self._new(key), self._clock()
+        if entry.read_at < since:
+            if now < entry.anew_at + ANEW:
+                since = float("-inf")
+            else:
+                entry.anew_at = now
+        return await self.get(key, since=since)
 
     def last(self, key: K) -> V | None:
         """Return the last value that was good, if it is still held."""

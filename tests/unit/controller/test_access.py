@@ -78,6 +78,37 @@ async def test_rejected_credentials_that_have_not_changed_are_tried_once() -> No
 
 
 @virtual_time
+async def test_a_dead_key_is_not_read_again_for_each_object() -> None:
+    """A thousand objects with one dead key, each once a minute: the Secret is read each 10 s at most."""
+    cluster, atlas = FakeCluster(), Atlas()
+    access = access_to(cluster)
+
+    async def one(after: float) -> None:
+        await asyncio.sleep(after)
+        with pytest.raises(Failure):
+            await access.with_credentials(resource(), spec(), now(), atlas.act)
+
+    await asyncio.gather(*(one(number * 0.06) for number in range(1000)))
+    assert len(cluster.reads) <= 7
+    assert len(atlas.given) == 1000
+
+
+@virtual_time
+async def test_a_key_that_is_rotated_after_all_is_found_in_time() -> None:
+    """It was read again a moment ago, and was the same: the new one is read 10 s later."""
+    cluster = FakeCluster()
+    access = access_to(cluster)
+    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    for after in (0.0, 1.0, 10.0):
+        await asyncio.sleep(after)
+        with pytest.raises(Failure):
+            await access.with_credentials(resource(), spec(), now(), Atlas().act)
+        cluster.secrets[SECRET] = OTHER_CREDENTIALS
+        assert len(cluster.reads) == (3 if after == 10.0 else 2)
+    assert access.last_credentials(resource(), spec()) == OTHER_CREDENTIALS
+
+
+@virtual_time
 async def test_new_credentials_that_are_rejected_too_are_the_end() -> None:
     """Once, not for ever: the second rejection is the answer."""
     cluster, atlas = FakeCluster(), Atlas()

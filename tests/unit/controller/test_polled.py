@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from atlas_invites.controller.polled import Polled
+from atlas_invites.controller.polled import ANEW, Polled
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from tests.unit.virtual_time import now, settle, virtual_time
 
@@ -65,6 +65,24 @@ async def test_an_answer_serves_for_the_ttl() -> None:
     await asyncio.sleep(0.1)
     assert await source.polled.get("a") == "second"
     assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_doubt_reads_anew_now_and_then() -> None:
+    """Whoever doubts an answer has it read anew, and whoever doubts it in the next seconds shares that."""
+    source = Source()
+    await source.polled.get("a")
+    source.answer = "second"
+    await asyncio.sleep(1)
+    doubters = (source.polled.get_anew("a", since=now()) for _ in range(100))
+    assert await asyncio.gather(*doubters) == ["second"] * 100
+    await asyncio.sleep(ANEW - 1.5)
+    source.answer = "third"
+    assert await source.polled.get_anew("a", since=now()) == "second"
+    assert source.reads == ["a", "a"]
+    await asyncio.sleep(0.5)
+    assert await source.polled.get_anew("a", since=0.0) == "second"
+    assert await source.polled.get_anew("a", since=now()) == "third"
 
 
 @virtual_time
