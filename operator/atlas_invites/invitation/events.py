@@ -77,10 +77,10 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
 
     invitation, before = now_known.invitation, known.invitation
     is_new = invitation is not None and (before is None or before.id != invitation.id)
-    if outcome.did is Did.SEND or (is_new and now_known.origin is Origin.CREATED):
+    if (outcome.did is Did.SEND and outcome.invitation is not None) or (is_new and now_known.origin is Origin.CREATED):
         say(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
     elif invitation is not None and is_new and now_known.origin is Origin.ADOPTED:
-        say(EventReason.INVITATION_ADOPTED, f"The invitation {invitation.id} was there in Atlas, and is managed now.")
+        say(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
     if outcome.did is Did.SET_ROLES:
         there = outcome.member or outcome.invitation
         roles = ", ".join(there.roles) if there else "those of spec.roles"

@@ -33,6 +33,22 @@ def test_adopted_and_sent() -> None:
     assert said(Status(), sent) == [("Normal", "InvitationSent")]
 
 
+def test_who_was_let_in_at_once_was_not_invited() -> None:
+    """Someone of the organisation becomes a member by the sending itself: no invitation, and no e-mail."""
+    let_in = Outcome(
+        Reason.ACCEPTED, "said", state=State.ACCEPTED, origin=Origin.CREATED, member=member(), did=Did.SEND
+    )
+    assert said(Status(), let_in) == [("Normal", "Accepted")]
+    expired = after(Status(), Outcome(Reason.INVITATION_EXPIRED, "said", state=State.EXPIRED, invitation=invitation()))
+    assert said(expired, let_in) == [("Normal", "Accepted")]
+
+
+def test_what_was_adopted_is_named() -> None:
+    """Several may have been there: the event says which one is managed."""
+    (notice,) = notices(Status(), after(Status(), SETTLED), SETTLED)
+    assert notice.note == f"Adopted the existing invitation {invitation().id}."
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_the_same_again_is_no_event(reason: Reason) -> None:
     """Whatever repeats is silent."""
