@@ -118,7 +118,7 @@ async def test_what_another_live_object_claims_is_left_alone(life: Life, policy:
 
 @BOTH
 async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
-    """The project does not exist any more: so does no invitation of it."""
+    """The project does not exist any more: so does no invitation of it, and nothing is said to be orphaned."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
     await life.sweep()
@@ -126,6 +126,7 @@ async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
     await life.lever("DELETE", "/projects/32b6e34b3d91647abb20e7b8")
     await life.delete("jane")
     await life.gone("jane")
+    assert "OrphanedInvitation" not in [reason for _, reason in await life.events("jane")]
 
 
 @BOTH

@@ -740,6 +740,22 @@ async def test_what_a_former_process_may_have_sent_again_is_waited_for() -> None
 
 
 @virtual_time
+async def test_what_was_lost_before_the_sunset_is_told() -> None:
+    """The sending got no answer, and then the invites API ended: nobody can see or cancel what may have been sent."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
+    world.atlas.faults.fail("CreateInvite", lost_answer())
+    await world.turn()
+    world.atlas.api = Api.USERS
+    world.cluster.delete()
+    began = now()
+    outcomes = await tries(world, 3600)
+    assert {o.reason for o in outcomes if o} == {Reason.LEGACY_INVITATION}
+    assert 600 <= now() - began < 640
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@virtual_time
 async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
     """The first sending got no answer, so status says nothing yet, and the object goes: Atlas is looked at."""
     world = World()
