@@ -627,6 +627,22 @@ async def test_a_member_whom_another_object_names_by_id_stays() -> None:
 
 
 @virtual_time
+async def test_what_is_seen_for_the_first_time_is_claimed_too() -> None:
+    """Status shows nothing of a member yet; whom Atlas shows under the e-mail is another live object's by the id."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.atlas.let_in(user())
+    world.cluster.apply(BY_ID, spec=wire_spec(username=None, invitationId=USER_ID))
+    await world.turn(BY_ID)
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke"), finalizers=[FINALIZER])
+    world.start_anew()
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.names[-1] == "Look"
+    assert world.atlas.writes == []
+
+
+@virtual_time
 async def test_a_deletion_waits_for_the_object_that_names_what_it_sees() -> None:
     """The other object has yet to be evaluated: nothing is taken away before that."""
     world = await claimed_by_id(evaluated=False)
