@@ -177,7 +177,7 @@ class Deletion:
             Later: another object that names what was not claimed before has yet to be evaluated.
         """
         resource, member = ending.resource, ending.known.member
-        names = (*target(ending.spec, ending.known), member and member.id, *there)
+        names = (*target(ending.spec, ending.known), member.id if member else None, *there)
         if self._store.claims.found(resource.key, project.group_id, *names):
             return self._another_has_it(resource, ending.memory)
         return self._is_anothers(resource)
@@ -280,7 +280,8 @@ class Deletion:
 
         It is not where a sending got no answer, nor where its time is over: then it may have been sent again.
         """
-        known, expires = ending.known, ending.known.invitation and ending.known.invitation.expires
+        known = ending.known
+        expires = known.invitation.expires if known.invitation else None
         is_over = expires is not None and self._atlas.now() >= expires
         return known.state is State.PENDING and not is_over and not _may_be_under_way(ending.memory)
 
