@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -247,6 +248,7 @@ class Reconciler:
             return duplicate
         return await self._perform(turn, project, action)
 
+            self._check_alive(turn)
     def _claims_more(self, turn: _Turn, project: Project, case: Case) -> bool:
         """Claim what was found too; return whether that is more than before: it may be another object's."""
         there = case.invitation or case.member
@@ -255,10 +257,12 @@ class Reconciler:
         return self._claims.found(turn.resource.key, project.group_id, there.id, there.username)
 
     def _check_alive(self, turn: _Turn) -> None:
-        """See that the object has not gone, and is not being deleted, since the turn began.
+        """See that the object has not gone, is not being deleted, and asks for nothing else, since the turn began.
+
+        To be called right before each write to Atlas.
 
         Raises:
-            Stale: it has.
+            Stale: it has, or does.
         """
         latest = self._store.get(turn.resource.key)
         if latest is None or latest.uid != turn.resource.uid or latest.deleting:
@@ -272,6 +276,8 @@ class Reconciler:
         Raises:
             Later: an older one has yet to be evaluated.
         """
+        if latest.generation > turn.resource.generation:
+            raise Stale(f"{turn.resource.key} asks for something else by now")
         key = turn.resource.key
         turn.memory.await_others(self._clock(), waiting=self._claims.awaits_older(key))
         holder = self._claims.holder(key)
@@ -302,16 +308,16 @@ class Reconciler:
 
     async def _perform(self, turn: _Turn, project: Project, action: Action) -> Outcome:
         """Do in Atlas what the action says, and return the outcome by what Atlas answered."""
-        case = action.case
+        case, check = action.case, partial(self._check_alive, turn)
         if action.row.do is Do.NOTHING:
             return self._outcome(turn, action)
         if action.row.do is Do.SEND:
             return await self._send(turn, project, action)
         if case.sight is Sight.PENDING and case.invitation is not None:
-            invitation = await set_invitation_roles(project, case.invitation, case.spec.roles)
+            invitation = await set_invitation_roles(project, case.invitation, case.spec.roles, check)
             return self._outcome(turn, replace(action, case=replace(case, invitation=invitation)), Did.SET_ROLES)
         if case.member is not None:
-            member = await set_member_roles(project, case.member, case.spec.roles)
+            member = await set_member_roles(project, case.member, case.spec.roles, check)
             return self._outcome(turn, replace(action, case=replace(case, member=member)), Did.SET_ROLES)
         raise AssertionError(f"{action.row.do} of {case.sight}")
 

@@ -8,36 +8,55 @@ from atlas_invites.invitation.model import Api, Membership, User
 from atlas_invites.invitation.outcome import Failure, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from atlas_invites.controller.ports import Project
     from atlas_invites.invitation.model import Invitation
 
 _CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles were being set; it is looked at again."
 
 
-async def set_invitation_roles(project: Project, invitation: Invitation, roles: frozenset[str]) -> Invitation:
+async def set_invitation_roles(
+    project: Project, invitation: Invitation, roles: frozenset[str], check: Callable[[], None]
+) -> Invitation:
     """Set the roles of a pending invitation and return it as Atlas answered.
+
+    Args:
+        project: where it is.
+        invitation: as it was seen.
+        roles: what it is to have.
+        check: called right before each write; raises where it is not wanted any more.
 
     Raises:
         Failure: Conflict where it is not pending any more; else what Atlas answered.
     """
     if invitation.api is Api.INVITES:
+        check()
         updated = await project.update_invite(invitation.id, sorted(roles))
         if updated is None:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
         return updated
-    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles)).as_invitation()
+    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles, check)).as_invitation()
 
 
-async def set_member_roles(project: Project, member: User, roles: frozenset[str]) -> User:
+async def set_member_roles(project: Project, member: User, roles: frozenset[str], check: Callable[[], None]) -> User:
     """Set the roles of an ACTIVE member and return the member as Atlas answered.
+
+    Args:
+        project: where the member is.
+        member: as seen.
+        roles: what the member is to have.
+        check: called right before each write; raises where it is not wanted any more.
 
     Raises:
         Failure: Conflict where the user is not ACTIVE any more; else what Atlas answered.
     """
-    return await _set_user_roles(project, member.id, Membership.ACTIVE, roles)
+    return await _set_user_roles(project, member.id, Membership.ACTIVE, roles, check)
 
 
-async def _set_user_roles(project: Project, user_id: str, membership: Membership, roles: frozenset[str]) -> User:
+async def _set_user_roles(
+    project: Project, user_id: str, membership: Membership, roles: frozenset[str], check: Callable[[], None]
+) -> User:
     """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen."""
     user = await project.read_user(user_id)
     if user is None or user.org_membership_status != membership:
@@ -45,6 +64,7 @@ async def _set_user_roles(project: Project, user_id: str, membership: Membership
     steps = [(project.add_role, role) for role in sorted(roles - set(user.roles))]
     steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]
     for call, role in steps:
+        check()
         user = await call(user_id, role)
         if user is None or user.org_membership_status != membership:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)

@@ -36,7 +36,9 @@ from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from atlas_invites.invitation.resource import Resource
 
 AS_OWNER = wire_spec(roles=[OWNER])
 
@@ -733,6 +735,97 @@ async def test_nothing_older_than_the_wake_up_is_acted_on() -> None:
     world.deliver()
     await world.reconciler.reconcile(KEY, 3.5)
     assert world.atlas.looked_since[-1] == 3.5
+
+
+# A newer spec goes before every write to Atlas.
+
+
+async def nothing_there() -> World:
+    """Return a world in which an invitation is to be sent."""
+    world = World()
+    world.cluster.apply()
+    return world
+
+
+async def pending_as_owner() -> World:
+    """Return a world in which the roles of a pending invitation drifted."""
+    world = await adopted()
+    world.atlas.invite(invitation(roles=[OWNER]))
+    return world
+
+
+async def new_with_other_roles() -> World:
+    """Return a world in which an invitation with other roles is there before its object."""
+    world = World()
+    world.atlas.invite(invitation(roles=[OWNER]))
+    world.cluster.apply()
+    return world
+
+
+async def managed_member() -> World:
+    """Return a world in which the roles of a member are to be set."""
+    world = World()
+    world.atlas.let_in(user(roles=[OWNER]))
+    world.cluster.apply(spec=wire_spec(memberPolicy="Manage"))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("begin", "looks"), [(nothing_there, 2), (pending_as_owner, 1), (new_with_other_roles, 2), (managed_member, 2)]
+)
+@pytest.mark.parametrize("change", [{"suspend": True}, {"roles": [STREAMS]}], ids=["suspended", "other-roles"])
+@virtual_time
+async def test_a_change_that_is_known_goes_before_a_write(
+    begin: Callable[[], Awaitable[World]], looks: int, change: dict[str, Any]
+) -> None:
+    """Law 7: the spec changes while Atlas is looked at, and its event is here: nothing is done for the older one."""
+    world = await begin()
+
+    def edit() -> None:
+        spec = world.cluster.objects[KEY]["spec"]
+        world.cluster.apply(spec={**spec, **change})
+        world.deliver()
+
+    for _ in range(looks - 1):
+        world.atlas.faults.before("Look", lambda: None)
+    world.atlas.faults.before("Look", edit)
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_a_change_between_two_role_writes_is_heeded() -> None:
+    """Suspended between adding and removing: what is not done yet is left undone."""
+    world = await managed_member()
+
+    def suspend() -> None:
+        world.cluster.apply(spec=wire_spec(memberPolicy="Manage", suspend=True))
+        world.deliver()
+
+    world.atlas.faults.before("AddRole", suspend)
+    with pytest.raises(Stale):
+        await world.turn()
+    assert [call[0] for call in world.atlas.writes] == ["AddRole"]
+
+
+@virtual_time
+async def test_a_change_while_the_finalizer_is_written_goes_before_the_patch() -> None:
+    """The known invitation of an object whose finalizer was stripped: the newer spec is what is done."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER, finalizers=[])
+    add_finalizer = world.cluster.add_finalizer
+
+    async def then_suspend(resource: Resource) -> Resource:
+        written = await add_finalizer(resource)
+        world.cluster.apply(spec=wire_spec(roles=[OWNER], suspend=True))
+        world.deliver()
+        return written
+
+    world.cluster.add_finalizer = then_suspend  # type: ignore[method-assign]
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.atlas.writes == []
 
 
 # What is written, what is said.

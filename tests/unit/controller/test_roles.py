@@ -34,6 +34,10 @@ def project_of(atlas: FakeAtlas) -> FakeProject:
     return atlas.project(CREDENTIALS, GROUP_ID)
 
 
+def go_on() -> None:
+    """Nothing else is wanted meanwhile."""
+
+
 async def conflict(call: Awaitable[Any]) -> None:
     with pytest.raises(Failure) as caught:
         await call
@@ -45,7 +49,7 @@ async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
     """One PATCH by id with the whole set, in order; the answer is returned."""
     atlas = FakeAtlas()
     atlas.invite()
-    updated = await set_invitation_roles(project_of(atlas), invitation(), frozenset({READER, OWNER}))
+    updated = await set_invitation_roles(project_of(atlas), invitation(), frozenset({READER, OWNER}), go_on)
     assert updated == invitation(roles=[OWNER, READER])
     assert atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER, READER)]
 
@@ -53,7 +57,7 @@ async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
 @virtual_time
 async def test_an_invitation_that_has_gone_is_looked_at_again() -> None:
     """The PATCH finds nothing: a conflict, so that the next turn looks."""
-    await conflict(set_invitation_roles(project_of(FakeAtlas()), invitation(), frozenset({OWNER})))
+    await conflict(set_invitation_roles(project_of(FakeAtlas()), invitation(), frozenset({OWNER}), go_on))
 
 
 @pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.PENDING])
@@ -64,9 +68,9 @@ async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Mem
     atlas.let_in(user(membership, roles=[READER]))
     wanted = frozenset({OWNER, STREAMS})
     if membership is Membership.PENDING:
-        done: object = await set_invitation_roles(project_of(atlas), users_invitation(), wanted)
+        done: object = await set_invitation_roles(project_of(atlas), users_invitation(), wanted, go_on)
     else:
-        done = await set_member_roles(project_of(atlas), user(), wanted)
+        done = await set_member_roles(project_of(atlas), user(), wanted, go_on)
     assert atlas.calls == [
         ("ReadUser", USER_ID),
         ("AddRole", USER_ID, OWNER),
@@ -82,7 +86,9 @@ async def test_what_was_read_decides_not_what_was_seen() -> None:
     """The roles may have changed since they were seen: the difference is taken from the read."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[OWNER]))
-    assert await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER})) == user(roles=[OWNER])
+    assert await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER}), go_on) == user(
+        roles=[OWNER]
+    )
     assert atlas.calls == [("ReadUser", USER_ID)]
 
 
@@ -95,7 +101,7 @@ async def test_a_pending_user_is_only_touched_while_pending(there: Any) -> None:
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
-    await conflict(set_invitation_roles(project_of(atlas), users_invitation(), frozenset({OWNER})))
+    await conflict(set_invitation_roles(project_of(atlas), users_invitation(), frozenset({OWNER}), go_on))
     assert atlas.names == ["ReadUser"]
 
 
@@ -106,7 +112,7 @@ async def test_a_member_is_only_touched_while_active(there: Any) -> None:  # noq
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
-    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER})))
+    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on))
     assert atlas.names == ["ReadUser"]
 
 
@@ -117,7 +123,7 @@ async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> Non
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[READER, STREAMS]))
     atlas.faults.before(call, atlas.groups[GROUP_ID].users.clear)
-    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER})))
+    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on))
     assert atlas.names[-1] == call
     assert atlas.names.count("RemoveRole") == (call == "RemoveRole")
 
@@ -133,7 +139,7 @@ async def test_who_accepts_between_two_steps_keeps_every_role() -> None:
         atlas.let_in(there.model_copy(update={"org_membership_status": Membership.ACTIVE}))
 
     atlas.faults.before("AddRole", accept)
-    await conflict(set_invitation_roles(project_of(atlas), pending.as_invitation(), frozenset({OWNER})))
+    await conflict(set_invitation_roles(project_of(atlas), pending.as_invitation(), frozenset({OWNER}), go_on))
     assert "RemoveRole" not in atlas.names
     assert set(atlas.groups[GROUP_ID].users[pending.id].roles) == {READER, OWNER}
 
@@ -145,6 +151,6 @@ async def test_atlas_refusal_stops_the_steps() -> None:
     atlas.let_in(user())
     atlas.faults.fail("AddRole", Failure(Reason.INVALID_REQUEST, "no", error=error()))
     with pytest.raises(Failure) as caught:
-        await set_member_roles(project_of(atlas), user(), frozenset({OWNER}))
+        await set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on)
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert atlas.groups[GROUP_ID].users[USER_ID] == user()
