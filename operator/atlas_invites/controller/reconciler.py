@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from atlas_invites.controller.claims import leads_elsewhere
 from atlas_invites.controller.memory import Memories, Refusal
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
 from atlas_invites.controller.sending import Sender, must_wait, origin_of
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 _DUPLICATE = (
     "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
     "until then it does nothing."
+)
+
+_LEADS_ELSEWHERE = (
+    "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
+    "is done. To invite into the new project, delete and recreate this object."
 )
 
 REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
@@ -183,6 +189,9 @@ class Reconciler:
             Later: it waits for another object.
         """
         group_id = await self._access.group_id(turn.resource, turn.spec)
+        if leads_elsewhere(turn.spec, turn.known, group_id):
+            name = turn.spec.project_ref and turn.spec.project_ref.name
+            return Outcome(Reason.PROJECT_NOT_READY, _LEADS_ELSEWHERE.format(name=name))
         self._claims.resolved(turn.resource, group_id)
         if (refused := self._refused(turn, credentials)) is not None:
             return refused

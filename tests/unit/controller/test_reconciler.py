@@ -828,6 +828,37 @@ async def test_a_change_while_the_finalizer_is_written_goes_before_the_patch() -
     assert world.atlas.writes == []
 
 
+# A reference that comes to lead elsewhere.
+
+
+@virtual_time
+async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
+    """The AtlasProject is created anew with another id: nothing is done, and it is said; once back, it goes on."""
+    world = World()
+    payments = Key("team-a", "payments")
+    world.cluster.project_ids[payments] = GROUP_ID
+    world.atlas.invite()
+    world.cluster.apply(spec=wire_spec(groupId=None, projectRef={"name": "payments"}, memberPolicy="Manage"))
+    await world.turn()
+    world.cluster.project_ids[payments] = "f" * 24
+    for restart in (False, True):
+        if restart:
+            world.start_anew()
+        await _pass(31)
+        world.deliver()
+        world.forget_calls()
+        outcome = await world.turn()
+        assert reason_of(outcome) is Reason.PROJECT_NOT_READY
+        assert outcome is not None
+        assert "leads to another Atlas project" in outcome.message
+        assert world.atlas.calls == []
+        assert world.cluster.status().state is State.PENDING
+        assert world.store.claims.holder(KEY) is None
+    world.cluster.project_ids[payments] = GROUP_ID
+    await _pass(31)
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
 # What is written, what is said.
 
 
