@@ -133,7 +133,10 @@ class Sender:
 
     @staticmethod
     async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
-        """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word."""
+        """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word.
+
+        Who is in by a team or the organisation alone is nothing to see.
+        """
         if not memory.conflicted:
             memory.conflicted = True
             return
@@ -156,6 +159,8 @@ def must_wait(memory: Memory, case: Case, since: float, now: float) -> Outcome |
         if remembered:
             return None
         memory.confirming_since = now
+        if await project.list_users(username, flatten_teams=False, include_org_users=False):
+            return
     left = memory.confirming_since + CONFIRM_AFTER - since
     return Outcome(Reason.CONFIRMING_INVITATION, _CONFIRMING, requeue_after=left) if left > 0 else None
 

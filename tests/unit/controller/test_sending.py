@@ -184,6 +184,45 @@ async def test_a_conflict_is_looked_at_and_tried_once_more() -> None:
     assert world.cluster.status().error == conflict
 
 
+@pytest.mark.parametrize("membership", [Membership.PENDING, Membership.ACTIVE])
+@virtual_time
+async def test_a_second_conflict_with_something_to_see_is_looked_at_again(membership: Membership) -> None:
+    """409 twice, and then the person is there: no last word, the next look finds what is there."""
+    world = World()
+    conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
+    for _ in range(2):
+        world.atlas.faults.fail("CreateInvite", Failure(Reason.CONFLICT, "there is one", error=conflict))
+    world.atlas.faults.before("ListUsers", lambda: world.atlas.let_in(user(membership)))
+    world.cluster.apply()
+    assert reason_of(await world.turn()) is Reason.CONFLICT
+    assert reason_of(await world.turn()) is Reason.CONFLICT
+    found = Reason.INVITED if membership is Membership.PENDING else Reason.ACCEPTED
+    assert reason_of(await world.turn()) is found
+    assert sendings(world) == 2
+
+
+@virtual_time
+async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
+    """409 twice, and only the view with teams shows the person: Atlas's last word, which names the team."""
+    world = World()
+    world.cluster.apply()
+    conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
+    for _ in range(2):
+        world.atlas.faults.fail("CreateInvite", Failure(Reason.CONFLICT, "there is one", error=conflict))
+
+    async def list_users(username: str, *, flatten_teams: bool, include_org_users: bool) -> list[User]:
+        del username
+        return [user()] if flatten_teams and include_org_users else []
+
+    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project.list_users = list_users  # type: ignore[method-assign]
+    await world.turn()
+    assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    ready = world.cluster.status().condition("Ready")
+    assert ready is not None
+    assert "has access to the project, through a team or the organisation, but" in ready.message
+
+
 @virtual_time
 async def test_somebody_of_the_organisation_is_a_member_at_once() -> None:
     """The users API answers ACTIVE: Accepted, and nothing is pending."""
