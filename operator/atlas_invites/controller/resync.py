@@ -164,8 +164,8 @@ class Resync:
     async def _projects(self) -> list[list[Key]]:
         """Return the keys by credentials and project, in an order that is the same in each round of this process.
 
-        So each project is swept once an interval. Any order would do, and that of the hashes needs none between a
-        project's id and a reference; the store's own moves with the objects that come and go.
+        So each project is swept once an interval, though the store's order moves with the objects that come and go. It
+        is that of the hashes, since a project's id and a reference have no order between them.
         """
         found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
         uids = set()
