@@ -248,6 +248,7 @@ class Reconciler:
                 turn.resource = await self._invites.add_finalizer(turn.resource)
             turn.memory.finalizer_ours = True
             self._store.put(turn.resource)
+            self._check_alive(turn)
         if _roles_changed_on_known(turn, project):
             updated = await project.update_invite(turn.known.invitation.id, sorted(turn.spec.roles))  # type: ignore[union-attr]
             if updated is not None:
@@ -257,7 +258,6 @@ class Reconciler:
             return duplicate
         return await self._perform(turn, project, action)
 
-            self._check_alive(turn)
     def _claims_more(self, turn: _Turn, project: Project, case: Case) -> bool:
         """Claim what was found too; return whether that is more than before: it may be another object's."""
         there = case.invitation or case.member
@@ -276,6 +276,8 @@ class Reconciler:
         latest = self._store.get(turn.resource.key)
         if latest is None or latest.uid != turn.resource.uid or latest.deleting:
             raise Stale(f"{turn.resource.key} has gone, or is being deleted")
+        if latest.generation > turn.resource.generation:
+            raise Stale(f"{turn.resource.key} asks for something else by now")
         if turn.resource.has_finalizer and not latest.has_finalizer:
             raise Stale(f"{turn.resource.key} has lost its finalizer")
 
@@ -285,8 +287,6 @@ class Reconciler:
         Raises:
             Later: an older one has yet to be evaluated.
         """
-        if latest.generation > turn.resource.generation:
-            raise Stale(f"{turn.resource.key} asks for something else by now")
         key = turn.resource.key
         turn.memory.await_others(self._clock(), waiting=self._claims.awaits_older(key))
         holder = self._claims.holder(key)
