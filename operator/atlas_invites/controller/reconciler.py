@@ -206,7 +206,7 @@ class Reconciler:
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._act(turn, project)
-        return replace(outcome.in_project(group_id), atlas=project.notice)
+        return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.notice)
 
     def _refused(self, turn: _Turn, credentials: Credentials) -> Outcome | None:
         """Return the outcome of what Atlas refused already, where nothing has changed since and nobody asks again.
@@ -318,6 +318,8 @@ class Reconciler:
     async def _perform(self, turn: _Turn, project: Project, action: Action) -> Outcome:
         """Do in Atlas what the action says, and return the outcome by what Atlas answered."""
         case, check = action.case, partial(self._check_alive, turn)
+        if case.sight is Sight.MEMBER or (case.invitation is not None and case.invitation.api is Api.INVITES):
+            self._sender.found(_person(turn, project), turn.memory)
         if action.row.do is Do.NOTHING:
             return self._outcome(turn, action)
         if action.row.do is Do.SEND:
@@ -331,7 +333,7 @@ class Reconciler:
         raise AssertionError(f"{action.row.do} of {case.sight}")
 
     async def _send(self, turn: _Turn, project: Project, action: Action) -> Outcome:
-        person, since = f"{project.group_id}/{(turn.spec.username or '').lower()}", turn.since
+        person, since = _person(turn, project), turn.since
         async with self._sender.one_at_a_time(person) as waited:
             if waited:
                 since = self._clock()
@@ -343,7 +345,13 @@ class Reconciler:
                 if wait is not None:
                     return wait
                 self._check_alive(turn)
-                answer = await self._sender.post(person, turn.memory, action.case, project)
+                notice = project.notice
+                try:
+                    answer = await self._sender.post(person, turn.memory, action.case, project)
+                except Failure as failure:
+                    if not failure.unanswered:
+                        raise
+                    return replace(Outcome.of(failure), atlas=notice)
                 SENT.inc()
                 return self._outcome(turn, answered(action, answer), Did.SEND)
         return await self._perform(turn, project, action)
@@ -390,6 +398,11 @@ class Reconciler:
         with self._writing(resource.with_status(wanted.to_wire())):
             self._store.put(await self._invites.write_status(resource, patch))
         STATUS_WRITES.inc()
+
+
+def _person(turn: _Turn, project: Project) -> str:
+    """Return a name for whom the object invites to which project."""
+    return f"{project.group_id}/{(turn.spec.username or '').lower()}"
 
 
 def _roles_changed_on_known(turn: _Turn, project: Project) -> bool:
