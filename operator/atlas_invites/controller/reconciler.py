@@ -307,6 +307,7 @@ class Reconciler:
                 or memory.confirming_since is not None
                 or memory.conflicted
                 or self._claims.had_another(turn.resource.key)
+                or not self._claims.is_alone(turn.resource.key)
             )
         username, invitation_id = target(spec, known)
         seen = await project.look(username=username, invitation_id=invitation_id, since=since, confirm=confirm)

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from atlas_invites.controller.sending import CONFIRM_AFTER
-from atlas_invites.invitation.model import Api, Membership, Origin, User
+from atlas_invites.invitation.model import Api, Membership, Origin, Seen, User
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from atlas_invites.invitation.resource import Key
 from tests.unit.builders import (
     EMAIL,
     EXPIRES,
@@ -22,7 +23,7 @@ from tests.unit.builders import (
     user,
     wire_spec,
 )
-from tests.unit.controller.fakes import World
+from tests.unit.controller.fakes import OTHER_CREDENTIALS, World
 from tests.unit.controller.test_reconciler import adopted, reason_of
 from tests.unit.virtual_time import virtual_time
 
@@ -271,6 +272,30 @@ async def test_not_sent_again_within_a_day() -> None:
     assert sendings(world) == 1
     await asyncio.sleep(4 * 3600)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+
+
+@virtual_time
+async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
+    """The younger has sent, in a former process, and the lists lag: the older, which comes late, asks once more."""
+    world = World()
+    younger = Key("team-b", "jane")
+    secret = Key("team-b", SECRET.name)
+    world.cluster.secrets[secret] = OTHER_CREDENTIALS
+    world.cluster.apply(younger, creationTimestamp="2026-08-10T04:00:00Z")
+    await world.turn(younger)
+    world.cluster.apply()
+    world.start_anew()
+
+    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    look = project.look
+
+    async def lagging(*, username: str | None, invitation_id: str | None, since: float, confirm: bool = True) -> Seen:
+        seen = await look(username=username, invitation_id=invitation_id, since=since)
+        return seen if confirm else Seen()
+
+    project.look = lagging  # type: ignore[method-assign]
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 1
 
 
 @virtual_time
