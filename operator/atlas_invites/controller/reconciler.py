@@ -353,8 +353,10 @@ class Reconciler:
                     if not failure.unanswered:
                         raise
                     return replace(Outcome.of(failure), atlas=notice)
-                SENT.inc()
-                return self._outcome(turn, answered(action, answer), Did.SEND)
+                action = answered(action, answer)
+                if action.case.sight is Sight.PENDING:
+                    SENT.inc()
+                return self._outcome(turn, action, Did.SEND)
         return await self._perform(turn, project, action)
 
     def _heed_former(self, turn: _Turn) -> None:

@@ -11,6 +11,7 @@ from atlas_invites.controller.sending import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, Membership, Origin, Seen, User
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from atlas_invites.invitation.resource import Key
+from atlas_invites.telemetry.metrics import SENT
 from tests.unit.builders import (
     EMAIL,
     EXPIRES,
@@ -222,6 +223,31 @@ async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
     ready = world.cluster.status().condition("Ready")
     assert ready is not None
     assert "has access to the project, through a team or the organisation, but" in ready.message
+
+
+@pytest.mark.parametrize("membership", [Membership.PENDING, Membership.ACTIVE])
+@virtual_time
+async def test_only_an_invitation_counts_as_sent(membership: Membership) -> None:
+    """The counter counts invitations: somebody of the organisation is let in without one."""
+    world = World()
+    world.atlas.api = Api.USERS
+    world.cluster.apply()
+
+    async def add_user(username: str, roles: object) -> User:
+        del username, roles
+        return world.atlas.let_in(user(membership))
+
+    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project.add_user = add_user  # type: ignore[method-assign]
+    before = sent_in_all()
+    await world.turn()
+    assert sent_in_all() - before == (membership is Membership.PENDING)
+
+
+def sent_in_all() -> float:
+    """Return the counter of invitations sent."""
+    (family,) = SENT.collect()
+    return next(sample.value for sample in family.samples if sample.name.endswith("_total"))
 
 
 @virtual_time
