@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 FAILED, BAD_SETTINGS, INCOMPLETE = 1, 2, 3
+_SHOWN = (str, int, float)
+"""Types of a default that the help shows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         # Only the names of flags: a value may hold a password.
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
-        return _bad_settings(f"unknown: {flags}; see --help" if flags else "too many words; see --help")
+        return _bad_settings(f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help")
     given = vars(parsed)
     return _export(given) if given.pop("command") == "export" else _run(given)
 
@@ -50,12 +52,13 @@ def _run(given: dict[str, Any]) -> int:
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
     from atlas_invites.app import App  # noqa: PLC0415
+    from atlas_invites.kube.connection import StartupError  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
     try:
         return uvloop.run(_start(App, settings))
-    except ValueError as error:
+    except StartupError as error:
         return _bad_settings(str(error))
 
 
@@ -111,7 +114,7 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
     """Add one flag for each setting of a command."""
     for name, field in fields.items():
         flag = f"--{name.replace('_', '-')}"
-        default = f" (default: {field.default})" if isinstance(field.default, str | int) and field.default else ""
+        default = f" (default: {_shown(field.default)})" if isinstance(field.default, _SHOWN) and field.default else ""
         options: dict[str, Any] = {"help": f"{field.description}{default}".replace("%", "%%")}
         if name == "namespaces":
             command.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
@@ -121,6 +124,16 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
             command.add_argument(flag, dest=name, action="store_true", **options)
         else:
             command.add_argument(flag, dest=name, metavar=name.rpartition("_")[2].upper(), **options)
+
+
+def _shown(default: object) -> str:
+    """Return a default as one would write it: a time in minutes or hours where it is so many."""
+    if not isinstance(default, float):
+        return str(default)
+    for seconds, unit in ((3600, "h"), (60, "m")):
+        if default % seconds == 0:
+            return f"{default / seconds:.0f}{unit}"
+    return f"{default:g}s"
 
 
 def _one_line(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites import __main__ as command_line
+from atlas_invites.kube.connection import StartupError
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,6 +129,25 @@ def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert flags <= shown
 
 
+@pytest.mark.parametrize(
+    ("flag", "default"),
+    [
+        ("--atlas-url", "https://cloud.mongodb.com"),
+        ("--resync-interval", "10m"),
+        ("--workers", "50"),
+        ("--atlas-api", "auto"),
+        ("--listen", "0.0.0.0:8080"),
+        ("--log-level", "info"),
+    ],
+)
+def test_the_help_shows_defaults(capsys: pytest.CaptureFixture[str], flag: str, default: str) -> None:
+    """Each flag that has the same default everywhere shows it, as one would write it."""
+    with pytest.raises(SystemExit):
+        command_line.main(["run", "--help"])
+    _, _, told = " ".join(capsys.readouterr().out.partition("options:")[2].split()).partition(f" {flag} ")
+    assert f"(default: {default})" in told.partition(" --")[0]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """--version is the distribution's."""
     with pytest.raises(SystemExit) as caught:
@@ -201,7 +222,8 @@ def test_many_bad_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> N
         (["run", f"--atlas_url=https://u:{CANARY}@h"], "--atlas_url"),
         (["run", "--work", CANARY], "--work"),
         (["run", f"--atlas-envelope={CANARY}"], "--atlas-envelope"),
-        (["run", CANARY], "too many words"),
+        (["run", CANARY], "unexpected argument; see --help"),
+        (["run", f"--wokers={CANARY}", "--x", CANARY], "unknown option --wokers, --x; see --help"),
     ],
 )
 def test_a_bad_command_line_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -217,10 +239,25 @@ def test_no_cluster_is_one_line(
     run()
 
     async def no_cluster(_: Any) -> int:  # noqa: ANN401 - an operator
-        raise ValueError(text)
+        raise StartupError(text)
 
     monkeypatch.setattr("atlas_invites.app.App.run", no_cluster)
     assert refusal(capsys, "run") == f"atlas-invites: {' '.join(text.split())}"
+
+
+@pytest.mark.parametrize("bug", [ValueError("a bug"), json.JSONDecodeError("a bug", "{", 1), TypeError("a bug")])
+def test_what_goes_wrong_later_is_no_bad_setting(
+    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, bug: Exception
+) -> None:
+    """Only what the operator cannot start with is exit code 2; everything else is shown whole."""
+    run()
+
+    async def go_wrong(_: Any) -> int:  # noqa: ANN401 - an operator
+        raise bug
+
+    monkeypatch.setattr("atlas_invites.app.App.run", go_wrong)
+    with pytest.raises(type(bug)):
+        command_line.main(["run"])
 
 
 @pytest.mark.parametrize("code", [0, 1])

@@ -25,6 +25,10 @@ _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
 _ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
+class StartupError(Exception):
+    """What the operator cannot start with, in one line for whoever has set it up."""
+
+
 async def load_configuration() -> Configuration:
     """Return how to reach the cluster: the pod's ServiceAccount, else ``KUBECONFIG`` or ``~/.kube/config``.
 
@@ -32,21 +36,21 @@ async def load_configuration() -> Configuration:
     a range of addresses, which Python does not understand.
 
     Raises:
-        ValueError: neither is there, or the kubeconfig cannot be used.
+        StartupError: neither is there, or the kubeconfig cannot be used.
     """
     configuration = Configuration()
     try:
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException:
         if not _has_kubeconfig():
-            raise ValueError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
+            raise StartupError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
         try:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
             what = (
                 str(error) if isinstance(error, ConfigException | OSError) else f"it is none ({type(error).__name__})"
             )
-            raise ValueError(
+            raise StartupError(
                 f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {what}"
             ) from None
         configuration.proxy = configuration.proxy or proxy_for(configuration.host)
