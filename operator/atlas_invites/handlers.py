@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
 ENDS_IN = 5.0
 """Seconds that kopf may take to end."""
 
+_PAGE = 500
 _KOPF = Path(kopf.__file__).parent
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Takes the events of the watch."""
 
-    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
-        """Take in an object as it is now, or was when it was deleted; ``listed``: as a list shows it, no change."""
+    def __call__(self, resource: Resource, *, deleted: bool) -> None:
+        """Take in an object as it is now, or was when it was deleted."""
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
@@ -46,50 +48,64 @@ def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
 
     async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
         try:
-            sink(Resource.from_body(event["object"]), deleted=event["type"] == "DELETED", listed=event["type"] is None)
+            sink(Resource.from_body(event["object"]), deleted=event["type"] == "DELETED")
         except Exception:
-            log.exception("an event was not understood and is left to the next complete list")
+            log.exception("could not process a watch event; the next full list will pick the object up")
 
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(on_event)
 
 
-async def keep_watching(sink: Sink, login: Login, namespaces: Sequence[str], started: Callable[[], None]) -> None:
-    """Send the events of the watch to the sink, for ever: where kopf gives up, it is started anew.
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is watched, and who is told.
 
-    Args:
+    Attributes:
         sink: takes an object, and whether it was deleted.
         login: says how to reach the cluster; asked again after a 401.
         namespaces: which to watch; none means all.
         started: called when kopf has been started, which takes the process's signals for itself.
+        begun: called when a watch begins after a list, at first or anew: of what was deleted before that list there
+            will be no event.
     """
+
+    sink: Sink
+    login: Login
+    namespaces: Sequence[str]
+    started: Callable[[], None]
+    begun: Callable[[], None]
+
+
+async def keep_watching(watch: Watch) -> None:
+    """Send the events of the watch to the sink, for ever: where kopf gives up, it is started anew."""
     loop, pause = asyncio.get_running_loop(), AGAIN_FIRST
     loop.set_exception_handler(_on_loop_error)
     while True:
         began = loop.time()
-        error = await _watch(sink, login, namespaces, started)
+        error = await _run_kopf(watch)
         pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
-        log.warning("the watch ended, and begins anew in %.0f s: %s", pause, error)
+        log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
 
-async def _watch(
-    sink: Sink, login: Login, namespaces: Sequence[str], started: Callable[[], None]
-) -> BaseException | None:
+async def _run_kopf(watch: Watch) -> BaseException | None:
     """Run kopf until it ends, and return why it did.
 
-    ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf.
+    ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf. So
+    we end kopf's tasks ourselves: those that it gives us, and then those that these have started (streams, a worker for
+    each object with events). kopf has no list of the latter that we could ask for, so they are told by the file that
+    their code is from.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, sink)
-    kopf.on.login(registry=registry)(login)
+    register(registry, watch.sink)
+    kopf.on.login(registry=registry)(watch.login)
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=_kopf_settings(),
+        settings=_kopf_settings(watch.begun),
         standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
+        clusterwide=not watch.namespaces,
+        namespaces=watch.namespaces,
     )
-    started()
+    watch.started()
     ended: set[asyncio.Task[None]] = set()
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -114,19 +130,54 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 class _BackOffs:
-    """Seconds between kopf's tries to list and watch, without an end."""
+    """Seconds between kopf's tries to list and watch, without an end.
+
+    kopf iterates over them anew for each request, all day long: an iterator would be used up by the first outage.
+    """
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8, 13), itertools.repeat(20))
 
 
-def _kopf_settings() -> kopf.OperatorSettings:
+class _Watching:
+    """kopf's settings for watching, which tell when a watch begins after a list.
+
+    kopf lists when it starts, and anew by itself whenever it cannot go on from where it was (410 Gone), and says so
+    nowhere. But it asks for ``chunk_size`` when it is about to list, and for ``server_timeout`` when it has listed and
+    is about to watch, both in the task of that watch.
+    """
+
+    def __init__(self, settings: Any, begun: Callable[[], None]) -> None:  # noqa: ANN401 - kopf does not name its type
+        self._settings = settings
+        self._begun = begun
+        self._listing: set[asyncio.Task[Any] | None] = set()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever kopf has
+        return getattr(self._settings, name)
+
+    @property
+    def chunk_size(self) -> int:
+        """How many objects to list at a time."""
+        self._listing.add(asyncio.current_task())
+        return _PAGE
+
+    @property
+    def server_timeout(self) -> float | None:
+        """How long to watch before the API server ends it: as it likes."""
+        if (task := asyncio.current_task()) in self._listing:
+            self._listing.discard(task)
+            self._begun()
+        return None
+
+
+def _kopf_settings(begun: Callable[[], None]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.queueing.idle_timeout = 0.1
     settings.queueing.exit_timeout = 0.5  # the handler never awaits
-    settings.watching.chunk_size = 500
+    watching: Any = _Watching(settings.watching, begun)
+    settings.watching = watching
     settings.networking.error_backoffs = _BackOffs()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended
     return settings

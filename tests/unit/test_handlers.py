@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import kopf
 import pytest
+from aiohttp import web
 
 from atlas_invites import handlers
-from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
+from atlas_invites.invitation.resource import GROUP, KIND, PLURAL, VERSION, Resource
 from tests.unit.builders import EMAIL, body, resource
+from tests.unit.kube.server import api_server
 from tests.unit.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Sink:
@@ -21,8 +27,8 @@ class Sink:
     def __init__(self) -> None:
         self.taken: list[tuple[Resource, str]] = []
 
-    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
-        self.taken.append((resource, "deleted" if deleted else "listed" if listed else "changed"))
+    def __call__(self, resource: Resource, *, deleted: bool) -> None:
+        self.taken.append((resource, "deleted" if deleted else "there"))
 
 
 def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
@@ -34,10 +40,10 @@ def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
 
 
 @pytest.mark.parametrize(
-    ("type_", "what"), [(None, "listed"), ("ADDED", "changed"), ("MODIFIED", "changed"), ("DELETED", "deleted")]
+    ("type_", "what"), [(None, "there"), ("ADDED", "there"), ("MODIFIED", "there"), ("DELETED", "deleted")]
 )
 def test_every_event_reaches_the_sink(type_: str | None, what: str) -> None:
-    """Listed, added, modified, deleted: the object, trimmed, and which of these it is."""
+    """Listed, added, modified, deleted: the object, trimmed, and whether it is still there."""
     sink = Sink()
     asyncio.run(handler(sink).fn(event={"type": type_, "object": body()}, namespace="team-a", name="jane"))
     assert sink.taken == [(resource(), what)]
@@ -63,20 +69,22 @@ def test_only_our_kind_is_watched() -> None:
 def test_what_cannot_be_read_is_logged(event: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """A handler that raises loses the event: it is logged, and left to the next complete list."""
     asyncio.run(handler(Sink()).fn(event=event))
-    assert [r.levelno for r in caplog.records if r.name == "atlas_invites.handlers"] == [logging.ERROR]
+    (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "could not process a watch event; the next full list will pick the object up"
 
 
 def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever happens behind it, the handler returns, and the log names no person."""
 
     class Broken(Sink):
-        def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
-            super().__call__(resource, deleted=deleted, listed=listed)
+        def __call__(self, resource: Resource, *, deleted: bool) -> None:
+            super().__call__(resource, deleted=deleted)
             raise RuntimeError("a bug")
 
     sink = Broken()
     asyncio.run(handler(sink).fn(event={"type": "MODIFIED", "object": body()}))
-    assert sink.taken == [(resource(), "changed")]
+    assert sink.taken == [(resource(), "there")]
     (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
     assert EMAIL not in logging.Formatter().format(record)
 
@@ -112,18 +120,24 @@ async def login() -> kopf.ConnectionInfo:
     return kopf.ConnectionInfo(server="http://127.0.0.1:1")
 
 
+def watch(started: Callable[[], None] = lambda: None) -> handlers.Watch:
+    return handlers.Watch(Sink(), login, (), started, lambda: None)
+
+
 @virtual_time
-async def test_a_watch_that_ends_begins_anew() -> None:
+async def test_a_watch_that_ends_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     """However kopf ends, what is left of it is ended, and it is started again; the signals are taken back."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake, taken = Kopf(monkeypatch, RuntimeError("410"), None, RuntimeError("404")), []
-        watching = asyncio.create_task(handlers.keep_watching(Sink(), login, (), lambda: taken.append(1)))
+        watching = asyncio.create_task(handlers.keep_watching(watch(lambda: taken.append(1))))
         await asyncio.sleep(60)
         assert fake.started == len(taken) == 4
         assert fake.cancelled == 3
         watching.cancel()
         await asyncio.wait([watching])
         assert fake.cancelled == 4
+        said = [r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"]
+        assert said[0] == "the watch ended; restarting in 2 s: 410"
 
 
 @virtual_time
@@ -131,8 +145,75 @@ async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> No
     """Where there is nothing to watch, kopf is started twice a minute, not all the time."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake = Kopf(monkeypatch, *[RuntimeError("404")] * 1000)
-        watching = asyncio.create_task(handlers.keep_watching(Sink(), login, (), lambda: None))
+        watching = asyncio.create_task(handlers.keep_watching(watch()))
         await asyncio.sleep(600)
         assert 15 <= fake.started <= 25
         watching.cancel()
         await asyncio.wait([watching])
+
+
+class Cluster:
+    """An API server for kopf, which has no object left.
+
+    Attributes:
+        lists, watches: how often each namespace was listed and watched.
+        gone: watches that are answered 410 Gone, each way in turn, before one is held.
+    """
+
+    def __init__(self, gone: int = 0) -> None:
+        self.lists: Counter[str] = Counter()
+        self.watches: Counter[str] = Counter()
+        self.gone = gone
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path in {"/api", "/apis"}:
+            version = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
+            group = {"name": GROUP, "versions": [version], "preferredVersion": version}
+            return web.json_response({"versions": ["v1"], "groups": [group]})
+        if request.path in {"/api/v1", f"/apis/{GROUP}/{VERSION}"}:
+            names = ("namespaces", "Namespace") if request.path == "/api/v1" else (PLURAL, KIND)
+            found = {"name": names[0], "kind": names[1], "singularName": "", "namespaced": names[0] == PLURAL}
+            return web.json_response({"resources": [found | {"verbs": ["list", "watch", "patch"]}]})
+        where = request.path
+        if request.query.get("watch") != "true":
+            self.lists[where] += 1
+            return web.json_response({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
+        self.watches[where] += 1
+        if self.watches[where] <= self.gone:
+            gone = {"kind": "Status", "status": "Failure", "code": 410, "message": "Gone", "reason": "Expired"}
+            if self.watches[where] % 2:
+                return web.json_response({"type": "ERROR", "object": gone})
+            return web.json_response(gone, status=410)
+        if self.watches[where] == self.gone + 1:
+            return web.Response()  # ended as the API server ends it now and then: no reason to list
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("namespaces", [(), ("team-a", "team-b")], ids=["all", "two"])
+@pytest.mark.parametrize("gone", [0, 1, 2])
+async def test_it_is_told_whenever_a_watch_begins_after_a_list(
+    monkeypatch: pytest.MonkeyPatch, gone: int, namespaces: tuple[str, ...]
+) -> None:
+    """At first, and each time kopf lists anew, by itself or since it was started anew, also where nothing is left."""
+    monkeypatch.setattr(handlers, "AGAIN_FIRST", 0.01)
+    cluster, begun = Cluster(gone), []
+    watched = len(namespaces) or 1
+    async with api_server(cluster.answer) as client:
+
+        async def here(**_: object) -> kopf.ConnectionInfo:
+            return kopf.ConnectionInfo(server=client.configuration.host)
+
+        def note() -> None:
+            begun.append(cluster.lists.total())
+
+        watch = handlers.Watch(Sink(), here, namespaces, lambda: None, note)
+        watching = asyncio.create_task(handlers.keep_watching(watch))
+        async with asyncio.timeout(30):
+            while len(cluster.watches) < watched or min(cluster.watches.values()) < gone + 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.wait([watching])
+    assert len(begun) == cluster.lists.total()
+    assert cluster.lists.total() >= watched
+    assert begun[-1] == cluster.lists.total(), "it was told before the last list"

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 RELIST_INTERVAL = 600.0
 """Seconds between two complete lists, which find what a cut watch did not say."""
 
-WATCH_CUT = 1.0
-"""Seconds from the first sign of a watch that was cut to the complete list."""
+WATCH_BEGUN = 1.0
+"""Seconds from a watch that begins to the complete list: one for all namespaces that are watched."""
 
 SLACK = 0.25
 """Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
@@ -74,26 +74,24 @@ class Engine:
         self._clock = clock
         store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
-        self._watched: set[str] = set()
-        self._watch_cut = asyncio.Event()
+        self._watch_begun = asyncio.Event()
         self.listed = False
 
-    def on_event(self, resource: Resource, *, deleted: bool, listed: bool = False) -> None:
-        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole.
-
-        One that is ``listed`` comes from the list that a watch begins with. Where its object was known to the watch,
-        that is a watch begun anew, which says nothing of what was deleted in between: a complete list is due.
-        """
+    def on_event(self, resource: Resource, *, deleted: bool) -> None:
+        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
         self._unseen.pop(resource.key, None)
-        if listed and resource.uid in self._watched:
-            self._watch_cut.set()
-        self._watched.add(resource.uid)
         if deleted:
-            self._watched.discard(resource.uid)
             if self._store.remove(resource):
                 self._forget(resource.key)
         elif self._store.put(resource) and not self._reconciler.is_writing(resource):
             self._queue.add(resource.key)
+
+    def on_watch_begun(self) -> None:
+        """Take note that the watch begins with a list, at first or anew.
+
+        What was deleted since our own last list, and before that one, gets no event: a complete list is due.
+        """
+        self._watch_begun.set()
 
     def wake(self, wanted: Callable[[Resource], bool], priority: Priority = Priority.CHANGE) -> None:
         """Queue every object that is wanted."""
@@ -125,22 +123,27 @@ class Engine:
                     said = str(error)
                     log.warning("waiting for the cluster: %s", said)
                 await asyncio.sleep(LIST_RETRY)
+            except Exception:
+                log.exception("waiting for the cluster: the list failed in an unexpected way")
+                await asyncio.sleep(LIST_RETRY)
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list now and then, and after the watch was cut, for ever."""
+        """Compare the store with a complete list now and then, and when the watch has begun, for ever."""
         delay = RELIST_INTERVAL
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._watch_cut.wait(), delay)
-                await asyncio.sleep(WATCH_CUT)  # one complete list for all that the watch lists
-            self._watch_cut.clear()
+                await asyncio.wait_for(self._watch_begun.wait(), delay)
+                await asyncio.sleep(WATCH_BEGUN)
+            self._watch_begun.clear()
+            delay = LIST_RETRY
             try:
                 await self._list()
                 delay = RELIST_INTERVAL
             except ClusterUnavailable as error:
-                log.warning("the complete list failed and is tried again: %s", error)
-                delay = LIST_RETRY
+                log.warning("the complete list failed; will retry: %s", error)
+            except Exception:
+                log.exception("the complete list failed in an unexpected way; will retry")
 
     async def work(self) -> None:
         """Run the workers until the queue is closed; what they hold then is finished."""
@@ -160,7 +163,6 @@ class Engine:
             log.info("deleted while the watch was cut", extra={"object": key})
             self._forget(key)
             self._unseen.pop(key, None)
-        self._watched.intersection_update(resource.uid for resource in self._store)
         for key in changed:
             if self.listed:
                 self._queue.add(key)
@@ -197,10 +199,10 @@ class Engine:
         except Later as later:
             self._queue.add_after(key, later.seconds)
         except ClusterUnavailable as error:
-            log.warning("tried again: %s", error, extra={"object": key})
+            log.warning("will retry: %s", error, extra={"object": key})
             self._queue.add_after(key, self._queue.back_off(key))
         except Exception:
-            log.exception("a reconcile failed in an unexpected way and is tried again", extra={"object": key})
+            log.exception("a reconcile failed in an unexpected way; will retry", extra={"object": key})
             self._queue.add_after(key, self._queue.back_off(key))
         else:
             self._requeue(key, outcome)

@@ -237,21 +237,22 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
     await workers
 
 
+@pytest.mark.parametrize("left", [{KEY}, set()], ids=["one-left", "none-left"])
 @virtual_time
-async def test_a_watch_begun_anew_brings_a_complete_list() -> None:
-    """Objects that a watch lists a second time mean that it was cut: what was deleted meanwhile is forgotten."""
+async def test_a_watch_begun_anew_brings_a_complete_list(left: set[Key]) -> None:
+    """A list that the watch begins with tells nothing of what was deleted before it: our own forgets that, at once."""
     world = World()
-    resources = [world.cluster.apply(key) for key in (KEY, JOE)]
-    for resource in resources:
-        world.engine.on_event(resource, deleted=False, listed=True)
+    for key in (KEY, JOE):
+        world.engine.on_event(world.cluster.apply(key), deleted=False)
     world.engine.listed = True
     listing = asyncio.create_task(world.engine.keep_listing())
     await asyncio.sleep(10)
     assert len(world.store) == 2
-    world.cluster.objects.pop(JOE)  # with no event
-    world.engine.on_event(resources[0], deleted=False, listed=True)
+    for key in {KEY, JOE} - left:
+        world.cluster.objects.pop(key)  # with no event
+    world.engine.on_watch_begun()
     await asyncio.sleep(10)
-    assert [resource.key for resource in world.store] == [KEY]
+    assert {resource.key for resource in world.store} == left
     listing.cancel()
 
 
@@ -321,6 +322,17 @@ async def test_the_first_list_waits_for_the_cluster(caplog: pytest.LogCaptureFix
 
 
 @virtual_time
+async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a list raises, it is logged, and tried again."""
+    bench = Bench()
+    bench.cluster.faults.fail("list", RuntimeError("a bug"), KeyError("items"))
+    await bench.engine.list_first()
+    assert bench.engine.listed
+    assert now() == pytest.approx(2 * LIST_RETRY, abs=1)
+    assert [r.levelname for r in caplog.records if r.exc_info] == ["ERROR"] * 2
+
+
+@virtual_time
 async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
     world = World()
@@ -362,11 +374,12 @@ async def test_ghosts_are_dropped() -> None:
     listing.cancel()
 
 
+@pytest.mark.parametrize("trouble", [ClusterUnavailable("no answer"), RuntimeError("a bug"), TypeError("a bug")])
 @virtual_time
-async def test_a_list_that_fails_is_tried_again_soon() -> None:
-    """The complete list goes on for ever, whatever the cluster answers."""
+async def test_a_list_that_fails_is_tried_again_soon(trouble: Exception) -> None:
+    """The complete list goes on for ever, whatever the cluster answers, and whatever we make of it."""
     world = World()
-    world.cluster.faults.fail("list", ClusterUnavailable("no answer"), ClusterUnavailable("no answer"))
+    world.cluster.faults.fail("list", trouble, trouble)
     listing = asyncio.create_task(world.engine.keep_listing())
     await asyncio.sleep(RELIST_INTERVAL + 1)
     world.cluster.apply()
