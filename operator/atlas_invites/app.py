@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import kopf
 
@@ -23,18 +21,19 @@ from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
-from atlas_invites.handlers import keep_watching
-from atlas_invites.kube.connection import connect, load_configuration
+from atlas_invites.handlers import Watch, keep_watching
+from atlas_invites.kube.connection import StartupError, connect, load_configuration
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
-from atlas_invites.kube.lease import Lease, new_identity, no_election
+from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
+from atlas_invites.stopping import CUT_AT, PARTS_END_BY, RELEASED_BY, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from kubernetes.aio.client import ApiClient
 
@@ -47,17 +46,11 @@ log = logging.getLogger(__name__)
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 """Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
 
-DRAIN = 8.0
-"""Seconds that running reconciles have to finish after SIGTERM; then their calls are cut."""
-
-LAST = 9.5
-"""Seconds after SIGTERM at which the process ends in any case."""
+UNWIND = 0.2
+"""Seconds that reconciles have to end once their calls are cut."""
 
 ENDING = 2.0
 """Seconds that the parts have to end once they are told to."""
-
-STOPPED, FAILED = 0, 1
-"""Exit codes: after a signal; after the loss of the lease, or where a part ended by itself."""
 
 
 class App:
@@ -69,7 +62,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stopping = asyncio.Event()
+        self._stopping = Stopping()
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
@@ -78,9 +71,9 @@ class App:
             The exit code: 0 after a signal, else 1.
 
         Raises:
-            ValueError: no cluster is configured, or the address of the probes cannot be bound.
+            StartupError: no cluster is configured, or the address of the probes cannot be bound.
         """
-        self._take_signals()
+        self._stopping.take_signals()
         async with AsyncExitStack() as stack:
             client = await connect()
             stack.push_async_callback(client.close)
@@ -95,14 +88,18 @@ class App:
             parts = wire(settings, client, atlas, gate=gate)
             stack.enter_context(_state(parts, atlas, lease).exported())
             await self._serve(stack, parts, lease)
-            stopping = asyncio.create_task(self._stopping.wait(), name="signal")
+            stopping = asyncio.create_task(self._stopping.asked.wait(), name="signal")
             stack.callback(stopping.cancel)
             if lease is None:
                 return await self._act(parts, stopping)
             return await self._stand_by(parts, stopping, lease)
 
     async def _serve(self, stack: AsyncExitStack, parts: Parts, lease: Lease | None) -> None:
-        """Serve metrics and probes."""
+        """Serve metrics and probes.
+
+        Raises:
+            StartupError: the address cannot be bound.
+        """
         listen = self._settings.listen
         if listen == "off":
             return
@@ -111,7 +108,7 @@ class App:
         try:
             await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
         except OSError as error:
-            raise ValueError(f"--listen {listen}: {error.strerror}") from None
+            raise StartupError(f"--listen {listen}: {error.strerror}") from None
 
     async def _stand_by(self, parts: Parts, stopping: asyncio.Task[Any], lease: Lease) -> int:
         """Wait for the lease, act while it is ours, and give it back."""
@@ -124,67 +121,62 @@ class App:
         finally:
             if holding is not None:
                 holding.cancel()
-            await lease.release()
+            self._stopping.begin()
+            await lease.release(min(RELEASE_AT_MOST, self._stopping.left(RELEASED_BY)))
 
     async def _act(self, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None) -> int:
         """List, then work, until a signal comes, the lease is lost or a part ends."""
         ends = [stopping] if holding is None else [stopping, holding]
         if not await _unless(parts.engine.list_first(), *ends):
-            return self._code()
-        watching = keep_watching(parts.engine.on_event, _login, self._settings.namespaces, self._take_signals)
-        workers = asyncio.create_task(parts.engine.work(), name="workers")
-        publishing = asyncio.create_task(parts.events.keep_publishing(), name="events")
-        background = [
-            asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
-            asyncio.create_task(_sweep(parts.resync), name="sweep"),
-            asyncio.create_task(watching, name="watch"),
-        ]
-        await asyncio.wait([*ends, workers, publishing, *background], return_when=asyncio.FIRST_COMPLETED)
-        code, began = self._code(), time.monotonic()
-        parts.queue.close()
-        for task in background:
-            task.cancel()
-        if holding is None or not holding.done():
-            running = [workers] if holding is None else [workers, holding]
-            await asyncio.wait(running, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
-        workers.cancel()
-        if holding is None or not holding.done():
-            await asyncio.wait([workers], timeout=0.2)
-            await parts.events.flush(max(DRAIN + 0.5 - (time.monotonic() - began), 0.0))
-        publishing.cancel()
-        await _ended([workers, publishing, *background])
+            return self._stopping.code
+        tasks = self._start(parts)
+        await asyncio.wait([*ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        code = self._stopping.code
+        self._stopping.begin()
+        await self._drain(parts, tasks, holding)
         return code
 
-    def _code(self) -> int:
-        return STOPPED if self._stopping.is_set() else FAILED
+    def _start(self, parts: Parts) -> Tasks:
+        """Start all that runs side by side."""
+        watch = Watch(
+            parts.engine.on_event,
+            _login,
+            self._settings.namespaces,
+            started=self._stopping.take_signals,
+            begun=parts.engine.on_watch_begun,
+        )
+        return Tasks(
+            workers=asyncio.create_task(parts.engine.work(), name="workers"),
+            publishing=asyncio.create_task(parts.events.keep_publishing(), name="events"),
+            listing=asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
+            sweeping=asyncio.create_task(_sweep(parts.resync), name="sweep"),
+            watching=asyncio.create_task(keep_watching(watch), name="watch"),
+        )
 
-    def _take_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+    async def _drain(self, parts: Parts, tasks: Tasks, holding: asyncio.Task[None] | None) -> None:
+        """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
+        parts.queue.close()
+        for task in (tasks.listing, tasks.sweeping, tasks.watching):
+            task.cancel()
+        running = [tasks.workers] if holding is None else [tasks.workers, holding]
+        await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
+        finished = tasks.workers.done()
+        tasks.workers.cancel()
+        await asyncio.wait([tasks.workers], timeout=UNWIND)
+        if finished:
+            await parts.events.flush(self._stopping.left(PARTS_END_BY))
+        tasks.publishing.cancel()
+        await _ended(tasks, min(ENDING, self._stopping.left(PARTS_END_BY)))
 
-    def _on_signal(self) -> None:
-        """Stop in order; at the second signal, or where that takes too long, at once."""
-        if self._stopping.is_set():
-            _end_at_once("a second signal")
-        log.info("stopping")
-        self._stopping.set()
-        asyncio.get_running_loop().call_later(LAST, _end_at_once, "stopping in order took too long")
 
-
-async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def _ended(tasks: Tasks, seconds: float) -> None:
     """Wait a moment until all have ended, kopf among them, and log what did not end well."""
-    await asyncio.wait(tasks, timeout=ENDING)
+    await asyncio.wait(tasks, timeout=seconds)
     for task in tasks:
         error = task.exception() if task.done() and not task.cancelled() else None
         if error is not None:
             log.error("a part of the operator ended: %s", error, exc_info=error)
     log.info("stopped")
-
-
-def _end_at_once(why: str) -> NoReturn:
-    log.warning("ending at once: %s", why)
-    os._exit(FAILED)
 
 
 async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> bool:
@@ -211,9 +203,19 @@ def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.State:
     )
 
 
+class Tasks(NamedTuple):
+    """What runs side by side."""
+
+    workers: asyncio.Task[None]
+    publishing: asyncio.Task[None]
+    listing: asyncio.Task[None]
+    sweeping: asyncio.Task[None]
+    watching: asyncio.Task[None]
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs side by side."""
+    """The parts, wired."""
 
     engine: Engine
     store: Store

@@ -1,0 +1,73 @@
+"""The end of the process: in order within ten seconds of the signal, at the second signal at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
+# Seconds after stopping has begun: at a signal, or where the lease is lost or a part of the operator has ended.
+
+CUT_AT = 8.0
+"""Running reconciles have so long to finish; then their calls are cut."""
+
+PARTS_END_BY = 8.5
+"""Events are published until then at most, and all that runs side by side has ended."""
+
+RELEASED_BY = 9.25
+"""The lease is given back, or left to end by itself."""
+
+LAST = 9.5
+"""The process ends in any case."""
+
+STOPPED, FAILED = 0, 1
+"""Exit codes: after a signal; after the loss of the lease, or where a part ended by itself."""
+
+
+class Stopping:
+    """Takes SIGTERM and SIGINT, and tells how much time is left once the end has begun."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._began: float | None = None
+
+    @property
+    def code(self) -> int:
+        """The exit code if the process were to end now."""
+        return STOPPED if self.asked.is_set() else FAILED
+
+    def take_signals(self) -> None:
+        """Take the signals, from whoever has taken them since."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+
+    def begin(self) -> None:
+        """Take note that the end has begun, and see to it that it does not take too long."""
+        if self._began is None:
+            loop = asyncio.get_running_loop()
+            self._began = loop.time()
+            loop.call_later(LAST, end_at_once, "stopping in order took too long")
+
+    def left(self, until: float) -> float:
+        """Return the seconds that are left until one of the times above; all of it where the end has not begun."""
+        if self._began is None:
+            return until
+        return max(self._began + until - asyncio.get_running_loop().time(), 0.0)
+
+    def _on_signal(self) -> None:
+        if self.asked.is_set():
+            end_at_once("a second signal")
+        log.info("stopping")
+        self.asked.set()
+        self.begin()
+
+
+def end_at_once(why: str) -> NoReturn:
+    """End the process without any order."""
+    log.warning("ending at once: %s", why)
+    os._exit(FAILED)

@@ -1,0 +1,257 @@
+"""The life of the process: it acts while it may, and ends in order and in time, whatever hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites import app as module
+from atlas_invites import stopping
+from atlas_invites.app import App, Parts
+from atlas_invites.kube.lease import Lease
+from atlas_invites.settings import Settings
+from atlas_invites.stopping import CUT_AT, FAILED, LAST, RELEASED_BY, STOPPED
+from tests.unit.kube.lease_fakes import FakeLeases
+from tests.unit.virtual_time import now, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NEVER = 10_000.0
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+@dataclass
+class Fakes:
+    """The parts, each of which does nothing, for ever, unless a test says otherwise.
+
+    Attributes:
+        finish: seconds that running reconciles take to finish once the queue is closed.
+        unwind: seconds that they take to end once they are cut.
+        flush: seconds that publishing what waits would take.
+        list: what the first list does.
+        listing: what the complete list does.
+        said: what was done, in order.
+    """
+
+    finish: float = 0.0
+    unwind: float = 0.0
+    flush_takes: float = 0.0
+    first: Callable[[], Any] = lambda: asyncio.sleep(0)
+    listing: Callable[[], Any] = for_ever
+    said: list[str] = field(default_factory=list)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def parts(self) -> Parts:
+        fake: Any = self
+        return Parts(engine=fake, store=fake, queue=fake, resync=fake, events=fake)
+
+    # The queue.
+
+    def close(self) -> None:
+        self.closed.set()
+
+    # The engine.
+
+    def on_event(self, *_: object, **__: object) -> None:
+        """Take nothing in."""
+
+    def on_watch_begun(self) -> None:
+        """Do nothing."""
+
+    async def list_first(self) -> None:
+        await self.first()
+
+    async def keep_listing(self) -> None:
+        await self.listing()
+
+    async def work(self) -> None:
+        try:
+            await self.closed.wait()
+            await asyncio.sleep(self.finish)
+            self.said.append("finished")
+        except asyncio.CancelledError:
+            self.said.append("cut")
+            await asyncio.sleep(self.unwind)
+            raise
+
+    # Events and the sweep.
+
+    async def keep_publishing(self) -> None:
+        await for_ever()
+
+    async def flush(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, self.flush_takes))
+        self.said.append("flushed")
+
+    async def sweep_all(self) -> None:
+        await for_ever()
+
+    async def keep_sweeping(self) -> None:
+        await for_ever()
+
+
+@pytest.fixture(autouse=True)
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the process would have been ended at once; it would be the end of the tests."""
+    ended: list[float] = []
+    monkeypatch.setattr(stopping, "end_at_once", lambda _: ended.append(now()))
+
+    async def watch(_: object) -> None:
+        await for_ever()
+
+    monkeypatch.setattr(module, "keep_watching", watch)
+    return ended
+
+
+@dataclass
+class Life:
+    """One process, and when it ended."""
+
+    app: App
+    leases: FakeLeases
+    running: asyncio.Task[int]
+    began: float = 0.0
+
+    @classmethod
+    async def begin(cls, fakes: Fakes) -> Life:
+        """Run a process that leads."""
+        leases = FakeLeases()
+        app = App(Settings(listen="off"))
+        lease = Lease(leases, "one", clock=now)
+        signalled = asyncio.create_task(app._stopping.asked.wait())  # noqa: SLF001 - as ``run`` does it
+        running = asyncio.create_task(app._stand_by(fakes.parts(), signalled, lease))  # noqa: SLF001 - as ``run`` does it
+        await asyncio.sleep(3)
+        return cls(app, leases, running)
+
+    def signal(self) -> None:
+        """Send SIGTERM."""
+        self.began = now()
+        self.app._stopping._on_signal()  # noqa: SLF001 - what the signal calls
+
+    async def end(self) -> tuple[int, float]:
+        """Return the exit code, and the seconds since the end began."""
+        return await asyncio.wait_for(self.running, 60), now() - self.began
+
+
+HUNG: list[dict[str, float]] = [
+    {"finish": NEVER},
+    {"finish": NEVER, "flush_takes": NEVER},
+    {"finish": NEVER, "unwind": NEVER, "flush_takes": NEVER},
+    {"finish": 7.9, "flush_takes": NEVER},
+    {"flush_takes": NEVER},
+    {},
+]
+
+
+@pytest.mark.parametrize("hung", HUNG, ids=str)
+def test_with_a_hung_api_server_it_ends_in_order_and_in_time(hung: dict[str, float], ends: list[float]) -> None:
+    """A status write, an event and the release of the lease hang all at once: exit code 0, before the last moment."""
+
+    @virtual_time
+    async def test() -> None:
+        life = await Life.begin(Fakes(**hung))  # type: ignore[arg-type]
+        life.leases.before = lambda: asyncio.sleep(NEVER)
+        life.signal()
+        code, seconds = await life.end()
+        assert code == STOPPED
+        assert seconds <= RELEASED_BY
+        assert ends == []
+
+    test()
+
+
+@virtual_time
+async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given_back() -> None:
+    """In that order, where nothing hangs."""
+    fakes = Fakes(finish=5, flush_takes=0.5)
+    life = await Life.begin(fakes)
+    life.signal()
+    assert (await life.end())[0] == STOPPED
+    assert fakes.said == ["finished", "flushed"]
+    assert life.leases.stored is not None
+    assert life.leases.stored.holder == ""
+
+
+@virtual_time
+async def test_what_was_cut_has_nothing_to_publish() -> None:
+    """Where reconciles had to be cut there is no time for events."""
+    fakes = Fakes(finish=NEVER)
+    life = await Life.begin(fakes)
+    life.signal()
+    code, seconds = await life.end()
+    assert (code, fakes.said) == (STOPPED, ["cut"])
+    assert seconds >= CUT_AT
+    assert life.leases.stored is not None
+    assert life.leases.stored.holder == ""
+
+
+@virtual_time
+async def test_while_the_first_list_hangs_a_signal_ends_it() -> None:
+    """Nothing runs yet: the lease is given back at once."""
+    life = await Life.begin(Fakes(first=for_ever))
+    life.signal()
+    code, seconds = await life.end()
+    assert code == STOPPED
+    assert seconds < 1
+    assert life.leases.stored is not None
+    assert life.leases.stored.holder == ""
+
+
+@virtual_time
+async def test_a_part_that_ends_ends_the_process() -> None:
+    """What runs is finished, the lease is given back, and the exit code is 1."""
+    fakes = Fakes(finish=1, listing=lambda: asyncio.sleep(10))
+    life = await Life.begin(fakes)
+    assert (await life.end())[0] == FAILED
+    assert fakes.said == ["finished", "flushed"]
+    assert life.leases.stored is not None
+    assert life.leases.stored.holder == ""
+
+
+@virtual_time
+async def test_who_loses_the_lease_cuts_at_once_what_runs() -> None:
+    """Nothing is waited for, and nothing is published: another one may act already. Exit code 1."""
+    fakes = Fakes(finish=NEVER)
+    life = await Life.begin(fakes)
+    life.leases.before = lambda: asyncio.sleep(NEVER)
+    began = now()
+    code, _ = await life.end()
+    assert (code, fakes.said) == (FAILED, ["cut"])
+    assert now() - began < 15
+
+
+@pytest.mark.parametrize("why", ["a signal", "a lost lease", "a part that ends"])
+def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, ends: list[float]) -> None:
+    """Whatever the end began with, the process ends at the last moment if it has not ended before."""
+
+    @virtual_time
+    async def test() -> None:
+        listing: Callable[[], Any] = (lambda: asyncio.sleep(10)) if why == "a part that ends" else for_ever
+        fakes = Fakes(listing=listing)
+        life = await Life.begin(fakes)
+        began: list[float] = []
+        drain = life.app._drain  # noqa: SLF001 - hangs
+
+        async def hang(*what: Any) -> None:  # noqa: ANN401
+            began.append(now())
+            await drain(*what)
+            await for_ever()
+
+        monkeypatch.setattr(life.app, "_drain", hang)
+        if why == "a signal":
+            life.signal()
+        elif why == "a lost lease":
+            life.leases.stored = None
+        await asyncio.sleep(60)
+        assert ends == [pytest.approx(began[0] + LAST, abs=0.01)]
+        life.running.cancel()
+        await asyncio.wait([life.running])
+
+    test()
