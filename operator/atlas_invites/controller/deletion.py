@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import must_wait, origin_of
@@ -18,7 +19,7 @@ from atlas_invites.invitation.deletion import (
 )
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
-from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
+from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason, Stale
 from atlas_invites.invitation.plan import Do, Sight, decide, target
 from atlas_invites.telemetry.metrics import ORPHANED
 
@@ -182,6 +183,23 @@ class Deletion:
             return self._another_has_it(resource, ending.memory)
         return self._is_anothers(resource)
 
+    def _check(self, ending: _Ending) -> None:
+        """See that the object still asks for what it did when the turn began, and that nobody has come before it.
+
+        To be called right before each removal.
+
+        Raises:
+            Stale: it does not, or somebody has.
+        """
+        resource = ending.resource
+        latest = self._store.get(resource.key)
+        if latest is None or latest.uid != resource.uid or not latest.has_finalizer:
+            raise Stale(f"{resource.key} has gone")
+        if latest.generation > resource.generation:
+            raise Stale(f"{resource.key} asks for something else by now")
+        if self._is_anothers(resource):
+            raise Stale(f"what {resource.key} has is another object's by now")
+
     async def _after(self, ending: _Ending, failed: _Failed) -> Outcome | None:
         """Let the object go where nothing is left to try, else return why it stands."""
         resource, failure, secret_lost = ending.resource, failed.failure, failed.secret_lost
@@ -251,6 +269,7 @@ class Deletion:
         if self._turns_out_to_be_anothers(ending, project):
             return _ANOTHERS
         if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(ending):
+            self._check(ending)
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
             if policy(spec, known) is DeletionPolicy.CANCEL:
@@ -298,7 +317,7 @@ class Deletion:
             return _Ended("it is for another e-mail")
         if self._turns_out_to_be_anothers(ending, project, there.username, there.id):
             return _ANOTHERS
-        return await _take_away(ending, case, project)
+        return await _take_away(ending, case, project, partial(self._check, ending))
 
     def _confirm_nothing(self, ending: _Ending, action: Action) -> None:
         """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
@@ -323,8 +342,8 @@ def _may_be_under_way(memory: Memory) -> bool:
     return memory.confirming_since is not None or memory.unanswered_since is not None
 
 
-async def _take_away(ending: _Ending, case: Case, project: Project) -> _Ended:
-    """Take away what the policy says of what is there."""
+async def _take_away(ending: _Ending, case: Case, project: Project, check: Callable[[], None]) -> _Ended:
+    """Take away what the policy says of what is there. ``check`` is called right before, and may raise."""
     spec, known = ending.spec, ending.known
     policy_ = policy(spec, known)
     removal = TABLE_D.get((case.sight, policy_))
@@ -333,16 +352,19 @@ async def _take_away(ending: _Ending, case: Case, project: Project) -> _Ended:
         made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
         if spec.deletion_policy is None and not made_by_us:
             return _Ended("what is there was not made by this object")
-        return await _cancel(project, case.invitation, policy_)
+        return await _cancel(project, case.invitation, policy_, check)
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
-        return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE) else _NOTHING_THERE
+        return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE, check) else _NOTHING_THERE
     return _Ended("the deletion policy leaves a member alone")
 
 
-async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPolicy) -> _Ended:
+async def _cancel(
+    project: Project, invitation: Invitation, policy_: DeletionPolicy, check: Callable[[], None]
+) -> _Ended:
     if invitation.api is Api.USERS:
-        cancelled = await _remove(project, invitation.id, Membership.PENDING)
+        cancelled = await _remove(project, invitation.id, Membership.PENDING, check)
     else:
+        check()
         cancelled = await project.cancel_invite(invitation.id)
     if cancelled:
         return _CANCELED
@@ -351,11 +373,12 @@ async def _cancel(project: Project, invitation: Invitation, policy_: DeletionPol
     return _NOTHING_THERE
 
 
-async def _remove(project: Project, user_id: str, membership: Membership) -> bool:
+async def _remove(project: Project, user_id: str, membership: Membership, check: Callable[[], None]) -> bool:
     """Remove a user who is still what was seen: the same call takes access from someone who has just accepted."""
     user = await project.read_user(user_id)
     if user is None:
         return False
     if user.org_membership_status != membership:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    check()
     return await project.remove_user(user_id)

@@ -596,6 +596,38 @@ async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
     assert world.cluster.objects == {}
 
 
+# What changes while the turn is under way.
+
+
+@pytest.mark.parametrize("change", ["retain", "suspend", "finalizer", "new"])
+@pytest.mark.parametrize(
+    ("there", "call"), [("pending", "secret"), ("users-pending", "ReadUser"), ("member", "ReadUser")]
+)
+@virtual_time
+async def test_a_change_goes_before_a_removal(there: str, call: str, change: str) -> None:
+    """Right before the call the object must still ask for it: not retained, suspended or let go since, nor another."""
+    world = await settled(there, deletionPolicy="Revoke")
+    world.start_anew()
+    world.cluster.delete()
+    world.deliver()
+
+    def happens() -> None:
+        if change in {"retain", "suspend"}:
+            world.cluster.apply(
+                spec=wire_spec(deletionPolicy="Retain" if change == "retain" else "Revoke", suspend=True)
+            )
+        else:
+            world.cluster.apply(
+                finalizers=[], **({"uid": "another", "deletionTimestamp": None} if change == "new" else {})
+            )
+        world.deliver()
+
+    (world.cluster if call == "secret" else world.atlas).faults.before(call, happens)
+    with pytest.raises(Stale):
+        await world.turn()
+    assert world.atlas.writes == []
+
+
 BY_ID = Key("team-a", "by-id")
 
 
