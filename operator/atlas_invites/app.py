@@ -29,7 +29,7 @@ from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_el
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
-from atlas_invites.stopping import CUT_AT, PARTS_END_BY, RELEASED_BY, STOPPED, Stopping
+from atlas_invites.stopping import CUT_AT, PARTS_END_BY, RELEASED_BY, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ class App:
         for task in (tasks.listing, tasks.sweeping, tasks.watching):
             task.cancel()
         running = [tasks.workers] if holding is None else [tasks.workers, holding]
+        await asyncio.wait(running, timeout=self._stopping.left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
+        parts.stop_sending()
         await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
         finished = tasks.workers.done()
         tasks.workers.cancel()
@@ -222,6 +224,7 @@ class Parts:
     queue: WorkQueue[Key]
     resync: Resync
     events: Events
+    stop_sending: Callable[[], None]
 
 
 def wire(  # noqa: PLR0913 - each is a choice of the caller's
@@ -256,7 +259,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
     engine = Engine(store, queue, invites, reconciler, workers=settings.workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, settings.resync_interval, wall=wall, clock=clock)
-    return Parts(engine, store, queue, resync, events)
+    return Parts(engine, store, queue, resync, events, atlas.stop_sending)
 
 
 async def _sweep(resync: Resync) -> None:

@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 
 # Seconds after stopping has begun: at a signal, or where the lease is lost or a part of the operator has ended.
 
+SENDS_UNTIL = 6.0
+"""No write to Atlas starts any more: one that has just begun would be cut, and nobody would know what became of it."""
+
 CUT_AT = 8.0
 """Running reconciles have so long to finish; then their calls are cut."""
 

@@ -13,7 +13,7 @@ from atlas_invites import stopping
 from atlas_invites.app import App, Parts
 from atlas_invites.kube.lease import Lease
 from atlas_invites.settings import Settings
-from atlas_invites.stopping import CUT_AT, FAILED, LAST, RELEASED_BY, STOPPED
+from atlas_invites.stopping import CUT_AT, FAILED, LAST, RELEASED_BY, SENDS_UNTIL, STOPPED
 from tests.unit.kube.lease_fakes import FakeLeases
 from tests.unit.virtual_time import now, virtual_time
 
@@ -38,6 +38,7 @@ class Fakes:
         list: what the first list does.
         listing: what the complete list does.
         said: what was done, in order.
+        sent_until: when writes to Atlas were ended.
     """
 
     finish: float = 0.0
@@ -46,11 +47,16 @@ class Fakes:
     first: Callable[[], Any] = lambda: asyncio.sleep(0)
     listing: Callable[[], Any] = for_ever
     said: list[str] = field(default_factory=list)
+    sent_until: float = NEVER
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def parts(self) -> Parts:
         fake: Any = self
-        return Parts(engine=fake, store=fake, queue=fake, resync=fake, events=fake)
+        return Parts(engine=fake, store=fake, queue=fake, resync=fake, events=fake, stop_sending=self.stop_sending)
+
+    def stop_sending(self) -> None:
+        self.said.append("sends no more")
+        self.sent_until = now()
 
     # The queue.
 
@@ -174,20 +180,21 @@ async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given
     life = await Life.begin(fakes)
     life.signal()
     assert (await life.end())[0] == STOPPED
-    assert fakes.said == ["finished", "flushed"]
+    assert fakes.said == ["finished", "sends no more", "flushed"]
     assert life.leases.stored is not None
     assert life.leases.stored.holder == ""
 
 
 @virtual_time
 async def test_what_was_cut_has_nothing_to_publish() -> None:
-    """Where reconciles had to be cut there is no time for events."""
+    """Where reconciles had to be cut there is no time for events; two seconds before, no write to Atlas may begin."""
     fakes = Fakes(finish=NEVER)
     life = await Life.begin(fakes)
     life.signal()
     code, seconds = await life.end()
-    assert (code, fakes.said) == (STOPPED, ["cut"])
+    assert (code, fakes.said) == (STOPPED, ["sends no more", "cut"])
     assert seconds >= CUT_AT
+    assert fakes.sent_until - life.began == pytest.approx(SENDS_UNTIL)
     assert life.leases.stored is not None
     assert life.leases.stored.holder == ""
 
@@ -210,7 +217,7 @@ async def test_a_part_that_ends_ends_the_process() -> None:
     fakes = Fakes(finish=1, listing=lambda: asyncio.sleep(10))
     life = await Life.begin(fakes)
     assert (await life.end())[0] == FAILED
-    assert fakes.said == ["finished", "flushed"]
+    assert fakes.said == ["finished", "sends no more", "flushed"]
     assert life.leases.stored is not None
     assert life.leases.stored.holder == ""
 
@@ -223,7 +230,7 @@ async def test_who_loses_the_lease_cuts_at_once_what_runs() -> None:
     life.leases.before = lambda: asyncio.sleep(NEVER)
     began = now()
     code, _ = await life.end()
-    assert (code, fakes.said) == (FAILED, ["cut"])
+    assert (code, fakes.said) == (FAILED, ["sends no more", "cut"])
     assert now() - began < 15
 
 
