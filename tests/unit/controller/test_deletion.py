@@ -612,14 +612,14 @@ async def test_a_change_goes_before_a_removal(there: str, call: str, change: str
     world.deliver()
 
     def happens() -> None:
-        if change in {"retain", "suspend"}:
-            world.cluster.apply(
-                spec=wire_spec(deletionPolicy="Retain" if change == "retain" else "Revoke", suspend=True)
-            )
+        if change == "retain":
+            world.cluster.apply(spec=wire_spec(deletionPolicy="Retain"))
+        elif change == "suspend":
+            world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke", suspend=True))
+        elif change == "finalizer":
+            world.cluster.apply(finalizers=[])
         else:
-            world.cluster.apply(
-                finalizers=[], **({"uid": "another", "deletionTimestamp": None} if change == "new" else {})
-            )
+            world.cluster.apply(finalizers=[], uid="another", deletionTimestamp=None)
         world.deliver()
 
     (world.cluster if call == "secret" else world.atlas).faults.before(call, happens)
