@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STEP_BACK = timedelta(minutes=1)
+"""Atlas's clock goes back by at least so much, or not at all."""
 SESSIONS = 1_000
 PROJECTS = 10_000
 """How many are remembered; the least used are forgotten, so that rotated credentials do not pile up."""
@@ -70,6 +72,7 @@ class Atlas:
         self._agent = f"atlas-invites/{version('atlas-invites')}"
         self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
+        self._not_before = datetime.min.replace(tzinfo=UTC)
         self._sessions: Recent[Credentials, Session] = Recent(SESSIONS)
         self._projects: Recent[tuple[Credentials, str], Project] = Recent(PROJECTS)
         self.sunset = Sunset(api, self.now)
@@ -91,11 +94,15 @@ class Atlas:
         self._gate = _stopping
 
     def now(self) -> datetime:
-        """Return the time that Atlas has, UTC: its last ``Date`` and the seconds since; ours before the first."""
+        """Return the time that Atlas has, UTC: its last ``Date`` and the seconds since; ours before the first.
+
+        A ``Date`` that is a little behind, as that of an answer which took long, makes it stand still, not go back: what
+        has expired once must not be found missing before its end a moment later.
+        """
         if self._date is None:
             return datetime.now(UTC)
         date, seen_at = self._date
-        return date + timedelta(seconds=self._clock() - seen_at)
+        return max(date + timedelta(seconds=self._clock() - seen_at), self._not_before)
 
     def project(self, credentials: Credentials, group_id: str) -> Project:
         """Return the project as these credentials see it; the same one for the same arguments."""
@@ -140,6 +147,9 @@ class Atlas:
         if not response.is_success and response.extensions["json"] is None:
             return
         if (date := http_date(response.headers.get("Date"))) is not None:
+            if self._date is not None:
+                was = self.now()
+                self._not_before = was if was - date < STEP_BACK else date
             self._date = (date, self._clock())
         self.sunset.learn(call.operation, response.headers)
 

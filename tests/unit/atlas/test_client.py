@@ -100,6 +100,24 @@ async def test_the_clock_is_atlass() -> None:
         assert bench.atlas.now() == datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("behind", [1, 8, 59])
+async def test_the_clock_does_not_go_back_a_little(behind: int) -> None:
+    """An answer whose Date was written long before it came: the clock stands until that time is made up for."""
+    async with Bench().running() as bench:
+        bench.says = answer(200, [], {"Date": "Tue, 24 Nov 2026 10:01:00 GMT"})
+        await bench.project.list_invites()
+        started = bench.atlas.now()
+        bench.says = answer(200, [], {"Date": f"Tue, 24 Nov 2026 10:00:{60 - behind:02} GMT"})
+        await bench.project.list_invites()
+        times = []
+        for _ in range(120):
+            times.append(bench.atlas.now())
+            bench.time += 1
+        assert times[0] == started
+        assert times == sorted(times)
+        assert bench.atlas.now() == started + timedelta(seconds=120 - behind)
+
+
 @pytest.mark.parametrize("said", [answer(502, raw=b"<html>", headers={"Date": DATE}), answer(200, [], {"Date": "now"})])
 async def test_a_proxys_clock_does_not_count(said: bytes) -> None:
     """Nor does a Date that is none."""
