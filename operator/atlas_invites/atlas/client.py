@@ -96,8 +96,8 @@ class Atlas:
     def now(self) -> datetime:
         """Return the time that Atlas has, UTC: its last ``Date`` and the seconds since; ours before the first.
 
-        A ``Date`` that is a little behind, as that of an answer which took long, makes it stand still, not go back: what
-        has expired once must not be found missing before its end a moment later.
+        A ``Date`` that is a little behind, as that of an answer which took long, makes it stand, not go back: what has
+        expired once must not be found missing before its end a moment later.
         """
         if self._date is None:
             return datetime.now(UTC)
