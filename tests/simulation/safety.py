@@ -68,6 +68,10 @@ class Safety:
     """What the last answered read of a user showed, and when."""
     sent: set[str] = field(default_factory=set)
     """Ids of the invitations that we sent."""
+    remembered: set[str] = field(default_factory=set)
+    """Ids of the invitations that a status has shown."""
+    started: float = 0.0
+    """When the process that runs began."""
 
     def told(self, resource: Resource) -> None:
         """Take note of what the operator was told, and see that it never goes back to an older version (law 7)."""
@@ -76,6 +80,8 @@ class Safety:
             self.broken.append(f"law 7: {resource.key} went back to an older version")
         self.history[resource.key].append(Told(self.cluster.time(), resource))
         status = resource.status
+        if status.invitation is not None:
+            self.remembered.add(status.invitation.id)
         ready = status.condition("Ready")
         waits = ready is not None and ready.reason == "DuplicateInvite"
         if status.invitation is not None or status.member is not None or waits:
@@ -259,7 +265,8 @@ class Safety:
     def _sent_live(self, exchange: Exchange) -> bool:
         """Whether an invitation that we sent to the person is pending, in either API, as far as anybody can know.
 
-        Through the users API nobody sees one of the invites API: there it counts where an object's status remembers it.
+        Through the users API nobody sees one of the invites API: there it counts where an object's status remembers it,
+        or where it was never found after its answer was lost, and this process or a status knows of that.
         """
         project = self.sandbox.state.project(exchange.group_id)
         invitation, user = project.invitations.of(exchange.username), project.users.of(exchange.username)
@@ -268,7 +275,34 @@ class Safety:
         if invitation is None or invitation.inviter not in self.ours:
             return False
         known = (r.status.invitation for r in self._objects())
-        return exchange.operation == "CreateInvite" or any(k is not None and k.id == invitation.id for k in known)
+        if exchange.operation == "CreateInvite" or any(k is not None and k.id == invitation.id for k in known):
+            return True
+        return invitation.id not in self.remembered and self._is_known_as_lost(exchange)
+
+    def _is_known_as_lost(self, exchange: Exchange) -> bool:
+        """Whether the last sending to the person through the invites API got no answer, and somebody remembers that."""
+        group, email = exchange.group_id, exchange.username
+        last = next(
+            e
+            for e in reversed(self.exchanges)
+            if (e.operation, e.group_id, e.username) == ("CreateInvite", group, email) and e.carried_out is not None
+        )
+        if last.answered:
+            return False
+        return last.began >= self.started or any(
+            r.has_finalizer
+            and r.status.invitation is None
+            and r.status.atlas is not None
+            and r.status.atlas.api == "Invites"
+            and self._told_before(r, last.began)
+            for r in self._objects()
+            if self._asks_for(r, group, email)
+        )
+
+    def _told_before(self, resource: Resource, moment: float) -> bool:
+        """Whether the operator knew this object, with its finalizer, before that moment."""
+        versions = self.history[resource.key]
+        return any(t.resource.uid == resource.uid and t.resource.has_finalizer and t.since <= moment for t in versions)
 
     def _break(self, exchange: Exchange, what: str) -> None:
         self.broken.append(f"{self.cluster.time():.3f} s: {exchange.operation} {exchange.username}: {what}")

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from atlas_invites.invitation.resource import Key
 from atlas_sandbox import invites
 from atlas_sandbox.faults import Fault
@@ -108,6 +110,22 @@ def test_what_a_killed_process_was_sending_for_a_deleted_object_binds_its_heir()
         world.run(1, lambda: world.cluster.delete(ANN))
         world.run(90, lambda: world.cluster.create(BOB, spec()))
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_sending_that_was_lost_before_the_end_of_the_invites_api_binds_its_successor(killed: bool) -> None:  # noqa: FBT001
+    """Its answer is lost, the invites API ends, and the successor cannot show it: nobody is invited a second time."""
+    with a_world() as world:
+        world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=40.0))
+        world.run(32, lambda: world.cluster.create(ANN, spec()))
+        world.sandbox.sunset.mode = "on"
+        if killed:
+            world.kill()
+            world.start()
+        world.run(200)
+        assert world.reason(ANN) == "LegacyInvitation"
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 1
+        assert world.sandbox.calls.by_operation["AddUser"] == 0
 
 
 def _uid(world: World, key: Key) -> str:

@@ -139,6 +139,7 @@ class World:
         """Start the operator, if it is not running."""
 
         async def starting() -> None:
+            self.safety.started = self.loop.time()
             self.process = Process(self.cluster, self.network, self.api, self.safety.told)
 
         if self.process is None:
