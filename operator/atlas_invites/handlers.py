@@ -124,8 +124,14 @@ def _is_kopfs(code: CodeType | None) -> bool:
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report an error that nobody awaits, unless it is that a watch of kopf does not close as it should."""
-    if not _is_kopfs(getattr(context.get("asyncgen"), "ag_code", None)):
+    """Report an error that nobody awaits, unless it is kopf's.
+
+    A watch of kopf does not close as it should, and where two of its watches fail it awaits one, having logged both.
+    """
+    code = getattr(context.get("asyncgen"), "ag_code", None)
+    if isinstance(future := context.get("future"), asyncio.Task):
+        code = getattr(future.get_coro(), "cr_code", None)
+    if not _is_kopfs(code):
         loop.default_exception_handler(context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ class Cluster:
 @pytest.mark.parametrize("namespaces", [(), ("team-a", "team-b")], ids=["all", "two"])
 @pytest.mark.parametrize("gone", [0, 1, 2])
 async def test_it_is_told_whenever_a_watch_begins_after_a_list(
-    monkeypatch: pytest.MonkeyPatch, gone: int, namespaces: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: int, namespaces: tuple[str, ...]
 ) -> None:
     """At first, and each time kopf lists anew, by itself or since it was started anew, also where nothing is left."""
     monkeypatch.setattr(handlers, "AGAIN_FIRST", 0.01)
@@ -217,3 +218,7 @@ async def test_it_is_told_whenever_a_watch_begins_after_a_list(
     assert len(begun) == cluster.lists.total()
     assert cluster.lists.total() >= watched
     assert begun[-1] == cluster.lists.total(), "it was told before the last list"
+    gc.collect()
+    assert [r for r in caplog.records if r.name == "asyncio" and r.levelno >= logging.ERROR] == [], (
+        "kopf left something"
+    )
