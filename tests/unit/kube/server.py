@@ -17,7 +17,7 @@ async def api_server(answer: Callable[[web.Request], Awaitable[web.StreamRespons
     """Serve on a free port of loopback, and give a client."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
