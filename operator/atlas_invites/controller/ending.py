@@ -1,0 +1,248 @@
+"""One try to end an object in Atlas: look, claim what is seen, and take away what the deletion policy says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from atlas_invites.controller.sending import must_wait, origin_of
+from atlas_invites.invitation.deletion import TABLE_D, Removal, policy
+from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
+from atlas_invites.invitation.outcome import Failure, Reason, Stale
+from atlas_invites.invitation.plan import Do, Sight, decide, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_invites.controller.access import Access
+    from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.ports import Atlas, Project
+    from atlas_invites.controller.store import Store
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import Invitation, Spec, Status
+    from atlas_invites.invitation.plan import Action, Case
+    from atlas_invites.invitation.resource import Resource
+
+_LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
+_ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One try to end an object in Atlas."""
+
+    resource: Resource
+    spec: Spec
+    known: Status
+    memory: Memory
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A try that did all there is to do, and the event that tells what was taken away, if anything was."""
+
+    why: str
+    notice: Notice | None = None
+
+
+ANOTHERS = Ended("another object has the invitation")
+_NOTHING_THERE = Ended("nothing is left of it in Atlas")
+_CANCELED = Ended(
+    "the invitation was cancelled",
+    Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
+)
+_REVOKED = Ended(
+    "the member was removed",
+    Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas."),
+)
+
+
+class Ender:
+    """Ends objects in Atlas.
+
+    Args:
+        store: the latest of every object.
+        access: project ids.
+        atlas: Atlas.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, store: Store, access: Access, atlas: Atlas, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._access = access
+        self._atlas = atlas
+        self._clock = clock
+
+    async def end(self, ending: Ending, credentials: Credentials) -> Ended:
+        """Do in Atlas what the policy says about what is there.
+
+        Raises:
+            Failure: Atlas did not do it.
+            Later: it waits for another object.
+        """
+        spec, known, since = ending.spec, ending.known, ending.since
+        invitation = known.invitation
+        project = self._atlas.project(credentials, await self._group_id(ending))
+        if self._turns_out_to_be_anothers(ending, project):
+            return ANOTHERS
+        if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(ending):
+            self._check(ending)
+            if await project.cancel_invite(invitation.id):
+                return _CANCELED
+            if policy(spec, known) is DeletionPolicy.CANCEL:
+                return _NOTHING_THERE
+            since = self._clock()
+        return await self._look_and_end(replace(ending, since=since), project)
+
+    def another_has_it(self, resource: Resource, memory: Memory) -> bool:
+        """Tell whether nothing may be ended: another live object, or an older one, claims the same invitation.
+
+        Raises:
+            Later: another object that names the same has yet to be evaluated.
+        """
+        if self._is_anothers(resource):
+            return True
+        memory.await_others(self._clock(), waiting=self._store.claims.awaits_any(resource.key), ending=True)
+        return False
+
+    def _is_anothers(self, resource: Resource) -> bool:
+        claims = self._store.claims
+        return claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
+
+    def _turns_out_to_be_anothers(self, ending: Ending, project: Project, *there: str | None) -> bool:
+        """Claim what the object names in this project, and what is ``there`` (e-mail, id): is any of it another's?
+
+        Raises:
+            Later: another object that names what was not claimed before has yet to be evaluated.
+        """
+        resource, member = ending.resource, ending.known.member
+        names = (*target(ending.spec, ending.known), member.id if member else None, *there)
+        if self._store.claims.found(resource.key, project.group_id, *names):
+            return self.another_has_it(resource, ending.memory)
+        return self._is_anothers(resource)
+
+    def _check(self, ending: Ending) -> None:
+        """See that the object still asks for what it did when the turn began, and that nobody has come before it.
+
+        To be called right before each removal.
+
+        Raises:
+            Stale: it does not, or somebody has.
+        """
+        resource = ending.resource
+        latest = self._store.get(resource.key)
+        if latest is None or latest.uid != resource.uid or not latest.has_finalizer:
+            raise Stale(f"{resource.key} has gone")
+        if latest.generation > resource.generation:
+            raise Stale(f"{resource.key} asks for something else by now")
+        if self._is_anothers(resource):
+            raise Stale(f"what {resource.key} has is another object's by now")
+
+    async def _group_id(self, ending: Ending) -> str:
+        """Return the project's id: as status shows it, else as the spec leads to it, else as it last did.
+
+        Raises:
+            Failure: ProjectNotReady.
+        """
+        invitation = ending.known.invitation
+        if invitation is not None and invitation.group_id is not None:
+            return invitation.group_id
+        try:
+            return await self._access.group_id(ending.resource, ending.spec)
+        except Failure:
+            held = self._access.last_group_id(ending.resource, ending.spec)
+            if held is None:
+                raise
+            return held
+
+    def _is_the_last(self, ending: Ending) -> bool:
+        """Tell whether the invitation that status shows as pending is the last that can have been sent: no look needed.
+
+        It is not where a sending got no answer, nor where its time is over: then it may have been sent again.
+        """
+        known = ending.known
+        expires = known.invitation.expires if known.invitation else None
+        is_over = expires is not None and self._atlas.now() >= expires
+        return known.state is State.PENDING and not is_over and not _may_be_under_way(ending.memory)
+
+    async def _look_and_end(self, ending: Ending, project: Project) -> Ended:
+        username, id_ = target(ending.spec, ending.known)
+        seen = await project.look(username=username, invitation_id=id_, since=ending.since)
+        action = decide(ending.spec, ending.known, seen, self._atlas.now(), project.api)
+        case = action.case
+        there = case.invitation or case.member
+        if there is None:
+            self._confirm_nothing(ending, action)
+            return _NOTHING_THERE
+        if case.somebody_else:
+            return Ended("it is for another e-mail")
+        if self._turns_out_to_be_anothers(ending, project, there.username, there.id):
+            return ANOTHERS
+        return await _take_away(ending, case, project, partial(self._check, ending))
+
+    def _confirm_nothing(self, ending: Ending, action: Action) -> None:
+        """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
+
+        Where the object would be sent an invitation now, a former process may have done so.
+
+        Raises:
+            Failure: LegacyInvitation, ConfirmingInvitation.
+        """
+        case = action.case
+        if case.sight is Sight.NOTHING and case.legacy and ending.known.state is State.PENDING:
+            raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
+        if action.row.do is not Do.SEND and not _may_be_under_way(ending.memory):
+            return
+        wait = must_wait(ending.memory, case, ending.since, self._clock())
+        if wait is not None:
+            raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+def _may_be_under_way(memory: Memory) -> bool:
+    """Tell whether a sending may have worked that Atlas has not shown yet."""
+    return memory.confirming_since is not None or memory.unanswered_since is not None
+
+
+async def _take_away(ending: Ending, case: Case, project: Project, check: Callable[[], None]) -> Ended:
+    """Take away what the policy says of what is there. ``check`` is called right before, and may raise."""
+    spec, known = ending.spec, ending.known
+    policy_ = policy(spec, known)
+    removal = TABLE_D.get((case.sight, policy_))
+    if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
+        is_known = known.invitation is not None and known.invitation.id == case.invitation.id
+        made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
+        if spec.deletion_policy is None and not made_by_us:
+            return Ended("what is there was not made by this object")
+        return await _cancel(project, case.invitation, policy_, check)
+    if removal is Removal.REMOVE_MEMBER and case.member is not None:
+        return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE, check) else _NOTHING_THERE
+    return Ended("the deletion policy leaves a member alone")
+
+
+async def _cancel(
+    project: Project, invitation: Invitation, policy_: DeletionPolicy, check: Callable[[], None]
+) -> Ended:
+    if invitation.api is Api.USERS:
+        cancelled = await _remove(project, invitation.id, Membership.PENDING, check)
+    else:
+        check()
+        cancelled = await project.cancel_invite(invitation.id)
+    if cancelled:
+        return _CANCELED
+    if policy_ is DeletionPolicy.REVOKE:
+        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    return _NOTHING_THERE
+
+
+async def _remove(project: Project, user_id: str, membership: Membership, check: Callable[[], None]) -> bool:
+    """Remove a user who is still what was seen: the same call takes access from someone who has just accepted."""
+    user = await project.read_user(user_id)
+    if user is None:
+        return False
+    if user.org_membership_status != membership:
+        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    check()
+    return await project.remove_user(user_id)
