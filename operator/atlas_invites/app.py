@@ -143,6 +143,7 @@ class App:
             _login,
             self._settings.namespaces,
             started=self._stopping.take_signals,
+            lists=parts.engine.on_list_begun,
             begun=parts.engine.on_watch_begun,
         )
         return Tasks(

@@ -64,14 +64,16 @@ class Watch:
         login: says how to reach the cluster; asked again after a 401.
         namespaces: which to watch; none means all.
         started: called when kopf has been started, which takes the process's signals for itself.
-        begun: called when a watch begins after a list, at first or anew: of what was deleted before that list there
-            will be no event.
+        lists: called when the watch begins to list, at first or anew: of what was deleted before that list there will
+            be no event.
+        begun: called when it has listed, and tells of every change from here on; what it has listed is on its way.
     """
 
     sink: Sink
     login: Login
     namespaces: Sequence[str]
     started: Callable[[], None]
+    lists: Callable[[], None]
     begun: Callable[[], None]
 
 
@@ -100,7 +102,7 @@ async def _run_kopf(watch: Watch) -> BaseException | None:
     kopf.on.login(registry=registry)(watch.login)
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=_kopf_settings(watch.begun),
+        settings=_kopf_settings(watch),
         standalone=True,
         clusterwide=not watch.namespaces,
         namespaces=watch.namespaces,
@@ -146,16 +148,16 @@ class _BackOffs:
 
 
 class _Watching:
-    """kopf's settings for watching, which tell when a watch begins after a list.
+    """kopf's settings for watching, which tell when it lists, and when it watches after a list.
 
     kopf lists when it starts, and anew by itself whenever it cannot go on from where it was (410 Gone), and says so
     nowhere. But it asks for ``chunk_size`` when it is about to list, and for ``server_timeout`` when it has listed and
     is about to watch, both in the task of that watch.
     """
 
-    def __init__(self, settings: Any, begun: Callable[[], None]) -> None:  # noqa: ANN401 - kopf does not name its type
+    def __init__(self, settings: Any, watch: Watch) -> None:  # noqa: ANN401 - kopf does not name its type
         self._settings = settings
-        self._begun = begun
+        self._watch = watch
         self._listing: set[asyncio.Task[Any] | None] = set()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever kopf has
@@ -165,6 +167,7 @@ class _Watching:
     def chunk_size(self) -> int:
         """How many objects to list at a time."""
         self._listing.add(asyncio.current_task())
+        self._watch.lists()
         return _PAGE
 
     @property
@@ -172,17 +175,17 @@ class _Watching:
         """How long to watch before the API server ends it: as it likes."""
         if (task := asyncio.current_task()) in self._listing:
             self._listing.discard(task)
-            self._begun()
+            self._watch.begun()
         return None
 
 
-def _kopf_settings(begun: Callable[[], None]) -> kopf.OperatorSettings:
+def _kopf_settings(watch: Watch) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.queueing.idle_timeout = 0.1
     settings.queueing.exit_timeout = 0.5  # the handler never awaits
-    watching: Any = _Watching(settings.watching, begun)
+    watching: Any = _Watching(settings.watching, watch)
     settings.watching = watching
     settings.networking.error_backoffs = _BackOffs()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended

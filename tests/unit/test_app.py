@@ -68,6 +68,9 @@ class Fakes:
     def on_event(self, *_: object, **__: object) -> None:
         """Take nothing in."""
 
+    def on_list_begun(self) -> None:
+        """Do nothing."""
+
     def on_watch_begun(self) -> None:
         """Do nothing."""
 

@@ -122,7 +122,7 @@ async def login() -> kopf.ConnectionInfo:
 
 
 def watch(started: Callable[[], None] = lambda: None) -> handlers.Watch:
-    return handlers.Watch(Sink(), login, (), started, lambda: None)
+    return handlers.Watch(Sink(), login, (), started, lambda: None, lambda: None)
 
 
 @virtual_time
@@ -193,29 +193,34 @@ class Cluster:
 
 @pytest.mark.parametrize("namespaces", [(), ("team-a", "team-b")], ids=["all", "two"])
 @pytest.mark.parametrize("gone", [0, 1, 2])
-async def test_it_is_told_whenever_a_watch_begins_after_a_list(
+async def test_it_is_told_whenever_the_watch_lists(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: int, namespaces: tuple[str, ...]
 ) -> None:
-    """At first, and each time kopf lists anew, by itself or since it was started anew, also where nothing is left."""
+    """Before and after, at first and each time kopf lists anew, by itself or started anew, also where nothing is left."""
     monkeypatch.setattr(handlers, "AGAIN_FIRST", 0.01)
-    cluster, begun = Cluster(gone), []
+    cluster = Cluster(gone)
+    lists: list[int] = []
+    begun: list[int] = []
     watched = len(namespaces) or 1
     async with api_server(cluster.answer) as client:
 
         async def here(**_: object) -> kopf.ConnectionInfo:
             return kopf.ConnectionInfo(server=client.configuration.host)
 
-        def note() -> None:
-            begun.append(cluster.lists.total())
+        def note(told: list[int]) -> None:
+            told.append(cluster.lists.total())
 
-        watch = handlers.Watch(Sink(), here, namespaces, lambda: None, note)
+        watch = handlers.Watch(
+            Sink(), here, namespaces, started=lambda: None, lists=lambda: note(lists), begun=lambda: note(begun)
+        )
         watching = asyncio.create_task(handlers.keep_watching(watch))
         async with asyncio.timeout(30):
             while len(cluster.watches) < watched or min(cluster.watches.values()) < gone + 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         watching.cancel()
         await asyncio.wait([watching])
-    assert len(begun) == cluster.lists.total()
+    assert len(lists) == len(begun) == cluster.lists.total()
+    assert all(before < after for before, after in zip(lists, begun, strict=True)), "it was told too late, or too early"
     assert cluster.lists.total() >= watched
     assert begun[-1] == cluster.lists.total(), "it was told before the last list"
     gc.collect()

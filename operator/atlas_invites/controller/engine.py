@@ -29,7 +29,7 @@ RELIST_INTERVAL = 600.0
 """Seconds between two complete lists, which find what a cut watch did not say."""
 
 WATCH_BEGUN = 1.0
-"""Seconds from a watch that begins to the complete list: one for all namespaces that are watched."""
+"""Seconds in which something comes of what the watch has listed, as long as there is more to come."""
 
 SLACK = 0.25
 """Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
@@ -75,22 +75,28 @@ class Engine:
         store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
         self._watch_begun = asyncio.Event()
+        self._unlisted: set[str] = set()
         self.listed = False
 
     def on_event(self, resource: Resource, *, deleted: bool) -> None:
         """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
         self._unseen.pop(resource.key, None)
+        self._unlisted.discard(resource.uid)
         if deleted:
             if self._store.remove(resource):
                 self._forget(resource.key)
         elif self._store.put(resource) and not self._reconciler.is_writing(resource):
             self._queue.add(resource.key)
 
-    def on_watch_begun(self) -> None:
-        """Take note that the watch begins with a list, at first or anew.
+    def on_list_begun(self) -> None:
+        """Take note that the watch begins to list, at first or anew: what is known must be in that list, or has gone.
 
-        What was deleted since our own last list, and before that one, gets no event: a complete list is due.
+        What was deleted before such a list, and since our own last one, gets no event.
         """
+        self._unlisted.update(resource.uid for resource in self._store)
+
+    def on_watch_begun(self) -> None:
+        """Take note that the watch has listed, and tells of every change from here on."""
         self._watch_begun.set()
 
     def wake(self, wanted: Callable[[Resource], bool], priority: Priority = Priority.CHANGE) -> None:
@@ -129,21 +135,36 @@ class Engine:
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list now and then, and when the watch has begun, for ever."""
-        delay = RELIST_INTERVAL
+        """Compare the store with a complete list now and then, and where the watch has not listed all, for ever."""
+        clock = asyncio.get_running_loop().time
+        due = clock() + RELIST_INTERVAL
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._watch_begun.wait(), delay)
-                await asyncio.sleep(WATCH_BEGUN)
-            self._watch_begun.clear()
-            delay = LIST_RETRY
-            try:
-                await self._list()
-                delay = RELIST_INTERVAL
-            except ClusterUnavailable as error:
-                log.warning("the complete list failed; will retry: %s", error)
-            except Exception:
-                log.exception("the complete list failed in an unexpected way; will retry")
+                async with asyncio.timeout_at(due):
+                    await self._watch_begun.wait()
+                    self._watch_begun.clear()
+                    if await self._all_are_listed():
+                        continue
+            due = clock() + (RELIST_INTERVAL if await self._try_to_list() else LIST_RETRY)
+
+    async def _all_are_listed(self) -> bool:
+        """Wait for the events of what the watch has listed, and tell whether all that is known is among it."""
+        before = None
+        while self._unlisted and len(self._unlisted) != before:
+            before = len(self._unlisted)
+            await asyncio.sleep(WATCH_BEGUN)
+        return not self._unlisted
+
+    async def _try_to_list(self) -> bool:
+        try:
+            await self._list()
+        except ClusterUnavailable as error:
+            log.warning("the complete list failed; will retry: %s", error)
+        except Exception:
+            log.exception("the complete list failed in an unexpected way; will retry")
+        else:
+            return True
+        return False
 
     async def work(self) -> None:
         """Run the workers until the queue is closed; what they hold then is finished."""
@@ -152,11 +173,13 @@ class Engine:
                 group.create_task(self._worker(), name=f"worker-{number}")
 
     async def _list(self) -> None:
-        listing = self._store.begin_listing()
+        listing, unlisted = self._store.begin_listing(), self._unlisted
+        self._unlisted = set()
         try:
             resources = await self._invites.list_all()
         except BaseException:
             self._store.abort_listing(listing)
+            self._unlisted |= unlisted
             raise
         changed, ghosts = self._store.end_listing(listing, resources)
         for key in ghosts:

@@ -237,23 +237,77 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
     await workers
 
 
+class Relisted:
+    """An engine that knows two objects, and whose watch lists anew."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.resources = {key: self.world.cluster.apply(key) for key in (KEY, JOE)}
+        for resource in self.resources.values():
+            self.world.engine.on_event(resource, deleted=False)
+        self.world.engine.listed = True
+        self.listing = asyncio.create_task(self.world.engine.keep_listing())
+
+    async def list_anew(self, *there: Key, takes: float = 0.0) -> None:
+        """Let the watch list these objects, each of which takes so many seconds to come."""
+        self.world.engine.on_list_begun()
+        self.world.engine.on_watch_begun()
+        for key in there:
+            await asyncio.sleep(takes)
+            self.world.engine.on_event(self.resources[key], deleted=False)
+
+    def known(self) -> set[Key]:
+        return {resource.key for resource in self.world.store}
+
+
 @pytest.mark.parametrize("left", [{KEY}, set()], ids=["one-left", "none-left"])
 @virtual_time
-async def test_a_watch_begun_anew_brings_a_complete_list(left: set[Key]) -> None:
-    """A list that the watch begins with tells nothing of what was deleted before it: our own forgets that, at once."""
-    world = World()
-    for key in (KEY, JOE):
-        world.engine.on_event(world.cluster.apply(key), deleted=False)
-    world.engine.listed = True
-    listing = asyncio.create_task(world.engine.keep_listing())
+async def test_what_the_watch_does_not_list_anew_is_looked_for(left: set[Key]) -> None:
+    """What was deleted before the list of a watch gets no event: a complete list forgets that, within seconds."""
+    relisted = Relisted()
     await asyncio.sleep(10)
-    assert len(world.store) == 2
+    assert len(relisted.world.store) == 2
     for key in {KEY, JOE} - left:
-        world.cluster.objects.pop(key)  # with no event
-    world.engine.on_watch_begun()
+        relisted.world.cluster.objects.pop(key)  # with no event
+    await relisted.list_anew(*left)
     await asyncio.sleep(10)
-    assert {resource.key for resource in world.store} == left
-    listing.cancel()
+    assert relisted.known() == left
+    relisted.listing.cancel()
+
+
+@virtual_time
+async def test_a_list_that_shows_all_makes_no_other() -> None:
+    """Where the watch lists all that is known, nothing more is asked for, however slowly it comes."""
+    relisted = Relisted()
+    relisted.world.cluster.objects.clear()  # a list would show it
+    await relisted.list_anew(KEY, JOE, takes=0.9)
+    await asyncio.sleep(60)
+    assert relisted.known() == {KEY, JOE}
+    relisted.listing.cancel()
+
+
+@virtual_time
+async def test_a_list_that_fails_is_made_up_for() -> None:
+    """What was to be looked for is looked for again where our own list fails."""
+    relisted = Relisted()
+    relisted.world.cluster.objects.clear()
+    relisted.world.cluster.faults.fail("list", ClusterUnavailable("no answer"))
+    await relisted.list_anew()
+    await asyncio.sleep(LIST_RETRY + 10)
+    assert relisted.known() == set()
+    relisted.listing.cancel()
+
+
+@virtual_time
+async def test_watches_that_begin_anew_do_not_put_off_the_complete_list() -> None:
+    """However often the watch lists, a complete list comes in its time."""
+    relisted = Relisted()
+    relisted.world.cluster.objects.clear()
+    for _ in range(int(RELIST_INTERVAL / 60) + 1):
+        await relisted.list_anew(KEY, JOE)
+        await asyncio.sleep(60)
+    assert relisted.known() == set()
+    relisted.listing.cancel()
 
 
 @virtual_time
