@@ -196,7 +196,7 @@ class Cluster:
 async def test_it_is_told_whenever_the_watch_lists(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: int, namespaces: tuple[str, ...]
 ) -> None:
-    """Before and after, at first and each time kopf lists anew, by itself or started anew, also where nothing is left."""
+    """Before and after, whenever kopf lists: at first, anew by itself or started anew, also where nothing is left."""
     monkeypatch.setattr(handlers, "AGAIN_FIRST", 0.01)
     cluster = Cluster(gone)
     lists: list[int] = []
