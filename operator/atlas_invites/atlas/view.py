@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Invitation | User)
 
 RETAINED = 10.0
-"""Seconds for which a snapshot is kept after its last use."""
+"""Seconds for which a snapshot that was looked at is kept after its last use."""
 ENDED = frozenset({Membership.EXPIRED, Membership.REJECTED})
 
 
@@ -94,9 +94,10 @@ class Joint:
         self._flight: _Flight | None = None
         self._forget: asyncio.TimerHandle | None = None
         self._touched: dict[str, int] = {}
+        self._looking = 0
 
     async def get(self, since: float) -> Snapshot:
-        """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds).
+        """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds). It is not kept for others.
 
         Raises:
             AtlasFailure: the fetch that would have served failed.
@@ -110,12 +111,16 @@ class Joint:
             AtlasFailure: the fetch that would have served failed.
         """
         touched = 0
-        while True:
-            flight = await self._served(since, touched)
-            seen = flight.task.result().find(username, invitation_id)
-            touched = max(self._touched.get(key, 0) for key in (*_keys(username, invitation_id, seen), ""))
-            if flight.number > touched:
-                return seen
+        self._looking += 1
+        try:
+            while True:
+                flight = await self._served(since, touched)
+                seen = flight.task.result().find(username, invitation_id)
+                touched = max(self._touched.get(key, 0) for key in (*_keys(username, invitation_id, seen), ""))
+                if flight.number > touched:
+                    return seen
+        finally:
+            self._looking -= 1
 
     def touch(self, key: str) -> None:
         """Take note that we may just have changed what is there under an id or e-mail."""
@@ -161,7 +166,10 @@ class Joint:
         flight, self._flight = self._flight, None
         if flight is not None and not task.cancelled() and task.exception() is None:
             self._touched = {key: number for key, number in self._touched.items() if number >= flight.number}
-            self._keep(flight)
+            if self._looking:
+                self._keep(flight)
+            elif self._kept is None:
+                self._touched.clear()
 
     def _keep(self, flight: _Flight) -> None:
         self._kept = flight

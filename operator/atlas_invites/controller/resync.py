@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AT_A_TIME = 10
-"""Projects that the first sweep looks at in parallel."""
+AT_A_TIME = 3
+"""Projects that the first sweep looks at in parallel: what Atlas holds for each of them is in memory then."""
 
 BREATH = 100
 """Objects after which a sweep lets others run."""

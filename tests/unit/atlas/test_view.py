@@ -104,10 +104,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
     """A thousand askers that woke at once, whenever their turn comes: one pair of lists."""
     lists = Lists()
     woke = now()
-    first = await asyncio.gather(*(lists.joint.get(woke) for _ in range(500)))
+    await asyncio.gather(*(lists.joint.look(f"{number}@x.de", None, woke) for number in range(500)))
     await asyncio.sleep(5)
-    later = await asyncio.gather(*(lists.joint.get(woke) for _ in range(500)))
-    assert len({id(each) for each in (*first, *later)}) == 1
+    await asyncio.gather(*(lists.joint.look(f"{number}@x.de", None, woke) for number in range(500)))
     assert len(lists.began) == 1
 
 
@@ -183,16 +182,25 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 async def test_a_snapshot_is_forgotten_when_idle() -> None:
     """Memory holds no project that nobody asks for."""
     lists = Lists()
-    await lists.joint.get(0.0)
+    await lists.joint.look("jane@x.de", None, 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.joint.get(0.0)
+    await lists.joint.look("jane@x.de", None, 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.joint.get(0.0)
+    await lists.joint.look("jane@x.de", None, 0.0)
     assert len(lists.began) == 1
     await asyncio.sleep(RETAINED + 1)
     assert vars(lists.joint)["_kept"] is None
-    await lists.joint.get(0.0)
+    await lists.joint.look("jane@x.de", None, 0.0)
     assert len(lists.began) == 2
+
+
+@virtual_time
+async def test_a_sweep_leaves_nothing_behind() -> None:
+    """What only a sweep has asked for serves nobody else: the lists of all projects are never in memory at once."""
+    lists = Lists()
+    swept = await lists.joint.get(now())
+    assert vars(lists.joint)["_kept"] is None
+    assert (await lists.joint.get(swept.began)).began > swept.began
 
 
 @virtual_time
@@ -240,8 +248,9 @@ async def test_touches_are_remembered_only_while_they_matter() -> None:
     lists = Lists()
     lists.joint.touch("i1")
     assert not vars(lists.joint)["_touched"]
-    await lists.joint.get(now())
+    await lists.joint.look(None, "i1", now())
     lists.joint.touch("i1")
+    assert vars(lists.joint)["_touched"]
     await asyncio.sleep(RETAINED + 1)
     assert not vars(lists.joint)["_touched"]
 
