@@ -248,7 +248,11 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
     queue: WorkQueue[Key] = WorkQueue(clock, workers=settings.workers, group=lambda key: project_of(store.get(key)))
-    store, events, invites = Store(), Events(client, gate), Invites(client, settings.namespaces, gate)
+    store, events, invites = (
+        Store(),
+        Events(client, gate, lambda: not queue.idle),
+        Invites(client, settings.namespaces, gate),
+    )
     secrets: Polled[Key, Credentials] = Polled(
         Secrets(client).credentials, SECRET_TTL, clock, lambda key: engine.wake(names_secret(key))
     )

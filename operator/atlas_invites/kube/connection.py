@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -70,7 +71,9 @@ async def connect() -> ApiClient:
     """
     configuration = await load_configuration()
     configuration.client_session_kwargs = {"trust_env": False}
-    return ApiClient(configuration)
+    client = ApiClient(configuration)
+    client.user_agent = f"atlas-invites/{version('atlas-invites')}"  # also names who manages which field
+    return client
 
 
 def proxy_for(url: str) -> str | None:

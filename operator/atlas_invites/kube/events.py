@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 WAITING_AT_MOST = 1000
 """Events that wait to be published; what comes on top is dropped."""
 
+PACE = 0.05
+"""Seconds between two events while there is work to do: the API server's time is for that first."""
+
 FLUSH = 2.0
 """Seconds that waiting events have at the end, at most."""
 
@@ -47,11 +50,18 @@ class Events:
     Args:
         client: the connection.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
+        busy: tells whether there is other work to do.
     """
 
-    def __init__(self, client: ApiClient, gate: Callable[[], float] = no_election) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        gate: Callable[[], float] = no_election,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._api = EventsV1Api(client)
         self._gate = gate
+        self._busy = busy
         self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._instance = f"{_REPORTER}-{socket.gethostname()}"
@@ -85,6 +95,7 @@ class Events:
 
     async def flush(self, seconds: float = FLUSH) -> None:
         """Wait until what was taken is published, or for so many seconds."""
+        self._busy = lambda: False
         with suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), min(FLUSH, seconds))
 
@@ -100,6 +111,8 @@ class Events:
                 log.exception("an event was lost in an unexpected way")
             finally:
                 self._waiting.task_done()
+            if self._busy():
+                await asyncio.sleep(PACE)
 
     async def _post(self, namespace: str, name: str, body: Any) -> None:  # noqa: ANN401 - the client takes JSON too
         count = self._counts.pop(name, 0) + 1
