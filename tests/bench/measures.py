@@ -45,6 +45,7 @@ def of_size(objects: int, projects: int, outage: float, say: Callable[[str], Non
         say(f"{objects:,} objects: one change, many changes")
         yield from _one_change(stand)
         if objects > 1:
+            yield from _bare_writes(stand)
             yield from _burst(stand)
         say(f"{objects:,} objects: {outage:.0f} s without Atlas")
         yield from _outage(stand, outage)
@@ -128,6 +129,21 @@ def _one_change(stand: Stand) -> Iterator[Line]:
     spread = f"{min(added):.0f} to {max(added):.0f} ms"
     yield Line(count, "role change: Atlas calls of one", 1, work.atlas / SINGLE, _calls(work))
     yield Line(count, "role change: ms added to Atlas's own, p50", 15, median(added), spread)
+
+
+def _bare_writes(stand: Stand) -> Iterator[Line]:
+    """What the API server takes for as many writes as a burst has: the user's and the operator's, one of each."""
+    count, names = len(stand.names), stand.names[:BURST]
+    stand.stop()
+    began = time.time()
+    for number in range(2):
+        stand.user.label(names, str(number))
+    seconds = time.time() - began
+    yield Line(
+        count, f"{2 * len(names):,} writes without an operator: seconds", None, seconds, "the API server's share"
+    )
+    stand.start()
+    _wait_for_sweep(stand)
 
 
 def _burst(stand: Stand) -> Iterator[Line]:

@@ -40,6 +40,11 @@ class User:
         body = json.dumps({"spec": spec})
         self._all([("PATCH", f"/{name}", body, _MERGE) for name in names])
 
+    def label(self, names: Iterable[str], value: str) -> None:
+        """Give many objects a label: for the API server a write as any other, and no work for the operator."""
+        body = json.dumps({"metadata": {"labels": {"bench": value}}})
+        self._all([("PATCH", f"/{name}", body, _MERGE) for name in names])
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects."""
         self._all([("DELETE", f"/{name}", None, _MERGE) for name in names])

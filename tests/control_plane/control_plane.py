@@ -120,7 +120,8 @@ class ControlPlane:
             StartError: it did not come up.
         """
         group = self._running()
-        self._api_server = group.start("kube-apiserver", self._api_server_command)
+        environment = os.environ | {"GOGC": "400"}  # its memory for the time of what is tested beside it
+        self._api_server = group.start("kube-apiserver", self._api_server_command, environment)
         group.wait_until(lambda: self._answers("/readyz"), self._api_server, self._etcd)
 
     def kubectl(
