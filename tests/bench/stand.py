@@ -132,7 +132,7 @@ class Stand:
 
     def start(self, *options: str) -> None:
         """Start the operator; it is not waited for."""
-        fixed = ("--atlas-url", self.sandbox.url, "--workers", str(WORKERS), "--listen", "off")
+        fixed: tuple[str, ...] = ("--atlas-url", self.sandbox.url, "--workers", str(WORKERS), "--listen", "off")
         if "--resync-interval" not in options:
             fixed += ("--resync-interval", "24h")  # where sweeps are not measured, none comes in between
         self.sandbox.control("DELETE", "/calls")
