@@ -1,7 +1,7 @@
 """``make image-test``: builds the image without any container registry, and runs it as Kubernetes would.
 
-Read-only, as user 10001, without capabilities, with the ServiceAccount of deploy/ and the arguments of its Deployment,
-against a real control plane and the Atlas sandbox: an invitation must become Ready.
+Read-only, /tmp too, as user 10001, without capabilities, with the ServiceAccount of deploy/ and the arguments of its
+Deployment, against a real control plane and the Atlas sandbox: an invitation must become Ready.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 IMAGE = "localhost/atlas-invites:test"
 USER = 10001
+ANY_USER = "1000650000:0"
+"""As OpenShift gives each namespace its own."""
 NO_COMMANDS = ("pip", "pip3", "gcc", "cc", "make")
 NO_MODULES = ("pip", "ensurepip", "setuptools", "hatchling", "atlas_sandbox")
 
@@ -70,7 +72,8 @@ def _look_inside(engine: Engine) -> None:
     found = json.loads(engine.run("--rm", "--entrypoint", "/opt/atlas-invites/bin/python", IMAGE, "-c", script))
     assert found == [], f"these have no business in the image: {found}"
     assert engine.run("--rm", IMAGE, "--version").strip()
-    _say("it has neither pip nor a compiler")
+    assert engine.run("--rm", "--user", ANY_USER, IMAGE, "--version").strip()
+    _say("it has neither pip nor a compiler, and runs as any user")
 
 
 def _run(engine: Engine, stack: ExitStack) -> None:
@@ -137,7 +140,8 @@ def _look_at_process(pid: int) -> None:
     assert status["NoNewPrivs"] == "1"
     mounts = dict(line.split()[4:6] for line in open(f"/proc/{pid}/mountinfo").read().splitlines())  # noqa: PTH123, SIM115
     assert "ro" in mounts["/"].split(","), mounts["/"]
-    _say(f"process {pid}: user {USER}, capabilities none, no new privileges, root file system read-only")
+    assert "/tmp" not in mounts, "the Deployment has none that may be written"  # noqa: S108
+    _say(f"process {pid}: user {USER}, capabilities none, no new privileges, all read-only, /tmp too")
 
 
 def _answers(url: str) -> bool:
