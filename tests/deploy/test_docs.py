@@ -110,7 +110,7 @@ def test_alerts() -> None:
 def test_alert_expression(rule: dict[str, Any]) -> None:
     """An alert is PromQL, asks only for metrics that there are, and only for labels and values that they have."""
     known = metrics()
-    values = {"reason": list(Reason), "code": ["none", *map(str, range(500, 600))]}
+    values: dict[str, list[str]] = {"reason": [*Reason], "code": ["none", *map(str, range(500, 600))]}
     asked = selectors(rule["expr"])
     assert asked
     for selector in asked:
