@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.control_plane.processes import ProcessGroup
-from tests.e2e.api import INVITES, PLURAL
+from tests.e2e.api import FIELD_MANAGER, INVITES, PLURAL
 from tests.e2e.faults.proxy import Proxy, free_port
 from tests.e2e.kstatus import reason
 from tests.e2e.world import READ_ONLY
@@ -74,15 +74,17 @@ class Contender:
         """Return what it has asked Atlas to change since a time."""
         return [seen.line for seen in self.atlas.writes(since) if "/oauth/" not in seen.line]
 
-    def kill(self) -> float:
-        """End it as kill -9 does, and return when that was."""
+    def kill(self) -> None:
+        """End it as kill -9 does."""
         self.operator.process.kill()
-        return time.monotonic()
 
-    def freeze(self) -> float:
-        """Stop it as SIGSTOP does, and return when that was."""
+    def freeze(self) -> None:
+        """Stop it as SIGSTOP does."""
         self.operator.process.popen.send_signal(signal.SIGSTOP)
-        return time.monotonic()
+
+    def cut_off(self) -> None:
+        """Cut it off from the API server, as a broken cable does; it still reaches Atlas."""
+        self.kube.silent = True
 
     def wake(self) -> float:
         """Let it go on, and return when that was."""
@@ -92,6 +94,10 @@ class Contender:
     def exit_code(self) -> int:
         """Wait until it has ended, and return its exit code."""
         return self.operator.process.popen.wait(PATIENCE)
+
+    def terminate(self) -> int:
+        """Send SIGTERM, and return the exit code: 0 only where it has ended in order, within 10 seconds."""
+        return self.operator.stop()
 
     def get(self, path: str) -> httpx.Response:
         """Ask its probes or metrics."""
@@ -107,7 +113,7 @@ class Contender:
 class Start(Protocol):
     """Starts an operator for the test's own world behind proxies of its own."""
 
-    def __call__(self, *options: str, wait: bool = True) -> Contender: ...
+    def __call__(self, *options: str, wait: bool = True, silent: bool = False) -> Contender: ...
 
 
 @pytest.fixture
@@ -127,8 +133,8 @@ def start(own: World) -> Iterator[Start]:
     with ExitStack() as stack:
         stack.callback(group.close)
 
-        def begin(*options: str, wait: bool = True) -> Contender:
-            kube = stack.enter_context(Proxy(control_plane.url, tls))
+        def begin(*options: str, wait: bool = True, silent: bool = False) -> Contender:
+            kube = stack.enter_context(Proxy(control_plane.url, tls, silent=silent))
             atlas = stack.enter_context(Proxy(own.sandbox.url))
             address = f"127.0.0.1:{free_port()}"
             settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
@@ -177,6 +183,14 @@ def send(world: World, name: str, **spec: Any) -> None:  # noqa: ANN401 - fields
         },
     }
     world.plane.api.do("POST", f"{INVITES}/namespaces/{world.namespace}/{PLURAL}", manifest)
+
+
+def vanish(world: World, name: str) -> None:
+    """Let an object go without its end in Atlas: its finalizer is taken off, and it is deleted."""
+    path = f"{INVITES}/namespaces/{world.namespace}/{PLURAL}/{name}"
+    world.plane.api.ask("PATCH", path, {"metadata": {"finalizers": []}}, fieldManager=FIELD_MANAGER)
+    world.delete(name)
+    world.until_gone(name)
 
 
 def adopt_all(world: World, names: Sequence[str]) -> None:

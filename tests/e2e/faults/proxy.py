@@ -31,6 +31,7 @@ class Fault:
         gone: the answer is a watch that says 410 Gone.
         after: the request is carried out first.
         count: how many are struck; None for ever.
+        seconds: for which the request is held before it is struck.
         struck: how many were.
     """
 
@@ -39,6 +40,7 @@ class Fault:
     gone: bool
     after: bool
     count: int | None
+    seconds: float = 0.0
     struck: int = 0
 
     def strikes(self, line: str) -> bool:
@@ -98,7 +100,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(10)
 
-    def fault(
+    def fault(  # noqa: PLR0913 - the levers
         self,
         pattern: str,
         status: int | None = None,
@@ -106,9 +108,10 @@ class Proxy:
         gone: bool = False,
         after: bool = False,
         count: int | None = None,
+        seconds: float = 0.0,
     ) -> Fault:
         """Order a fault for requests that match, for ever unless it says how often; see ``Fault``."""
-        fault = Fault(re.compile(pattern), status, gone, after, count)
+        fault = Fault(re.compile(pattern), status, gone, after, count, seconds)
         self._faults.append(fault)
         return fault
 
@@ -199,6 +202,7 @@ class Proxy:
 
     @staticmethod
     async def _strike(fault: Fault, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(fault.seconds)
         if fault.gone:
             return web.Response(text=json.dumps(_GONE) + "\n", content_type="application/json")
         if fault.status is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.e2e.api import FIELD_MANAGER, INVITES, PLURAL
-from tests.e2e.faults.conftest import has_roles, send, sent
+from tests.e2e.api import INVITES, PLURAL
+from tests.e2e.faults.conftest import has_roles, send, sent, vanish
 from tests.e2e.world import OWNER, READ_ONLY
 from tests.stack import wait_until
 
@@ -38,10 +38,7 @@ def test_deleted_and_created_anew_while_it_was_down(own: World, start: Start) ->
     send(own, "jane")
     old = own.until("jane", "Invited")
     first.kill()
-    own.delete("jane")
-    path = f"{INVITES}/namespaces/{own.namespace}/{PLURAL}/jane"
-    own.plane.api.ask("PATCH", path, {"metadata": {"finalizers": []}}, fieldManager=FIELD_MANAGER)
-    own.until_gone("jane")
+    vanish(own, "jane")
     send(own, "jane", roles=[OWNER])
 
     start()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.faults.conftest import has_roles, send, until_more
+from tests.e2e.faults.conftest import has_roles, send, until_more, vanish
 from tests.e2e.world import OWNER, READ_ONLY
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.e2e.faults.conftest import Contender, Start
-    from tests.e2e.world import World
+    from tests.e2e.faults.proxy import Fault
+    from tests.e2e.world import Plane, World
 
 WATCH = "GET .*atlasprojectinvites.*watch=true"
 
@@ -49,16 +53,27 @@ def test_cut(own: World, operator: Contender) -> None:
     check_watches(own, operator)
 
 
-def test_cut_for_a_while(own: World, operator: Contender) -> None:
-    """What changes while the API server refuses to be watched is done once it may be watched again."""
-    refused = operator.kube.fault(WATCH, 503)
+def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
+    """Change one object and let another one vanish while watching does not work, and see both noticed afterwards."""
     operator.kube.cut_streams()
-    wait_until("watching was refused", lambda: refused.struck >= 2)
+    wait_until("watching has failed twice", lambda: fault.struck >= 2)
     own.edit("jane", roles=[OWNER])
-    operator.kube.mend(refused)
+    vanish(own, "ghost")
+    operator.kube.mend(fault)
     own.until_it("jane", "is changed", has_roles(OWNER))
     own.edit("jane", roles=[READ_ONLY])
     own.until_it("jane", "is changed back", has_roles(READ_ONLY))
+
+
+def forgets(own: World, operator: Contender, name: str) -> None:
+    """Wait until an object is forgotten of whose deletion the watch has said nothing."""
+    operator.operator.wait_for_line(f"[{own.namespace}/{name}] deleted while the watch was cut")
+
+
+def test_cut_for_a_while(own: World, operator: Contender) -> None:
+    """What changes while the API server refuses to be watched is done once it may be watched again."""
+    own.adopt("ghost")
+    change_in_the_gap(own, operator, operator.kube.fault(WATCH, 503))
     own.mark()
     check_watches(own, operator)
 
@@ -77,19 +92,52 @@ def test_silent(own: World, operator: Contender) -> None:
     check_watches(own, operator)
 
 
-@pytest.mark.parametrize("how", ["in-the-stream", "as-the-answer"])
+def gone(operator: Contender, how: str) -> Fault:
+    """Let watching be answered 410 Gone."""
+    return operator.kube.fault(WATCH, gone=True) if how == "in-the-stream" else operator.kube.fault(WATCH, 410)
+
+
+HOW = pytest.mark.parametrize("how", ["in-the-stream", "as-the-answer"])
+
+
+@HOW
 def test_gone(own: World, operator: Contender, how: str) -> None:
     """410 Gone makes it list anew: what changed is done, what was deleted in the gap is forgotten."""
-    gone = operator.kube.fault(WATCH, gone=True) if how == "in-the-stream" else operator.kube.fault(WATCH, 410)
-    operator.kube.cut_streams()
-    wait_until("it was told twice", lambda: gone.struck >= 2)
-    own.edit("jane", roles=[OWNER])
-    operator.kube.mend(gone)
-    own.until_it("jane", "is changed", has_roles(OWNER))
-    own.edit("jane", roles=[READ_ONLY])
-    own.until_it("jane", "is changed back", has_roles(READ_ONLY))
+    own.adopt("ghost")
+    change_in_the_gap(own, operator, gone(operator, how))
+    forgets(own, operator, "ghost")
     own.mark()
     check_watches(own, operator)
+
+
+@HOW
+def test_all_gone(own: World, start: Start, how: str) -> None:
+    """Where every object was deleted in the gap, so that there is nothing left to list, they are forgotten too."""
+    operator = start()
+    own.adopt("ghost")
+    fault = gone(operator, how)
+    operator.kube.cut_streams()
+    wait_until("it was told twice", lambda: fault.struck >= 2)
+    vanish(own, "ghost")
+    operator.kube.mend(fault)
+    forgets(own, operator, "ghost")
+    assert own.atlas_writes() == []
+
+
+def test_deleted_between_the_first_lists(own: World, start: Start) -> None:
+    """What is deleted between our first list and the watch's own is forgotten as soon as the watch has begun."""
+    first = start()
+    own.adopt("ghost")
+    first.kill()
+    operator = start(wait=False, silent=True)
+    held = operator.kube.fault("GET /apis$", 503)  # what the watch asks for before it lists
+    operator.kube.silent = False
+    operator.operator.wait_for_line("ready: 1 objects")
+    wait_until("the watch is held up", lambda: held.struck)
+    vanish(own, "ghost")
+    operator.kube.mend(held)
+    forgets(own, operator, "ghost")
+    assert own.atlas_writes() == []
 
 
 def test_lists_that_fail(own: World, operator: Contender) -> None:
@@ -104,3 +152,34 @@ def test_lists_that_fail(own: World, operator: Contender) -> None:
 def watches(operator: Contender) -> int:
     """Return how often it has begun to watch."""
     return sum("watch=true" in seen.line and "atlasprojectinvites" in seen.line for seen in operator.kube.seen)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_dead_watch_is_told_by_the_probe(own: World, start: Start, namespace_of_others: str) -> None:
+    """While the watch does not show for a minute what a list shows, /healthz is 503; it is 200 again when it does."""
+    operator = start("--namespace", namespace_of_others)
+    own.adopt("jane")
+    dead = operator.kube.fault(f"GET .*/namespaces/{own.namespace}/atlasprojectinvites.*watch=true")
+    anew = operator.kube.fault(f"GET .*/namespaces/{namespace_of_others}/atlasprojectinvites.*watch=true", gone=True)
+    operator.kube.cut_streams()
+    wait_until("the watch is dead", lambda: dead.struck)
+    own.edit("jane", roles=[OWNER])
+    wait_until("the other one is told to list", lambda: anew.struck >= 2)  # with it we list, all namespaces
+    own.until_it("jane", "is changed", has_roles(OWNER))
+    operator.kube.mend(anew)
+    assert operator.get("/healthz").status_code == 200
+    wait_until("it is not alive", lambda: operator.get("/healthz").status_code == 503, 120)
+    assert "the watch shows nothing that the list shows" in operator.get("/healthz").text
+    operator.kube.mend(dead)
+    wait_until("it is alive again", lambda: operator.get("/healthz").status_code == 200, 120)
+    assert own.atlas_writes() == ["UpdateInvite 200"]
+
+
+@pytest.fixture
+def namespace_of_others(second_plane: Plane) -> Iterator[str]:
+    """Another namespace, which is deleted afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    second_plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    second_plane.api.do("DELETE", f"api/v1/namespaces/{name}")
