@@ -39,7 +39,7 @@ def test_killed_and_restarted(own: World, start_operator: StartOperator) -> None
 
 
 def test_away_for_longer_than_the_lease(own: World, start_operator: StartOperator, no_lease: None) -> None:
-    """The leader exits with 1, the standby waits until the API server is back and leads, and nobody is invited twice."""
+    """The leader exits with 1, the standby waits for the API server and then leads, and nobody is invited twice."""
     del no_lease
     leader = start_operator(*ELECTION)
     standby = start_operator(*ELECTION, wait=False)
