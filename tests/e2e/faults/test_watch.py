@@ -46,11 +46,12 @@ def check_watches(own: World, operator: Contender) -> None:
 
 
 def test_cut(own: World, operator: Contender) -> None:
-    """A watch whose connection is reset begins anew, and misses nothing."""
+    """A watch whose connection is reset begins anew, and misses nothing; two lists at the start are all there are."""
     for _ in range(3):
         operator.kube.cut_streams()
         until_more("it watches again", lambda: watches(operator))
     check_watches(own, operator)
+    assert sum("atlasprojectinvites?limit" in seen.line for seen in operator.kube.seen) == 2  # ours, and the watch's
 
 
 def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
