@@ -142,7 +142,6 @@ def test_the_leader_is_killed_while_it_sends(own: World, sending: Pair) -> None:
     take_over_sending(own, leader, standby)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_leader_is_stopped_and_woken_while_it_sends(own: World, sending: Pair) -> None:
     """The same where the leader was stopped, also when it goes on."""
@@ -153,7 +152,6 @@ def test_the_leader_is_stopped_and_woken_while_it_sends(own: World, sending: Pai
     assert sent(own).count("CreateInvite 200") == len(INVITED)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_leader_is_cut_off_while_it_sends(own: World, sending: Pair) -> None:
     """The same where the leader cannot reach the API server, and still reaches Atlas."""
