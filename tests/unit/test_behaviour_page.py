@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from atlas_invites.invitation import deletion
+from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.conditions import CONDITIONS
 from atlas_invites.invitation.model import DeletionPolicy
 from atlas_invites.invitation.outcome import Kind, Reason
-from atlas_invites.invitation.plan import TABLE_A, Do, Sight
+from atlas_invites.invitation.plan import TABLE_A, Do
 
 PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
 

@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import must_wait, origin_of
+from atlas_invites.invitation.case import Sight, case_of, target
 from atlas_invites.invitation.deletion import TABLE_D, Removal, policy
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
-from atlas_invites.invitation.plan import Do, Sight, decide, target
+from atlas_invites.invitation.plan import Do, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.controller.store import Store
+    from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Invitation, Spec, Status
-    from atlas_invites.invitation.plan import Action, Case
     from atlas_invites.invitation.resource import Resource
 
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
@@ -171,11 +172,10 @@ class Ender:
     async def _look_and_end(self, ending: Ending, project: Project) -> Ended:
         username, id_ = target(ending.spec, ending.known)
         seen = await project.look(username=username, invitation_id=id_, since=ending.since)
-        action = decide(ending.spec, ending.known, seen, self._atlas.now(), project.api)
-        case = action.case
+        case = case_of(ending.spec, ending.known, seen, self._atlas.now(), project.api)
         there = case.invitation or case.member
         if there is None:
-            self._confirm_nothing(ending, action)
+            self._confirm_nothing(ending, case)
             return _NOTHING_THERE
         if case.somebody_else:
             return Ended("it is for another e-mail")
@@ -183,7 +183,7 @@ class Ender:
             return ANOTHERS
         return await _take_away(ending, case, project, partial(self._check, ending))
 
-    def _confirm_nothing(self, ending: Ending, action: Action) -> None:
+    def _confirm_nothing(self, ending: Ending, case: Case) -> None:
         """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
 
         Where the object would be sent an invitation now, a former process may have done so.
@@ -191,10 +191,9 @@ class Ender:
         Raises:
             Failure: LegacyInvitation, ConfirmingInvitation.
         """
-        case = action.case
         if case.sight is Sight.NOTHING and case.legacy and ending.known.state is State.PENDING:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-        if action.row.do is not Do.SEND and not _may_be_under_way(ending.memory):
+        if judge(case).row.do is not Do.SEND and not _may_be_under_way(ending.memory):
             return
         wait = must_wait(ending.memory, case, ending.since, self._clock())
         if wait is not None:

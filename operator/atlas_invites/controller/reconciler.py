@@ -17,11 +17,12 @@ from atlas_invites.controller.claims import leads_elsewhere
 from atlas_invites.controller.memory import Memories, Refusal
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
 from atlas_invites.controller.sending import Sender, must_wait, origin_of
+from atlas_invites.invitation.case import Sight, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.events import notices
 from atlas_invites.invitation.model import Api, Origin, Seen, State
 from atlas_invites.invitation.outcome import Did, Failure, Kind, Outcome, Reason, Stale, requeue_after
-from atlas_invites.invitation.plan import Do, Sight, answered, decide, outcome_of, target
+from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
 
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Events, Invites, Project
     from atlas_invites.controller.store import Store
+    from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Spec, Status
-    from atlas_invites.invitation.plan import Action, Case
+    from atlas_invites.invitation.plan import Action
     from atlas_invites.invitation.resource import Key, Resource
 
 

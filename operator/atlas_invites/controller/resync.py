@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.controller.access import secret_of
 from atlas_invites.controller.queue import Priority
+from atlas_invites.invitation.case import target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
 from atlas_invites.invitation.events import sunset_notice
 from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Failure, Kind, Reason
-from atlas_invites.invitation.plan import Do, decide, outcome_of, target
+from atlas_invites.invitation.plan import Do, decide, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
+    from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, User
-    from atlas_invites.invitation.plan import Case
-
 CONFIRM_AFTER = 60.0
 """Seconds that a sending nobody remembers may still take to show in Atlas."""
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, State, Status
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
-from atlas_invites.invitation.plan import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable

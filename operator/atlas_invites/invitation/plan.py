@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
+from atlas_invites.invitation.case import Case, Sight, case_of
 from atlas_invites.invitation.model import (
     Api,
     Invitation,
@@ -17,34 +17,17 @@ from atlas_invites.invitation.model import (
     MemberPolicy,
     Membership,
     Origin,
-    ReinvitePolicy,
     Seen,
     Spec,
     State,
     Status,
     User,
-    same_email,
 )
 from atlas_invites.invitation.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
-
-T = TypeVar("T")
-
-REINVITE_AFTER = timedelta(days=1)
-"""An expired invitation is sent again at most this often."""
-
-
-class Sight(Enum):
-    """What Atlas shows of the person, reduced to what the table asks."""
-
-    PENDING = auto()
-    MEMBER = auto()
-    EXPIRED = auto()
-    REJECTED = auto()
-    NOTHING = auto()
 
 
 class Do(Enum):
@@ -55,88 +38,6 @@ class Do(Enum):
     """Make the roles of what is there, pending or member, those of the spec."""
     SEND = auto()
     """Invite the spec's e-mail, under the guards of ``controller.sending``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Everything that a row may look at."""
-
-    spec: Spec
-    known: Status
-    sight: Sight
-    now: datetime
-    api: Api
-    invitation: Invitation | None = None
-    member: User | None = None
-
-    @property
-    def roles(self) -> frozenset[str]:
-        """The roles that are there: those seen, else those last known."""
-        there = self.member or self.invitation or self.known.invitation
-        return frozenset(there.roles if there else ())
-
-    @property
-    def roles_equal(self) -> bool:
-        """Whether the roles that are there are the spec's."""
-        return self.roles == self.spec.roles
-
-    @property
-    def somebody_else(self) -> bool:
-        """Whether the invitation is for another e-mail than the spec's."""
-        return (
-            self.invitation is not None
-            and self.spec.username is not None
-            and not same_email(self.invitation.username, self.spec.username)
-        )
-
-    @property
-    def had_one(self) -> bool:
-        """Whether this object has had an invitation."""
-        return self.known.invitation is not None
-
-    @property
-    def was_accepted(self) -> bool:
-        """Whether the invitation of this object was ever accepted."""
-        return self.known.state in {State.ACCEPTED, State.REMOVED} or self.known.member is not None
-
-    @property
-    def legacy(self) -> bool:
-        """Whether it had an invitation of the invites API that users mode cannot see, and that has not expired."""
-        return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.expired
-
-    @property
-    def expired(self) -> bool:
-        """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
-        expires = self.known.invitation.expires if self.known.invitation else None
-        return expires is not None and self.now >= expires
-
-    @property
-    def may_reinvite(self) -> bool:
-        """Whether an expired invitation is to be sent again at all. One that was given by its id never is."""
-        return (
-            self.spec.reinvite_policy is ReinvitePolicy.ON_EXPIRY
-            and self.spec.username is not None
-            and self.spec.invitation_id is None
-        )
-
-    @property
-    def reinvite_in(self) -> timedelta | None:
-        """How long it must still wait to be sent again, or None for ever: nobody knows when it was sent last."""
-        sent = self.known.invitation.created if self.known.invitation else None
-        return None if sent is None else max(sent + REINVITE_AFTER - self.now, timedelta())
-
-    @property
-    def may_send_now(self) -> bool:
-        """Whether an expired invitation is to be sent again now."""
-        return self.had_one and self.may_reinvite and self.reinvite_in == timedelta()
-
-    @property
-    def took_over(self) -> bool:
-        """Whether another object had this invitation before (DuplicateInvite): whoever takes over sends nothing new."""
-        return self.known.origin is Origin.ADOPTED and not self.had_one
-
-    def _had_one_of(self, api: Api) -> bool:
-        return self.known.invitation is not None and self.known.invitation.api is api
 
 
 class Says(NamedTuple):
@@ -289,44 +190,12 @@ def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.
         now: Atlas's time, UTC.
         api: the API in use for the project.
     """
-    return _judge(_case(spec, known, seen, now, api))
+    return judge(case_of(spec, known, seen, now, api))
 
 
-def _judge(case: Case) -> Action:
+def judge(case: Case) -> Action:
+    """Return the first row of Table A that matches a case."""
     return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
-
-
-def _case(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
-    """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING."""
-    ids = {id_ for id_ in (spec.invitation_id, known.invitation.id if known.invitation else None) if id_}
-    email = spec.username or (known.invitation.username if known.invitation else None)
-    email = email or next((i.username for i in seen.invitations if i.id in ids), None)
-    users = [u for u in seen.users if (same_email(u.username, email) if email else u.id in ids)]
-
-    if member := _first(u for u in users if u.org_membership_status == Membership.ACTIVE):
-        return Case(spec, known, Sight.MEMBER, now, api, member=member)
-    by_id_alone = spec.username is None
-    pending = [
-        *seen.invitations,
-        *(u.as_invitation() for u in seen.users if u.org_membership_status == Membership.PENDING),
-    ]
-    candidates = [i for i in pending if i.id in ids] + [
-        i for i in pending if not by_id_alone and same_email(i.username, email)
-    ]
-    if invitation := _first(candidates):
-        return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
-    nothing = Case(spec, known, Sight.NOTHING, now, api)
-    if nothing.had_one and not nothing.expired:
-        # An entry under another id is of another invitation: it says nothing about one that may still be pending.
-        users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
-    statuses = {u.org_membership_status for u in users}
-    if Membership.REJECTED in statuses:
-        return replace(nothing, sight=Sight.REJECTED)
-    return replace(nothing, sight=Sight.EXPIRED) if Membership.EXPIRED in statuses else nothing
-
-
-def _first(items: Iterable[T]) -> T | None:
-    return next(iter(items), None)
 
 
 def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
@@ -339,17 +208,9 @@ def answered(action: Action, answer: Invitation | User) -> Action:
     """Return the action by what our own sending was answered: that is the object's, whatever e-mail it shows."""
     case = action.case
     if isinstance(answer, User) and answer.org_membership_status == Membership.ACTIVE:
-        return _judge(replace(case, sight=Sight.MEMBER, member=answer))
+        return judge(replace(case, sight=Sight.MEMBER, member=answer))
     invitation = answer if isinstance(answer, Invitation) else answer.as_invitation()
     return replace(action, case=replace(case, sight=Sight.PENDING, invitation=invitation))
-
-
-def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:
-    """Return the e-mail and the id that an object's invitation is looked for by, each None where nobody knows it."""
-    invitation = known.invitation
-    if invitation is None:
-        return spec.username, spec.invitation_id
-    return spec.username or invitation.username, invitation.id
 
 
 def outcome_of(action: Action) -> Outcome:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     Removal,
@@ -19,7 +20,6 @@ from atlas_invites.invitation.deletion import (
 )
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
-from atlas_invites.invitation.plan import Sight
 from tests.unit.builders import error, invitation, ready, spec, status
 
 if TYPE_CHECKING:

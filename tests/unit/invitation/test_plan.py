@@ -1,4 +1,4 @@
-"""Table A, row by row, and the choice among several things seen."""
+"""Table A, row by row, and what an action says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.plan import TABLE_A, Action, Do, Sight, decide, outcome_of, target
+from atlas_invites.invitation.plan import TABLE_A, Action, Do, decide, outcome_of
 from tests.unit.builders import (
     CREATED,
     EMAIL,
@@ -276,123 +276,6 @@ def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
     assert "  " not in message
 
 
-# The choice among several things seen.
-
-
-def chosen(spec_: Spec, known: Status, seen: Seen, api: Api = Api.INVITES) -> tuple[Sight, str | None]:
-    """Return what was chosen: as what it is taken, and its id."""
-    case = decide(spec_, known, seen, NOW, api).case
-    there = case.member or case.invitation
-    return case.sight, there.id if there else None
-
-
-EVERYTHING = Seen(
-    invitations=(invitation(id=OTHER_ID), invitation()),
-    users=(user(Membership.PENDING, id="user-pending"), user(Membership.REJECTED, id="user-rejected"), user()),
-)
-
-
-def without(seen: Seen, *ids: str) -> Seen:
-    """Return what is seen without some of it."""
-    return Seen(
-        invitations=tuple(i for i in seen.invitations if i.id not in ids),
-        users=tuple(u for u in seen.users if u.id not in ids),
-    )
-
-
-@pytest.mark.parametrize(
-    ("hidden", "expected"),
-    [
-        ([], (Sight.MEMBER, USER_ID)),
-        ([USER_ID], (Sight.PENDING, INVITATION_ID)),
-        ([USER_ID, INVITATION_ID], (Sight.PENDING, OTHER_ID)),
-        ([USER_ID, INVITATION_ID, OTHER_ID], (Sight.PENDING, "user-pending")),
-        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Sight.NOTHING, None)),
-    ],
-    ids=["active", "known-id", "invites", "users-pending", "rejected-of-another"],
-)
-def test_order_of_choice(hidden: list[str], expected: tuple[Sight, str | None]) -> None:
-    """ACTIVE goes before the known id, that before the invites API, that before the users API's PENDING."""
-    assert chosen(spec(), HAD_ONE, without(EVERYTHING, *hidden)) == expected
-
-
-def test_known_id_of_the_users_api_goes_before_the_invites_api() -> None:
-    """The known id is chosen whichever API holds it."""
-    seen = Seen(invitations=(invitation(),), users=(user(Membership.PENDING),))
-    assert chosen(spec(), HAD_ONE_OF_USERS, seen) == (Sight.PENDING, USER_ID)
-
-
-def test_the_id_of_spec_goes_before_the_same_email() -> None:
-    """Both given: the id is adopted where it is there."""
-    seen = Seen(invitations=(invitation(id=OTHER_ID), invitation()))
-    assert chosen(BOTH, NEVER_HAD_ONE, seen) == (Sight.PENDING, INVITATION_ID)
-
-
-@pytest.mark.parametrize(
-    ("seen", "expected"),
-    [
-        (Seen(invitations=(invitation(id=OTHER_ID),)), (Sight.PENDING, OTHER_ID)),
-        (INVITED_USER, (Sight.PENDING, USER_ID)),
-        (ACTIVE, (Sight.MEMBER, USER_ID)),
-    ],
-    ids=["invites", "users", "member"],
-)
-def test_both_falls_back_to_the_email(seen: Seen, expected: tuple[Sight, str]) -> None:
-    """Both given, and the id is not there: what is pending or a member under the e-mail is taken."""
-    assert chosen(BOTH, NEVER_HAD_ONE, seen) == expected
-
-
-@pytest.mark.parametrize("known", [NEVER_HAD_ONE, HAD_ONE, EXPIRED_BEFORE], ids=["new", "known", "expired"])
-@pytest.mark.parametrize(
-    "seen",
-    [Seen(invitations=(invitation(id=OTHER_ID),)), INVITED_USER],
-    ids=["invites", "users"],
-)
-def test_by_id_alone_never_turns_to_another_id(known: Status, seen: Seen) -> None:
-    """By id alone another invitation of the same e-mail is not this object's."""
-    assert chosen(BY_ID, known, seen) == (Sight.NOTHING, None)
-
-
-def test_by_id_alone_another_member_is_not_taken() -> None:
-    """By id alone and without a known e-mail, a member with another id is somebody else."""
-    assert chosen(BY_ID, NEVER_HAD_ONE, ACTIVE) == (Sight.NOTHING, None)
-
-
-def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
-    """By id alone the e-mail is the one that the invitation shows, and whoever is a member under it has accepted."""
-    seen = Seen(invitations=(invitation(),), users=(user(),))
-    assert chosen(BY_ID, NEVER_HAD_ONE, seen) == (Sight.MEMBER, USER_ID)
-
-
-@pytest.mark.parametrize(
-    "membership",
-    [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED, Membership.PENDING],
-)
-def test_other_people_are_not_seen(membership: Membership) -> None:
-    """What Atlas shows of other e-mails is nobody's business."""
-    seen = Seen(
-        invitations=(invitation(id=OTHER_ID, username=OTHER_EMAIL),), users=(user(membership, username="x@y.z"),)
-    )
-    assert chosen(spec(), NEVER_HAD_ONE, seen) == (Sight.NOTHING, None)
-
-
-@pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED])
-def test_users_are_found_in_any_case(membership: Membership) -> None:
-    """E-mails of users are compared in lower case too."""
-    sights = {
-        Membership.ACTIVE: Sight.MEMBER,
-        Membership.EXPIRED: Sight.EXPIRED,
-        Membership.REJECTED: Sight.REJECTED,
-    }
-    seen = Seen(users=(user(membership, username="JANE@EXAMPLE.com"),))
-    assert chosen(spec(), NEVER_HAD_ONE, seen)[0] is sights[membership]
-
-
-def test_unknown_membership_is_nothing() -> None:
-    """A membership status that Atlas invents later is taken for nothing at all: nothing is done."""
-    assert chosen(spec(), NEVER_HAD_ONE, Seen(users=(user("INVITATION_PAUSED"),))) == (Sight.NOTHING, None)
-
-
 # Dates.
 
 
@@ -499,19 +382,3 @@ def test_a_reinvitation_that_waits_for_a_day_comes_back_then() -> None:
     assert waiting.requeue_after == timedelta(hours=23).total_seconds()
     assert outcome(EXPIRED, HAD_ONE_OF_USERS, spec(), CREATED + timedelta(hours=1)).requeue_after is None
     assert outcome(EXPIRED, UNDATED, ON_EXPIRY).requeue_after is None
-
-
-@pytest.mark.parametrize(
-    ("wanted", "known", "expected"),
-    [
-        (spec(), NEVER_HAD_ONE, (EMAIL, None)),
-        (spec(), HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BY_ID, NEVER_HAD_ONE, (None, INVITATION_ID)),
-        (BY_ID, HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BOTH, NEVER_HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BOTH, status(invitation=invitation(id=OTHER_ID)), (EMAIL, OTHER_ID)),
-    ],
-)
-def test_what_is_looked_for(wanted: Spec, known: Status, expected: tuple[str | None, str | None]) -> None:
-    """The e-mail is the spec's, else the known one; the id is the known one, else the spec's."""
-    assert target(wanted, known) == expected

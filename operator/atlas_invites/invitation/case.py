@@ -1,0 +1,165 @@
+"""One case: what an object asks for and remembers, what Atlas shows of it, and when. All that a table may look at.
+
+``case_of`` makes it: it chooses among several things that are seen. Pure, as ``decide`` is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeVar
+
+from atlas_invites.invitation.model import Api, Membership, Origin, ReinvitePolicy, State, same_email
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from atlas_invites.invitation.model import Invitation, Seen, Spec, Status, User
+
+T = TypeVar("T")
+
+REINVITE_AFTER = timedelta(days=1)
+"""An expired invitation is sent again at most this often."""
+
+
+class Sight(Enum):
+    """What Atlas shows of the person, reduced to what the table asks."""
+
+    PENDING = auto()
+    MEMBER = auto()
+    EXPIRED = auto()
+    REJECTED = auto()
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a row may look at."""
+
+    spec: Spec
+    known: Status
+    sight: Sight
+    now: datetime
+    api: Api
+    invitation: Invitation | None = None
+    member: User | None = None
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that are there: those seen, else those last known."""
+        there = self.member or self.invitation or self.known.invitation
+        return frozenset(there.roles if there else ())
+
+    @property
+    def roles_equal(self) -> bool:
+        """Whether the roles that are there are the spec's."""
+        return self.roles == self.spec.roles
+
+    @property
+    def somebody_else(self) -> bool:
+        """Whether the invitation is for another e-mail than the spec's."""
+        return (
+            self.invitation is not None
+            and self.spec.username is not None
+            and not same_email(self.invitation.username, self.spec.username)
+        )
+
+    @property
+    def had_one(self) -> bool:
+        """Whether this object has had an invitation."""
+        return self.known.invitation is not None
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether the invitation of this object was ever accepted."""
+        return self.known.state in {State.ACCEPTED, State.REMOVED} or self.known.member is not None
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it had an invitation of the invites API that users mode cannot see, and that has not expired."""
+        return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.expired
+
+    @property
+    def expired(self) -> bool:
+        """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
+        expires = self.known.invitation.expires if self.known.invitation else None
+        return expires is not None and self.now >= expires
+
+    @property
+    def may_reinvite(self) -> bool:
+        """Whether an expired invitation is to be sent again at all. One that was given by its id never is."""
+        return (
+            self.spec.reinvite_policy is ReinvitePolicy.ON_EXPIRY
+            and self.spec.username is not None
+            and self.spec.invitation_id is None
+        )
+
+    @property
+    def reinvite_in(self) -> timedelta | None:
+        """How long it must still wait to be sent again, or None for ever: nobody knows when it was sent last."""
+        sent = self.known.invitation.created if self.known.invitation else None
+        return None if sent is None else max(sent + REINVITE_AFTER - self.now, timedelta())
+
+    @property
+    def may_send_now(self) -> bool:
+        """Whether an expired invitation is to be sent again now."""
+        return self.had_one and self.may_reinvite and self.reinvite_in == timedelta()
+
+    @property
+    def took_over(self) -> bool:
+        """Whether another object had this invitation before (DuplicateInvite): whoever takes over sends nothing new."""
+        return self.known.origin is Origin.ADOPTED and not self.had_one
+
+    def _had_one_of(self, api: Api) -> bool:
+        return self.known.invitation is not None and self.known.invitation.api is api
+
+
+def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:
+    """Return the e-mail and the id that an object's invitation is looked for by, each None where nobody knows it."""
+    invitation = known.invitation
+    if invitation is None:
+        return spec.username, spec.invitation_id
+    return spec.username or invitation.username, invitation.id
+
+
+def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
+    """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING.
+
+    Args:
+        spec: what the user asks for.
+        known: what status remembers.
+        seen: what Atlas shows, confirmed.
+        now: Atlas's time, UTC.
+        api: the API in use for the project.
+    """
+    ids = {id_ for id_ in (spec.invitation_id, known.invitation.id if known.invitation else None) if id_}
+    email = spec.username or (known.invitation.username if known.invitation else None)
+    email = email or next((i.username for i in seen.invitations if i.id in ids), None)
+    users = [u for u in seen.users if (same_email(u.username, email) if email else u.id in ids)]
+
+    if member := _first(u for u in users if u.org_membership_status == Membership.ACTIVE):
+        return Case(spec, known, Sight.MEMBER, now, api, member=member)
+    by_id_alone = spec.username is None
+    pending = [
+        *seen.invitations,
+        *(u.as_invitation() for u in seen.users if u.org_membership_status == Membership.PENDING),
+    ]
+    candidates = [i for i in pending if i.id in ids] + [
+        i for i in pending if not by_id_alone and same_email(i.username, email)
+    ]
+    if invitation := _first(candidates):
+        return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
+    nothing = Case(spec, known, Sight.NOTHING, now, api)
+    if nothing.had_one and not nothing.expired:
+        # An entry under another id is of another invitation: it says nothing about one that may still be pending.
+        users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
+    statuses = {u.org_membership_status for u in users}
+    if Membership.REJECTED in statuses:
+        return replace(nothing, sight=Sight.REJECTED)
+    return replace(nothing, sight=Sight.EXPIRED) if Membership.EXPIRED in statuses else nothing
+
+
+def _first(items: Iterable[T]) -> T | None:
+    return next(iter(items), None)
