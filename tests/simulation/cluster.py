@@ -179,8 +179,8 @@ class Cluster:
         return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        """Merge a patch into the status."""
-        return await self._write("status", resource, lambda o: o.update(status=_merged(o["status"], status)))
+        """Replace the status."""
+        return await self._write("status", resource, lambda o: o.update(status=dict(status)))
 
     # ports.Secrets, ports.Projects, ports.Events
 
@@ -269,19 +269,6 @@ class Cluster:
     def _arrive(self, line: int, resource: Resource, deleted: bool) -> None:  # noqa: FBT001 - for call_at
         if self.watch.line == line and self.watch.sink is not None:
             self.watch.sink(resource, deleted)
-
-
-def _merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
-    """Apply a JSON merge patch (RFC 7386)."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged
 
 
 def _said(kind: str, new: Json) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -27,7 +26,7 @@ from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
@@ -399,9 +398,9 @@ class Reconciler:
         """Write the status, unless it is what is there."""
         if wanted == before:
             return
-        patch = merge_patch(json.loads(resource.status_json), wanted.to_wire())
-        with self._writing(resource.with_status(wanted.to_wire())):
-            self._store.put(await self._invites.write_status(resource, patch))
+        status = wanted.to_wire()
+        with self._writing(resource.with_status(status)):
+            self._store.put(await self._invites.write_status(resource, status))
         STATUS_WRITES.inc()
 
 
@@ -441,12 +440,3 @@ def _invalid_spec(error: ValidationError) -> str:
     """Return what is wrong with a spec that the CRD should have refused: field and rule."""
     problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
     return f"The spec cannot be used: {problems}. Correct it, and bring the CRD up to date."
-
-
-def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON merge patch (RFC 7386) that turns ``old`` into ``new``: null for what must go."""
-    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
-    for key, value in new.items():
-        before = old.get(key)
-        patch[key] = merge_patch(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
@@ -64,8 +65,9 @@ class Invites:
         return await self._write_finalizers(resource, tuple(f for f in resource.finalizers if f != FINALIZER))
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        """Write a merge patch of the status; see ``ports.Invites``."""
-        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": status}
+        """Write the status, as the patch that makes it of the one that is there; see ``ports.Invites``."""
+        patch = merge_patch(json.loads(resource.status_json), status)
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": patch}
         write = self._api.patch_namespaced_custom_object_status
         return await self._write(f"writing the status of {resource.key}", write, resource, body)
 
@@ -111,3 +113,12 @@ class Invites:
 
 def _path(resource: Resource) -> tuple[str, str, str, str, str]:
     return GROUP, VERSION, resource.key.namespace, PLURAL, resource.key.name
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7386) that turns ``old`` into ``new``: null for what must go."""
+    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    for key, value in new.items():
+        before = old.get(key)
+        patch[key] = merge_patch(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return patch

@@ -329,9 +329,7 @@ class FakeCluster:
         return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        return await self._write(
-            "status", resource, lambda o: o.update(status=apply_merge_patch(o.get("status"), status))
-        )
+        return await self._write("status", resource, lambda o: o.update(status=dict(status)))
 
     # ports.Secrets and ports.Projects
 
@@ -390,19 +388,6 @@ class FakeCluster:
         else:
             asyncio.get_running_loop().call_later(0.001, self.watch, resource, deleted)
         return resource
-
-
-def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
-    """Apply a JSON merge patch, as RFC 7386 spells it out."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = apply_merge_patch(merged.get(name), value)
-    return merged
 
 
 class FakeEvents:

@@ -1,0 +1,70 @@
+"""The JSON merge patch of a status: applied as RFC 7386 says, it turns the old status into the new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atlas_invites.kube.invites import Invites, merge_patch
+from tests.unit.builders import body, resource
+
+NAMES = st.sampled_from("abc")
+LEAVES = st.integers(0, 2) | st.booleans() | st.text("xy", max_size=2)
+VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=2) | st.dictionaries(NAMES, v, max_size=3), max_leaves=8)
+OBJECTS = st.dictionaries(NAMES, VALUES, max_size=3)
+
+
+def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+    """Do what an API server does with a JSON merge patch, as RFC 7386 spells it out."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = apply_merge_patch(merged.get(name), value)
+    return merged
+
+
+@settings(derandomize=True, database=None)
+@given(old=OBJECTS, new=OBJECTS)
+def test_the_patch_turns_the_old_into_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Whatever was there and whatever is wanted (no nulls: Kubernetes stores none)."""
+    assert apply_merge_patch(old, merge_patch(old, new)) == new
+
+
+def test_what_must_go_is_null() -> None:
+    """A key that is left out of a merge patch would stay."""
+    old = {"state": "Pending", "error": {"error": 500}, "member": {"id": "1", "roles": []}}
+    new = {"state": "Accepted", "member": {"id": "1"}}
+    assert merge_patch(old, new) == {"state": "Accepted", "error": None, "member": {"id": "1", "roles": None}}
+
+
+def test_lists_are_replaced_whole() -> None:
+    """RFC 7386 has no way to change a part of a list."""
+    assert merge_patch({"roles": ["a", "b"]}, {"roles": ["b"]}) == {"roles": ["b"]}
+
+
+class StatusApi:
+    """Stands in for the connection: remembers what is written."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+
+    async def patch_namespaced_custom_object_status(self, *arguments: Any, **_: object) -> dict[str, Any]:  # noqa: ANN401
+        self.bodies.append(arguments[-1])
+        return body()
+
+
+async def test_a_status_is_written_as_a_patch() -> None:
+    """What the object has and the new status has not is taken away, and the write is for this version alone."""
+    client: Any = StatusApi()
+    invites = Invites(client)
+    invites._api = client  # noqa: SLF001 - in place of the generated client
+    known = resource(status={"state": "Pending", "member": {"id": "1"}})
+    await invites.write_status(known, {"state": "Accepted"})
+    metadata = {"resourceVersion": known.resource_version}
+    assert client.bodies == [{"metadata": metadata, "status": {"state": "Accepted", "member": None}}]
