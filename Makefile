@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TEST_JOBS ?= 2
 SOAK ?= 20
 SOAK_JOBS ?= 2
 IMAGE ?= atlas-invites:0.1.0
@@ -12,7 +13,7 @@ PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint format fuzz bench generate image image-test soak mutants clean requirements
+.PHONY: help demo test lint format fuzz bench generate image image-test soak mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,11 +21,9 @@ help: ## List the targets
 demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends by itself
 	@$(BIN)/python -m tests.demo
 
-test: $(INSTALLED) ## Run the tests, on a real control plane
-	@$(BIN)/python -m pytest -q --ignore=tests/e2e/faults $(PYTEST_ARGS)
-
-faults: $(INSTALLED) ## Run the fault tests: processes killed, stopped, cut off, an API server that fails (about 5 minutes)
-	@$(BIN)/python -m pytest -q tests/e2e/faults
+test: $(INSTALLED) ## Run the tests, TEST_JOBS at a time (2), each on a real control plane
+	@$(BIN)/python -m tests.control_plane build
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(INSTALLED) $(CHECKOV)/.installed ## Check format, style, types and layers; image, chart and manifests
 	$(BIN)/ruff format --check .
@@ -61,7 +60,6 @@ bench: $(INSTALLED) ## Measure every number of the design; BENCH=quick for some,
 	@$(BIN)/python -m tests.bench $(if $(filter quick,$(BENCH)),--quick) $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
 soak: $(INSTALLED) ## Run the tests that take minutes, then those of lease, kill and watch SOAK times (20), SOAK_JOBS at a time (2)
-	@$(BIN)/python -m pytest -q tests/e2e/faults
 	@$(BIN)/python -m pytest -q -m long
 	@rm -rf .build/soak && mkdir -p .build/soak
 	@seq $(SOAK) | xargs -P $(SOAK_JOBS) -I{} sh -c '$(BIN)/python -m pytest -q $(addprefix tests/e2e/faults/test_,lease.py kill.py watch.py) \

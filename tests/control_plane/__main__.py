@@ -1,4 +1,4 @@
-"""``python -m tests.control_plane build`` builds the control plane; ``... run`` runs one until Ctrl-C."""
+"""``python -m tests.control_plane build`` builds the control plane, if need be; ``... run`` runs one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from tests.control_plane.build import BuildError, build, say
+from tests.control_plane.build import BuildError, binaries, say
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.processes import StartError
 
@@ -17,11 +17,11 @@ def main() -> int:
         prog="python -m tests.control_plane", description="A real Kubernetes control plane."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build it into the cache, and do nothing if it is there")
+    commands.add_parser("build", help="build it into the cache, unless it is there, and print where its binaries are")
     commands.add_parser("run", help="run one until Ctrl-C, and print its KUBECONFIG")
     try:
         if parser.parse_args().command == "build":
-            sys.stdout.write(f"{build()}\n")
+            sys.stdout.write(f"{binaries()}\n")
         else:
             _run()
     except (BuildError, StartError) as error:

@@ -41,6 +41,14 @@ def sandbox(processes: ProcessGroup) -> Sandbox:
     return Sandbox.start(processes)
 
 
+@pytest.fixture(scope="session")
+def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
+    """A control plane apart from other tests': an operator here is at work in every namespace."""
+    assert control_plane_binaries.is_dir()
+    with ControlPlane(audit=True) as running:
+        yield running
+
+
 @contextmanager
 def _plane(control_plane: ControlPlane) -> Iterator[Plane]:
     install(control_plane)
