@@ -21,6 +21,7 @@ from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
+from atlas_invites.controller.writer import Writer
 from atlas_invites.handlers import Watch, keep_watching
 from atlas_invites.kube.connection import StartupError, connect, load_configuration
 from atlas_invites.kube.events import Events
@@ -260,9 +261,10 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         Projects(client).group_id, PROJECT_TTL, clock, lambda key: engine.wake(names_project(key))
     )
     access = Access(secrets, projects)
-    deletion = Deletion(store, invites, access, atlas, events, wall=wall, clock=clock)
-    reconciler = Reconciler(store, invites, access, atlas, deletion, events, wall=wall, clock=clock)
-    engine = Engine(store, queue, invites, reconciler, workers=settings.workers, clock=clock)
+    writer = Writer(store, invites)
+    deletion = Deletion(store, writer, access, atlas, events, wall=wall, clock=clock)
+    reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)
+    engine = Engine(store, queue, invites, reconciler, writer, workers=settings.workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, settings.resync_interval, wall=wall, clock=clock)
     return Parts(engine, store, queue, resync, events, atlas.stop_sending)
 

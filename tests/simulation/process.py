@@ -15,6 +15,7 @@ from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.store import Store
+from atlas_invites.controller.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +67,11 @@ class Process:
         projects = Polled(cluster.group_id, 30.0, clock, lambda key: self.engine.wake(names_project(key)))
         access = Access(secrets, projects)
         wall: Callable[[], datetime] = cluster.now
-        deletion = Deletion(self.store, cluster, access, self.atlas, cluster, wall=wall, clock=clock)
-        reconciler = Reconciler(self.store, cluster, access, self.atlas, deletion, cluster, wall=wall, clock=clock)
+        writer = Writer(self.store, cluster)
+        deletion = Deletion(self.store, writer, access, self.atlas, cluster, wall=wall, clock=clock)
+        reconciler = Reconciler(self.store, writer, access, self.atlas, deletion, cluster, wall=wall, clock=clock)
         self.queue = queue
-        self.engine = Engine(self.store, queue, cluster, reconciler, workers=WORKERS, clock=clock)
+        self.engine = Engine(self.store, queue, cluster, reconciler, writer, workers=WORKERS, clock=clock)
         self.resync = Resync(self.store, queue, access, self.atlas, cluster, RESYNC_INTERVAL, wall=wall, clock=clock)
         self._task = asyncio.get_running_loop().create_task(self._run())
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.memory import Memory
-    from atlas_invites.controller.ports import Atlas, Events, Invites
+    from atlas_invites.controller.ports import Atlas, Events
     from atlas_invites.controller.store import Store
+    from atlas_invites.controller.writer import Writer
     from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Resource
 
@@ -50,7 +51,7 @@ class Deletion:
 
     Args:
         store: the latest of every object.
-        invites: writes to Kubernetes.
+        writer: writes to Kubernetes.
         access: credentials and project ids.
         atlas: Atlas.
         events: publishes Kubernetes Events.
@@ -61,7 +62,7 @@ class Deletion:
     def __init__(  # noqa: PLR0913 - its collaborators
         self,
         store: Store,
-        invites: Invites,
+        writer: Writer,
         access: Access,
         atlas: Atlas,
         events: Events,
@@ -69,8 +70,7 @@ class Deletion:
         wall: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        self._store = store
-        self._invites = invites
+        self._writer = writer
         self._access = access
         self._events = events
         self._wall = wall
@@ -146,7 +146,7 @@ class Deletion:
         """
         if not resource.has_finalizer:
             return
-        self._store.put(await self._invites.remove_finalizer(resource))
+        await self._writer.remove_finalizer(resource)
         log.info("finalizer removed: %s", why, extra={"object": resource.key})
 
     def _age(self, resource: Resource) -> timedelta:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.queue import Turn, WorkQueue
     from atlas_invites.controller.reconciler import Reconciler
     from atlas_invites.controller.store import Store
+    from atlas_invites.controller.writer import Writer
     from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource
 
@@ -52,6 +53,7 @@ class Engine:
         queue: which keys have something to do.
         invites: lists the objects.
         reconciler: reconciles one key.
+        writer: knows which events are of our own writes.
         workers: reconciles at a time.
         clock: monotonic seconds.
     """
@@ -62,6 +64,7 @@ class Engine:
         queue: WorkQueue[Key],
         invites: Invites,
         reconciler: Reconciler,
+        writer: Writer,
         *,
         workers: int,
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +73,7 @@ class Engine:
         self._queue = queue
         self._invites = invites
         self._reconciler = reconciler
+        self._writer = writer
         self._workers = workers
         self._clock = clock
         store.claims.wake = self._wake_keys
@@ -85,7 +89,7 @@ class Engine:
         if deleted:
             if self._store.remove(resource):
                 self._forget(resource.key)
-        elif self._store.put(resource) and not self._reconciler.is_writing(resource):
+        elif self._store.put(resource) and not self._writer.is_ours(resource):
             self._queue.add(resource.key)
 
     def on_list_begun(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,16 +22,17 @@ from atlas_invites.invitation.model import Api, Origin, Seen, State
 from atlas_invites.invitation.outcome import Did, Failure, Kind, Outcome, Reason, Stale, requeue_after
 from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
 from atlas_invites.invitation.resource import KIND
-from atlas_invites.telemetry.metrics import SENT, STATUS_WRITES
+from atlas_invites.telemetry.metrics import SENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
     from atlas_invites.controller.memory import Memory
-    from atlas_invites.controller.ports import Atlas, Events, Invites, Project
+    from atlas_invites.controller.ports import Atlas, Events, Project
     from atlas_invites.controller.store import Store
+    from atlas_invites.controller.writer import Writer
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Spec, Status
@@ -78,7 +78,7 @@ class Reconciler:
 
     Args:
         store: the latest of every object.
-        invites: writes to Kubernetes.
+        writer: writes to Kubernetes.
         access: credentials and project ids.
         atlas: Atlas.
         deletion: what happens to an object that is being deleted.
@@ -90,7 +90,7 @@ class Reconciler:
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
         store: Store,
-        invites: Invites,
+        writer: Writer,
         access: Access,
         atlas: Atlas,
         deletion: Deletion,
@@ -101,7 +101,7 @@ class Reconciler:
     ) -> None:
         self._store = store
         self._claims = store.claims
-        self._invites = invites
+        self._writer = writer
         self._access = access
         self._atlas = atlas
         self._deletion = deletion
@@ -109,7 +109,6 @@ class Reconciler:
         self._clock = clock
         self._events = events
         self._memories = Memories()
-        self._written: dict[Key, Resource] = {}
         self._sender = Sender(atlas, clock)
 
     async def reconcile(self, key: Key, since: float) -> Outcome | None:
@@ -151,19 +150,6 @@ class Reconciler:
         """Forget what is remembered of an object that is gone."""
         self._memories.forget(key)
 
-    def is_writing(self, resource: Resource) -> bool:
-        """Tell whether this is just what a write of ours makes of the object, whose event came before its answer."""
-        written = self._written.get(resource.key)
-        return written is not None and written.substance == resource.substance
-
-    @contextmanager
-    def _writing(self, written: Resource) -> Iterator[None]:
-        self._written[written.key] = written
-        try:
-            yield
-        finally:
-            del self._written[written.key]
-
     async def _evaluate(self, turn: _Turn) -> Outcome | None:
         resource = turn.resource
         if resource.deleting:
@@ -171,7 +157,7 @@ class Reconciler:
         if turn.spec.suspend:
             self._claims.evaluated(resource.key)
             wanted = suspended_status(turn.known, resource.generation, self._wall())
-            await self._write(resource, resource.status, wanted)
+            await self._writer.write_status(resource, wanted)
             return None
         try:
             outcome = await self._access.with_credentials(
@@ -245,10 +231,8 @@ class Reconciler:
         if (duplicate := self._younger(turn)) is not None:
             return duplicate
         if not turn.resource.has_finalizer:
-            with self._writing(turn.resource.with_finalizer()):
-                turn.resource = await self._invites.add_finalizer(turn.resource)
+            turn.resource = await self._writer.add_finalizer(turn.resource)
             turn.memory.finalizer_ours = True
-            self._store.put(turn.resource)
             self._check_alive(turn)
         if _roles_changed_on_known(turn, project):
             updated = await project.update_invite(turn.known.invitation.id, sorted(turn.spec.roles))  # type: ignore[union-attr]
@@ -385,23 +369,13 @@ class Reconciler:
         evaluated = Evaluated(resource.generation, resource.reconcile_requested_at)
         wanted = next_status(known, evaluated, outcome, self._wall())
         memory = self._memories.of(resource)
-        before = known if memory.unsaved is None else resource.status
         if outcome.did is Did.SEND:
             memory.unsaved = wanted
-        await self._write(resource, before, wanted)
+        await self._writer.write_status(resource, wanted)
         memory.unsaved = None
-        for notice in notices(before, wanted, outcome):
+        for notice in notices(resource.status, wanted, outcome):
             self._events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._atlas.now()))
-
-    async def _write(self, resource: Resource, before: Status, wanted: Status) -> None:
-        """Write the status, unless it is what is there."""
-        if wanted == before:
-            return
-        status = wanted.to_wire()
-        with self._writing(resource.with_status(status)):
-            self._store.put(await self._invites.write_status(resource, status))
-        STATUS_WRITES.inc()
 
 
 def _person(turn: _Turn, project: Project) -> str:

@@ -20,6 +20,7 @@ from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconciler import Reconciler
 from atlas_invites.controller.store import Store
+from atlas_invites.controller.writer import Writer
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
@@ -426,10 +427,13 @@ class World:
             Polled(self.cluster.credentials, 60.0, now, lambda key: self.engine.wake(names_secret(key))),
             Polled(self.cluster.group_id, 30.0, now, lambda key: self.engine.wake(names_project(key))),
         )
-        parts = self.store, self.cluster, self.access, self.atlas
+        writer = Writer(self.store, self.cluster)
+        parts = self.store, writer, self.access, self.atlas
         deletion = Deletion(*parts, self.events, wall=self.wall, clock=now)
         self.reconciler = Reconciler(*parts, deletion, self.events, wall=self.wall, clock=now)
-        self.engine = Engine(self.store, self.queue, self.cluster, self.reconciler, workers=self._workers, clock=now)
+        self.engine = Engine(
+            self.store, self.queue, self.cluster, self.reconciler, writer, workers=self._workers, clock=now
+        )
         for stored in self.cluster.objects.values():
             self.store.put(Resource.from_body(stored))
 

@@ -13,6 +13,7 @@ import pytest
 from atlas_invites.controller.engine import LIST_RETRY, PATIENT, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.queue import Priority, WorkQueue
 from atlas_invites.controller.store import Store
+from atlas_invites.controller.writer import Writer
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Later, Outcome, Reason, Stale
 from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, Key
@@ -38,9 +39,6 @@ class Script:
         self.most_at_once = 0
         self._running = 0
 
-    def is_writing(self, _: Resource) -> bool:
-        return False
-
     async def reconcile(self, key: Key, _since: float) -> Outcome | None:
         self.turns.append((key, now()))
         self._running += 1
@@ -63,7 +61,8 @@ class Bench:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue(now, jitter=lambda: 1.0)
         script: Any = self.script
-        self.engine = Engine(self.store, self.queue, self.cluster, script, workers=workers, clock=now)
+        writer = Writer(self.store, self.cluster)
+        self.engine = Engine(self.store, self.queue, self.cluster, script, writer, workers=workers, clock=now)
         self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
 
     async def run_for(self, seconds: float) -> None:
