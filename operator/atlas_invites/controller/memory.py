@@ -10,9 +10,8 @@ from atlas_invites.invitation.outcome import Later
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.controller.refusals import Refusal
     from atlas_invites.invitation.model import Status
-    from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource
 
 AWAIT_OTHERS = 60.0
@@ -20,20 +19,6 @@ AWAIT_OTHERS = 60.0
 
 AWAIT_STEP = 1.0
 """Seconds between two looks whether they were."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What Atlas refused: a generation of the spec, with some credentials, at some request to reconcile.
-
-    ``outcome`` is what it led to, ``at`` when it was (monotonic seconds).
-    """
-
-    generation: int
-    credentials: Credentials
-    requested_at: str | None
-    outcome: Outcome
-    at: float
 
 
 @dataclass(slots=True)

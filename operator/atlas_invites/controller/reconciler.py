@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from atlas_invites.controller.claims import leads_elsewhere
-from atlas_invites.controller.memory import Memories, Refusal
+from atlas_invites.controller.memory import Memories
+from atlas_invites.controller.refusals import REFUSED_FOR, Refusal, Request, refused_before
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
 from atlas_invites.controller.sending import Sender, must_wait, origin_of
 from atlas_invites.invitation.case import Sight, target
@@ -49,9 +49,6 @@ _LEADS_ELSEWHERE = (
     "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
     "is done. To invite into the new project, delete and recreate this object."
 )
-
-REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
-"""Seconds for which Atlas is not asked again what it refused, unless spec or Secret change, or somebody asks."""
 
 
 @dataclass(slots=True)
@@ -180,7 +177,8 @@ class Reconciler:
             name = turn.spec.project_ref and turn.spec.project_ref.name
             return Outcome(Reason.PROJECT_NOT_READY, _LEADS_ELSEWHERE.format(name=name))
         self._claims.resolved(turn.resource, group_id)
-        if (refused := self._refused(turn, credentials)) is not None:
+        request = Request.of(turn.resource, credentials)
+        if (refused := self._standing_refusal(turn, request)) is not None:
             return refused
         project = self._atlas.project(credentials, group_id)
         api = project.api
@@ -189,38 +187,23 @@ class Reconciler:
         except Failure as failure:
             if project.api is api:
                 if failure.reason in REFUSED_FOR:
-                    turn.memory.refusal = self._refusal(turn, credentials, Outcome.of(failure))
+                    turn.memory.refusal = Refusal(request, Outcome.of(failure), self._clock())
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._act(turn, project)
         return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.notice)
 
-    def _refused(self, turn: _Turn, credentials: Credentials) -> Outcome | None:
+    def _standing_refusal(self, turn: _Turn, request: Request) -> Outcome | None:
         """Return the outcome of what Atlas refused already, where nothing has changed since and nobody asks again.
 
-        A request that is invalid is not sent again for ever, one that is forbidden or about no project for an hour.
-        After a restart the first credentials read count as those with which a request was invalid.
+        After a restart the credentials first read count as those with which a request was invalid.
         """
-        resource, memory = turn.resource, turn.memory
-        if memory.refusal is None and (outcome := _invalid_as_it_is(turn)) is not None:
-            memory.refusal = self._refusal(turn, credentials, outcome)
-        refusal = memory.refusal
-        if refusal is None:
-            return None
-        same = (
-            refusal.generation == resource.generation
-            and refusal.credentials == credentials
-            and refusal.requested_at == resource.reconcile_requested_at
-        )
-        if same and self._clock() < refusal.at + REFUSED_FOR[refusal.outcome.reason]:
-            return refusal.outcome
-        memory.refusal = None
-        return None
-
-    def _refusal(self, turn: _Turn, credentials: Credentials, outcome: Outcome) -> Refusal:
-        resource = turn.resource
-        at = self._clock()
-        return Refusal(resource.generation, credentials, resource.reconcile_requested_at, outcome, at)
+        memory, now = turn.memory, self._clock()
+        if memory.refusal is None and (outcome := refused_before(turn.resource, turn.known)) is not None:
+            memory.refusal = Refusal(request, outcome, now)
+        if memory.refusal is not None and not memory.refusal.stands(request, now):
+            memory.refusal = None
+        return memory.refusal.outcome if memory.refusal else None
 
     async def _act(self, turn: _Turn, project: Project) -> Outcome:
         key = turn.resource.key
@@ -395,19 +378,6 @@ def _roles_changed_on_known(turn: _Turn, project: Project) -> bool:
         and ready.reason not in {Reason.IDENTITY_MISMATCH, Reason.DUPLICATE_INVITE}
         and frozenset(invitation.roles) != turn.spec.roles
     )
-
-
-def _invalid_as_it_is(turn: _Turn) -> Outcome | None:
-    """Return the outcome that status shows, where that is InvalidRequest for all that is asked now."""
-    resource, known = turn.resource, turn.known
-    ready = known.condition(READY)
-    latched = (
-        ready is not None
-        and ready.reason == Reason.INVALID_REQUEST
-        and known.observed_generation == resource.generation
-        and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
-    )
-    return Outcome(Reason.INVALID_REQUEST, ready.message, error=known.error) if latched and ready else None
 
 
 def _invalid_spec(error: ValidationError) -> str:
