@@ -89,12 +89,6 @@ class Memories:
             memory = self._memories[resource.key] = Memory(resource.uid)
         return memory
 
-    def settle(self, resource: Resource) -> None:
-        """Forget what only matters until an invitation is seen: idle objects cost nothing."""
-        memory = self._memories.get(resource.key)
-        if memory is not None and memory.refusal is None:
-            del self._memories[resource.key]
-
     def forget(self, key: Key) -> None:
-        """Forget all about an object that is gone."""
+        """Forget all about an object: it is gone, or settled, and idle objects cost nothing."""
         self._memories.pop(key, None)

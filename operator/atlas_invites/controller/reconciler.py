@@ -140,7 +140,7 @@ class Reconciler:
             return None
         concluded = await self._conclude(turn.resource, known, outcome)
         if concluded.reason.kind is Kind.SETTLED:
-            self._memories.settle(resource)
+            self._memories.forget(key)
         return concluded
 
     def forget(self, key: Key) -> None:
@@ -201,9 +201,8 @@ class Reconciler:
         memory, now = turn.memory, self._clock()
         if memory.refusal is None and (outcome := refused_before(turn.resource, turn.known)) is not None:
             memory.refusal = Refusal(request, outcome, now)
-        if memory.refusal is not None and not memory.refusal.stands(request, now):
-            memory.refusal = None
-        return memory.refusal.outcome if memory.refusal else None
+        refusal = memory.refusal
+        return refusal.outcome if refusal is not None and refusal.stands(request, now) else None
 
     async def _act(self, turn: _Turn, project: Project) -> Outcome:
         key = turn.resource.key
@@ -356,6 +355,8 @@ class Reconciler:
             memory.unsaved = wanted
         await self._writer.write_status(resource, wanted)
         memory.unsaved = None
+        if outcome.reason not in REFUSED_FOR:
+            memory.refusal = None
         for notice in notices(resource.status, wanted, outcome):
             self._events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._atlas.now()))

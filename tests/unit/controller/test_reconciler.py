@@ -555,6 +555,19 @@ async def test_a_refused_request_that_is_accepted_after_a_change_settles() -> No
     assert world.cluster.status().last_handled_reconcile_at == "2026-08-11T12:00:00Z"
 
 
+@virtual_time
+async def test_a_corrected_secret_counts_where_its_status_could_not_be_written() -> None:
+    """Accepted with another Secret, but status says InvalidRequest still: it is not taken for the new one's answer."""
+    world = await refused()
+    world.atlas.faults.fail_always("UpdateInvite", None)
+    new_secret(world)
+    await _pass(61)
+    world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
