@@ -142,6 +142,7 @@ def test_the_leader_is_killed_while_it_sends(own: World, sending: Pair) -> None:
     take_over_sending(own, leader, standby)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_leader_is_stopped_and_woken_while_it_sends(own: World, sending: Pair) -> None:
     """The same where the leader was stopped, also when it goes on."""
