@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.ending import ANOTHERS, Ended, Ender, Ending
+from atlas_invites.controller.ending import ANOTHERS, Ended, Ender
 from atlas_invites.invitation.deletion import (
     leaves_member_alone,
     orphaned_because,
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from atlas_invites.controller.access import Access
-    from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.attempt import Attempt
     from atlas_invites.controller.ports import Atlas, Events
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
-    from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
@@ -76,17 +75,8 @@ class Deletion:
         self._wall = wall
         self._ender = Ender(store, access, atlas, clock)
 
-    async def delete(
-        self, resource: Resource, spec: Spec, known: Status, memory: Memory, since: float
-    ) -> Outcome | None:
+    async def delete(self, attempt: Attempt) -> Outcome | None:
         """Try once to end the object.
-
-        Args:
-            resource: the object.
-            spec: its spec.
-            known: its status.
-            memory: what this process knows of it beyond.
-            since: as of when Atlas must be seen (monotonic seconds).
 
         Returns:
             None where the finalizer is off, or was never on; else why the object still stands.
@@ -96,32 +86,32 @@ class Deletion:
             Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
         """
+        resource, known, memory = attempt.resource, attempt.known, attempt.memory
         if not resource.has_finalizer:
             return None
         if known.origin is None and (memory.created or memory.unanswered_since):
-            known = known.model_copy(update={"origin": Origin.CREATED})
-        why = untouched(spec, known, sent=memory.sent or memory.unanswered_since is not None)
+            attempt = replace(attempt, known=known.model_copy(update={"origin": Origin.CREATED}))
+        why = untouched(attempt.spec, attempt.known, sent=memory.sent or memory.unanswered_since is not None)
         if why is None and self._ender.another_has_it(resource, memory):
             why = ANOTHERS.why
         if why is not None:
             await self.let_go(resource, why)
             return None
-        ending = Ending(resource, spec, known, memory, since)
-        ended = await self._try_once(ending)
+        ended = await self._try_once(attempt)
         if isinstance(ended, _Failed):
-            return await self._after(ending, ended)
+            return await self._after(attempt, ended)
         if ended.notice is not None:
             self._events.publish(resource, ended.notice)
         await self.let_go(resource, ended.why)
         return None
 
-    async def _after(self, ending: Ending, failed: _Failed) -> Outcome | None:
+    async def _after(self, attempt: Attempt, failed: _Failed) -> Outcome | None:
         """Let the object go where nothing is left to try, else return why it stands."""
-        resource, failure, secret_lost = ending.resource, failed.failure, failed.secret_lost
+        resource, failure, secret_lost = attempt.resource, failed.failure, failed.secret_lost
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
             return None
-        if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(ending.spec, ending.known):
+        if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(attempt.spec, attempt.known):
             await self.let_go(resource, "its project is not known any more, and a member is left alone")
             return None
         why = orphaned_because(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
@@ -153,20 +143,20 @@ class Deletion:
         """Return the time since the deletion timestamp."""
         return self._wall() - (resource.deleted_at or self._wall())
 
-    async def _try_once(self, ending: Ending) -> Ended | _Failed:
+    async def _try_once(self, attempt: Attempt) -> Ended | _Failed:
         """Try with the object's credentials, or where their Secret is lost, with those last read from it."""
         try:
             return await self._access.with_credentials(
-                ending.resource, ending.spec, ending.since, lambda credentials: self._ender.end(ending, credentials)
+                attempt.resource, attempt.spec, attempt.since, lambda credentials: self._ender.end(attempt, credentials)
             )
         except Failure as failure:
             if failure.reason not in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}:
                 return _Failed(failure)
             lost = _Failed(failure, secret_lost=failure.certain)
-        credentials = self._access.last_credentials(ending.resource, ending.spec)
+        credentials = self._access.last_credentials(attempt.resource, attempt.spec)
         if credentials is None:
             return lost
         try:
-            return await self._ender.end(ending, credentials)
+            return await self._ender.end(attempt, credentials)
         except Failure as failure:
             return replace(lost, failure=failure)

@@ -18,27 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atlas_invites.controller.access import Access
+    from atlas_invites.controller.attempt import Attempt
     from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Invitation, Spec, Status
+    from atlas_invites.invitation.model import Invitation
     from atlas_invites.invitation.resource import Resource
 
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
 _ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """One try to end an object in Atlas."""
-
-    resource: Resource
-    spec: Spec
-    known: Status
-    memory: Memory
-    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +67,26 @@ class Ender:
         self._atlas = atlas
         self._clock = clock
 
-    async def end(self, ending: Ending, credentials: Credentials) -> Ended:
+    async def end(self, attempt: Attempt, credentials: Credentials) -> Ended:
         """Do in Atlas what the policy says about what is there.
 
         Raises:
             Failure: Atlas did not do it.
             Later: it waits for another object.
         """
-        spec, known, since = ending.spec, ending.known, ending.since
+        spec, known, since = attempt.spec, attempt.known, attempt.since
         invitation = known.invitation
-        project = self._atlas.project(credentials, await self._group_id(ending))
-        if self._turns_out_to_be_anothers(ending, project):
+        project = self._atlas.project(credentials, await self._group_id(attempt))
+        if self._turns_out_to_be_anothers(attempt, project):
             return ANOTHERS
-        if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(ending):
-            self._check(ending)
+        if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(attempt):
+            self._check(attempt)
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
             if policy(spec, known) is DeletionPolicy.CANCEL:
                 return _NOTHING_THERE
             since = self._clock()
-        return await self._look_and_end(replace(ending, since=since), project)
+        return await self._look_and_end(replace(attempt, since=since), project)
 
     def another_has_it(self, resource: Resource, memory: Memory) -> bool:
         """Tell whether nothing may be ended: another live object, or an older one, claims the same invitation.
@@ -113,27 +103,27 @@ class Ender:
         claims = self._store.claims
         return claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
 
-    def _turns_out_to_be_anothers(self, ending: Ending, project: Project, *there: str | None) -> bool:
+    def _turns_out_to_be_anothers(self, attempt: Attempt, project: Project, *there: str | None) -> bool:
         """Claim what the object names in this project, and what is ``there`` (e-mail, id): is any of it another's?
 
         Raises:
             Later: another object that names what was not claimed before has yet to be evaluated.
         """
-        resource, member = ending.resource, ending.known.member
-        names = (*target(ending.spec, ending.known), member.id if member else None, *there)
+        resource, member = attempt.resource, attempt.known.member
+        names = (*target(attempt.spec, attempt.known), member.id if member else None, *there)
         if self._store.claims.found(resource.key, project.group_id, *names):
-            return self.another_has_it(resource, ending.memory)
+            return self.another_has_it(resource, attempt.memory)
         return self._is_anothers(resource)
 
-    def _check(self, ending: Ending) -> None:
-        """See that the object still asks for what it did when the turn began, and that nobody has come before it.
+    def _check(self, attempt: Attempt) -> None:
+        """See that the object still asks for what it did when the attempt began, and that nobody has come before it.
 
         To be called right before each removal.
 
         Raises:
             Stale: it does not, or somebody has.
         """
-        resource = ending.resource
+        resource = attempt.resource
         latest = self._store.get(resource.key)
         if latest is None or latest.uid != resource.uid or not latest.has_finalizer:
             raise Stale(f"{resource.key} has gone")
@@ -142,48 +132,48 @@ class Ender:
         if self._is_anothers(resource):
             raise Stale(f"what {resource.key} has is another object's by now")
 
-    async def _group_id(self, ending: Ending) -> str:
+    async def _group_id(self, attempt: Attempt) -> str:
         """Return the project's id: as status shows it, else as the spec leads to it, else as it last did.
 
         Raises:
             Failure: ProjectNotReady.
         """
-        invitation = ending.known.invitation
+        invitation = attempt.known.invitation
         if invitation is not None and invitation.group_id is not None:
             return invitation.group_id
         try:
-            return await self._access.group_id(ending.resource, ending.spec)
+            return await self._access.group_id(attempt.resource, attempt.spec)
         except Failure:
-            held = self._access.last_group_id(ending.resource, ending.spec)
+            held = self._access.last_group_id(attempt.resource, attempt.spec)
             if held is None:
                 raise
             return held
 
-    def _is_the_last(self, ending: Ending) -> bool:
+    def _is_the_last(self, attempt: Attempt) -> bool:
         """Tell whether the invitation that status shows as pending is the last that can have been sent: no look needed.
 
         It is not where a sending got no answer, nor where its time is over: then it may have been sent again.
         """
-        known = ending.known
+        known = attempt.known
         expires = known.invitation.expires if known.invitation else None
         is_over = expires is not None and self._atlas.now() >= expires
-        return known.state is State.PENDING and not is_over and not _may_be_under_way(ending.memory)
+        return known.state is State.PENDING and not is_over and not _may_be_under_way(attempt.memory)
 
-    async def _look_and_end(self, ending: Ending, project: Project) -> Ended:
-        username, id_ = target(ending.spec, ending.known)
-        seen = await project.look(username=username, invitation_id=id_, since=ending.since)
-        case = case_of(ending.spec, ending.known, seen, self._atlas.now(), project.api)
+    async def _look_and_end(self, attempt: Attempt, project: Project) -> Ended:
+        username, id_ = target(attempt.spec, attempt.known)
+        seen = await project.look(username=username, invitation_id=id_, since=attempt.since)
+        case = case_of(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
         there = case.invitation or case.member
         if there is None:
-            self._confirm_nothing(ending, case)
+            self._confirm_nothing(attempt, case)
             return _NOTHING_THERE
         if case.somebody_else:
             return Ended("it is for another e-mail")
-        if self._turns_out_to_be_anothers(ending, project, there.username, there.id):
+        if self._turns_out_to_be_anothers(attempt, project, there.username, there.id):
             return ANOTHERS
-        return await _take_away(ending, case, project, partial(self._check, ending))
+        return await _take_away(attempt, case, project, partial(self._check, attempt))
 
-    def _confirm_nothing(self, ending: Ending, case: Case) -> None:
+    def _confirm_nothing(self, attempt: Attempt, case: Case) -> None:
         """Accept that nothing is there, unless it cannot be seen, or a sending may still be under way.
 
         Where the object would be sent an invitation now, a former process may have done so.
@@ -191,11 +181,11 @@ class Ender:
         Raises:
             Failure: LegacyInvitation, ConfirmingInvitation.
         """
-        if case.sight is Sight.NOTHING and case.legacy and ending.known.state is State.PENDING:
+        if case.sight is Sight.NOTHING and case.legacy and attempt.known.state is State.PENDING:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-        if judge(case).row.do is not Do.SEND and not _may_be_under_way(ending.memory):
+        if judge(case).row.do is not Do.SEND and not _may_be_under_way(attempt.memory):
             return
-        wait = must_wait(ending.memory, case, ending.since, self._clock())
+        wait = must_wait(attempt.memory, case, attempt.since, self._clock())
         if wait is not None:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
 
@@ -205,14 +195,14 @@ def _may_be_under_way(memory: Memory) -> bool:
     return memory.confirming_since is not None or memory.unanswered_since is not None
 
 
-async def _take_away(ending: Ending, case: Case, project: Project, check: Callable[[], None]) -> Ended:
+async def _take_away(attempt: Attempt, case: Case, project: Project, check: Callable[[], None]) -> Ended:
     """Take away what the policy says of what is there. ``check`` is called right before, and may raise."""
-    spec, known = ending.spec, ending.known
+    spec, known = attempt.spec, attempt.known
     policy_ = policy(spec, known)
     removal = TABLE_D.get((case.sight, policy_))
     if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
         is_known = known.invitation is not None and known.invitation.id == case.invitation.id
-        made_by_us = is_known or origin_of(ending.memory, case.invitation) is Origin.CREATED
+        made_by_us = is_known or origin_of(attempt.memory, case.invitation) is Origin.CREATED
         if spec.deletion_policy is None and not made_by_us:
             return Ended("what is there was not made by this object")
         return await _cancel(project, case.invitation, policy_, check)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from atlas_invites.controller.sending import CONFIRM_AFTER
+from atlas_invites.controller.sending import CONFIRM_AFTER, Sender
 from atlas_invites.invitation.model import Api, Membership, Origin, Seen, User
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from atlas_invites.invitation.resource import Key
@@ -24,9 +24,9 @@ from tests.unit.builders import (
     user,
     wire_spec,
 )
-from tests.unit.controller.fakes import OTHER_CREDENTIALS, World
+from tests.unit.controller.fakes import OTHER_CREDENTIALS, FakeAtlas, World
 from tests.unit.controller.test_reconciler import adopted, reason_of
-from tests.unit.virtual_time import virtual_time
+from tests.unit.virtual_time import now, virtual_time
 
 LOST = "no answer came"
 
@@ -327,8 +327,7 @@ async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
 @virtual_time
 async def test_two_for_one_person_send_one_after_the_other() -> None:
     """Two reconciles that come to send to the same person at once: the second looks again, and finds what was sent."""
-    world = World()
-    sender = world.reconciler._sender  # noqa: SLF001 - the lock has no other door
+    sender = Sender(FakeAtlas(), now)
     order: list[tuple[str, bool]] = []
 
     async def send(name: str) -> None:

@@ -1,0 +1,238 @@
+"""One try to make Atlas agree with a live object: claim, put the finalizer on, look, decide, act."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
+from atlas_invites.controller.sending import Sender, must_wait, origin_of
+from atlas_invites.invitation.case import Sight, target
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.model import Api, Origin, Seen, State
+from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason, Stale
+from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
+from atlas_invites.invitation.resource import KIND
+from atlas_invites.telemetry.metrics import SENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.controller.memory import Memories
+    from atlas_invites.controller.ports import Atlas, Project
+    from atlas_invites.controller.store import Store
+    from atlas_invites.controller.writer import Writer
+    from atlas_invites.invitation.case import Case
+    from atlas_invites.invitation.model import Invitation
+    from atlas_invites.invitation.plan import Action
+
+_DUPLICATE = (
+    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
+    "until then it does nothing."
+)
+
+
+class Inviter:
+    """Makes Atlas agree with live objects.
+
+    Args:
+        store: the latest of every object.
+        writer: puts the finalizer on.
+        atlas: for its clock.
+        memories: what this process knows of every object.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, store: Store, writer: Writer, atlas: Atlas, memories: Memories, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._claims = store.claims
+        self._writer = writer
+        self._atlas = atlas
+        self._memories = memories
+        self._clock = clock
+        self._sender = Sender(atlas, clock)
+
+    async def invite(self, attempt: Attempt, project: Project) -> Outcome:
+        """Look, decide, and do in the project what is to be done.
+
+        Raises:
+            Failure: what Atlas answered.
+            Stale: the object has changed or gone meanwhile.
+            Later: it waits for another object.
+            ClusterUnavailable: the finalizer could not be written.
+        """
+        key = attempt.resource.key
+        if not self._claims.is_proven(key):
+            await self._look(attempt, project, attempt.since, confirm=False)
+            self._claims.prove(key)
+        self._check(attempt)
+        if (duplicate := self._yield_to_older(attempt)) is not None:
+            return duplicate
+        if not attempt.resource.has_finalizer:
+            attempt.resource = await self._writer.add_finalizer(attempt.resource)
+            attempt.memory.finalizer_ours = True
+            self._check(attempt)
+        if (pending := _patchable_invitation(attempt, project)) is not None:
+            updated = await project.update_invite(pending.id, sorted(attempt.spec.roles))
+            if updated is not None:
+                seen = Seen(invitations=(updated,))
+                return self._outcome(attempt, self._decide(attempt, project, seen), Did.SET_ROLES)
+        action = await self._look(attempt, project, attempt.since, confirm=self._may_have_one(attempt))
+        claims_more = self._claim_found(attempt, project, action.case)
+        if claims_more and (duplicate := self._yield_to_older(attempt)) is not None:
+            return duplicate
+        return await self._perform(attempt, project, action)
+
+    def _claim_found(self, attempt: Attempt, project: Project, case: Case) -> bool:
+        """Claim what was found too; return whether that is more than before: it may be another object's."""
+        there = case.invitation or case.member
+        if there is None or case.somebody_else:
+            return False
+        return self._claims.found(attempt.resource.key, project.group_id, there.id, there.username)
+
+    def _check(self, attempt: Attempt) -> None:
+        """See that the object has not gone, is not being deleted, and asks for nothing else, since the attempt began.
+
+        To be called right before each write to Atlas.
+
+        Raises:
+            Stale: it has, or does.
+        """
+        resource = attempt.resource
+        latest = self._store.get(resource.key)
+        if latest is None or latest.uid != resource.uid or latest.deleting:
+            raise Stale(f"{resource.key} has gone, or is being deleted")
+        if latest.generation > resource.generation:
+            raise Stale(f"{resource.key} asks for something else by now")
+        if resource.has_finalizer and not latest.has_finalizer:
+            raise Stale(f"{resource.key} has lost its finalizer")
+
+    def _yield_to_older(self, attempt: Attempt) -> Outcome | None:
+        """Return the outcome of an object that is not the first to name its invitation, or None for the first.
+
+        Raises:
+            Later: an older one has yet to be evaluated.
+        """
+        key = attempt.resource.key
+        attempt.memory.await_others(self._clock(), waiting=self._claims.awaits_older(key))
+        holder = self._claims.holder(key)
+        if holder is None:
+            return None
+        by = f"{KIND} {holder.name}" if holder.namespace == key.namespace else f"an {KIND} of another namespace"
+        return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=by), origin=Origin.ADOPTED)
+
+    def _may_have_one(self, attempt: Attempt) -> bool:
+        """Tell whether an invitation may be there: then "nothing" has to be confirmed."""
+        key, spec, known, memory = attempt.resource.key, attempt.spec, attempt.known, attempt.memory
+        return (
+            not memory.finalizer_ours
+            or known.invitation is not None
+            or known.member is not None
+            or spec.invitation_id is not None
+            or memory.confirming_since is not None
+            or memory.conflicted
+            or self._claims.had_another(key)
+            or not self._claims.is_alone(key)
+        )
+
+    async def _look(self, attempt: Attempt, project: Project, since: float, *, confirm: bool) -> Action:
+        username, id_ = target(attempt.spec, attempt.known)
+        seen = await project.look(username=username, invitation_id=id_, since=since, confirm=confirm)
+        return self._decide(attempt, project, seen)
+
+    def _decide(self, attempt: Attempt, project: Project, seen: Seen) -> Action:
+        return decide(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
+
+    async def _perform(self, attempt: Attempt, project: Project, action: Action) -> Outcome:
+        """Do in Atlas what the action says, and return the outcome by what Atlas answered."""
+        if action.row.do is Do.SEND:
+            since = attempt.since
+            async with self._sender.one_at_a_time(_person(attempt, project)) as waited:
+                if waited:
+                    since = self._clock()
+                    action = await self._look(attempt, project, since, confirm=True)
+                if action.row.do is Do.SEND:
+                    return await self._send(attempt, project, action, since)
+        case = action.case
+        if case.member is not None or (case.invitation is not None and case.invitation.api is Api.INVITES):
+            self._sender.found(_person(attempt, project), attempt.memory)
+        if action.row.do is Do.SET_ROLES:
+            case = await _with_roles_set(project, case, partial(self._check, attempt))
+            return self._outcome(attempt, replace(action, case=case), Did.SET_ROLES)
+        return self._outcome(attempt, action)
+
+    async def _send(self, attempt: Attempt, project: Project, action: Action, since: float) -> Outcome:
+        """Send, unless it has to wait. ``since``: as of when Atlas was seen (monotonic seconds)."""
+        person, memory = _person(attempt, project), attempt.memory
+        self._sender.heed_others(person, memory, alone=self._claims.is_alone(attempt.resource.key))
+        self._heed_former(attempt)
+        wait = must_wait(memory, action.case, since, self._clock())
+        if wait is not None:
+            return wait
+        self._check(attempt)
+        notice = project.notice
+        try:
+            answer = await self._sender.post(person, memory, action.case, project)
+        except Failure as failure:
+            if not failure.unanswered:
+                raise
+            return replace(Outcome.of(failure), atlas=notice)
+        action = answered(action, answer)
+        if action.case.sight is Sight.PENDING:
+            SENT.inc()
+        return self._outcome(attempt, action, Did.SEND)
+
+    def _heed_former(self, attempt: Attempt) -> None:
+        """Let a sending of a former process for another object count as one of this object's that got no answer.
+
+        That object has a finalizer which is not from this process, and status shows nothing that came of it.
+        """
+        for key in self._claims.rivals(attempt.resource.key):
+            rival = self._store.get(key)
+            if rival is not None and rival.has_finalizer and not self._memories.of(rival).finalizer_ours:
+                status = rival.status
+                if status.invitation is None and status.member is None and attempt.memory.confirming_since is None:
+                    attempt.memory.confirming_since = self._clock()
+
+    @staticmethod
+    def _outcome(attempt: Attempt, action: Action, did: Did | None = None) -> Outcome:
+        outcome = outcome_of(action)
+        if did is Did.SEND:
+            return replace(outcome, origin=Origin.CREATED, did=did)
+        if outcome.origin is not None and outcome.invitation is not None:
+            outcome = replace(outcome, origin=origin_of(attempt.memory, outcome.invitation))
+        return replace(outcome, did=did)
+
+
+def _person(attempt: Attempt, project: Project) -> str:
+    """Return a name for whom the object invites to which project."""
+    return f"{project.group_id}/{(attempt.spec.username or '').lower()}"
+
+
+def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | None:
+    """Return the object's own pending invitation where it has other roles: one PATCH by id is all there is to do."""
+    known, invitation, ready = attempt.known, attempt.known.invitation, attempt.known.condition(READY)
+    if (
+        attempt.resource.has_finalizer
+        and invitation is not None
+        and invitation.api is project.api is Api.INVITES
+        and known.state is State.PENDING
+        and ready is not None
+        and ready.reason not in {Reason.IDENTITY_MISMATCH, Reason.DUPLICATE_INVITE}
+        and frozenset(invitation.roles) != attempt.spec.roles
+    ):
+        return invitation
+    return None
+
+
+async def _with_roles_set(project: Project, case: Case, check: Callable[[], None]) -> Case:
+    """Set the roles of what is there, and return the case as Atlas answered it."""
+    if case.invitation is not None:
+        return replace(case, invitation=await set_invitation_roles(project, case.invitation, case.spec.roles, check))
+    if case.member is not None:
+        return replace(case, member=await set_member_roles(project, case.member, case.spec.roles, check))
+    return case
