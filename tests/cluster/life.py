@@ -99,6 +99,12 @@ class Life:
             await self._running.aclose()
             self._running = None
 
+    async def let_go(self) -> None:
+        """Take the finalizers off what is left: else its namespace could never end, and would be tried for ever."""
+        listed: Any = await self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)
+        for item in listed["items"]:
+            await self._patch(item["metadata"]["name"], {"metadata": {"finalizers": None}})
+
     async def restart(self, api: Mode | None = None) -> None:
         """Stop and start."""
         await self.stop()
@@ -346,6 +352,9 @@ async def live(namespace: str, admin: Path, operator: Path, api: Mode = "auto") 
         await life.put_secret()
         await life.start()
         yield life
+        await life.stop()
+        for each in (life, *map(life.of, life.also)):
+            await each.let_go()
 
 
 async def _client(kubeconfig: Path) -> ApiClient:

@@ -211,7 +211,11 @@ class ControlPlane:
         key.write_text(_private_key())
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         policy.write_text(json.dumps(_AUDIT_POLICY))
-        audit = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log.path}"] if self._audit else []
+        audit = [
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.audit_log.path}",
+            "--audit-log-maxsize=100000",  # MB: who reads from a mark on needs one file
+        ]
         return [
             str(self._binaries / "kube-apiserver"),
             f"--etcd-servers={etcd_url}",
@@ -226,7 +230,7 @@ class ControlPlane:
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            *audit,
+            *(audit if self._audit else ()),
         ]
 
     def _start_controller_manager(self, group: ProcessGroup) -> None:
