@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import kopf
 
 from atlas_invites.atlas.client import Atlas
-from atlas_invites.controller.access import Access, names_project, names_secret, project_of
-from atlas_invites.controller.deletion import Deletion
+from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
-from atlas_invites.controller.polled import Polled
-from atlas_invites.controller.queue import WorkQueue
-from atlas_invites.controller.reconciler import Reconciler
-from atlas_invites.controller.resync import Resync
-from atlas_invites.controller.store import Store
-from atlas_invites.controller.writer import Writer
 from atlas_invites.handlers import Watch, keep_watching
 from atlas_invites.kube.connection import StartupError, connect, load_configuration
 from atlas_invites.kube.events import Events
@@ -38,14 +31,13 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import ApiClient
 
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.controller.queue import WorkQueue
+    from atlas_invites.controller.resync import Resync
+    from atlas_invites.controller.store import Store
     from atlas_invites.invitation.resource import Key
     from atlas_invites.settings import Settings
 
 log = logging.getLogger(__name__)
-
-SECRET_TTL, PROJECT_TTL = 60.0, 30.0
-"""Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
 
 UNWIND = 0.2
 """Seconds that reconciles have to end once their calls are cut."""
@@ -238,7 +230,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     gate: Callable[[], float] = no_election,
 ) -> Parts:
-    """Wire the parts.
+    """Put the controller together over the cluster and Atlas.
 
     Args:
         settings: every knob.
@@ -248,25 +240,19 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         wall: the local time, UTC.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
-    queue: WorkQueue[Key] = WorkQueue(clock, workers=settings.workers, group=lambda key: project_of(store.get(key)))
-    store, events, invites = (
-        Store(),
-        Events(client, gate, lambda: not queue.idle),
-        Invites(client, settings.namespaces, gate),
+    events = Events(client, gate, lambda: not controller.queue.idle)
+    controller = assemble(
+        invites=Invites(client, settings.namespaces, gate),
+        secrets=Secrets(client),
+        projects=Projects(client),
+        events=events,
+        atlas=atlas,
+        workers=settings.workers,
+        resync_interval=settings.resync_interval,
+        clock=clock,
+        wall=wall,
     )
-    secrets: Polled[Key, Credentials] = Polled(
-        Secrets(client).credentials, SECRET_TTL, clock, lambda key: engine.wake(names_secret(key))
-    )
-    projects: Polled[Key, str] = Polled(
-        Projects(client).group_id, PROJECT_TTL, clock, lambda key: engine.wake(names_project(key))
-    )
-    access = Access(secrets, projects)
-    writer = Writer(store, invites)
-    deletion = Deletion(store, writer, access, atlas, events, wall=wall, clock=clock)
-    reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)
-    engine = Engine(store, queue, invites, reconciler, writer, workers=settings.workers, clock=clock)
-    resync = Resync(store, queue, access, atlas, events, settings.resync_interval, wall=wall, clock=clock)
-    return Parts(engine, store, queue, resync, events, atlas.stop_sending)
+    return Parts(controller.engine, controller.store, controller.queue, controller.resync, events, atlas.stop_sending)
 
 
 async def _sweep(resync: Resync) -> None:

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from atlas_invites.atlas import client
-from atlas_invites.controller.access import Access, names_project, names_secret
-from atlas_invites.controller.deletion import Deletion
-from atlas_invites.controller.engine import Engine
-from atlas_invites.controller.polled import Polled
-from atlas_invites.controller.queue import WorkQueue
-from atlas_invites.controller.reconciler import Reconciler
-from atlas_invites.controller.resync import Resync
+from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.store import Store
-from atlas_invites.controller.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from atlas_invites.atlas.sunset import Mode
-    from atlas_invites.invitation.resource import Key, Resource
+    from atlas_invites.invitation.resource import Resource
     from tests.simulation.cluster import Cluster
     from tests.simulation.network import Network
 
@@ -61,18 +53,20 @@ class Process:
         self._cluster = cluster
         with patch.object(client, "HttpClient", network.client):
             self.atlas = client.Atlas(URL, api=api, clock=clock)
-        queue: WorkQueue[Key] = WorkQueue(clock)
         self.store = TellingStore(told)
-        secrets = Polled(cluster.credentials, 60.0, clock, lambda key: self.engine.wake(names_secret(key)))
-        projects = Polled(cluster.group_id, 30.0, clock, lambda key: self.engine.wake(names_project(key)))
-        access = Access(secrets, projects)
-        wall: Callable[[], datetime] = cluster.now
-        writer = Writer(self.store, cluster)
-        deletion = Deletion(self.store, writer, access, self.atlas, cluster, wall=wall, clock=clock)
-        reconciler = Reconciler(self.store, writer, access, self.atlas, deletion, cluster, wall=wall, clock=clock)
-        self.queue = queue
-        self.engine = Engine(self.store, queue, cluster, reconciler, writer, workers=WORKERS, clock=clock)
-        self.resync = Resync(self.store, queue, access, self.atlas, cluster, RESYNC_INTERVAL, wall=wall, clock=clock)
+        controller = assemble(
+            invites=cluster,
+            secrets=cluster,
+            projects=cluster,
+            events=cluster,
+            atlas=self.atlas,
+            workers=WORKERS,
+            resync_interval=RESYNC_INTERVAL,
+            clock=clock,
+            wall=cluster.now,
+            store=self.store,
+        )
+        self.queue, self.engine, self.resync = controller.queue, controller.engine, controller.resync
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def kill(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.queue import Closed, Priority
+from atlas_invites.controller.queue import Closed
 from atlas_invites.controller.resync import waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
 from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
@@ -67,7 +66,7 @@ class Engine:
         writer: Writer,
         *,
         workers: int,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._queue = queue
@@ -103,11 +102,11 @@ class Engine:
         """Take note that the watch has listed, and tells of every change from here on."""
         self._watch_begun.set()
 
-    def wake(self, wanted: Callable[[Resource], bool], priority: Priority = Priority.CHANGE) -> None:
+    def wake(self, wanted: Callable[[Resource], bool]) -> None:
         """Queue every object that is wanted."""
         for resource in self._store:
             if wanted(resource):
-                self._queue.add(resource.key, priority)
+                self._queue.add(resource.key)
 
     def _forget(self, key: Key) -> None:
         """Forget an object that is gone."""

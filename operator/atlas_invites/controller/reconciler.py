@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -20,6 +18,7 @@ from atlas_invites.invitation.outcome import Did, Failure, Kind, Outcome, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
@@ -60,8 +59,8 @@ class Reconciler:
         deletion: Deletion,
         events: Events,
         *,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._claims = store.claims

@@ -13,14 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from atlas_invites.controller.access import Access, names_project, names_secret
-from atlas_invites.controller.deletion import Deletion
-from atlas_invites.controller.engine import Engine
-from atlas_invites.controller.polled import Polled
-from atlas_invites.controller.queue import WorkQueue
-from atlas_invites.controller.reconciler import Reconciler
-from atlas_invites.controller.store import Store
-from atlas_invites.controller.writer import Writer
+from atlas_invites.controller.assembly import assemble
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
 
 CREDENTIALS = ApiKey("public", "private-canary-5c7d")
 OTHER_CREDENTIALS = ApiKey("public", "private-canary-9e1f")
+RESYNC_INTERVAL = 600.0
 
 
 class Faults:
@@ -421,19 +415,20 @@ class World:
 
     def start_anew(self) -> None:
         """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
-        self.store = Store()
-        self.queue: WorkQueue[Key] = WorkQueue(now, jitter=lambda: 1.0)
-        self.access = Access(
-            Polled(self.cluster.credentials, 60.0, now, lambda key: self.engine.wake(names_secret(key))),
-            Polled(self.cluster.group_id, 30.0, now, lambda key: self.engine.wake(names_project(key))),
+        controller = assemble(
+            invites=self.cluster,
+            secrets=self.cluster,
+            projects=self.cluster,
+            events=self.events,
+            atlas=self.atlas,
+            workers=self._workers,
+            resync_interval=RESYNC_INTERVAL,
+            clock=now,
+            wall=self.wall,
+            jitter=lambda: 1.0,
         )
-        writer = Writer(self.store, self.cluster)
-        parts = self.store, writer, self.access, self.atlas
-        deletion = Deletion(*parts, self.events, wall=self.wall, clock=now)
-        self.reconciler = Reconciler(*parts, deletion, self.events, wall=self.wall, clock=now)
-        self.engine = Engine(
-            self.store, self.queue, self.cluster, self.reconciler, writer, workers=self._workers, clock=now
-        )
+        self.store, self.queue, self.resync = controller.store, controller.queue, controller.resync
+        self.reconciler, self.engine = controller.reconciler, controller.engine
         for stored in self.cluster.objects.values():
             self.store.put(Resource.from_body(stored))
 

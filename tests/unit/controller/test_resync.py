@@ -7,24 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from atlas_invites.controller.resync import Resync
 from atlas_invites.invitation.model import Api
 from atlas_invites.invitation.outcome import Failure, Reason
 from atlas_invites.invitation.resource import Key
 from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, KEY, OWNER, SECRET, USER_ID, error, invitation
 from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.controller.test_reconciler import adopted
-from tests.unit.virtual_time import now, virtual_time
-
-
-def resync(world: World, interval: float = 600.0) -> Resync:
-    parts = world.store, world.queue, world.access, world.atlas, world.events
-    return Resync(*parts, interval, wall=world.wall, clock=now)
+from tests.unit.virtual_time import virtual_time
 
 
 async def swept(world: World) -> list[Key]:
     """Sweep everything, and return what was enqueued."""
-    await resync(world).sweep_all()
+    await world.resync.sweep_all()
     return await world.woken()
 
 
@@ -148,18 +142,18 @@ async def test_the_end_of_an_invitation_is_not_slept_through() -> None:
 async def test_the_sunset_is_warned_of_once() -> None:
     """Within 180 days of the end each object gets one warning a process; before, none."""
     world = await adopted()
-    sweeper = resync(world)
-    await sweeper.sweep_all()
+    await world.resync.sweep_all()
     assert world.events.reasons == []
     world.atlas.accept(INVITATION_ID, USER_ID)
     await world.turn()
     world.forget_calls()
     world.atlas.time = datetime(2027, 3, 1, tzinfo=UTC)
     for _ in range(3):
-        await sweeper.sweep_all()
+        await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
     world.atlas.api = Api.USERS
-    await resync(world).sweep_all()
+    world.start_anew()
+    await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
 
 

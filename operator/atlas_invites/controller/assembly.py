@@ -1,0 +1,84 @@
+"""Puts the controller together over what it needs of Atlas and of Kubernetes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atlas_invites.controller.access import Access, names_project, names_secret, project_of
+from atlas_invites.controller.deletion import Deletion
+from atlas_invites.controller.engine import Engine
+from atlas_invites.controller.polled import Polled
+from atlas_invites.controller.queue import WorkQueue
+from atlas_invites.controller.reconciler import Reconciler
+from atlas_invites.controller.resync import Resync
+from atlas_invites.controller.store import Store
+from atlas_invites.controller.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Projects, Secrets
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.resource import Key
+
+SECRET_TTL, PROJECT_TTL = 60.0, 30.0
+"""Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """The parts of the controller, put together."""
+
+    store: Store
+    queue: WorkQueue[Key]
+    reconciler: Reconciler
+    engine: Engine
+    resync: Resync
+
+
+def assemble(  # noqa: PLR0913 - what the controller needs
+    *,
+    invites: Invites,
+    secrets: Secrets,
+    projects: Projects,
+    events: Events,
+    atlas: Atlas,
+    workers: int,
+    resync_interval: float,
+    clock: Callable[[], float],
+    wall: Callable[[], datetime],
+    jitter: Callable[[], float] | None = None,
+    store: Store | None = None,
+) -> Controller:
+    """Put the controller together.
+
+    Args:
+        invites: the custom resources.
+        secrets: credentials.
+        projects: AtlasProjects.
+        events: publishes Kubernetes Events.
+        atlas: Atlas.
+        workers: reconciles at a time.
+        resync_interval: seconds between two sweeps of a project.
+        clock: monotonic seconds.
+        wall: the local time, UTC.
+        jitter: the work queue's, where it is not to be random.
+        store: where the objects are kept, an empty one unless given.
+    """
+    store = Store() if store is None else store
+    queue: WorkQueue[Key] = WorkQueue(clock, jitter, workers=workers, group=lambda key: project_of(store.get(key)))
+    credentials: Polled[Key, Credentials] = Polled(
+        secrets.credentials, SECRET_TTL, clock, lambda secret: engine.wake(names_secret(secret))
+    )
+    group_ids: Polled[Key, str] = Polled(
+        projects.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
+    )
+    access = Access(credentials, group_ids)
+    writer = Writer(store, invites)
+    deletion = Deletion(store, writer, access, atlas, events, wall=wall, clock=clock)
+    reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)
+    engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
+    resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
+    return Controller(store, queue, reconciler, engine, resync)
