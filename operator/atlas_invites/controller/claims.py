@@ -30,6 +30,8 @@ class Claim:
     Attributes:
         names: the (project, e-mail) and (project, id) pairs, as text.
         unplaced: its e-mails and ids while it is not known of which project they are: any may turn out to be a name.
+        group_id: the project that its reference leads to, once that was followed.
+        found: the names that it came upon in Atlas, beyond those of spec and status.
         proven: its own credentials have read the project.
         reconciled: it was reconciled once by this process.
     """
@@ -37,9 +39,11 @@ class Claim:
     key: Key
     uid: str
     created_at: str
-    deleting: bool
-    names: tuple[str, ...]
-    unplaced: tuple[str, ...]
+    deleting: bool = False
+    names: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
+    group_id: str | None = None
+    found: tuple[str, ...] = ()
     proven: bool = False
     reconciled: bool = False
 
@@ -65,45 +69,32 @@ class Claims:
         self.wake: Callable[[Iterable[Key]], None] = lambda _: None
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
-        self._groups: dict[Key, str] = {}
-        self._found: dict[Key, frozenset[str]] = {}
         self._given_up: OrderedDict[str, None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
-        known = self._claims.get(resource.key)
-        if known is not None and known.uid != resource.uid:
+        claim = self._claims.get(resource.key)
+        if claim is not None and claim.uid != resource.uid:
             self.forget(resource.key)
-            known = None
+            claim = None
+        if claim is None:
+            claim = self._claims[resource.key] = Claim(resource.key, resource.uid, resource.created_at)
         spec, status = resource.readable_spec, resource.status
         people = _people(spec, status)
-        groups = filter(None, {*_groups(spec, status), self._groups.get(resource.key)})
+        groups = filter(None, {*_groups(spec, status), claim.group_id})
         own = frozenset(_name(group, name) for group in groups for name in people)
-        if self._found.get(resource.key, own) <= own:
-            self._found.pop(resource.key, None)
-        names = tuple(sorted(own | self._found.get(resource.key, own)))
-        claim = Claim(
-            resource.key,
-            resource.uid,
-            resource.created_at,
-            resource.deleting,
-            names,
-            () if names else tuple(sorted(_name(_ANY, name) for name in people)),
-            proven=_is_proof(spec, status) or (known is not None and known.proven),
-            reconciled=known is not None and known.reconciled,
-        )
-        self._claims[resource.key] = claim
-        before = (known.names, known.unplaced) if known else ((), ())
-        if before != (names, claim.unplaced):
-            self._index(resource.key, before[0] + before[1], names + claim.unplaced)
-            if claim.proven:
-                self._wake_younger(claim)
+        if own.issuperset(claim.found):
+            claim.found = ()
+        claim.deleting = resource.deleting
+        claim.proven = claim.proven or _is_proof(spec, status)
+        names = own.union(claim.found)
+        unplaced = () if names else {_name(_ANY, name) for name in people}
+        if self._rename(claim, names, unplaced) and claim.proven:
+            self._wake_younger(claim)
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone, and wake those that may take over."""
         claim = self._claims.pop(key, None)
-        self._groups.pop(key, None)
-        self._found.pop(key, None)
         if claim is None:
             return
         self._index(key, claim.names + claim.unplaced, ())
@@ -112,17 +103,19 @@ class Claims:
             self._given_up.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])
 
-    def resolved(self, resource: Resource, group_id: str) -> None:
+    def resolve(self, resource: Resource, group_id: str) -> None:
         """Take note of the project that an object's reference leads to, which has yet to be read.
 
-        An object that shows an invitation of another project keeps to that one.
+        An object that shows an invitation of another project keeps to that one; one that is gone claims nothing.
         """
-        key = resource.key
-        if self._groups.get(key) == group_id or leads_elsewhere(resource.readable_spec, resource.status, group_id):
+        claim = self._claims.get(resource.key)
+        if claim is None or claim.uid != resource.uid or claim.group_id == group_id:
             return
-        if key in self._groups and (claim := self._claims.get(key)) is not None:
+        if leads_elsewhere(resource.readable_spec, resource.status, group_id):
+            return
+        if claim.group_id is not None:
             claim.proven = False
-        self._groups[key] = group_id
+        claim.group_id = group_id
         self.update(resource)
 
     def prove(self, key: Key) -> None:
@@ -132,7 +125,7 @@ class Claims:
             claim.proven = True
             self._wake_younger(claim)
 
-    def found(self, key: Key, group_id: str, *names: str | None) -> bool:
+    def add_found(self, key: Key, group_id: str, *names: str | None) -> bool:
         """Take note of what an object came upon under the name that it gives: an id under its e-mail, or the reverse.
 
         Returns:
@@ -142,12 +135,16 @@ class Claims:
         more = frozenset(_name(group_id, name) for name in names if name)
         if claim is None or more <= frozenset(claim.names):
             return False
-        self._found[key] = more
-        grown = tuple(sorted(more.union(claim.names)))
-        self._index(key, claim.names + claim.unplaced, grown)
-        claim.names, claim.unplaced = grown, ()
+        claim.found = tuple(sorted(more))
+        self._rename(claim, more.union(claim.names), ())
         self._wake_younger(claim)
         return True
+
+    def mark_evaluated(self, key: Key) -> None:
+        """Take note that an object was reconciled, whatever came of it."""
+        claim = self._claims.get(key)
+        if claim is not None:
+            claim.reconciled = True
 
     def is_named(self, key: Key) -> bool:
         """Tell whether it is known what an object names: not so before its reference to a project was followed."""
@@ -167,12 +164,6 @@ class Claims:
         """Tell whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
         claim = self._claims.get(key)
         return claim is not None and any(name in self._given_up for name in claim.names)
-
-    def evaluated(self, key: Key) -> None:
-        """Take note that an object was reconciled, whatever came of it."""
-        claim = self._claims.get(key)
-        if claim is not None:
-            claim.reconciled = True
 
     def rivals(self, key: Key) -> list[Key]:
         """Return the other objects that name the same, live or being deleted, proven or not."""
@@ -199,6 +190,15 @@ class Claims:
         return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key)) or any(
             not other.deleting for other in self._unplaced(key)
         )
+
+    def _rename(self, claim: Claim, names: Iterable[str], unplaced: Iterable[str]) -> bool:
+        """Let an object name just these; return whether it named others before."""
+        before = (claim.names, claim.unplaced)
+        claim.names, claim.unplaced = tuple(sorted(names)), tuple(sorted(unplaced))
+        if before == (claim.names, claim.unplaced):
+            return False
+        self._index(claim.key, before[0] + before[1], claim.names + claim.unplaced)
+        return True
 
     def _index(self, key: Key, old: Iterable[str], new: Iterable[str]) -> None:
         for name in set(old) - set(new):

@@ -111,7 +111,7 @@ class Ender:
         """
         resource, member = attempt.resource, attempt.known.member
         names = (*target(attempt.spec, attempt.known), member.id if member else None, *there)
-        if self._store.claims.found(resource.key, project.group_id, *names):
+        if self._store.claims.add_found(resource.key, project.group_id, *names):
             return self.another_has_it(resource, attempt.memory)
         return self._is_anothers(resource)
 

@@ -92,7 +92,7 @@ class Inviter:
         there = case.invitation or case.member
         if there is None or case.somebody_else:
             return False
-        return self._claims.found(attempt.resource.key, project.group_id, there.id, there.username)
+        return self._claims.add_found(attempt.resource.key, project.group_id, there.id, there.username)
 
     def _check(self, attempt: Attempt) -> None:
         """See that the object has not gone, is not being deleted, and asks for nothing else, since the attempt began.

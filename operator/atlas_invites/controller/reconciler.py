@@ -118,7 +118,7 @@ class Reconciler:
         if resource.deleting:
             return await self._deletion.delete(attempt)
         if attempt.spec.suspend:
-            self._claims.evaluated(resource.key)
+            self._claims.mark_evaluated(resource.key)
             wanted = suspended_status(attempt.known, resource.generation, self._wall())
             await self._writer.write_status(resource, wanted)
             return None
@@ -128,7 +128,7 @@ class Reconciler:
             )
         except Failure as failure:
             outcome = Outcome.of(failure)
-        self._claims.evaluated(resource.key)
+        self._claims.mark_evaluated(resource.key)
         return outcome
 
     async def _reconcile(self, attempt: Attempt, credentials: Credentials) -> Outcome:
@@ -142,7 +142,7 @@ class Reconciler:
         if leads_elsewhere(attempt.spec, attempt.known, group_id):
             name = attempt.spec.project_ref and attempt.spec.project_ref.name
             return Outcome(Reason.PROJECT_NOT_READY, _LEADS_ELSEWHERE.format(name=name))
-        self._claims.resolved(attempt.resource, group_id)
+        self._claims.resolve(attempt.resource, group_id)
         request = Request.of(attempt.resource, credentials)
         if (refused := self._standing_refusal(attempt, request)) is not None:
             return refused

@@ -190,9 +190,9 @@ class Resync:
 
     def _compare(self, one: _Swept, project: Project, snapshot: Snapshot) -> None:
         key, claims = one.resource.key, self._store.claims
-        claims.resolved(one.resource, project.group_id)
+        claims.resolve(one.resource, project.group_id)
         claims.prove(key)
-        claims.evaluated(key)
+        claims.mark_evaluated(key)
         if self._differs(one, project, snapshot):
             self._queue.add(key, Priority.SWEEP)
             return

@@ -103,7 +103,7 @@ def test_a_reference_counts_once_it_is_resolved() -> None:
     younger = object_(ONE, NEW, spec=reference)
     made = claims(younger, object_(TWO, OLD))
     assert made.holder(ONE) is None
-    made.resolved(younger, GROUP_ID)
+    made.resolve(younger, GROUP_ID)
     assert made.holder(ONE) == TWO
 
 
@@ -113,7 +113,7 @@ def test_a_younger_one_waits_for_older_ones_alone() -> None:
     assert made.awaits_older(ONE)
     assert not made.awaits_older(TWO)
     assert made.awaits_any(TWO)
-    made.evaluated(TWO)
+    made.mark_evaluated(TWO)
     assert not made.awaits_older(ONE)
     deleting = claims(object_(ONE, NEW), object_(TWO, deletionTimestamp=NEW), proven=False)
     assert not deleting.awaits_older(ONE)
@@ -142,7 +142,7 @@ def test_those_who_lose_are_woken() -> None:
     woken: list[Key] = []
     made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
     made.prove(ONE)
-    made.evaluated(ONE)
+    made.mark_evaluated(ONE)
     made.wake = woken.extend
     made.prove(TWO)
     assert woken == [ONE]
@@ -166,11 +166,11 @@ def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: di
     older = by_reference(TWO, status=status)
     made = claims(object_(ONE, NEW), older, proven=False)
     assert made.awaits_older(ONE)
-    made.evaluated(TWO)
+    made.mark_evaluated(TWO)
     assert not made.awaits_older(ONE)
 
     elsewhere = claims(object_(ONE, NEW), older, proven=False)
-    elsewhere.resolved(older, "f" * 24)
+    elsewhere.resolve(older, "f" * 24)
     assert not elsewhere.awaits_older(ONE)
     assert not elsewhere.awaits_any(ONE)
 
@@ -215,7 +215,7 @@ def test_a_status_proves_nothing_for_a_project_that_it_does_not_name() -> None:
     status = {"member": {"id": USER_ID}, "atlas": {"api": "Invites"}}
     older = by_reference(TWO, status=status)
     made = claims(object_(ONE, NEW), older, proven=False)
-    made.resolved(older, GROUP_ID)
+    made.resolve(older, GROUP_ID)
     assert made.holder(ONE) is None
     made.prove(TWO)
     assert made.holder(ONE) == TWO
@@ -225,9 +225,9 @@ def test_what_was_proven_for_one_project_is_not_for_the_next() -> None:
     """The reference comes to lead elsewhere: the new project has yet to be read."""
     older = by_reference(TWO)
     made = claims(object_(ONE, NEW), older, proven=False)
-    made.resolved(older, "f" * 24)
+    made.resolve(older, "f" * 24)
     made.prove(TWO)
-    made.resolved(older, GROUP_ID)
+    made.resolve(older, GROUP_ID)
     assert made.holder(ONE) is None
 
 
@@ -235,5 +235,16 @@ def test_an_invitation_of_another_project_claims_nothing_in_the_new_one() -> Non
     """Status holds an invitation of the project that the reference led to before: that one stays its claim."""
     older = by_reference(TWO, status={"invitation": invitation(groupId="f" * 24).to_wire()})
     made = claims(object_(ONE, NEW), older)
-    made.resolved(older, GROUP_ID)
+    made.resolve(older, GROUP_ID)
     assert made.holder(ONE) is None
+
+
+def test_who_is_gone_claims_nothing() -> None:
+    """The object goes while its reconcile waits for the Secret: what comes of that is no claim, for nobody ends it."""
+    gone = object_(TWO, OLD)
+    made = claims(object_(ONE, NEW), gone)
+    made.forget(TWO)
+    made.resolve(gone, GROUP_ID)
+    made.prove(TWO)
+    assert made.holder(ONE) is None
+    assert made.is_alone(ONE)

@@ -94,7 +94,7 @@ async def test_another_object_for_the_person_sends_nothing_either() -> None:
     world.cluster.apply(spec=wire_spec(suspend=True))
     world.cluster.apply(OLDER, creationTimestamp="2026-08-01T00:00:00Z")
     world.deliver()
-    world.store.claims.evaluated(KEY)
+    world.store.claims.mark_evaluated(KEY)
     assert reason_of(await world.turn(OLDER)) is Reason.LEGACY_INVITATION
     assert sendings(world) == 1
 
