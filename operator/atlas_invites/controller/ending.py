@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.sending import must_wait, origin_of
+from atlas_invites.controller.sending import hold_back, origin_of
 from atlas_invites.invitation.case import Sight, case_of, target
 from atlas_invites.invitation.deletion import TABLE_D, Removal, policy
 from atlas_invites.invitation.events import EventReason, EventType, Notice
@@ -185,7 +185,7 @@ class Ender:
             raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
         if judge(case).row.do is not Do.SEND and not _may_be_under_way(attempt.memory):
             return
-        wait = must_wait(attempt.memory, case, attempt.since, self._clock())
+        wait = hold_back(attempt.memory, case, attempt.since, self._clock())
         if wait is not None:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
 

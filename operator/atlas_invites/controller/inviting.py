@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
-from atlas_invites.controller.sending import Sender, must_wait, origin_of
+from atlas_invites.controller.sending import Sender, begin_wait, hold_back, origin_of
 from atlas_invites.invitation.case import Sight, target
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import Api, Origin, Seen, State
@@ -170,7 +170,7 @@ class Inviter:
         person, memory = _person(attempt, project), attempt.memory
         self._sender.heed_others(person, memory, alone=self._claims.is_alone(attempt.resource.key))
         self._heed_former(attempt)
-        wait = must_wait(memory, action.case, since, self._clock())
+        wait = hold_back(memory, action.case, since, self._clock())
         if wait is not None:
             return wait
         self._check(attempt)
@@ -195,8 +195,8 @@ class Inviter:
             rival = self._store.get(key)
             if rival is not None and rival.has_finalizer and not self._memories.of(rival).finalizer_ours:
                 status = rival.status
-                if status.invitation is None and status.member is None and attempt.memory.confirming_since is None:
-                    attempt.memory.confirming_since = self._clock()
+                if status.invitation is None and status.member is None:
+                    begin_wait(attempt.memory, self._clock())
 
     @staticmethod
     def _outcome(attempt: Attempt, action: Action, did: Did | None = None) -> Outcome:

@@ -165,8 +165,14 @@ class Sender:
         raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
 
 
-def must_wait(memory: Memory, case: Case, since: float, now: float) -> Outcome | None:
-    """Return the outcome of a sending that must wait, or None where the way is free.
+def begin_wait(memory: Memory, now: float) -> None:
+    """Let an object wait before it sends, from now on (monotonic seconds), unless it does already."""
+    if memory.confirming_since is None:
+        memory.confirming_since = now
+
+
+def hold_back(memory: Memory, case: Case, since: float, now: float) -> Outcome | None:
+    """Hold a sending back that must wait: return its outcome, or None where the way is free.
 
     Args:
         memory: the object's.
@@ -174,7 +180,7 @@ def must_wait(memory: Memory, case: Case, since: float, now: float) -> Outcome |
         since: as of when Atlas was seen (monotonic seconds): it counts only after the wait.
         now: monotonic seconds.
     """
-    if (lost := _lost_invite(memory, case)) is not None and case.now < lost + INVITATION_LIFETIME:
+    if (lost := _recall_lost_invite(memory, case)) is not None and case.now < lost + INVITATION_LIFETIME:
         return Outcome(Reason.LEGACY_INVITATION, _LOST, atlas=_as_of_invites(case.known.atlas))
     remembered = memory.finalizer_ours and (memory.sent or not case.had_one)
     if memory.confirming_since is None:
@@ -185,7 +191,7 @@ def must_wait(memory: Memory, case: Case, since: float, now: float) -> Outcome |
     return Outcome(Reason.CONFIRMING_INVITATION, _CONFIRMING, requeue_after=left) if left > 0 else None
 
 
-def _lost_invite(memory: Memory, case: Case) -> datetime | None:
+def _recall_lost_invite(memory: Memory, case: Case) -> datetime | None:
     """Return when an invitation may have been sent that users mode cannot see, or None.
 
     What a former process lost shows on status: it was written while the invites API was in use, and has no invitation,
@@ -197,8 +203,7 @@ def _lost_invite(memory: Memory, case: Case) -> datetime | None:
     former = not memory.finalizer_ours and not memory.sent and known.atlas is not None
     if memory.lost_invite is None and former and known.atlas == _as_of_invites(known.atlas):
         ready, stalled = known.condition(READY), known.condition(STALLED)
-        latched = ready is not None and ready.reason == Reason.LEGACY_INVITATION and stalled is not None
-        if latched and stalled is not None:
+        if ready is not None and ready.reason == Reason.LEGACY_INVITATION and stalled is not None:
             memory.lost_invite = datetime.fromisoformat(stalled.last_transition_time)
         elif not case.had_one or (ready is not None and ready.reason in _UNDER_WAY):
             memory.lost_invite = case.now
