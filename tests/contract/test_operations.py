@@ -113,7 +113,7 @@ async def test_what_answers_say_besides(every_way: Bench) -> None:
     async with every_way.client() as atlas:
         project = atlas.project(every_way.credentials, PROJECT_ID)
         await project.list_invites()
-        assert project.notice.to_wire() == {
+        assert project.info.to_wire() == {
             "api": "Invites",
             "deprecatedSince": "2023-10-04T00:00:00Z",
             "sunset": "2027-07-01T00:00:00Z",

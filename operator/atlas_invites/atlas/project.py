@@ -49,7 +49,7 @@ class Project:
         return self._atlas.sunset.api(self._group_id)
 
     @property
-    def notice(self) -> AtlasInfo:
+    def info(self) -> AtlasInfo:
         """The API in use, and what Atlas says of its end."""
         return self._atlas.sunset.info(self._group_id)
 

@@ -174,13 +174,13 @@ class Inviter:
         if wait is not None:
             return wait
         self._check(attempt)
-        notice = project.notice
+        info = project.info
         try:
             answer = await self._sender.post(person, memory, action.case, project)
         except Failure as failure:
             if not failure.unanswered:
                 raise
-            return replace(Outcome.of(failure), atlas=notice)
+            return replace(Outcome.of(failure), atlas=info)
         action = answered(action, answer)
         if action.case.sight is Sight.PENDING:
             SENT.inc()

@@ -36,7 +36,7 @@ class Project(Protocol):
         """The API in use for this project."""
 
     @property
-    def notice(self) -> AtlasInfo:
+    def info(self) -> AtlasInfo:
         """The API in use and what its answers said about its end."""
 
     async def look(

@@ -157,7 +157,7 @@ class Reconciler:
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._inviter.invite(attempt, project)
-        return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.notice)
+        return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.info)
 
     def _standing_refusal(self, attempt: Attempt, request: Request) -> Outcome | None:
         """Return the outcome of what Atlas refused already, where nothing has changed since and nobody asks again.

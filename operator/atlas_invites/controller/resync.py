@@ -213,13 +213,13 @@ class Resync:
         action = decide(one.spec, known, seen, self._atlas.now(), project.api)
         if action.row.do is not Do.NOTHING:
             return True
-        outcome = replace(outcome_of(action).in_project(project.group_id), atlas=project.notice)
+        outcome = replace(outcome_of(action).in_project(project.group_id), atlas=project.info)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
         return next_status(known, evaluated, outcome, self._wall()) != known
 
     def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:
         """Warn an object of the sunset, once in this process; return whether it was warned now."""
-        notice = sunset_notice(one.known.model_copy(update={"atlas": project.notice}), self._atlas.now())
+        notice = sunset_notice(one.known.model_copy(update={"atlas": project.info}), self._atlas.now())
         if notice is None or one.resource.uid in self._warned:
             return False
         self._warned.add(one.resource.uid)

@@ -137,8 +137,8 @@ async def test_the_notice_comes_with_any_answer_of_the_invites_api() -> None:
         bench.says = answer(400, {"error": 400, "errorCode": "X"}, headers)
         with pytest.raises(InvalidRequest):
             await bench.project.update_invite(ID, ["A"])
-        assert bench.project.notice.sunset == "2027-07-01T00:00:00Z"
-        assert bench.atlas.project(KEY, "other").notice == bench.project.notice
+        assert bench.project.info.sunset == "2027-07-01T00:00:00Z"
+        assert bench.atlas.project(KEY, "other").info == bench.project.info
 
 
 @pytest.mark.parametrize("said", [b"", b"<html>", b"[" * 100_000, b'{"id": 4}', b"[]", b'{"id": "5", "roles": "A"'])

@@ -290,7 +290,7 @@ async def test_the_end_of_the_invites_api_switches_the_view() -> None:
     view = project(atlas)
     assert view.api is Api.INVITES
     assert ids(await view.look(username=JANE, invitation_id=None, since=now())) == ["u1"]
-    assert (view.api, view.notice.api) == (Api.USERS, Api.USERS)
+    assert (view.api, view.info.api) == (Api.USERS, Api.USERS)
     await asyncio.sleep(1)
     await view.look(username=JANE, invitation_id=None, since=now())
     assert atlas.asked == ["ListInvites", "ListUsers", "ListUsers"]

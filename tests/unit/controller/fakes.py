@@ -143,7 +143,7 @@ class FakeProject:
         return self._atlas.api
 
     @property
-    def notice(self) -> AtlasInfo:
+    def info(self) -> AtlasInfo:
         return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
 
     async def look(
