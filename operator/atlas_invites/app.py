@@ -187,10 +187,10 @@ async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> 
     return False
 
 
-def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.State:
+def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.Gauges:
     """Return what the metrics tell of the time of a scrape."""
     tally = parts.store.tally
-    return metrics.State(
+    return metrics.Gauges(
         leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
         queue_depth=lambda: len(parts.queue),
         invitations=tally.states,

@@ -19,7 +19,7 @@ from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.settings import Settings
 from atlas_invites.telemetry import metrics as telemetry
-from atlas_invites.telemetry.metrics import State as StateMetrics
+from atlas_invites.telemetry.metrics import Gauges
 from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
 from tests.deploy.manifests import DEPLOY, load, of_kind
 from tests.stack import ROOT
@@ -45,7 +45,7 @@ MANIFESTS = [
 
 def metrics() -> dict[str, set[str]]:
     """Return the name of every metric of ours, as Prometheus knows it, with its labels."""
-    state = StateMetrics(
+    state = Gauges(
         leader=lambda: True,
         queue_depth=int,
         invitations=lambda: dict.fromkeys(State, 1),

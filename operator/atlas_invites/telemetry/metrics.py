@@ -40,7 +40,7 @@ ORPHANED = Counter("atlas_invites_orphaned", "Objects that were let go although 
 STATUS_WRITES = Counter("atlas_invites_status_writes", "Writes of an object's status.")
 
 
-class State(Collector):
+class Gauges(Collector):
     """What is so at the time of a scrape. A time that nobody knows is not exported.
 
     Args:

@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from atlas_invites.app import _state
 from atlas_invites.controller.store import Store
 from atlas_invites.invitation.conditions import suspended_status
-from atlas_invites.invitation.model import State as InvitationState
+from atlas_invites.invitation.model import State
 from atlas_invites.invitation.resource import Key, Resource
-from atlas_invites.telemetry.metrics import State
+from atlas_invites.telemetry.metrics import Gauges
 from tests.unit.builders import KEY, NOW, body, invitation
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ NAMES = {
 """The interface: each metric with its labels."""
 
 
-def state(**given: Any) -> State:  # noqa: ANN401 - what a test changes
+def state(**given: Any) -> Gauges:  # noqa: ANN401 - what a test changes
     usual = {
         "leader": lambda: True,
         "queue_depth": lambda: 3,
@@ -46,10 +46,10 @@ def state(**given: Any) -> State:  # noqa: ANN401 - what a test changes
         "next_expiry": lambda: 1.5,
         "sunset": lambda: 2.5,
     }
-    return State(**{**usual, **given})
+    return Gauges(**{**usual, **given})
 
 
-def scraped(exported: State) -> str:
+def scraped(exported: Gauges) -> str:
     registry = CollectorRegistry()
     with exported.exported(registry):
         return generate_latest(registry).decode()
@@ -132,7 +132,7 @@ def test_objects_are_counted_by_state() -> None:
     store.put(accepted(0))
     store.remove(pending(1))
     assert {s: n for s, n in store.tally.states().items() if n} == {"Pending": 1, "Accepted": 1, "Unknown": 1}
-    assert set(store.tally.states()) == {s.value for s in InvitationState}
+    assert set(store.tally.states()) == {s.value for s in State}
 
 
 def accepted(number: int) -> Resource:
