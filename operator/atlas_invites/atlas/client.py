@@ -156,6 +156,8 @@ class Atlas:
     async def admit(self, request: httpx.Request) -> float:
         """Let a request go when the throttle and, for a write, the gate let it; return the seconds that it may take."""
         operation, of = request.extensions["operation"], request.extensions["of"]
+        if operation not in READS:
+            self._gate()  # before it takes a place: others would wait for what a try meets that is never made
         while (place := self._throttle.ask(operation, of)).seconds:
             asked = self._clock()
             await asyncio.sleep(place.seconds)

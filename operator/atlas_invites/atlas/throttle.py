@@ -183,7 +183,7 @@ class Throttle:
             state.struck_at = now
             state.trials, state.held_until = 0, min(state.held_until, now)
         strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
-        guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes else 0.0
+        guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes > 0 else 0.0
         if (hold := max(guess, failure.retry_after or 0.0)) > 0:
             state.failure = failure
             state.held_until = max(state.held_until, now + hold)
