@@ -165,8 +165,8 @@ class Joint:
     def _landed(self, task: asyncio.Task[Snapshot]) -> None:
         flight, self._flight = self._flight, None
         if flight is not None and not task.cancelled() and task.exception() is None:
-            self._touched = {key: number for key, number in self._touched.items() if number >= flight.number}
             if self._looking:
+                self._touched = {key: number for key, number in self._touched.items() if number >= flight.number}
                 self._keep(flight)
             elif self._kept is None:
                 self._touched.clear()

@@ -219,6 +219,18 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
 
 
 @virtual_time
+async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
+    """Lists that only a sweep asked for are not kept, so what is kept stays outdated for whom we wrote about."""
+    lists = Lists()
+    woke = now()
+    await lists.joint.look("jane@x.de", None, woke)
+    lists.invitations.append(invitation("i1", "jane@x.de"))
+    lists.joint.touch("jane@x.de")
+    await lists.joint.get(now())
+    assert ids(await lists.joint.look("jane@x.de", None, woke)) == (["i1"], [])
+
+
+@virtual_time
 async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
     """The look comes upon the id that was written."""
     lists = Lists()
