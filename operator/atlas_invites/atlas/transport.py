@@ -8,6 +8,8 @@ httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's 
 - nothing waits for a connection, of which there are as many as calls at a time: one that was cut while it waited would
   count as one that may have been carried out;
 - no redirect is followed, here or in httpx, which is not even shown where it leads;
+- the body of a write goes out only if it may at that very moment: before it aiohttp gives way to other tasks, and the
+  process may be stopped there for longer than its lease;
 - nothing is repeated here: when a connection ends without an answer aiohttp would send a GET or DELETE again, with the
   same ``nc``, which a server takes for an attack. ``session`` repeats reads, signed anew.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import aiohttp
@@ -47,8 +50,15 @@ class Turn(Protocol):
     async def admit(self, request: httpx.Request) -> float:
         """Let a request go when it may, and return how many seconds it may take; or raise."""
 
+    def check(self, request: httpx.Request) -> None:
+        """Raise if a request that was let go may not go any more."""
+
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Take in what came of it."""
+
+
+_sending: ContextVar[httpx.Request] = ContextVar("sending")
+"""The request that a task of aiohttp's writes."""
 
 
 class Transport(AiohttpTransport):
@@ -66,7 +76,11 @@ class Transport(AiohttpTransport):
     def get_client(self) -> aiohttp.ClientSession:
         """Return a new aiohttp session; called at the first request, for it needs a running loop."""
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self.ssl_context)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        before_body = aiohttp.TraceConfig()
+        before_body.on_request_chunk_sent.append(self._before_body)
+        session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[before_body]
+        )
         session._retry_connection = False  # noqa: SLF001 - aiohttp offers this to its own tests alone
         return session
 
@@ -78,6 +92,7 @@ class Transport(AiohttpTransport):
             AtlasUnavailable: there is no answer, or one that cannot be read.
         """
         seconds = await self._turn.admit(request)
+        _sending.set(request)
         try:
             response = await self._exchange(request, min(seconds, DEADLINE))
         except AtlasUnavailable as failure:
@@ -85,6 +100,10 @@ class Transport(AiohttpTransport):
             raise
         self._tell(request, response)
         return response
+
+    async def _before_body(self, *_: object) -> None:
+        """Called by aiohttp right before it hands head and body over to the operating system."""
+        self._turn.check(_sending.get())
 
     def _tell(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Tell what came of a request. A bug there must not hide it: whether a write is in doubt depends on it."""

@@ -22,6 +22,7 @@ from atlas_invites.atlas import transport
 from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.atlas.transport import ANSWER_MAX, HttpClient
 from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.outcome import ClusterUnavailable
 from tests.unit.atlas.wire import Heard, answer, reset, wire
 
 if TYPE_CHECKING:
@@ -44,9 +45,14 @@ class Free:
     def __init__(self) -> None:
         self.outcomes: list[object] = []
         self.seconds = float("inf")
+        self.stopped = False
 
     async def admit(self, _: httpx.Request) -> float:
         return self.seconds
+
+    def check(self, _: httpx.Request) -> None:
+        if self.stopped:
+            raise ClusterUnavailable("the lease has ended")
 
     def learn(self, _: httpx.Request, outcome: object) -> None:
         self.outcomes.append(outcome)
@@ -128,6 +134,22 @@ async def endless_header(_: Heard, writer: asyncio.StreamWriter) -> None:
 
 
 BREAKS = [hang_up, cut, garbage, truncated, half_a_head, bad_chunks, endless_header]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> None:
+    """The process was stopped after the write was let go: nothing of it reaches Atlas, on any kind of connection."""
+    turn = Free()
+    async with wire(always(answer(200, {}))) as server, client_of(server.url, turn) as client:
+        for sent in range(2):  # on a new connection, and on one that has served
+            turn.stopped = True
+            with pytest.raises(AtlasUnavailable) as failed:
+                await send(client, method)
+            shows_nothing(failed.value)
+            assert len(server.heard) == sent
+            turn.stopped = False
+            await send(client, method)
+        assert len(server.heard) == 2
 
 
 @pytest.mark.parametrize("method", METHODS)
