@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.faults.conftest import has_roles, send, until_more, vanish
+from tests.e2e.faults.conftest import has_roles, send, vanish
 from tests.e2e.world import OWNER, READ_ONLY
 from tests.stack import wait_until
 
@@ -45,11 +45,17 @@ def check_watches(own: World, operator: Contender) -> None:
     assert operator.get("/healthz").status_code == 200
 
 
+def cut(operator: Contender) -> None:
+    """Cut the watch, and wait until there is a new one."""
+    before = watches(operator)
+    operator.kube.cut_streams()
+    wait_until("it watches again", lambda: watches(operator) > before)
+
+
 def test_cut(own: World, operator: Contender) -> None:
     """A watch whose connection is reset begins anew, and misses nothing; two lists at the start are all there are."""
     for _ in range(3):
-        operator.kube.cut_streams()
-        until_more("it watches again", lambda: watches(operator))
+        cut(operator)
     check_watches(own, operator)
     assert sum("atlasprojectinvites?limit" in seen.line for seen in operator.kube.seen) == 2  # ours, and the watch's
 

@@ -145,7 +145,7 @@ async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> No
             turn.stopped = True
             with pytest.raises(AtlasUnavailable) as failed:
                 await send(client, method)
-            shows_nothing(failed.value)
+            assert failed.value.unanswered  # for all that the caller can know
             assert len(server.heard) == sent
             turn.stopped = False
             await send(client, method)
