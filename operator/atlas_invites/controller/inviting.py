@@ -68,6 +68,7 @@ class Inviter:
         key = attempt.resource.key
         if not self._claims.is_proven(key):
             await self._look(attempt, project, attempt.since, confirm=False)
+            self._check(attempt)  # what was read proves nothing for another object of that name
             self._claims.prove(key)
         self._check(attempt)
         if (duplicate := self._yield_to_older(attempt)) is not None:
