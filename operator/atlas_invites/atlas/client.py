@@ -156,20 +156,23 @@ class Atlas:
     async def admit(self, request: httpx.Request) -> float:
         """Let a request go when the throttle and, for a write, the gate let it; return the seconds that it may take."""
         operation, of = request.extensions["operation"], request.extensions["of"]
-        self.check(request)  # before it takes a place: others would wait for what a try meets that is never made
+        self.time_for(request)  # before it takes a place: others would wait for what a try meets that is never made
         while (place := self._throttle.ask(operation, of)).seconds:
             asked = self._clock()
             await asyncio.sleep(place.seconds)
             if place.taken and not self._throttle.struck_since(operation, of, asked):
                 break
-        seconds = float("inf") if operation in READS else self._gate()
+        seconds = self.time_for(request)
         request.extensions["began"] = self._clock()
         return seconds
 
-    def check(self, request: httpx.Request) -> None:
-        """Raise ``ClusterUnavailable`` for a write that the gate does not let go any more."""
-        if request.extensions["operation"] not in READS:
-            self._gate()
+    def time_for(self, request: httpx.Request) -> float:
+        """Return the seconds that a request may take which goes now.
+
+        Raises:
+            ClusterUnavailable: it is a write, and the gate does not let it go.
+        """
+        return float("inf") if request.extensions["operation"] in READS else self._gate()
 
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Take what came of a request into the throttle and the metrics."""

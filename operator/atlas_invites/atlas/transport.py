@@ -50,8 +50,8 @@ class Turn(Protocol):
     async def admit(self, request: httpx.Request) -> float:
         """Let a request go when it may, and return how many seconds it may take; or raise."""
 
-    def check(self, request: httpx.Request) -> None:
-        """Raise if a request that was let go may not go any more."""
+    def time_for(self, request: httpx.Request) -> float:
+        """Return how many seconds a request may take which goes now; or raise, if it may not go any more."""
 
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Take in what came of it."""
@@ -103,7 +103,7 @@ class Transport(AiohttpTransport):
 
     async def _before_body(self, *_: object) -> None:
         """Called by aiohttp right before it hands head and body over to the operating system."""
-        self._turn.check(_sending.get())
+        self._turn.time_for(_sending.get())
 
     def _tell(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Tell what came of a request. A bug there must not hide it: whether a write is in doubt depends on it."""

@@ -50,9 +50,10 @@ class Free:
     async def admit(self, _: httpx.Request) -> float:
         return self.seconds
 
-    def check(self, _: httpx.Request) -> None:
+    def time_for(self, _: httpx.Request) -> float:
         if self.stopped:
             raise ClusterUnavailable("the lease has ended")
+        return self.seconds
 
     def learn(self, _: httpx.Request, outcome: object) -> None:
         self.outcomes.append(outcome)
