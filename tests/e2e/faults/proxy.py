@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from aiohttp import web
 
+from tests.stack import wait_until
+
 if TYPE_CHECKING:
     import ssl
 
@@ -120,8 +122,9 @@ class Proxy:
         self._faults.remove(fault)
 
     def cut_streams(self) -> None:
-        """Reset the connections of all watches."""
+        """Reset the connections of all watches; one that was asked for a moment ago is waited for."""
         assert self._loop is not None
+        wait_until("there is a watch to cut", lambda: self._streams)
         self._loop.call_soon_threadsafe(self._cut)
 
     def writes(self, since: float = 0.0) -> list[Seen]:
@@ -129,8 +132,8 @@ class Proxy:
         return [seen for seen in list(self.seen) if seen.writes and seen.at >= since and "/leases" not in seen.line]
 
     def _cut(self) -> None:
-        for stream in self._streams:
-            stream.abort()
+        while self._streams:
+            self._streams.pop().abort()
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
