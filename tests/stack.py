@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -175,3 +176,10 @@ class Operator:
         """Send a signal and return the exit code."""
         self.process.popen.send_signal(number)
         return self.process.popen.wait(PATIENCE)
+
+
+def free_address() -> str:
+    """Return host and port where nobody listens, on a loopback address that no other run of the tests uses."""
+    host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+    with socket.create_server((host, 0)) as one:
+        return f"{host}:{one.getsockname()[1]}"

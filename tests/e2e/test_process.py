@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.api import INVITES, PLURAL
 from tests.e2e.kstatus import reason
 from tests.e2e.world import OWNER, World
-from tests.stack import Operator, Sandbox, install, wait_until
+from tests.stack import Operator, Sandbox, free_address, install, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +36,6 @@ class SomeKubeconfig:
     def kubeconfig_for(self, _namespace: str, _service_account: str) -> Path:
         """Return it, whoever asks."""
         return self.path
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 # Settings.
@@ -105,7 +99,7 @@ def test_a_port_that_is_taken(own: World, start_operator: StartOperator) -> None
 def test_a_cluster_that_does_not_answer(processes: ProcessGroup, plane: Plane, tmp_path: Path) -> None:
     """While the API server cannot be reached, one line says so, and SIGTERM ends the waiting with exit code 0."""
     config = json.loads(plane.control_plane.kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
+    config["clusters"][0]["cluster"]["server"] = f"https://{free_address()}"
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(config))
     operator = Operator.start(processes, SomeKubeconfig(path), "--listen", "off", name="unreachable", wait=False)
@@ -174,12 +168,12 @@ def without_crd(second_plane: Plane) -> Iterator[Plane]:
 
 def test_waits_for_its_crd(without_crd: Plane, own: World, start_operator: StartOperator) -> None:
     """Without its CRD it says so once, is alive but not ready, and begins by itself when the CRD is applied."""
-    port = free_port()
+    address = free_address()
     mark = without_crd.api.audit_mark()
-    operator = start_operator("--listen", f"127.0.0.1:{port}", wait=False)
+    operator = start_operator("--listen", address, wait=False)
 
     def probe(path: str) -> int:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+        return httpx.get(f"http://{address}{path}", timeout=10).status_code
 
     operator.wait_for_line("CRD is not installed")
     assert (probe("/readyz"), probe("/healthz"), probe("/metrics")) == (503, 200, 200)
@@ -195,7 +189,7 @@ def test_waits_for_its_crd(without_crd: Plane, own: World, start_operator: Start
     operator.wait_for_line("ready: ")
     wait_until("it is ready", lambda: probe("/readyz") == 200)
     own.adopt()
-    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    metrics = httpx.get(f"http://{address}/metrics", timeout=10).text
     assert 'atlas_invites_reconcile_total{outcome="Settled",reason="Invited"} 1.0' in metrics
     assert "example.com" not in metrics
     assert own.namespace not in metrics

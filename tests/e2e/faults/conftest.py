@@ -18,10 +18,10 @@ import pytest
 
 from tests.control_plane.processes import ProcessGroup
 from tests.e2e.api import FIELD_MANAGER, INVITES, PLURAL
-from tests.e2e.faults.proxy import Proxy, free_port
+from tests.e2e.faults.proxy import Proxy
 from tests.e2e.kstatus import reason
 from tests.e2e.world import READ_ONLY
-from tests.stack import OPERATOR_NAMESPACE, PATIENCE, Operator, Sandbox, wait_until
+from tests.stack import OPERATOR_NAMESPACE, PATIENCE, Operator, Sandbox, free_address, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -136,7 +136,7 @@ def start(own: World) -> Iterator[Start]:
         def begin(*options: str, wait: bool = True, silent: bool = False) -> Contender:
             kube = stack.enter_context(Proxy(control_plane.url, tls, silent=silent))
             atlas = stack.enter_context(Proxy(own.sandbox.url))
-            address = f"127.0.0.1:{free_port()}"
+            address = free_address()
             settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
             name = f"operator-{len(own.operators)}"
             operator = Operator.start(group, Behind(control_plane, kube), *settings, name=name, wait=wait)
