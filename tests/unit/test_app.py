@@ -176,6 +176,10 @@ def test_with_a_hung_api_server_it_ends_in_order_and_in_time(hung: dict[str, flo
     test()
 
 
+def is_given_back(life: Life) -> bool:
+    return life.leases.stored is not None and not life.leases.stored.holder
+
+
 @virtual_time
 async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given_back() -> None:
     """In that order, where nothing hangs."""
@@ -184,8 +188,7 @@ async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given
     life.signal()
     assert (await life.end())[0] == STOPPED
     assert fakes.said == ["finished", "sends no more", "flushed"]
-    assert life.leases.stored is not None
-    assert life.leases.stored.holder == ""
+    assert is_given_back(life)
 
 
 @virtual_time
@@ -198,8 +201,7 @@ async def test_what_was_cut_has_nothing_to_publish() -> None:
     assert (code, fakes.said) == (STOPPED, ["sends no more", "cut"])
     assert seconds >= CUT_AT
     assert fakes.sent_until - life.began == pytest.approx(SENDS_UNTIL)
-    assert life.leases.stored is not None
-    assert life.leases.stored.holder == ""
+    assert is_given_back(life)
 
 
 @virtual_time
@@ -210,8 +212,7 @@ async def test_while_the_first_list_hangs_a_signal_ends_it() -> None:
     code, seconds = await life.end()
     assert code == STOPPED
     assert seconds < 1
-    assert life.leases.stored is not None
-    assert life.leases.stored.holder == ""
+    assert is_given_back(life)
 
 
 @virtual_time
@@ -221,8 +222,7 @@ async def test_a_part_that_ends_ends_the_process() -> None:
     life = await Life.begin(fakes)
     assert (await life.end())[0] == FAILED
     assert fakes.said == ["finished", "sends no more", "flushed"]
-    assert life.leases.stored is not None
-    assert life.leases.stored.holder == ""
+    assert is_given_back(life)
 
 
 @virtual_time

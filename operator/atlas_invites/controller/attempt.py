@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.outcome import Stale
+
 if TYPE_CHECKING:
     from atlas_invites.controller.memory import Memory
     from atlas_invites.invitation.model import Spec, Status
@@ -28,3 +30,22 @@ class Attempt:
     known: Status
     memory: Memory
     since: float
+
+    def check(self, latest: Resource | None) -> None:
+        """See that the object is there, has what finalizer it had, and asks for nothing else since the attempt began.
+
+        To be called right before each write to Atlas.
+
+        Args:
+            latest: the object as it is now, or None.
+
+        Raises:
+            Stale: it does not; its next attempt will see.
+        """
+        resource = self.resource
+        if latest is None or latest.uid != resource.uid:
+            raise Stale(f"{resource.key} has gone")
+        if latest.generation > resource.generation or latest.deleting != resource.deleting:
+            raise Stale(f"{resource.key} asks for something else by now")
+        if resource.has_finalizer and not latest.has_finalizer:
+            raise Stale(f"{resource.key} has lost its finalizer")

@@ -124,11 +124,7 @@ class Ender:
             Stale: it does not, or somebody has.
         """
         resource = attempt.resource
-        latest = self._store.get(resource.key)
-        if latest is None or latest.uid != resource.uid or not latest.has_finalizer:
-            raise Stale(f"{resource.key} has gone")
-        if latest.generation > resource.generation:
-            raise Stale(f"{resource.key} asks for something else by now")
+        attempt.check(self._store.get(resource.key))
         if self._is_anothers(resource):
             raise Stale(f"what {resource.key} has is another object's by now")
 

@@ -11,7 +11,7 @@ from atlas_invites.controller.sending import Sender, begin_wait, hold_back, orig
 from atlas_invites.invitation.case import Sight, target
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import Api, Origin, Seen, State
-from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason, Stale
+from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason
 from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT
@@ -68,9 +68,8 @@ class Inviter:
         key = attempt.resource.key
         if not self._claims.is_proven(key):
             await self._look(attempt, project, attempt.since, confirm=False)
-            self._check(attempt)  # what was read proves nothing for another object of that name
-            self._claims.prove(key)
         self._check(attempt)
+        self._claims.prove(key)
         if (duplicate := self._yield_to_older(attempt)) is not None:
             return duplicate
         if not attempt.resource.has_finalizer:
@@ -96,21 +95,7 @@ class Inviter:
         return self._claims.add_found(attempt.resource.key, project.group_id, there.id, there.username)
 
     def _check(self, attempt: Attempt) -> None:
-        """See that the object has not gone, is not being deleted, and asks for nothing else, since the attempt began.
-
-        To be called right before each write to Atlas.
-
-        Raises:
-            Stale: it has, or does.
-        """
-        resource = attempt.resource
-        latest = self._store.get(resource.key)
-        if latest is None or latest.uid != resource.uid or latest.deleting:
-            raise Stale(f"{resource.key} has gone, or is being deleted")
-        if latest.generation > resource.generation:
-            raise Stale(f"{resource.key} asks for something else by now")
-        if resource.has_finalizer and not latest.has_finalizer:
-            raise Stale(f"{resource.key} has lost its finalizer")
+        attempt.check(self._store.get(attempt.resource.key))
 
     def _yield_to_older(self, attempt: Attempt) -> Outcome | None:
         """Return the outcome of an object that is not the first to name its invitation, or None for the first.

@@ -181,15 +181,7 @@ TABLE_A: tuple[Row, ...] = (
 
 
 def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.INVITES) -> Action:
-    """Return the first row of Table A that matches.
-
-    Args:
-        spec: what the user asks for.
-        known: what status remembers.
-        seen: what Atlas shows, confirmed.
-        now: Atlas's time, UTC.
-        api: the API in use for the project.
-    """
+    """Return the first row of Table A that matches what is seen; for the arguments see ``case_of``."""
     return judge(case_of(spec, known, seen, now, api))
 
 
