@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.atlas import invites, users
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
-from atlas_invites.atlas.view import Index, Joint, Snapshot, joined, live
+from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined, live
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Project:
         self._atlas = atlas
         self._session = session
         self._group_id = group_id
-        self._joint = Joint(self._fetch, clock)
+        self._single_flight = SingleFlight(self._fetch, clock)
 
     @property
     def group_id(self) -> str:
@@ -66,12 +66,12 @@ class Project:
                 three calls). Without it an empty answer says only that the lists, which lag and whose pages are not
                 atomic, show nothing: enough for what was never there, never for what has gone.
         """
-        seen = await self._joint.look(username, invitation_id, since)
+        seen = await self._single_flight.look(username, invitation_id, since)
         return seen if live(seen) or not confirm else await self._confirm(username, invitation_id, seen)
 
     async def snapshot(self, since: float) -> Snapshot:
         """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
-        return await self._joint.get(since)
+        return await self._single_flight.get(since)
 
     async def list_invites(self, username: str | None = None) -> tuple[Invitation, ...]:
         """List the pending invitations of the invites API, or those of one e-mail."""
@@ -140,7 +140,7 @@ class Project:
 
     async def aclose(self) -> None:
         """End the look-ups that are in flight."""
-        await self._joint.aclose()
+        await self._single_flight.aclose()
 
     async def _fetch(self, began: float) -> Snapshot:
         """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
@@ -193,7 +193,7 @@ class Project:
         try:
             return await self._call(call)
         finally:
-            self._joint.touch(key)
+            self._single_flight.touch(key)
 
     async def _one(self, call: Call[T], entry_id: str) -> T | None:
         try:

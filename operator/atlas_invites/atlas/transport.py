@@ -44,7 +44,7 @@ DISCONNECTED = "the connection ended"
 """What an AtlasUnavailable says when no answer began: a connection that had been idle may have been dead already."""
 
 
-class Turn(Protocol):
+class Interceptor(Protocol):
     """What every request passes on its way out, and every answer on its way in."""
 
     async def admit(self, request: httpx.Request) -> float:
@@ -69,9 +69,9 @@ class Transport(AiohttpTransport):
     extension ``json`` is its body, read (None where it is no JSON), its status is the envelope's where there is one.
     """
 
-    def __init__(self, turn: Turn, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
+    def __init__(self, interceptor: Interceptor, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
         super().__init__(**options)
-        self._turn = turn
+        self._interceptor = interceptor
 
     def get_client(self) -> aiohttp.ClientSession:
         """Return a new aiohttp session; called at the first request, for it needs a running loop."""
@@ -91,7 +91,7 @@ class Transport(AiohttpTransport):
             RateLimited: it was not sent, because Atlas asked us to wait.
             AtlasUnavailable: there is no answer, or one that cannot be read.
         """
-        seconds = await self._turn.admit(request)
+        seconds = await self._interceptor.admit(request)
         _sending.set(request)
         try:
             response = await self._exchange(request, min(seconds, DEADLINE))
@@ -103,12 +103,12 @@ class Transport(AiohttpTransport):
 
     async def _before_body(self, *_: object) -> None:
         """Called by aiohttp right before it hands head and body over to the operating system."""
-        self._turn.time_for(_sending.get())
+        self._interceptor.time_for(_sending.get())
 
     def _tell(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Tell what came of a request. A bug there must not hide it: whether a write is in doubt depends on it."""
         try:
-            self._turn.learn(request, outcome)
+            self._interceptor.learn(request, outcome)
         except Exception:
             log.exception("what came of a request to Atlas could not be taken in")
 
@@ -131,8 +131,8 @@ class Transport(AiohttpTransport):
 class HttpClient(HttpxAiohttpClient):
     """httpx's client with our transport for direct connections and for each proxy of the environment."""
 
-    def __init__(self, turn: Turn, url: str) -> None:
-        self._turn = turn
+    def __init__(self, interceptor: Interceptor, url: str) -> None:
+        self._interceptor = interceptor
         super().__init__(
             base_url=url,
             verify=httpx.create_ssl_context(),  # one for all transports; heeds SSL_CERT_FILE and SSL_CERT_DIR
@@ -141,13 +141,13 @@ class HttpClient(HttpxAiohttpClient):
         )
 
     def _init_transport(self, *_: object, **options: Any) -> Transport:  # noqa: ANN401 - as above
-        return Transport(self._turn, **options)
+        return Transport(self._interceptor, **options)
 
     def _init_proxy_transport(self, proxy: httpx.Proxy, *_: object, **options: Any) -> Transport:  # noqa: ANN401
         if proxy.raw_auth is not None:  # as a header: aiohttp gives up the other way, which httpx-aiohttp would take
             basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
             proxy = httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
-        return Transport(self._turn, proxy=proxy, **options)
+        return Transport(self._interceptor, proxy=proxy, **options)
 
 
 class _Unreadable(Exception):  # noqa: N818 - says what the answer is

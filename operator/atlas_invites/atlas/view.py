@@ -78,7 +78,7 @@ class _Flight:
     task: asyncio.Task[Snapshot]
 
 
-class Joint:
+class SingleFlight:
     """Fetches a snapshot for all who ask: one flight at a time, and nobody is served by one that began before it asked.
 
     A flight goes on for the others when one asker is cancelled; when it fails, all who joined it get its failure.

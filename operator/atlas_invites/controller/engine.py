@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from atlas_invites.controller.ports import Invites
-    from atlas_invites.controller.queue import Turn, WorkQueue
+    from atlas_invites.controller.queue import Item, WorkQueue
     from atlas_invites.controller.reconciler import Reconciler
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
@@ -202,22 +202,22 @@ class Engine:
     async def _worker(self) -> None:
         while True:
             try:
-                turn = await self._queue.get()
+                item = await self._queue.get()
             except Closed:
                 return
             try:
-                await self._turn(turn)
+                await self._process(item)
             finally:
-                self._queue.done(turn.key)
+                self._queue.done(item.key)
 
-    async def _turn(self, turn: Turn[Key]) -> None:
-        key, started = turn.key, self._clock()
+    async def _process(self, item: Item[Key]) -> None:
+        key, started = item.key, self._clock()
         before = self._store.get(key)
-        QUEUE_WAIT_SECONDS.observe(max(started - turn.since, 0.0))
+        QUEUE_WAIT_SECONDS.observe(max(started - item.since, 0.0))
         try:
-            outcome = await self._reconciler.reconcile(key, turn.since)
+            outcome = await self._reconciler.reconcile(key, item.since)
         except Stale:
-            # Its event makes the next turn. One that changes nothing we use (a label) makes none, so look again.
+            # Its event makes the next reconcile. One that changes nothing we use (a label) makes none, so look again.
             if self._store.get(key) is before:
                 self._queue.add_after(key, self._queue.back_off(key))
             else:

@@ -1,7 +1,7 @@
 """A keyed work queue: dedup, delay, back-off, priority.
 
 The rules are those of client-go's work queue: a key that waits is there once; a key in a worker's hands is handed out
-again only after ``done``; a change that arrives meanwhile makes one more turn. ``asyncio`` has nothing of the kind.
+again only after ``done``; a change that arrives meanwhile makes one more reconcile. ``asyncio`` has nothing like it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Priority(IntEnum):
     SWEEP = 1
 
 
-class Turn(NamedTuple, Generic[K]):
+class Item(NamedTuple, Generic[K]):
     """A key handed to a worker, and the time of its last wake-up (the queue's clock, seconds)."""
 
     key: K
@@ -90,7 +90,7 @@ class WorkQueue(Generic[K]):
         return not self._waiting and not self._running
 
     def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
-        """Wake a key now. A timer of the key is void: its next turn decides again when to come back."""
+        """Wake a key now. A timer of the key is void: its next reconcile decides again when to come back."""
         if self._closed:
             return
         self._delayed.pop(key, None)
@@ -134,7 +134,7 @@ class WorkQueue(Generic[K]):
         self.forget(key)
         self._delayed.pop(key, None)
 
-    async def get(self) -> Turn[K]:
+    async def get(self) -> Item[K]:
         """Wait for the next key.
 
         Raises:
@@ -142,8 +142,8 @@ class WorkQueue(Generic[K]):
         """
         while not self._closed:
             self.promote_due()
-            if (turn := self._next()) is not None:
-                return turn
+            if (item := self._next()) is not None:
+                return item
             getter = asyncio.get_running_loop().create_future()
             self._getters.append(getter)
             try:
@@ -157,7 +157,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give a key back. One that was woken meanwhile is ready again, as if it had been woken only now.
 
-        For what Atlas showed before the end of this turn may lack what this turn has changed there.
+        For what Atlas showed before the end of this reconcile may lack what it has changed there.
         """
         if key in self._running:
             self._shares.give_back(self._running.pop(key))
@@ -187,7 +187,7 @@ class WorkQueue(Generic[K]):
             if not getter.done():
                 getter.set_result(None)
 
-    def _next(self) -> Turn[K] | None:
+    def _next(self) -> Item[K] | None:
         for priority, ready in zip(Priority, self._ready, strict=True):
 
             def is_due(key: K, priority: Priority = priority) -> bool:
@@ -199,7 +199,7 @@ class WorkQueue(Generic[K]):
                 _, since = self._waiting.pop(key)
                 self._running[key] = group
                 self._shares.take(group)
-                return Turn(key, since)
+                return Item(key, since)
         return None
 
     def _arm(self) -> None:

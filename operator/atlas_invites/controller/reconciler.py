@@ -85,7 +85,7 @@ class Reconciler:
             How it ended, or None where nothing was evaluated: no object, a suspended one, one whose deletion is done.
 
         Raises:
-            Stale: the object has changed or gone meanwhile; its event makes one more turn.
+            Stale: the object has changed or gone meanwhile; its event makes one more reconcile.
             Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
         """

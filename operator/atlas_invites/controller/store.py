@@ -62,7 +62,7 @@ class Store:
         self._objects[resource.key] = resource
         self.claims.update(resource)
         self.tally.update(resource)
-        return resource.wants_turn(known)
+        return resource.needs_reconcile(known)
 
     def remove(self, resource: Resource) -> bool:
         """Forget an object that was deleted; return whether it was known (not so if its name was taken anew since)."""

@@ -88,8 +88,8 @@ class Did(StrEnum):
 class Outcome:
     """How a reconcile ended: what status is to say. None leaves that part of status as it was, but for ``error``.
 
-    ``did`` tells what was changed in Atlas. ``requeue_after`` asks for another turn after so many seconds; where it is
-    None, the function of that name has the rule.
+    ``did`` tells what was changed in Atlas. ``requeue_after`` asks for another reconcile after so many seconds;
+    where it is None, the function of that name has the rule.
     """
 
     reason: Reason
@@ -129,13 +129,13 @@ _COMES_BACK: dict[Reason, float] = {
     Reason.PROJECT_NOT_FOUND: 60,
     Reason.FORBIDDEN: 60,
 }
-"""Seconds until the next turn; the reasons that are not here wait for the sweep."""
+"""Seconds until the next reconcile; the reasons that are not here wait for the sweep."""
 
 SWEPT = frozenset(r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK)
 """The reasons whose objects the sweep brings back."""
 
 _OVERDUE = 60.0
-"""Seconds until the next turn of a pending invitation whose end has passed already."""
+"""Seconds until the next reconcile of a pending invitation whose end has passed already."""
 
 
 def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime) -> float | None:

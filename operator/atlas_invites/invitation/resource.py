@@ -111,7 +111,7 @@ class Resource:
         """Whether the object has a deletion timestamp."""
         return self.deleted_at is not None
 
-    def wants_turn(self, known: Resource | None) -> bool:
+    def needs_reconcile(self, known: Resource | None) -> bool:
         """Tell whether this newer version of ``known`` gives the reconciler something to do.
 
         Labels, other annotations, other finalizers and managed fields never do. ``status`` does: the operator's own

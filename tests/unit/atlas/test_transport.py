@@ -60,8 +60,8 @@ class Free:
 
 
 @asynccontextmanager
-async def client_of(url: str, turn: Free | None = None) -> AsyncIterator[HttpClient]:
-    async with HttpClient(turn or Free(), url) as client:
+async def client_of(url: str, interceptor: Free | None = None) -> AsyncIterator[HttpClient]:
+    async with HttpClient(interceptor or Free(), url) as client:
         yield client
 
 
@@ -140,15 +140,15 @@ BREAKS = [hang_up, cut, garbage, truncated, half_a_head, bad_chunks, endless_hea
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> None:
     """The process was stopped after the write was let go: nothing of it reaches Atlas, on any kind of connection."""
-    turn = Free()
-    async with wire(always(answer(200, {}))) as server, client_of(server.url, turn) as client:
+    interceptor = Free()
+    async with wire(always(answer(200, {}))) as server, client_of(server.url, interceptor) as client:
         for sent in range(2):  # on a new connection, and on one that has served
-            turn.stopped = True
+            interceptor.stopped = True
             with pytest.raises(AtlasUnavailable) as failed:
                 await send(client, method)
             assert failed.value.unanswered  # for all that the caller can know
             assert len(server.heard) == sent
-            turn.stopped = False
+            interceptor.stopped = False
             await send(client, method)
         assert len(server.heard) == 2
 
@@ -205,15 +205,15 @@ async def test_a_request_may_take_only_so_long(method: str) -> None:
     async def never(_: Heard, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    turn = Free()
-    turn.seconds = 0.05
-    async with wire(never) as server, client_of(server.url, turn) as client:
+    interceptor = Free()
+    interceptor.seconds = 0.05
+    async with wire(never) as server, client_of(server.url, interceptor) as client:
         with pytest.raises(AtlasUnavailable) as failed:
             await send(client, method)
     assert failed.value.__cause__ is None
     assert failed.value.__context__ is None
     assert failed.value.what == "no answer in time"
-    assert turn.outcomes == [failed.value]
+    assert interceptor.outcomes == [failed.value]
 
 
 class Broken(Free):
@@ -238,10 +238,10 @@ async def test_a_bug_in_what_is_learned_hides_no_outcome(caplog: pytest.LogCaptu
 
 async def test_every_answer_is_told() -> None:
     """Also one that is a refusal."""
-    turn = Free()
-    async with wire(always(answer(401))) as server, client_of(server.url, turn) as client:
+    interceptor = Free()
+    async with wire(always(answer(401))) as server, client_of(server.url, interceptor) as client:
         response = await send(client)
-    assert turn.outcomes == [response]
+    assert interceptor.outcomes == [response]
 
 
 async def test_the_time_outs_are_those_of_the_design() -> None:

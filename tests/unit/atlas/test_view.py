@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.atlas.view import RETAINED, Index, Joint, Snapshot, joined, live
+from atlas_invites.atlas.view import RETAINED, Index, SingleFlight, Snapshot, joined, live
 from atlas_invites.invitation.model import Invitation, Membership, Operation, Seen, User
 from tests.unit.virtual_time import now, settle, virtual_time
 
@@ -88,7 +88,7 @@ class Lists:
         self.began: list[float] = []
         self.invitations: list[Invitation] = []
         self.fails = False
-        self.joint = Joint(self.fetch, now)
+        self.single_flight = SingleFlight(self.fetch, now)
 
     async def fetch(self, began: float) -> Snapshot:
         self.began.append(began)
@@ -104,9 +104,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
     """A thousand askers that woke at once, whenever their turn comes: one pair of lists."""
     lists = Lists()
     woke = now()
-    await asyncio.gather(*(lists.joint.look(f"{number}@x.de", None, woke) for number in range(500)))
+    await asyncio.gather(*(lists.single_flight.look(f"{number}@x.de", None, woke) for number in range(500)))
     await asyncio.sleep(5)
-    await asyncio.gather(*(lists.joint.look(f"{number}@x.de", None, woke) for number in range(500)))
+    await asyncio.gather(*(lists.single_flight.look(f"{number}@x.de", None, woke) for number in range(500)))
     assert len(lists.began) == 1
 
 
@@ -114,9 +114,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
 async def test_a_flight_that_began_before_does_not_serve() -> None:
     """Who asks while a fetch is under way gets the next one, and all of them the same."""
     lists = Lists()
-    first = asyncio.ensure_future(lists.joint.get(now()))
+    first = asyncio.ensure_future(lists.single_flight.get(now()))
     await asyncio.sleep(0.5)
-    others = [asyncio.ensure_future(lists.joint.get(now())) for _ in range(100)]
+    others = [asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(100)]
     await asyncio.gather(first, *others)
     assert len(lists.began) == 2
     assert {other.result().began for other in others} == {lists.began[1]}
@@ -129,7 +129,7 @@ async def test_one_flight_at_a_time() -> None:
     lists = Lists()
     tasks = []
     for _ in range(40):
-        tasks.append(asyncio.ensure_future(lists.joint.get(now())))
+        tasks.append(asyncio.ensure_future(lists.single_flight.get(now())))
         await asyncio.sleep(0.1)
     await asyncio.gather(*tasks)
     assert all(later - earlier > 0.99 for earlier, later in zip(lists.began, lists.began[1:], strict=False))
@@ -138,9 +138,9 @@ async def test_one_flight_at_a_time() -> None:
 
 @virtual_time
 async def test_who_is_cancelled_takes_nobody_along() -> None:
-    """The joint flight goes on for the others."""
+    """The flight goes on for the others."""
     lists = Lists()
-    first, second = (asyncio.ensure_future(lists.joint.get(now())) for _ in range(2))
+    first, second = (asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(2))
     await asyncio.sleep(0.5)
     first.cancel()
     assert (await second).began == 0.0
@@ -153,9 +153,9 @@ async def test_all_who_joined_get_its_failure() -> None:
     """Each an exception of its own, in the same words; who asked later gets a fetch of its own."""
     lists = Lists()
     lists.fails = True
-    joined_ = [asyncio.ensure_future(lists.joint.get(now())) for _ in range(3)]
+    joined_ = [asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(3)]
     await asyncio.sleep(0.5)
-    later = asyncio.ensure_future(lists.joint.get(now()))
+    later = asyncio.ensure_future(lists.single_flight.get(now()))
     failures = await asyncio.gather(*joined_, return_exceptions=True)
     assert {type(each) for each in failures} == {AtlasUnavailable}
     assert len({id(each) for each in failures}) == 3
@@ -170,7 +170,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     lists = Lists()
     lists.fails = True
-    asker = asyncio.ensure_future(lists.joint.get(now()))
+    asker = asyncio.ensure_future(lists.single_flight.get(now()))
     await asyncio.sleep(0.5)
     asker.cancel()
     await asyncio.sleep(2)
@@ -182,15 +182,15 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 async def test_a_snapshot_is_forgotten_when_idle() -> None:
     """Memory holds no project that nobody asks for."""
     lists = Lists()
-    await lists.joint.look("jane@x.de", None, 0.0)
+    await lists.single_flight.look("jane@x.de", None, 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.joint.look("jane@x.de", None, 0.0)
+    await lists.single_flight.look("jane@x.de", None, 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.joint.look("jane@x.de", None, 0.0)
+    await lists.single_flight.look("jane@x.de", None, 0.0)
     assert len(lists.began) == 1
     await asyncio.sleep(RETAINED + 1)
-    assert vars(lists.joint)["_kept"] is None
-    await lists.joint.look("jane@x.de", None, 0.0)
+    assert vars(lists.single_flight)["_kept"] is None
+    await lists.single_flight.look("jane@x.de", None, 0.0)
     assert len(lists.began) == 2
 
 
@@ -198,9 +198,9 @@ async def test_a_snapshot_is_forgotten_when_idle() -> None:
 async def test_a_sweep_leaves_nothing_behind() -> None:
     """What only a sweep has asked for serves nobody else: the lists of all projects are never in memory at once."""
     lists = Lists()
-    swept = await lists.joint.get(now())
-    assert vars(lists.joint)["_kept"] is None
-    assert (await lists.joint.get(swept.began)).began > swept.began
+    swept = await lists.single_flight.get(now())
+    assert vars(lists.single_flight)["_kept"] is None
+    assert (await lists.single_flight.get(swept.began)).began > swept.began
 
 
 @virtual_time
@@ -208,13 +208,13 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
     """Whoever woke before the write, and looks at the same person after it, is shown what is there after it."""
     lists = Lists()
     woke = now()
-    assert ids(await lists.joint.look("Jane@x.de", None, woke)) == ([], [])
+    assert ids(await lists.single_flight.look("Jane@x.de", None, woke)) == ([], [])
     await asyncio.sleep(1)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.joint.touch("jane@x.de")
-    assert ids(await lists.joint.look("JANE@x.de", None, woke)) == (["i1"], [])
+    lists.single_flight.touch("jane@x.de")
+    assert ids(await lists.single_flight.look("JANE@x.de", None, woke)) == (["i1"], [])
     assert len(lists.began) == 2
-    assert ids(await lists.joint.look("jane@x.de", "i1", woke)) == (["i1"], [])
+    assert ids(await lists.single_flight.look("jane@x.de", "i1", woke)) == (["i1"], [])
     assert len(lists.began) == 2
 
 
@@ -223,11 +223,11 @@ async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
     """Lists that only a sweep asked for are not kept, so what is kept stays outdated for whom we wrote about."""
     lists = Lists()
     woke = now()
-    await lists.joint.look("jane@x.de", None, woke)
+    await lists.single_flight.look("jane@x.de", None, woke)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.joint.touch("jane@x.de")
-    await lists.joint.get(now())
-    assert ids(await lists.joint.look("jane@x.de", None, woke)) == (["i1"], [])
+    lists.single_flight.touch("jane@x.de")
+    await lists.single_flight.get(now())
+    assert ids(await lists.single_flight.look("jane@x.de", None, woke)) == (["i1"], [])
 
 
 @virtual_time
@@ -236,11 +236,11 @@ async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
     lists = Lists()
     lists.invitations.append(invitation("i1", "jane@x.de"))
     woke = now()
-    await lists.joint.look("jane@x.de", None, woke)
+    await lists.single_flight.look("jane@x.de", None, woke)
     await asyncio.sleep(1)
     lists.invitations.clear()
-    lists.joint.touch("i1")
-    assert ids(await lists.joint.look("jane@x.de", None, woke)) == ([], [])
+    lists.single_flight.touch("i1")
+    assert ids(await lists.single_flight.look("jane@x.de", None, woke)) == ([], [])
 
 
 @virtual_time
@@ -249,8 +249,8 @@ async def test_a_write_outdates_nobody_else() -> None:
     lists = Lists()
     woke = now()
     for number in range(50):
-        await lists.joint.look(f"{number}@x.de", None, woke)
-        lists.joint.touch(f"{number}@x.de")
+        await lists.single_flight.look(f"{number}@x.de", None, woke)
+        lists.single_flight.touch(f"{number}@x.de")
     assert len(lists.began) == 1
 
 
@@ -258,23 +258,23 @@ async def test_a_write_outdates_nobody_else() -> None:
 async def test_touches_are_remembered_only_while_they_matter() -> None:
     """Ten thousand role changes leave nothing behind."""
     lists = Lists()
-    lists.joint.touch("i1")
-    assert not vars(lists.joint)["_touched"]
-    await lists.joint.look(None, "i1", now())
-    lists.joint.touch("i1")
-    assert vars(lists.joint)["_touched"]
+    lists.single_flight.touch("i1")
+    assert not vars(lists.single_flight)["_touched"]
+    await lists.single_flight.look(None, "i1", now())
+    lists.single_flight.touch("i1")
+    assert vars(lists.single_flight)["_touched"]
     await asyncio.sleep(RETAINED + 1)
-    assert not vars(lists.joint)["_touched"]
+    assert not vars(lists.single_flight)["_touched"]
 
 
 @virtual_time
 async def test_a_write_during_a_fetch_outdates_it() -> None:
     """What was fetched while we wrote may or may not have it."""
     lists = Lists()
-    asker = asyncio.ensure_future(lists.joint.look("jane@x.de", None, now()))
+    asker = asyncio.ensure_future(lists.single_flight.look("jane@x.de", None, now()))
     await asyncio.sleep(0.5)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.joint.touch("jane@x.de")
+    lists.single_flight.touch("jane@x.de")
     assert ids(await asker) == (["i1"], [])
     assert len(lists.began) == 2
 
@@ -283,7 +283,7 @@ async def test_a_write_during_a_fetch_outdates_it() -> None:
 async def test_since_cannot_lie_in_the_future() -> None:
     """A clock that runs ahead does not make it fetch for ever."""
     lists = Lists()
-    await lists.joint.get(now() + 100)
+    await lists.single_flight.get(now() + 100)
     assert len(lists.began) == 1
 
 
@@ -291,13 +291,13 @@ async def test_since_cannot_lie_in_the_future() -> None:
 async def test_closing_ends_what_is_in_flight() -> None:
     """Nothing is left running."""
     lists = Lists()
-    asker = asyncio.ensure_future(lists.joint.get(now()))
+    asker = asyncio.ensure_future(lists.single_flight.get(now()))
     await settle()
-    await lists.joint.aclose()
+    await lists.single_flight.aclose()
     await settle()
     assert asker.cancelled()
-    assert vars(lists.joint)["_flight"] is None
-    await lists.joint.aclose()
+    assert vars(lists.single_flight)["_flight"] is None
+    await lists.single_flight.aclose()
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 4)), min_size=1, max_size=30))
@@ -312,7 +312,7 @@ def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, 
             await asyncio.sleep(wakes)
             woke = now()
             await asyncio.sleep(turn)
-            assert (await lists.joint.get(woke)).began >= woke
+            assert (await lists.single_flight.get(woke)).began >= woke
 
         await asyncio.gather(*(ask(wakes, turn) for wakes, turn in askers))
         assert len(lists.began) <= len(askers)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from atlas_invites.controller.queue import BACK_OFF_FIRST, BACK_OFF_LAST, Closed, Priority, Turn, WorkQueue
+from atlas_invites.controller.queue import BACK_OFF_FIRST, BACK_OFF_LAST, Closed, Item, Priority, WorkQueue
 from tests.unit.virtual_time import VirtualTimeLoop, now, settle, virtual_time
 
 
@@ -146,7 +146,7 @@ async def test_a_turn_knows_its_last_wake_up() -> None:
     await asyncio.sleep(5)
     queue.add("a", Priority.SWEEP)
     await asyncio.sleep(5)
-    assert await queue.get() == Turn("a", 5.0)
+    assert await queue.get() == Item("a", 5.0)
 
 
 @virtual_time
@@ -160,7 +160,7 @@ async def test_a_wake_up_during_a_turn_counts_from_its_end() -> None:
     await asyncio.sleep(1)
     queue.done("a")
     await asyncio.sleep(1)
-    assert await queue.get() == Turn("a", 2.0)
+    assert await queue.get() == Item("a", 2.0)
 
 
 # Delay.
@@ -175,7 +175,7 @@ async def test_a_delayed_key_comes_in_time() -> None:
     assert await nothing_comes(queue)
     assert (await queue.get()).key == "early"
     assert now() == 5
-    assert await queue.get() == Turn("late", 10.0)
+    assert await queue.get() == Item("late", 10.0)
     assert now() == 10
 
 
@@ -195,7 +195,7 @@ async def test_no_delay_is_now(delay: float) -> None:
     """A delay of nothing, or less, is now."""
     queue = new_queue()
     queue.add_after("a", delay)
-    assert await queue.get() == Turn("a", 0.0)
+    assert await queue.get() == Item("a", 0.0)
 
 
 @virtual_time
@@ -216,7 +216,7 @@ async def test_a_later_delay_replaces_an_earlier_one(first: float, second: float
     queue = new_queue()
     queue.add_after("a", first)
     queue.add_after("a", second)
-    assert await queue.get() == Turn("a", second)
+    assert await queue.get() == Item("a", second)
     queue.done("a")
     await asyncio.sleep(30)
     assert await nothing_comes(queue)
@@ -244,7 +244,7 @@ async def test_a_key_asks_to_come_back_while_it_runs() -> None:
     await queue.get()
     queue.add_after("a", 3)
     queue.done("a")
-    assert await queue.get() == Turn("a", 3.0)
+    assert await queue.get() == Item("a", 3.0)
 
 
 @virtual_time
@@ -280,7 +280,7 @@ async def test_timers_that_were_replaced_do_not_pile_up() -> None:
         queue.add_after("a", 1000 + number)
         queue.add_after("b", 1000)
     assert len(queue._heap) < 200  # noqa: SLF001 - memory shows nowhere else
-    assert [await queue.get(), await queue.get()] == [Turn("b", 1000.0), Turn("a", 10999.0)]
+    assert [await queue.get(), await queue.get()] == [Item("b", 1000.0), Item("a", 10999.0)]
 
 
 # Back-off.
@@ -407,7 +407,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.woken: dict[str, Priority] = {}
         self.timers: dict[str, float] = {}
         self.running: set[str] = set()
-        self.getters: list[asyncio.Task[Turn[str]]] = []
+        self.getters: list[asyncio.Task[Item[str]]] = []
         self.delays: dict[str, int] = {}
 
     def teardown(self) -> None:

@@ -134,7 +134,7 @@ def test_with_status_changes_nothing_else() -> None:
 )
 def test_what_others_write_is_no_turn(metadata: dict[str, Any]) -> None:
     """Labels, foreign annotations, managed fields and foreign finalizers never give us something to do."""
-    assert not resource(resourceVersion="101", **metadata).wants_turn(resource())
+    assert not resource(resourceVersion="101", **metadata).needs_reconcile(resource())
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_what_others_write_is_no_turn(metadata: dict[str, Any]) -> None:
 def test_what_counts_is_a_turn(metadata: dict[str, Any]) -> None:
     """The spec, the deletion, our finalizer, our annotations, and a status that somebody else wrote do."""
     changed = resource(resourceVersion="101", **metadata)
-    assert changed.wants_turn(resource())
-    assert resource().wants_turn(changed)
+    assert changed.needs_reconcile(resource())
+    assert resource().needs_reconcile(changed)
 
 
 def test_an_unknown_object_is_a_turn() -> None:
     """What was not known has something to do."""
-    assert resource().wants_turn(None)
+    assert resource().needs_reconcile(None)
 
 
 @pytest.mark.parametrize(
