@@ -29,7 +29,7 @@ class EventType(StrEnum):
 
 
 class EventReason(StrEnum):
-    """The reasons of events; a Warning for a new Stalled or Retrying condition has that condition's reason."""
+    """The reasons of events; a Warning for a new Reconciling or Stalled condition has that condition's reason."""
 
     INVITATION_SENT = "InvitationSent"
     INVITATION_ADOPTED = "InvitationAdopted"
@@ -91,7 +91,7 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     if ready is None or ready.reason != outcome.reason:
         if outcome.reason is Reason.ROLES_DIFFER:
             say(EventReason.ROLES_DIFFER, outcome.message, EventType.WARNING)
-        if outcome.reason.kind in {Kind.STALLED, Kind.RETRYING}:
+        if outcome.reason.kind is not Kind.SETTLED:
             say(outcome.reason, outcome.message, EventType.WARNING)
     return found
 

@@ -56,9 +56,9 @@ def test_the_same_again_is_no_event(reason: Reason) -> None:
     assert said(after(Status(), outcome), outcome) == []
 
 
-@pytest.mark.parametrize("reason", [r for r in Reason if r.kind in {Kind.STALLED, Kind.RETRYING}])
+@pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.SETTLED])
 def test_a_new_trouble_is_a_warning(reason: Reason) -> None:
-    """Each new Stalled or Retrying reason is one Warning of that name."""
+    """Each new reason to wait, to try again or to stall is one Warning of that name."""
     assert ("Warning", str(reason)) in said(after(Status(), SETTLED), Outcome(reason, "said"))
 
 
