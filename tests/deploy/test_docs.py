@@ -110,7 +110,11 @@ def test_alerts() -> None:
 def test_alert_expression(rule: dict[str, Any]) -> None:
     """An alert is PromQL, asks only for metrics that there are, and only for labels and values that they have."""
     known = metrics()
-    values: dict[str, list[str]] = {"reason": [*Reason], "code": ["none", *map(str, range(500, 600))]}
+    values: dict[str, list[str]] = {
+        "outcome": [*Kind, telemetry.ERROR],
+        "reason": [*Reason, telemetry.CLUSTER_UNAVAILABLE, telemetry.UNEXPECTED],
+        "code": ["none", *map(str, range(500, 600))],
+    }
     asked = selectors(rule["expr"])
     assert asked
     for selector in asked:
@@ -127,7 +131,7 @@ def test_metrics() -> None:
     listed = [name for name in first_cells(page("metrics")) if name.startswith("atlas_invites_")]
     assert len(listed) == len(set(listed))
     assert set(listed) == metrics().keys()
-    for value in (*Kind, *State):
+    for value in (*Kind, *State, telemetry.ERROR, telemetry.CLUSTER_UNAVAILABLE, telemetry.UNEXPECTED):
         assert f"`{value}`" in page("metrics")
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from atlas_invites.controller.queue import Closed
 from atlas_invites.controller.resync import waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
-from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
+from atlas_invites.telemetry.metrics import (
+    CLUSTER_UNAVAILABLE,
+    ERROR,
+    QUEUE_WAIT_SECONDS,
+    RECONCILE_SECONDS,
+    RECONCILES,
+    UNEXPECTED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -226,9 +233,11 @@ class Engine:
             self._queue.add_after(key, later.seconds)
         except ClusterUnavailable as error:
             log.warning("will retry: %s", error, extra={"object": key})
+            RECONCILES.labels(ERROR, CLUSTER_UNAVAILABLE).inc()
             self._queue.add_after(key, self._queue.back_off(key))
         except Exception:
             log.exception("a reconcile failed in an unexpected way; will retry", extra={"object": key})
+            RECONCILES.labels(ERROR, UNEXPECTED).inc()
             self._queue.add_after(key, self._queue.back_off(key))
         else:
             self._requeue(key, outcome)

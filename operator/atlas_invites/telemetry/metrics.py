@@ -18,8 +18,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+ERROR, CLUSTER_UNAVAILABLE, UNEXPECTED = "Error", "ClusterUnavailable", "Unexpected"
+"""The outcome and the reasons of a reconcile that came to none: the API server, or the operator itself, failed."""
+
 RECONCILES = Counter(
-    "atlas_invites_reconcile", "Reconciles that ended, by outcome and reason.", labelnames=("outcome", "reason")
+    "atlas_invites_reconcile",
+    "Reconciles that ended, by outcome and reason.",
+    labelnames=("outcome", "reason"),
 )
 RECONCILE_SECONDS = Histogram("atlas_invites_reconcile_seconds", "Seconds that a reconcile took.", buckets=_SECONDS)
 QUEUE_WAIT_SECONDS = Histogram(
@@ -48,7 +53,7 @@ class Gauges(Collector):
         queue_depth: the keys that wait for a worker.
         invitations: how many objects there are, by state.
         next_expiry: when the next pending invitation ends (Unix seconds, still to come).
-        sunset: when the Atlas API in use ends (Unix seconds).
+        sunset: when the invites API ends (Unix seconds).
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class Gauges(Collector):
             "When the next pending invitation ends (Unix time, still to come; suspended objects do not count).",
             self._next_expiry(),
         )
-        yield _gauge("sunset_timestamp_seconds", "When the Atlas API in use ends (Unix time).", self._sunset())
+        yield _gauge("sunset_timestamp_seconds", "When the invites API ends (Unix time).", self._sunset())
 
 
 def _gauge(name: str, help_: str, value: float | None) -> GaugeMetricFamily:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from atlas_invites.controller.engine import LIST_RETRY, PATIENT, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.queue import WorkQueue
@@ -103,6 +104,30 @@ async def test_an_unexpected_exception_is_logged(caplog: pytest.LogCaptureFixtur
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert record.exc_info
     assert getattr(record, "object", None) == KEY
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (ClusterUnavailable("403"), "ClusterUnavailable"),
+        (RuntimeError("a bug"), "Unexpected"),
+        (Stale("changed"), None),
+    ],
+)
+@virtual_time
+async def test_a_reconcile_that_comes_to_nothing_is_counted(trouble: Exception, reason: str | None) -> None:
+    """So an operator that may not write, or has a bug, can be alerted on; one that is overtaken is none."""
+    before = {name: errors(name) for name in ("ClusterUnavailable", "Unexpected")}
+    bench = Bench(trouble, trouble)
+    bench.cluster.apply()
+    await bench.run_for(60)
+    assert {name: errors(name) - count for name, count in before.items()} == {
+        name: 2.0 if name == reason else 0.0 for name in before
+    }
+
+
+def errors(reason: str) -> float:
+    return REGISTRY.get_sample_value("atlas_invites_reconcile_total", {"outcome": "Error", "reason": reason}) or 0.0
 
 
 @virtual_time
