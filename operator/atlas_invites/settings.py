@@ -57,9 +57,18 @@ def _seconds(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 
 def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
-    """Return a tuple for a comma-separated list, or for several."""
+    """Return a tuple for a comma-separated list, or for several; each name once."""
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if isinstance(text, str) else value
+    if not isinstance(text, str):
+        return value
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _namespace(name: str) -> str:
+    """Return the name of a namespace. No pattern: kopf would watch all that match, and our own list none."""
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is None:
+        raise ValueError("must be the name of a namespace")
+    return name
 
 
 def _host(url: str) -> str:
@@ -89,7 +98,8 @@ def _is_loopback(host: str) -> bool:
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 AtlasUrl = Annotated[str, AfterValidator(_host)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
+Namespaces = Annotated[tuple[Namespace, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Settings(BaseSettings):
@@ -100,7 +110,7 @@ class Settings(BaseSettings):
     atlas_url: AtlasUrl = Field(
         "https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint"
     )
-    namespaces: Names = Field((), description="watch only this namespace (repeatable); all by default")
+    namespaces: Namespaces = Field((), description="watch only this namespace (repeatable); all by default")
     resync_interval: Seconds = Field(
         600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
     )
@@ -112,7 +122,7 @@ class Settings(BaseSettings):
     leader_election: bool = Field(
         default_factory=in_pod, description="let one of several operators act, by a Lease; on in a pod, off outside"
     )
-    lease_namespace: str = Field(
+    lease_namespace: Namespace = Field(
         default_factory=lambda: pod_namespace() or "default",
         description="namespace of the Lease; the pod's, else default",
     )
@@ -122,13 +132,6 @@ class Settings(BaseSettings):
         description="json (the default in a pod) or text",
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
-
-    @field_validator("lease_namespace")
-    @classmethod
-    def _is_namespace(cls, name: str) -> str:
-        if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is None:
-            raise ValueError("must be the name of a namespace")
-        return name
 
     @field_validator("listen")
     @classmethod

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-OWN = {"listen", "lease_namespace"}
-"""Settings that are the chart's: the probes' address, and where the rights on the Lease are given."""
+OWN = {"lease_namespace"}
+"""Settings that are the chart's: where the rights on the Lease are given."""
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -104,6 +104,7 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         "atlasApi": "users",
         "atlasEnvelope": True,
         "leaderElection": False,
+        "listen": "[::]:8080",
         "logFormat": "text",
         "logLevel": "debug",
     }
@@ -129,6 +130,9 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"scope": "namespace", "settings": {"namespaces": ["team-b"]}},
         {"scope": "namespace", "roleGuard": {"enabled": True}},
         {"settings": {"leaderElection": False}},
+        {"settings": {"listen": "off"}},
+        {"settings": {"namespaces": ["team-*"]}},
+        {"settings": {"resyncInterval": 0.5}},
         {"settings": {"leaseNamespace": "elsewhere"}},
         {"networkPolicy": {"ports": []}},
     ],

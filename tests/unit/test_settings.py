@@ -111,11 +111,18 @@ def test_a_sweep_takes_a_second_at_least(given: str) -> None:
         (["team-a", "team-b"], ("team-a", "team-b")),
         (["team-a,team-b", "team-c"], ("team-a", "team-b", "team-c")),
         ([""], ()),
+        (["team-a,team-b", "team-a"], ("team-a", "team-b")),
     ],
 )
 def test_namespaces(given: Any, names: tuple[str, ...]) -> None:  # noqa: ANN401 - text or list
     """Comma-separated, repeated, or both; nothing is no namespace of the name "nothing"."""
     assert settings(namespaces=given).namespaces == names
+
+
+@pytest.mark.parametrize("given", ["team-*", "!team-a", "a/b", "Team A", "team-a,team_b", "-a", "a" * 64])
+def test_a_namespace_is_a_name(given: str) -> None:
+    """A pattern, which kopf would take, or what cannot be a namespace, is refused."""
+    assert problem(namespaces=given) == "Value error, must be the name of a namespace"
 
 
 @pytest.mark.parametrize(
