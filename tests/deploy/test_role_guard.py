@@ -89,14 +89,16 @@ def test_adding_a_role(as_lead: AsLead) -> None:
 def test_what_is_there_may_stay(as_lead: AsLead, by_admin: Object) -> None:
     """Whoever may not grant a role may edit an invitation that has it, and take it away."""
     del by_admin
-    assert as_lead(READ, OWNER, reinvitePolicy="OnExpiry").returncode == 0
+    assert as_lead(READ, OWNER, deletionPolicy="Retain").returncode == 0
     assert as_lead(READ).returncode == 0
     assert DENIED in as_lead(READ, OWNER).stderr
 
 
-@pytest.mark.parametrize("power", [{"memberPolicy": "Manage"}, {"deletionPolicy": "Revoke"}], ids=str)
-def test_power_over_members(as_lead: AsLead, by_admin: Object, power: dict[str, str]) -> None:
-    """Switching to Manage or to Revoke needs every role of the invitation, not only the added ones."""
+@pytest.mark.parametrize(
+    "power", [{"memberPolicy": "Manage"}, {"deletionPolicy": "Revoke"}, {"reinvitePolicy": "OnExpiry"}], ids=str
+)
+def test_power_over_people(as_lead: AsLead, by_admin: Object, power: dict[str, str]) -> None:
+    """Switching to Manage, to Revoke or to OnExpiry needs every role of the invitation, not only the added ones."""
     del by_admin
     assert DENIED in as_lead(READ, OWNER, **power).stderr
     assert as_lead(READ).returncode == 0
