@@ -17,11 +17,14 @@ from pydantic import ValidationError
 from atlas_invites.export import ExportSettings, credentials_of, export
 from atlas_invites.invitation.outcome import Failure
 from atlas_invites.settings import Settings
+from atlas_invites.stopping import end, end_while_starting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pydantic.fields import FieldInfo
+
+    from atlas_invites.app import App
 
 FAILED, BAD_SETTINGS, INCOMPLETE = 1, 2, 3
 _SHOWN = (str, int, float)
@@ -48,6 +51,7 @@ def _run(given: dict[str, Any]) -> int:
         settings = Settings(**given)
     except ValidationError as error:
         return _bad_settings(_one_line(error))
+    end_while_starting()
 
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
@@ -57,13 +61,13 @@ def _run(given: dict[str, Any]) -> int:
 
     logs.configure(settings.log_format, settings.log_level)
     try:
-        return uvloop.run(_start(App, settings))
+        return uvloop.run(_serve(App(settings)))
     except StartupError as error:
         return _bad_settings(str(error))
 
 
-async def _start(app: Any, settings: Settings) -> int:  # noqa: ANN401
-    return int(await app(settings).run())
+async def _serve(app: App) -> NoReturn:
+    end(await app.run())
 
 
 def _export(given: dict[str, Any]) -> int:

@@ -150,11 +150,12 @@ class App:
     async def _drain(self, parts: Parts, tasks: Tasks, holding: asyncio.Task[None] | None) -> None:
         """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
         parts.queue.close()
-        for task in (tasks.listing, tasks.sweeping, tasks.watching):
-            task.cancel()
+        tasks.listing.cancel()
+        tasks.sweeping.cancel()
         running = [tasks.workers] if holding is None else [tasks.workers, holding]
         await asyncio.wait(running, timeout=self._stopping.left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
         parts.stop_sending()
+        tasks.watching.cancel()  # not before: what is sent until here heeds a change of its object
         await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
         finished = tasks.workers.done()
         tasks.workers.cancel()

@@ -21,10 +21,10 @@ CUT_AT = 8.0
 PARTS_END_BY = 8.5
 """Events are published until then at most, and all that runs side by side has ended."""
 
-RELEASED_BY = 9.25
+RELEASED_BY = 9.0
 """The lease is given back, or left to end by itself."""
 
-LAST = 9.5
+LAST = 9.9
 """The process ends in any case."""
 
 STOPPED, FAILED = 0, 1
@@ -73,4 +73,22 @@ class Stopping:
 def end_at_once(why: str) -> NoReturn:
     """End the process without any order."""
     log.warning("ending at once: %s", why)
-    os._exit(FAILED)
+    end(FAILED)
+
+
+def end(code: int) -> NoReturn:
+    """End the process where it is, whatever its threads do.
+
+    Python would wait for each, and one that looks up a name while DNS does not answer takes tens of seconds.
+    """
+    logging.shutdown()
+    os._exit(code)
+
+
+def end_while_starting() -> None:
+    """Let the signals end the process until ``Stopping`` takes them.
+
+    As the first process of a container, Python would not be ended by them before it has a handler of its own.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end(STOPPED))

@@ -20,6 +20,8 @@ from tests.unit.virtual_time import now, virtual_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from atlas_invites.handlers import Watch
+
 NEVER = 10_000.0
 
 
@@ -65,8 +67,9 @@ class Fakes:
 
     # The engine.
 
-    def on_event(self, *_: object, **__: object) -> None:
-        """Take nothing in."""
+    def on_event(self, what: str) -> None:
+        """Take note of the end of the watch, which is all that it tells."""
+        self.said.append(what)
 
     def on_list_begun(self) -> None:
         """Do nothing."""
@@ -112,10 +115,13 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ended: list[float] = []
     monkeypatch.setattr(stopping, "end_at_once", lambda _: ended.append(now()))
 
-    async def watch(_: object) -> None:
-        await for_ever()
+    async def keep_watching(watch: Watch) -> None:
+        try:
+            await for_ever()
+        finally:
+            watch.sink("watches no more")  # type: ignore[call-arg, arg-type]
 
-    monkeypatch.setattr(module, "keep_watching", watch)
+    monkeypatch.setattr(module, "keep_watching", keep_watching)
     return ended
 
 
@@ -182,12 +188,12 @@ def is_given_back(life: Life) -> bool:
 
 @virtual_time
 async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given_back() -> None:
-    """In that order, where nothing hangs."""
+    """In that order, where nothing hangs. What is sent heeds a change of its object until the last sending."""
     fakes = Fakes(finish=5, flush_takes=0.5)
     life = await Life.begin(fakes)
     life.signal()
     assert (await life.end())[0] == STOPPED
-    assert fakes.said == ["finished", "sends no more", "flushed"]
+    assert fakes.said == ["finished", "sends no more", "watches no more", "flushed"]
     assert is_given_back(life)
 
 
@@ -198,7 +204,7 @@ async def test_what_was_cut_has_nothing_to_publish() -> None:
     life = await Life.begin(fakes)
     life.signal()
     code, seconds = await life.end()
-    assert (code, fakes.said) == (STOPPED, ["sends no more", "cut"])
+    assert (code, fakes.said) == (STOPPED, ["sends no more", "watches no more", "cut"])
     assert seconds >= CUT_AT
     assert fakes.sent_until - life.began == pytest.approx(SENDS_UNTIL)
     assert is_given_back(life)
@@ -221,7 +227,7 @@ async def test_a_part_that_ends_ends_the_process() -> None:
     fakes = Fakes(finish=1, listing=lambda: asyncio.sleep(10))
     life = await Life.begin(fakes)
     assert (await life.end())[0] == FAILED
-    assert fakes.said == ["finished", "sends no more", "flushed"]
+    assert fakes.said == ["finished", "sends no more", "watches no more", "flushed"]
     assert is_given_back(life)
 
 
@@ -233,7 +239,7 @@ async def test_who_loses_the_lease_cuts_at_once_what_runs() -> None:
     life.leases.before = lambda: asyncio.sleep(NEVER)
     began = now()
     code, _ = await life.end()
-    assert (code, fakes.said) == (FAILED, ["sends no more", "cut"])
+    assert (code, fakes.said) == (FAILED, ["sends no more", "watches no more", "cut"])
     assert now() - began < 15
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
+import textwrap
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +20,11 @@ from atlas_invites.kube.connection import StartupError
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CANARY = "canary-7b3c"
+ENDS_WITHIN = 60.0
+"""Seconds in which a process has ended for sure, and in which what it is kept from waiting for has not."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +48,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
 
     monkeypatch.setattr("atlas_invites.app.App", App)
     monkeypatch.setattr("atlas_invites.telemetry.logs.configure", lambda *_: None)
+    monkeypatch.setattr(command_line, "end", sys.exit)
+    monkeypatch.setattr(command_line, "end_while_starting", lambda: None)
 
     def call(*arguments: str) -> Settings:
-        assert command_line.main(["run", *arguments]) == 0
+        with pytest.raises(SystemExit) as ended:
+            command_line.main(["run", *arguments])
+        assert ended.value.code == 0
         return given.pop()
 
     return call
@@ -271,7 +281,55 @@ def test_the_exit_code_is_the_operators(
         return code
 
     monkeypatch.setattr("atlas_invites.app.App.run", end)
-    assert command_line.main(["run"]) == code
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["run"])
+    assert ended.value.code == code
+
+
+def test_the_end_waits_for_no_thread() -> None:
+    """A look-up of a name that hangs, in a thread that nobody can end, does not hold up the end of the process."""
+    hung = """
+        async def run(self):
+            asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+            await asyncio.sleep(0)
+            return 0
+
+        app.App.run = run
+        main(["run", "--listen", "off"])
+    """
+    with python("import asyncio, time", "from atlas_invites import app", hung) as process:
+        assert process.wait(ENDS_WITHIN) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_while_it_starts_ends_it(number: signal.Signals) -> None:
+    """While it still imports its parts it has a handler: without one, the first process of a container goes on."""
+    slow = """
+        class Slow:
+            def find_spec(self, name, path, target=None):
+                if name == "atlas_invites.app":
+                    print("importing", flush=True)
+                    time.sleep(600)
+
+        sys.meta_path.insert(0, Slow())
+        main(["run", "--listen", "off"])
+    """
+    with python("import sys, time", slow) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        assert process.wait(ENDS_WITHIN) == 0
+
+
+@contextmanager
+def python(*parts: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that has the command line's ``main``, and kill it in the end."""
+    program = "\n".join(["from atlas_invites.__main__ import main", *(textwrap.dedent(part) for part in parts)])
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_bad_settings_answer_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
