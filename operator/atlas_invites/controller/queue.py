@@ -29,7 +29,7 @@ _STALE_AT_MOST = 64
 
 
 class Priority(IntEnum):
-    """A user's change goes before a sweep's."""
+    """A user's change goes before a sweep's, also where it has to be tried again."""
 
     CHANGE = 0
     SWEEP = 1
@@ -70,8 +70,8 @@ class WorkQueue(Generic[K]):
         self._shares = Shares(workers)
         self._ready: tuple[Line[K], Line[K]] = (Line(), Line())
         self._waiting: dict[K, tuple[Priority, float]] = {}
-        self._running: dict[K, Hashable] = {}
-        self._delayed: dict[K, tuple[float, int]] = {}
+        self._running: dict[K, tuple[Hashable, Priority]] = {}
+        self._delayed: dict[K, tuple[float, int, Priority]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
         self._failures: dict[K, int] = {}
@@ -103,7 +103,8 @@ class WorkQueue(Generic[K]):
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
         """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time.
 
-        With ``at_most`` a time that is set already, and earlier, stays.
+        With ``at_most`` a time that is set already, and earlier, stays. A key in a worker's hands comes back with the
+        priority that it has there.
         """
         due = self._clock() + max(delay, 0.0)
         known = self._delayed.get(key)
@@ -111,10 +112,11 @@ class WorkQueue(Generic[K]):
         if self._closed or key in self._waiting or is_earlier:
             return
         self._pushed += 1
-        self._delayed[key] = due, self._pushed
+        _, priority = self._running.get(key, (None, Priority.CHANGE))
+        self._delayed[key] = due, self._pushed, priority
         heapq.heappush(self._heap, (due, self._pushed, key))
         if len(self._heap) > 2 * len(self._delayed) + _STALE_AT_MOST:
-            self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[:2]]
+            self._heap = [entry for entry in self._heap if self._is_live(*entry)]
             heapq.heapify(self._heap)
         self._arm()
 
@@ -160,7 +162,8 @@ class WorkQueue(Generic[K]):
         For what Atlas showed before the end of this reconcile may lack what it has changed there.
         """
         if key in self._running:
-            self._shares.give_back(self._running.pop(key))
+            group, _ = self._running.pop(key)
+            self._shares.give_back(group)
         if key in self._waiting and not self._closed:
             priority, _ = self._waiting[key]
             self._waiting[key] = (priority, self._clock())
@@ -173,8 +176,8 @@ class WorkQueue(Generic[K]):
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
             due, number, key = heapq.heappop(self._heap)
-            if self._delayed.get(key) == (due, number):
-                self.add(key)
+            if self._is_live(due, number, key):
+                self.add(key, self._delayed[key][2])
         self._arm()
 
     def close(self) -> None:
@@ -197,10 +200,15 @@ class WorkQueue(Generic[K]):
             if (found := ready.pop(self._shares.may_take, is_due)) is not None:
                 group, key = found
                 _, since = self._waiting.pop(key)
-                self._running[key] = group
+                self._running[key] = group, priority
                 self._shares.take(group)
                 return Item(key, since)
         return None
+
+    def _is_live(self, due: float, number: int, key: K) -> bool:
+        """Tell whether an entry of the heap is the key's timer, not one that was replaced."""
+        delayed = self._delayed.get(key)
+        return delayed is not None and delayed[:2] == (due, number)
 
     def _arm(self) -> None:
         """Keep one timer, for the earliest time in the heap."""
