@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.deletion import Deletion
+    from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Events
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
@@ -100,11 +101,11 @@ class Reconciler:
             if resource.deleting:
                 await self._deletion.let_go(resource, "its spec cannot be read, so nothing may be removed")
                 return None
-            return await self._conclude(resource, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
+            return await self._conclude(resource, memory, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
         outcome = await self._evaluate(attempt)
         if outcome is None:
             return None
-        concluded = await self._conclude(attempt.resource, known, outcome)
+        concluded = await self._conclude(attempt.resource, memory, known, outcome)
         if concluded.reason.kind is Kind.SETTLED:
             self._memories.forget(key)
         return concluded
@@ -170,10 +171,9 @@ class Reconciler:
         refusal = memory.refusal
         return refusal.outcome if refusal is not None and refusal.stands(request, now) else None
 
-    async def _conclude(self, resource: Resource, known: Status, outcome: Outcome) -> Outcome:
+    async def _conclude(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
         evaluated = Evaluated(resource.generation, resource.reconcile_requested_at)
         wanted = next_status(known, evaluated, outcome, self._wall())
-        memory = self._memories.of(resource)
         if outcome.did is Did.SEND:
             memory.unsaved = wanted
         await self._writer.write_status(resource, wanted)

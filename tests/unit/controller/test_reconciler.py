@@ -38,6 +38,7 @@ from tests.unit.virtual_time import virtual_time
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.resource import Resource
 
 AS_OWNER = wire_spec(roles=[OWNER])
@@ -1057,6 +1058,27 @@ async def test_an_answer_in_other_letters_is_the_objects_all_the_same() -> None:
     for _ in range(5):
         assert reason_of(await world.turn()) is Reason.IDENTITY_MISMATCH
     assert world.atlas.names.count("CreateInvite") == 1
+
+
+@virtual_time
+async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind() -> None:
+    """One without a finalizer, whose Secret is being read, and is not there."""
+    world = World()
+
+    async def missing(secret: Key) -> Credentials:
+        del secret
+        await asyncio.sleep(2)
+        raise Failure(Reason.SECRET_NOT_FOUND, "said")
+
+    world.cluster.credentials = missing  # type: ignore[method-assign]
+    world.start_anew()
+    async with world.running():
+        world.cluster.apply()
+        await asyncio.sleep(1)
+        world.cluster.delete()
+        await asyncio.sleep(5)
+        assert world.cluster.objects == {}
+        assert world.reconciler._memories._memories == {}  # noqa: SLF001 - there is no other door
 
 
 @virtual_time
