@@ -1,9 +1,9 @@
 """The Lease: of several operators one acts at a time, and the others stand by.
 
 The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
-change of the record for as long as the record says; every write is a compare-and-swap. Only the monotonic clock
-decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets network errors escape,
-never releases, and trusts the wall clock.
+change of the record for as long as the record says, and for 15 seconds at least; every write is a compare-and-swap. Only
+the monotonic clock decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets
+network errors escape, never releases, and trusts the wall clock.
 
 The holder stops before anybody can follow it: a lease runs from the moment at which its renewal was *asked for*, and
 ``time_to_write`` is the gate that every write to Atlas and to Kubernetes passes.
@@ -258,8 +258,8 @@ class Lease:
             self._held, self._ends_at = None, float("-inf")
             self._say(f"it is held by {record.holder or 'nobody'}" if record else "it was deleted")
             return False
-        # A renewal of ours came through whose answer was lost.
-        return await self._write(record, taken=False)
+        # A renewal of ours came through whose answer was lost, or somebody has edited the Lease.
+        return await self._write(replace(record, duration=DURATION), taken=False)
 
     async def _write(self, record: Record, *, taken: bool) -> bool:
         asked = self._clock()
@@ -269,10 +269,13 @@ class Lease:
         return True
 
     def _expires_in(self) -> float:
-        """Return the seconds until the record that was seen last may be taken for given up."""
+        """Return the seconds until the record that was seen last may be taken for given up.
+
+        No sooner than its holder gives up, whatever somebody has written into it meanwhile.
+        """
         if self._observed is None:
             return 0.0
-        return self._observed_at + (self._observed.duration or DURATION) - self._clock()
+        return self._observed_at + max(self._observed.duration, DURATION) - self._clock()
 
     def _gives_up_in(self) -> float:
         return self._ends_at - DURATION + RENEW_DEADLINE - self._clock()

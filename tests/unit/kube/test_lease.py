@@ -271,6 +271,19 @@ async def test_a_renewal_whose_answer_was_lost_is_one() -> None:
 
 
 @virtual_time
+async def test_a_record_that_was_edited_is_set_right() -> None:
+    """The holder's next renewal writes its own duration: a long one would lock everybody out once it is dead."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    assert leases.stored is not None
+    leases.stored = replace(leases.stored, duration=3600.0, version="edited")
+    await asyncio.sleep(3)
+    assert lease.leads
+    assert leases.stored.duration == 15
+    holding.cancel()
+
+
+@virtual_time
 async def test_a_label_on_the_record_is_no_renewal() -> None:
     """Whoever touches the object without writing its spec does not prolong the lease of a dead holder."""
     leases = FakeLeases()
@@ -285,14 +298,15 @@ async def test_a_label_on_the_record_is_no_renewal() -> None:
     assert await seconds_of(asyncio.wait_for(waiting, 60)) <= 1
 
 
+@pytest.mark.parametrize("duration", [0.0, 1.0])
 @virtual_time
-async def test_a_record_without_a_duration_counts_15_seconds() -> None:
-    """A broken record neither locks everybody out nor lets two act."""
+async def test_a_duration_that_was_edited_lets_no_two_act(duration: float) -> None:
+    """A holder goes on for 15 seconds after its last renewal, whatever the record says, so who follows waits as long."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     holding.cancel()
     assert leases.stored is not None
-    leases.stored = replace(leases.stored, duration=0.0)
+    leases.stored = replace(leases.stored, duration=duration)
     assert 15 <= await seconds_of(asyncio.wait_for(candidate(leases, "two").acquire(), 60)) < 18
 
 
@@ -338,9 +352,20 @@ def test_no_two_processes_have_one_identity() -> None:
     assert re.fullmatch(r".+_[0-9a-f]{32}", first)
 
 
-def test_the_clock_never_goes_back() -> None:
-    """The clock of the lease is monotonic."""
-    assert awake_clock() <= awake_clock()
+def test_the_clock_counts_a_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease's own clock goes on while the machine is suspended, where the system has such a clock (Linux)."""
+    monkeypatch.setattr("time.CLOCK_BOOTTIME", 7, raising=False)
+    monkeypatch.setattr("time.clock_gettime", {7: 5.5}.__getitem__)
+    assert awake_clock() == 5.5
+    leads = Lease(FakeLeases(), "one")
+    assert vars(leads)["_clock"] is awake_clock
+
+
+def test_the_clock_is_monotonic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is the monotonic clock, never that of the wall."""
+    monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
+    monkeypatch.setattr("time.monotonic", lambda: 6.5)
+    assert awake_clock() == 6.5
 
 
 def usurped(leases: FakeLeases) -> None:
