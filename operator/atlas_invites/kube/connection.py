@@ -67,9 +67,11 @@ async def connect() -> ApiClient:
     """Return a client of the cluster; see ``load_configuration``.
 
     The session trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call,
-    which takes a third of the CPU of a burst.
+    which takes a third of the CPU of a burst. Its connections have no limit but the number of workers: a hundred, the
+    library's own, could all be held by calls that hang, and the Lease's renewal would find none.
     """
     configuration = await load_configuration()
+    configuration.connection_pool_maxsize = 0
     configuration.client_session_kwargs = {"trust_env": False}
     client = ApiClient(configuration)
     client.user_agent = f"atlas-invites/{version('atlas-invites')}"  # also names who manages which field

@@ -1,7 +1,7 @@
 """The Lease: of several operators one acts at a time, and the others stand by.
 
 The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
-change of the record for as long as the record says, and for 15 seconds at least; every write is a compare-and-swap. Only
+change of the record for as long as the record says, and 15 seconds at least; every write is a compare-and-swap. Only
 the monotonic clock decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets
 network errors escape, never releases, and trusts the wall clock.
 

@@ -12,6 +12,7 @@ from tests.stack import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.faults.conftest import Contender, Start
+    from tests.e2e.faults.proxy import Seen
     from tests.e2e.world import World
 
     Pair = tuple[Contender, Contender]
@@ -173,6 +174,10 @@ def test_a_leader_that_stops_in_order_makes_nobody_wait(own: World, pair: Pair) 
     assert leader.terminate() == 0
     assert "the lease is given back" in leader.operator.log
     wait_until("the other one leads", lambda: standby.leads)
+    released = lease_calls(leader)[-1]
+    after = [seen for seen in lease_calls(standby) if seen.at > released.at]
+    looks = next(number for number, seen in enumerate(after) if seen.writes)
+    assert looks <= 2, "it waited for the lease to end"  # two, where the first was under way at the release
     standby.operator.wait_for_line("ready: ")
     wait_until("the Lease names it", lambda: holder(own) == leads_as(standby))
     own.edit("jane", roles=[OWNER])
@@ -221,6 +226,11 @@ def test_without_rights_on_the_lease(own: World, start: Start) -> None:
     assert not started.leads
     assert started.terminate() == 0
     own.forgive_refusals()
+
+
+def lease_calls(contender: Contender) -> list[Seen]:
+    """Return a contender's calls for the Lease, in order."""
+    return [seen for seen in contender.kube.seen if "/leases/" in seen.line]
 
 
 def holder(own: World) -> str:

@@ -56,6 +56,17 @@ async def test_the_proxy_is_looked_up_once_and_not_for_each_call(monkeypatch: py
         await client.close()  # type: ignore[no-untyped-call]
 
 
+async def test_calls_that_hang_leave_a_connection_for_the_lease() -> None:
+    """However many workers there are, none of their calls keeps a renewal of the Lease waiting."""
+    client = await connect()
+    try:
+        async with client.rest_client._create_pool_manager() as session:  # noqa: SLF001 - as above
+            assert session.connector is not None
+            assert session.connector.limit == 0  # aiohttp: no limit
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture
 def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a process finds in a pod."""

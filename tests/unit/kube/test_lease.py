@@ -301,7 +301,7 @@ async def test_a_label_on_the_record_is_no_renewal() -> None:
 @pytest.mark.parametrize("duration", [0.0, 1.0])
 @virtual_time
 async def test_a_duration_that_was_edited_lets_no_two_act(duration: float) -> None:
-    """A holder goes on for 15 seconds after its last renewal, whatever the record says, so who follows waits as long."""
+    """A holder goes on for 15 seconds after its last renewal, whatever the record says: who follows waits as long."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     holding.cancel()
