@@ -21,7 +21,7 @@ help: ## List the targets
 demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends by itself
 	@$(BIN)/python -m tests.demo
 
-test: $(INSTALLED) ## Run the tests, TEST_JOBS at a time (2), each on a real control plane
+test: $(INSTALLED) ## Run the tests, TEST_JOBS at a time (2), on a real control plane where one is needed
 	@$(BIN)/python -m tests.control_plane build
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
@@ -56,7 +56,7 @@ image-test: $(INSTALLED) ## Build the image without a registry and run it, harde
 fuzz: $(INSTALLED) ## Simulate fresh sequences for FUZZ_SECONDS (600) and print the shortest that breaks a law
 	@$(BIN)/python -m tests.simulation
 
-bench: $(INSTALLED) ## Measure every number of the design; BENCH=quick for some, BENCH_JSON=file for JSON too
+bench: $(INSTALLED) ## Measure calls, writes, seconds and memory against their targets; BENCH=quick for some, BENCH_JSON=file for JSON too
 	@$(BIN)/python -m tests.bench $(if $(filter quick,$(BENCH)),--quick) $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
 soak: $(INSTALLED) ## Run the tests that take minutes, then those of lease, kill and watch SOAK times (20), SOAK_JOBS at a time (2)

@@ -133,7 +133,7 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     for name, field in schema.get("properties", {}).items():
         below = f"{path}.{name}"
         items = field.get("items", {})
-        listed = f"list of {items.get('type', 'any')}s" if items else field.get("type", "any")
+        listed = _LISTED[items.get("type", "any")] if items else field.get("type", "any")
         marks = ["required"] if name in schema.get("required", ()) else []
         if "default" in field:
             marks.append(f"default `{field['default']}`")
@@ -141,6 +141,9 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
         if items and "properties" not in items and "enum" in items:
             yield f"{below}[]", items["type"], items["description"]
         yield from _rows(items or field, f"{below}[]" if items else below)
+
+
+_LISTED = {"string": "list of strings", "object": "list of objects", "any": "list of any values"}
 
 
 def _rules(schema: dict[str, Any], path: str) -> list[str]:

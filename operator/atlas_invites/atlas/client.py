@@ -34,9 +34,8 @@ log = logging.getLogger(__name__)
 
 STEP_BACK = timedelta(minutes=1)
 """Atlas's clock goes back by at least so much, or not at all."""
-SESSIONS = 1_000
-PROJECTS = 10_000
-"""How many are remembered; the least used are forgotten, so that rotated credentials do not pile up."""
+SESSIONS, PROJECTS = 1_000, 10_000
+"""How many are remembered; those used least recently are forgotten, so that rotated credentials do not pile up."""
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
@@ -73,8 +72,8 @@ class Atlas:
         self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
         self._not_before = datetime.min.replace(tzinfo=UTC)
-        self._sessions: Recent[Credentials, Session] = Recent(SESSIONS)
-        self._projects: Recent[tuple[Credentials, str], Project] = Recent(PROJECTS)
+        self._sessions: LruCache[Credentials, Session] = LruCache(SESSIONS)
+        self._projects: LruCache[tuple[Credentials, str], Project] = LruCache(PROJECTS)
         self.sunset = Sunset(api, self.now)
 
     async def __aenter__(self) -> Self:
@@ -192,7 +191,7 @@ def _stopping() -> NoReturn:
     raise ClusterUnavailable("the operator is stopping, and writes to Atlas no more")
 
 
-class Recent(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """The most recently used values, made when they are first asked for."""
 
     def __init__(self, size: int) -> None:

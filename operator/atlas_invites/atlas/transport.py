@@ -65,8 +65,8 @@ class Transport(AiohttpTransport):
     """The transport of the process.
 
     A request says in its extensions what it is for: ``operation``, ``of`` what Atlas counts it by, and whether an
-    ``envelope`` was asked for. The answer's
-    extension ``json`` is its body, read (None where it is no JSON), its status is the envelope's where there is one.
+    ``envelope`` was asked for. The answer's extension ``json`` is its body, read (None where it is no JSON), its status
+    is the envelope's where there is one.
     """
 
     def __init__(self, interceptor: Interceptor, **options: Any) -> None:  # noqa: ANN401 - the base class knows them

@@ -1,8 +1,8 @@
 """The users API, successor of the invites API.
 
 Facts: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole
-and removeGroupUserRole. Users who were invited through the invites API are invisible here while pending. Of
-the personal data that Atlas sends with a user nothing is kept but id, e-mail, roles, status and the invitation's times.
+and removeGroupUserRole. Users who were invited through the invites API are invisible here while pending. Of the
+personal data that Atlas sends with a user nothing is kept but id, e-mail, roles, status and the invitation's times.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Resource
 
-
 _LEADS_ELSEWHERE = (
     "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
     "is done. To invite into the new project, delete and recreate this object."

@@ -48,11 +48,6 @@ class Refusal:
 def refused_before(resource: Resource, known: Status) -> Outcome | None:
     """Return the outcome that status shows, where that is InvalidRequest for all that is asked now."""
     ready = known.condition(READY)
-    if (
-        ready is None
-        or ready.reason != Reason.INVALID_REQUEST
-        or known.observed_generation != resource.generation
-        or resource.reconcile_requested_at not in {None, known.last_handled_reconcile_at}
-    ):
+    if ready is None or ready.reason != Reason.INVALID_REQUEST or not resource.is_evaluated_by(known):
         return None
     return Outcome(Reason.INVALID_REQUEST, ready.message, error=known.error)

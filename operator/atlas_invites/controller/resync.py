@@ -54,13 +54,7 @@ def waits_for_sweep(resource: Resource) -> bool:
     """Tell whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is."""
     known = resource.status
     ready = known.condition(READY)
-    return (
-        ready is not None
-        and ready.reason in SWEPT
-        and not resource.deleting
-        and known.observed_generation == resource.generation
-        and resource.reconcile_requested_at in {None, known.last_handled_reconcile_at}
-    )
+    return ready is not None and ready.reason in SWEPT and not resource.deleting and resource.is_evaluated_by(known)
 
 
 class Resync:

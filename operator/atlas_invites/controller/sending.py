@@ -12,6 +12,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.conditions import READY, STALLED
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, User
+
 CONFIRM_AFTER = 60.0
 """Seconds that a sending nobody remembers may still take to show in Atlas."""
 
-_CONFLICT = 409
 _UNDER_WAY = frozenset(reason for reason in Reason if reason.kind is Kind.RETRYING)
 _CONFIRMING = (
     "An invitation may already have been sent. The operator checks Atlas again in a minute before sending one; "
@@ -114,7 +115,7 @@ class Sender:
         except Failure as failure:
             if failure.unanswered:
                 self._doubt(person, memory, began, api)
-            elif failure.error is not None and failure.error.error == _CONFLICT:
+            elif failure.error is not None and failure.error.error == HTTPStatus.CONFLICT:
                 await self._conflict(memory, username, project, failure)
             raise
         except ClusterUnavailable:

@@ -36,7 +36,7 @@ def policy(spec: Spec, known: Status) -> DeletionPolicy:
     return DeletionPolicy.CANCEL if known.origin is Origin.CREATED else DeletionPolicy.RETAIN
 
 
-class Doomed(NamedTuple):
+class DeletionCase(NamedTuple):
     """An object that is being deleted. ``sent``: this process has sent something for it, whatever came of it."""
 
     spec: Spec
@@ -69,7 +69,7 @@ class Doomed(NamedTuple):
 class Untouched:
     """A row which leaves Atlas alone, without looking."""
 
-    when: Callable[[Doomed], bool]
+    when: Callable[[DeletionCase], bool]
     why: str
 
 
@@ -90,8 +90,8 @@ def untouched(spec: Spec, known: Status, *, sent: bool = False) -> str | None:
         known: its status.
         sent: whether this process has sent something for it, whatever came of it.
     """
-    doomed = Doomed(spec, known, sent)
-    return next((row.why for row in UNTOUCHED if row.when(doomed)), None)
+    case = DeletionCase(spec, known, sent)
+    return next((row.why for row in UNTOUCHED if row.when(case)), None)
 
 
 TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {

@@ -111,6 +111,13 @@ class Resource:
         """Whether the object has a deletion timestamp."""
         return self.deleted_at is not None
 
+    def is_evaluated_by(self, status: Status) -> bool:
+        """Tell whether a status is of what is asked now: of this generation, and of the last request to reconcile."""
+        return status.observed_generation == self.generation and self.reconcile_requested_at in {
+            None,
+            status.last_handled_reconcile_at,
+        }
+
     def needs_reconcile(self, known: Resource | None) -> bool:
         """Tell whether this newer version of ``known`` gives the reconciler something to do.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
 
-_NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
+MERGE_PATCH = "application/merge-patch+json"
 _ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -113,6 +115,11 @@ async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[st
     return dict(answer)
 
 
+def micro_time() -> str:
+    """Return the local time, UTC, as MicroTime wants it: the API server refuses one without a fraction."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 @contextmanager
 def cluster_errors(what: str) -> Iterator[None]:
     """Translate the client's errors: changed or gone is ``Stale``, everything else ``ClusterUnavailable``.
@@ -126,9 +133,9 @@ def cluster_errors(what: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        if error.status in {_NOT_FOUND, _CONFLICT}:
+        if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise Stale(f"{what}: it has changed or gone") from None
-        hint = "; check the operator's RBAC" if error.status == _FORBIDDEN else ""
+        hint = "; check the operator's RBAC" if error.status == HTTPStatus.FORBIDDEN else ""
         raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{hint}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"{what}: {type(error).__name__}") from None

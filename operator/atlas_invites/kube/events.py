@@ -8,14 +8,14 @@ import logging
 import socket
 from collections import OrderedDict
 from contextlib import suppress
-from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, EventsV1Api
 
 from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
-from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, micro_time
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ FLUSH = 2.0
 _REMEMBERED = 10_000
 _NOTE_LENGTH = 1000
 _NAME_LENGTH = 230
-_CONFLICT = 409
 _REPORTER = "atlas-invites"
 
 
@@ -72,7 +71,7 @@ class Events:
         name = f"{resource.key.name[:_NAME_LENGTH]}.{digest[:16]}"
         body = {
             "metadata": {"name": name, "namespace": resource.key.namespace},
-            "eventTime": _now(),
+            "eventTime": micro_time(),
             "reportingController": _REPORTER,
             "reportingInstance": self._instance[:128],
             "action": "Reconcile",
@@ -124,21 +123,17 @@ class Events:
                 async with asyncio.timeout(seconds := self._timeout()):
                     await self._api.create_namespaced_event(namespace, body, _request_timeout=seconds)
             except ApiException as error:
-                if error.status != _CONFLICT:
+                if error.status != HTTPStatus.CONFLICT:
                     raise
-                series = {"series": {"count": max(count, 2), "lastObservedTime": _now()}}
+                series = {"series": {"count": max(count, 2), "lastObservedTime": micro_time()}}
                 async with asyncio.timeout(seconds := self._timeout()):
                     await self._api.patch_namespaced_event(
                         name,
                         namespace,
                         series,
-                        _content_type="application/merge-patch+json",
+                        _content_type=MERGE_PATCH,
                         _request_timeout=seconds,
                     )
 
     def _timeout(self) -> float:
         return min(REQUEST_TIMEOUT, self._gate())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

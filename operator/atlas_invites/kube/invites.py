@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
 from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
-from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
+from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import ApiClient
 
-_MERGE_PATCH = "application/merge-patch+json"
 _PAGE = 500
-_NOT_FOUND, _EXPIRED = 404, 410
 
 
 class Invites:
@@ -52,7 +51,7 @@ class Invites:
                     return await self._list(None)
                 return [resource for namespace in self._namespaces for resource in await self._list(namespace)]
             except ApiException as error:
-                if error.status == _NOT_FOUND:
+                if error.status == HTTPStatus.NOT_FOUND:
                     raise ClusterUnavailable(f"{what}: its CRD is not installed; apply crds/") from None
                 raise
 
@@ -84,7 +83,7 @@ class Invites:
             seconds = min(REQUEST_TIMEOUT, self._gate())
             async with asyncio.timeout(seconds):
                 return Resource.from_body(
-                    await write(*_path(resource), body, _content_type=_MERGE_PATCH, _request_timeout=seconds)
+                    await write(*_path(resource), body, _content_type=MERGE_PATCH, _request_timeout=seconds)
                 )
 
     async def _list(self, namespace: str | None) -> list[Resource]:
@@ -92,7 +91,7 @@ class Invites:
         try:
             return await self._list_pages(namespace)
         except ApiException as error:
-            if error.status != _EXPIRED:
+            if error.status != HTTPStatus.GONE:
                 raise
         return await self._list_pages(namespace)
 

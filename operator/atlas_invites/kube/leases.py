@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CoordinationV1Api
 
 from atlas_invites.invitation.outcome import ClusterUnavailable
-from atlas_invites.kube.connection import cluster_errors
+from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_time
 from atlas_invites.kube.lease import CALL_AT_MOST, Record
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 NAME = "atlas-invites"
-
-_MERGE_PATCH = "application/merge-patch+json"
-_NOT_FOUND = 404
 
 
 class LeaseObject:
@@ -38,7 +35,7 @@ class LeaseObject:
             try:
                 return _record(await self._api.read_namespaced_lease(NAME, self._namespace, **_OPTIONS))
             except ApiException as error:
-                if error.status == _NOT_FOUND:
+                if error.status == HTTPStatus.NOT_FOUND:
                     return None
                 raise
 
@@ -49,7 +46,7 @@ class LeaseObject:
             Stale: it has changed meanwhile.
             ClusterUnavailable: the API server failed, or there is no such namespace.
         """
-        now = _now()
+        now = micro_time()
         body: dict[str, Any] = {
             "metadata": {"name": NAME},
             "spec": {
@@ -67,13 +64,13 @@ class LeaseObject:
                 try:
                     return _record(await create(self._namespace, body, **_OPTIONS))
                 except ApiException as error:
-                    if error.status == _NOT_FOUND:
+                    if error.status == HTTPStatus.NOT_FOUND:
                         raise ClusterUnavailable(f"{what}: no such namespace; check --lease-namespace") from None
                     raise
             body["metadata"]["resourceVersion"] = record.version
             return _record(
                 await self._api.patch_namespaced_lease(
-                    NAME, self._namespace, body, _content_type=_MERGE_PATCH, **_OPTIONS
+                    NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS
                 )
             )
 
@@ -90,8 +87,3 @@ def _record(lease: Any) -> Record:  # noqa: ANN401 - the client's models are not
         beats=(str(spec.acquire_time), str(spec.renew_time)),
         version=lease.metadata.resource_version,
     )
-
-
-def _now() -> str:
-    """Return the time as MicroTime wants it: the API server refuses one without a fraction."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

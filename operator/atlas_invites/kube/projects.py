@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _GROUP, _VERSION, _PLURAL = "atlas.mongodb.com", "v1", "atlasprojects"
 _ID = re.compile(r"[a-f0-9]{24}")
-_NOT_FOUND, _FORBIDDEN = 404, 403
 
 
 class Projects:
@@ -39,9 +39,9 @@ class Projects:
                     _GROUP, _VERSION, project.namespace, _PLURAL, project.name, _request_timeout=REQUEST_TIMEOUT
                 )
             except ApiException as error:
-                if error.status == _NOT_FOUND:
+                if error.status == HTTPStatus.NOT_FOUND:
                     raise _not_ready(project, "does not exist in this namespace; create it, or use groupId") from None
-                if error.status == _FORBIDDEN:
+                if error.status == HTTPStatus.FORBIDDEN:
                     raise _not_ready(project, "may not be read by the operator; its RBAC lacks get on it") from None
                 raise
         id_ = (answer.get("status") or {}).get("id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key
 
 _PATH = "/api/v1/namespaces/{namespace}/secrets/{name}"
-_NOT_FOUND, _FORBIDDEN = 404, 403
 
 
 class Secrets:
@@ -40,13 +40,13 @@ class Secrets:
             try:
                 answer = await get(self._client, _PATH, {"namespace": secret.namespace, "name": secret.name})
             except ApiException as error:
-                if error.status == _NOT_FOUND:
+                if error.status == HTTPStatus.NOT_FOUND:
                     raise Failure(
                         Reason.SECRET_NOT_FOUND,
                         f"The Secret {secret.name} (spec.connectionSecretRef) does not exist in this namespace; "
                         "create it.",
                     ) from None
-                if error.status == _FORBIDDEN:
+                if error.status == HTTPStatus.FORBIDDEN:
                     raise Failure(
                         Reason.SECRET_NOT_FOUND,
                         f"The operator may not read the Secret {secret.name} (spec.connectionSecretRef): "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.atlas.client import Atlas, Recent
+from atlas_invites.atlas.client import Atlas, LruCache
 from atlas_invites.atlas.errors import AtlasUnavailable, InvalidRequest, RateLimited
 from atlas_invites.invitation.credentials import ApiKey
 from atlas_invites.invitation.model import Operation
@@ -203,7 +203,7 @@ async def test_a_project_is_one_for_all_who_share_a_secret() -> None:
 
 def test_the_recent_forget_the_least_used() -> None:
     """Rotated credentials do not pile up."""
-    recent: Recent[int, list[int]] = Recent(3)
+    recent: LruCache[int, list[int]] = LruCache(3)
     first = recent.get(1, lambda: [1])
     for number in (2, 3):
         recent.get(number, list)
