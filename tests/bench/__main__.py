@@ -1,4 +1,4 @@
-"""``make bench``: every line of the design's numbers, measured on a real control plane, sandbox and operator.
+"""``make bench``: calls, writes, seconds and memory against their targets, on a real control plane and sandbox.
 
 Atlas's calls are counted from the sandbox's log, the operator's writes and every time from the API server's audit log.
 """

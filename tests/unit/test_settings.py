@@ -34,7 +34,7 @@ def problem(**given: Any) -> str:  # noqa: ANN401 - whatever a user gives
 
 
 def test_defaults() -> None:
-    """The defaults are those of the design."""
+    """The defaults are those that docs/configuration.md promises."""
     plain = settings()
     assert plain.atlas_url == "https://cloud.mongodb.com"
     assert plain.namespaces == ()

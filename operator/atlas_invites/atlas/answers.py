@@ -1,4 +1,4 @@
-"""What an answer of Atlas's means: the design's table, as data. Pure: no network."""
+"""What an answer of Atlas's means: the table of docs/architecture.md, as data. Pure: no network."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From an outcome to the whole status: conditions, reasons, state.
 
-The rules are those of kstatus and of Flux's checker: Ready is always there, Reconciling and Stalled are there only when
-True and never together, ``lastTransitionTime`` moves only when ``status`` does.
+The rules are those of kstatus and of Flux's checker: Ready is always there once an object was evaluated, Reconciling
+and Stalled only when True and never together, ``lastTransitionTime`` moves only when ``status`` does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to do about one invitation: the design's Table A as data. The first row that matches wins.
+"""What to do about one invitation: Table A of docs/behaviour.md, as data. The first row that matches wins.
 
 ``decide`` is pure: it gets what the user asks for, what status remembers, what Atlas shows, and the time.
 """

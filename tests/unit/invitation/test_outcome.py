@@ -1,4 +1,4 @@
-"""Reasons, what they mean, and when an object comes back. The tables here are the design's, not the code's."""
+"""Reasons, what they mean, and when an object comes back. The tables here are the interface, not the code's."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ AFTERWARDS = EXPIRES + timedelta(seconds=1)
 
 
 class Scenario(NamedTuple):
-    """What is asked for, remembered and seen, and what the design says to do and to say."""
+    """What is asked for, remembered and seen, and what Table A says to do and to say."""
 
     name: str
     known: Status
@@ -255,7 +255,7 @@ def judge(scenario: Scenario) -> Action:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_table_a(scenario: Scenario) -> None:
-    """Every row does and says what the design's table says."""
+    """Every row does and says what Table A says."""
     row = judge(scenario).row
     assert (row.do, row.says.reason, row.says.state) == (scenario.do, scenario.reason, scenario.state)
 

@@ -63,7 +63,7 @@ def everything() -> Iterator[str]:
 
 
 def test_every_metric_is_there(everything: str) -> None:
-    """The names are those of the design, with help and type."""
+    """The names are those that dashboards rely on, with help and type."""
     found = set(re.findall(r"^# TYPE atlas_invites_(\w+)", everything, re.MULTILINE))
     assert found == set(NAMES)
 
