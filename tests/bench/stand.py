@@ -213,14 +213,3 @@ class Stand:
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def as_json(work: Work) -> dict[str, Any]:
-    """Return a piece of work as JSON."""
-    return {
-        "calls": dict(work.calls),
-        "challenges": work.challenges,
-        "writes": dict(work.writes),
-        "seconds": round(work.seconds, 3),
-        "cpuSeconds": round(work.cpu, 2),
-    }
