@@ -140,6 +140,7 @@ def test_memory_stays_bounded(own: World, start_operator: StartOperator) -> None
         for person in people:
             send(own, person)
         until_all(own, people, "are invited", has_roles(READ_ONLY), WITHIN)
+        own.fault("UpdateInvite", status=500, count=5)
         for person in people:
             own.edit(person, roles=[OWNER])
         until_all(own, people, "are changed", has_roles(OWNER), WITHIN)
