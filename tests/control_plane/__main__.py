@@ -33,7 +33,8 @@ def main() -> int:
 
 
 def _run() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it in order, as Ctrl-C does
+    for number in (signal.SIGTERM, signal.SIGINT):  # a job in the background may ignore Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     with ControlPlane() as control_plane:
         sys.stdout.write(f"export KUBECONFIG={control_plane.kubeconfig}\n")
         sys.stdout.flush()
