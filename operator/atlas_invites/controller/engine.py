@@ -228,7 +228,7 @@ class Engine:
             if self._store.get(key) is before:
                 self._queue.add_after(key, self._queue.back_off(key))
             else:
-                self._queue.add(key)
+                self._queue.add(key, item.priority)
         except Later as later:
             self._queue.add_after(key, later.seconds)
         except ClusterUnavailable as error:

@@ -36,10 +36,11 @@ class Priority(IntEnum):
 
 
 class Item(NamedTuple, Generic[K]):
-    """A key handed to a worker, and the time of its last wake-up (the queue's clock, seconds)."""
+    """A key handed to a worker, the time of its last wake-up (the queue's clock, seconds), and its priority."""
 
     key: K
     since: float
+    priority: Priority
 
 
 class Closed(Exception):  # noqa: N818 - it ends a worker, it is no error
@@ -104,7 +105,7 @@ class WorkQueue(Generic[K]):
         """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time.
 
         With ``at_most`` a time that is set already, and earlier, stays. A key in a worker's hands comes back with the
-        priority that it has there.
+        priority that it has there, any other one with that of a sweep.
         """
         due = self._clock() + max(delay, 0.0)
         known = self._delayed.get(key)
@@ -112,7 +113,7 @@ class WorkQueue(Generic[K]):
         if self._closed or key in self._waiting or is_earlier:
             return
         self._pushed += 1
-        _, priority = self._running.get(key, (None, Priority.CHANGE))
+        _, priority = self._running.get(key, (None, Priority.SWEEP))
         self._delayed[key] = due, self._pushed, priority
         heapq.heappush(self._heap, (due, self._pushed, key))
         if len(self._heap) > 2 * len(self._delayed) + _STALE_AT_MOST:
@@ -202,7 +203,7 @@ class WorkQueue(Generic[K]):
                 _, since = self._waiting.pop(key)
                 self._running[key] = group, priority
                 self._shares.take(group)
-                return Item(key, since)
+                return Item(key, since, priority)
         return None
 
     def _is_live(self, due: float, number: int, key: K) -> bool:

@@ -146,7 +146,7 @@ async def test_a_turn_knows_its_last_wake_up() -> None:
     await asyncio.sleep(5)
     queue.add("a", Priority.SWEEP)
     await asyncio.sleep(5)
-    assert await queue.get() == Item("a", 5.0)
+    assert await queue.get() == Item("a", 5.0, Priority.CHANGE)
 
 
 @virtual_time
@@ -160,7 +160,7 @@ async def test_a_wake_up_during_a_turn_counts_from_its_end() -> None:
     await asyncio.sleep(1)
     queue.done("a")
     await asyncio.sleep(1)
-    assert await queue.get() == Item("a", 2.0)
+    assert await queue.get() == Item("a", 2.0, Priority.CHANGE)
 
 
 # Delay.
@@ -175,7 +175,7 @@ async def test_a_delayed_key_comes_in_time() -> None:
     assert await nothing_comes(queue)
     assert (await queue.get()).key == "early"
     assert now() == 5
-    assert await queue.get() == Item("late", 10.0)
+    assert await queue.get() == Item("late", 10.0, Priority.SWEEP)
     assert now() == 10
 
 
@@ -207,7 +207,7 @@ async def test_no_delay_is_now(delay: float) -> None:
     """A delay of nothing, or less, is now."""
     queue = new_queue()
     queue.add_after("a", delay)
-    assert await queue.get() == Item("a", 0.0)
+    assert await queue.get() == Item("a", 0.0, Priority.SWEEP)
 
 
 @virtual_time
@@ -228,7 +228,7 @@ async def test_a_later_delay_replaces_an_earlier_one(first: float, second: float
     queue = new_queue()
     queue.add_after("a", first)
     queue.add_after("a", second)
-    assert await queue.get() == Item("a", second)
+    assert await queue.get() == Item("a", second, Priority.SWEEP)
     queue.done("a")
     await asyncio.sleep(30)
     assert await nothing_comes(queue)
@@ -256,7 +256,7 @@ async def test_a_key_asks_to_come_back_while_it_runs() -> None:
     await queue.get()
     queue.add_after("a", 3)
     queue.done("a")
-    assert await queue.get() == Item("a", 3.0)
+    assert await queue.get() == Item("a", 3.0, Priority.CHANGE)
 
 
 @virtual_time
@@ -292,7 +292,10 @@ async def test_timers_that_were_replaced_do_not_pile_up() -> None:
         queue.add_after("a", 1000 + number)
         queue.add_after("b", 1000)
     assert len(queue._heap) < 200  # noqa: SLF001 - memory shows nowhere else
-    assert [await queue.get(), await queue.get()] == [Item("b", 1000.0), Item("a", 10999.0)]
+    assert [await queue.get(), await queue.get()] == [
+        Item("b", 1000.0, Priority.SWEEP),
+        Item("a", 10999.0, Priority.SWEEP),
+    ]
 
 
 # Back-off.
@@ -434,13 +437,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(turn_over())
         for getter in [g for g in self.getters if g.done()]:
             self.getters.remove(getter)
-            self.take(getter.result().key)
+            self.take(getter.result())
 
-    def take(self, key: str) -> None:
+    def take(self, item: Item[str]) -> None:
+        key = item.key
         assert key not in self.running, f"{key} is in two workers"
         assert key in self.woken, f"nobody woke {key}"
         ready = {p for k, p in self.woken.items() if k not in self.running}
         assert self.woken[key] is min(ready), f"{key} was handed out before a user's change"
+        assert item.priority is self.woken[key]
         self.running[key] = self.woken.pop(key)
 
     def wake(self, key: str, priority: Priority) -> None:
@@ -473,7 +478,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(key=KEYS, delay=st.integers(0, 5))
     def add_after(self, key: str, delay: int) -> None:
         if key not in self.woken:
-            self.timers[key] = self.loop.time() + delay, self.running.get(key, Priority.CHANGE)
+            self.timers[key] = self.loop.time() + delay, self.running.get(key, Priority.SWEEP)
         self.in_loop(self.queue.add_after, key, float(delay))
         self.pass_time(0)
 
@@ -506,7 +511,7 @@ class QueueMachine(RuleBasedStateMachine):
         if getter.cancelled():
             self.let_run()
         else:
-            self.take(getter.result().key)
+            self.take(getter.result())
             self.let_run()
 
     @precondition(lambda self: self.running)
