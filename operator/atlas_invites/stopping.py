@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from typing import NoReturn
 
 log = logging.getLogger(__name__)
@@ -79,16 +80,9 @@ def end_at_once(why: str) -> NoReturn:
 def end(code: int) -> NoReturn:
     """End the process where it is, whatever its threads do.
 
-    Python would wait for each, and one that looks up a name while DNS does not answer takes tens of seconds.
+    To close the loop would wait for them, and one that looks up a name while DNS does not answer takes tens of seconds.
     """
     logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
-
-
-def end_while_starting() -> None:
-    """Let the signals end the process until ``Stopping`` takes them.
-
-    As the first process of a container, Python would not be ended by them before it has a handler of its own.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: end(STOPPED))

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase as Metric
 
-from atlas_invites.__main__ import main
+from atlas_invites.command_line import main
 from atlas_invites.export import ExportSettings
 from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.model import State

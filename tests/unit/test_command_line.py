@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites import __main__ as command_line
+from atlas_invites import command_line
 from atlas_invites.kube.connection import StartupError
 from atlas_invites.settings import Settings
 
@@ -49,7 +49,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     monkeypatch.setattr("atlas_invites.app.App", App)
     monkeypatch.setattr("atlas_invites.telemetry.logs.configure", lambda *_: None)
     monkeypatch.setattr(command_line, "end", sys.exit)
-    monkeypatch.setattr(command_line, "end_while_starting", lambda: None)
 
     def call(*arguments: str) -> Settings:
         with pytest.raises(SystemExit) as ended:
@@ -257,17 +256,19 @@ def test_no_cluster_is_one_line(
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), json.JSONDecodeError("a bug", "{", 1), TypeError("a bug")])
 def test_what_goes_wrong_later_is_no_bad_setting(
-    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, bug: Exception
+    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bug: Exception
 ) -> None:
-    """Only what the operator cannot start with is exit code 2; everything else is shown whole."""
+    """Only what the operator cannot start with is exit code 2; everything else is 1, and logged whole."""
     run()
 
     async def go_wrong(_: Any) -> int:  # noqa: ANN401 - an operator
         raise bug
 
     monkeypatch.setattr("atlas_invites.app.App.run", go_wrong)
-    with pytest.raises(type(bug)):
+    with pytest.raises(SystemExit) as ended:
         command_line.main(["run"])
+    assert ended.value.code == 1
+    assert [record.exc_info and record.exc_info[1] for record in caplog.records] == [bug]
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -287,7 +288,7 @@ def test_the_exit_code_is_the_operators(
 
 
 def test_the_end_waits_for_no_thread() -> None:
-    """A look-up of a name that hangs, in a thread that nobody can end, does not hold up the end of the process."""
+    """A thread that hangs, and that nobody can end, does not hold up the end of the process: nor does a look-up."""
     hung = """
         async def run(self):
             asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
@@ -295,26 +296,27 @@ def test_the_end_waits_for_no_thread() -> None:
             return 0
 
         app.App.run = run
-        main(["run", "--listen", "off"])
+        main()
     """
     with python("import asyncio, time", "from atlas_invites import app", hung) as process:
         assert process.wait(ENDS_WITHIN) == 0
 
 
+@pytest.mark.parametrize("module", ["atlas_invites.command_line", "pydantic", "atlas_invites.app"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_while_it_starts_ends_it(number: signal.Signals) -> None:
-    """While it still imports its parts it has a handler: without one, the first process of a container goes on."""
+def test_a_signal_while_it_starts_ends_it(number: signal.Signals, module: str) -> None:
+    """Before it imports anything it has a handler: without one, the first process of a container goes on."""
     slow = """
         class Slow:
             def find_spec(self, name, path, target=None):
-                if name == "atlas_invites.app":
+                if name == MODULE:
                     print("importing", flush=True)
                     time.sleep(600)
 
         sys.meta_path.insert(0, Slow())
-        main(["run", "--listen", "off"])
+        main()
     """
-    with python("import sys, time", slow) as process:
+    with python("import time", f"MODULE = {module!r}", slow) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "importing\n"
         process.send_signal(number)
@@ -323,8 +325,12 @@ def test_a_signal_while_it_starts_ends_it(number: signal.Signals) -> None:
 
 @contextmanager
 def python(*parts: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that has the command line's ``main``, and kill it in the end."""
-    program = "\n".join(["from atlas_invites.__main__ import main", *(textwrap.dedent(part) for part in parts)])
+    """Run a program that has the entry as ``main``, and kill it in the end."""
+    before = (
+        "import sys; sys.argv = ['atlas-invites', 'run', '--listen', 'off']",
+        "from atlas_invites.__main__ import main",
+    )
+    program = "\n".join([*before, *(textwrap.dedent(part) for part in parts)])
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             yield process
