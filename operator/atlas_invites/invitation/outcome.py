@@ -139,7 +139,7 @@ _OVERDUE = 60.0
 
 
 def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime) -> float | None:
-    """Return after how many seconds an outcome asks for another turn.
+    """Return after how many seconds an outcome asks for another reconcile.
 
     None leaves it to the sweep, and for Retrying to the work queue's back-off.
 

@@ -116,7 +116,7 @@ async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[st
 
 
 def micro_time() -> str:
-    """Return the local time, UTC, as MicroTime wants it: the API server refuses one without a fraction."""
+    """Return this machine's time, in UTC, as MicroTime wants it: the API server refuses one without a fraction."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

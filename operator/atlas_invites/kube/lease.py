@@ -39,6 +39,9 @@ RETRY_PERIOD = 2.0
 CALL_AT_MOST = 3.0
 """Seconds for one call to the API server: several must fit before the holder gives up."""
 
+GIVEN_BACK = 1.0
+"""The duration of a lease that its holder has given back, as client-go writes it: nobody need wait for its end."""
+
 RELEASE_AT_MOST = 2.0
 """Seconds that giving the lease back may take at the end, where there is no hurry."""
 
@@ -212,7 +215,7 @@ class Lease:
         record = self._held or await self._leases.read()
         while record is not None and record.holder == self._identity:
             try:
-                await self._leases.write(replace(record, holder="", duration=1.0), taken=False)
+                await self._leases.write(replace(record, holder="", duration=GIVEN_BACK), taken=False)
             except Stale:  # a renewal that was under way came first
                 record = await self._leases.read()
             else:
@@ -229,7 +232,8 @@ class Lease:
         record = await self._leases.read()
         if record is not None and not record.same_beat(self._observed):
             self._observed, self._observed_at = record, self._clock()
-        free = record is not None and record.holder in {"", self._identity}
+        ours = record is not None and record.holder == self._identity
+        free = ours or (record is not None and not record.holder and record.duration <= GIVEN_BACK)
         if not free and self._expires_in() > 0:
             self._say(f"standing by: the lease is held by {self._observed and self._observed.holder}")
             return False
@@ -271,7 +275,7 @@ class Lease:
     def _expires_in(self) -> float:
         """Return the seconds until the record that was seen last may be taken for given up.
 
-        No sooner than its holder gives up, whatever somebody has written into it meanwhile.
+        No sooner than its holder gives up, whatever duration somebody has written.
         """
         if self._observed is None:
             return 0.0

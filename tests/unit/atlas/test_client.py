@@ -201,18 +201,18 @@ async def test_a_project_is_one_for_all_who_share_a_secret() -> None:
         assert len(bench.server.heard) == 3
 
 
-def test_the_recent_forget_the_least_used() -> None:
+def test_a_cache_forgets_what_was_used_least_recently() -> None:
     """Rotated credentials do not pile up."""
-    recent: LruCache[int, list[int]] = LruCache(3)
-    first = recent.get(1, lambda: [1])
+    cache: LruCache[int, list[int]] = LruCache(3)
+    first = cache.get(1, lambda: [1])
     for number in (2, 3):
-        recent.get(number, list)
-    assert recent.get(1, list) is first
-    recent.get(4, list)
-    assert recent.get(1, list) is first
-    made = recent.get(2, lambda: [2])
+        cache.get(number, list)
+    assert cache.get(1, list) is first
+    cache.get(4, list)
+    assert cache.get(1, list) is first
+    made = cache.get(2, lambda: [2])
     assert made == [2]
-    assert len(list(recent)) == 3
+    assert len(list(cache)) == 3
 
 
 async def test_no_log_holds_an_e_mail(caplog: pytest.LogCaptureFixture) -> None:

@@ -244,7 +244,7 @@ async def test_every_answer_is_told() -> None:
     assert interceptor.outcomes == [response]
 
 
-async def test_the_time_outs_are_those_of_the_design() -> None:
+async def test_the_time_outs() -> None:
     """5 s for a connection, 20 s for an answer."""
     async with client_of("http://x") as client:
         assert client.timeout == httpx.Timeout(20.0, connect=5.0, pool=None)

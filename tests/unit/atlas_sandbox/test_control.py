@@ -260,7 +260,7 @@ async def test_unknown_levers(levers: httpx.AsyncClient) -> None:
     assert (wrong.status_code, wrong.json()) == (405, {"error": "Method Not Allowed"})
 
 
-def test_operations_have_the_designs_names() -> None:
+def test_the_names_of_operations() -> None:
     """The names that faults and the log use are these."""
     assert {
         *("ListInvites", "CreateInvite", "UpdateInvite", "UpdateInviteByEmail", "ReadInvite", "CancelInvite"),

@@ -271,6 +271,18 @@ async def test_a_renewal_whose_answer_was_lost_is_one() -> None:
 
 
 @virtual_time
+async def test_a_holder_that_was_taken_out_lets_no_two_act() -> None:
+    """The holder is there, and finds out at its next renewal: only a lease that was given back is free at once."""
+    leases = FakeLeases()
+    lease, holding = await leading(leases)
+    assert leases.stored is not None
+    leases.stored = replace(leases.stored, holder="", version="edited")
+    assert await seconds_of(asyncio.wait_for(candidate(leases, "two").acquire(), 60)) >= 15
+    assert holding.done()
+    assert not may_write(lease)
+
+
+@virtual_time
 async def test_a_record_that_was_edited_is_set_right() -> None:
     """The holder's next renewal writes its own duration: a long one would lock everybody out once it is dead."""
     leases = FakeLeases()
