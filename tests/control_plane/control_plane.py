@@ -273,9 +273,10 @@ class ControlPlane:
 
     def _answers(self, path: str) -> bool:
         """Tell whether the API server answers the administrator's GET with a 200."""
-        if not self._certificate.exists():
+        try:
+            context = ssl.create_default_context(cafile=str(self._certificate))
+        except OSError:  # the API server has yet to write it, or is at it
             return False
-        context = ssl.create_default_context(cafile=str(self._certificate))
         connection = http.client.HTTPSConnection("127.0.0.1", self._api_port, timeout=5.0, context=context)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})

@@ -40,6 +40,18 @@ def test_a_process_that_dies(assets: Path, dead: str, alive: str) -> None:
     assert list((assets / "files").iterdir()) == []
 
 
+@pytest.mark.parametrize("written", [None, "", "-----BEGIN CERTIFICATE-----\nMIIC"])
+def test_a_certificate_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str | None
+) -> None:
+    """An API server whose certificate is not there, or not whole, is not ready yet."""
+    certificate = tmp_path / "apiserver.crt"
+    if written is not None:
+        certificate.write_text(written)
+    monkeypatch.setattr(ControlPlane, "_certificate", certificate)
+    assert not ControlPlane()._answers("/readyz")  # noqa: SLF001 - a moment that no test could hit
+
+
 def test_binaries_that_are_not_there(assets: Path) -> None:
     """A folder without the binaries leaves nothing running."""
     with pytest.raises(FileNotFoundError, match="etcd"):
