@@ -44,7 +44,7 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="1 and 100 objects, a short outage: under two minutes")
+    parser.add_argument("--quick", action="store_true", help="1 and 100 objects, a short outage: about five minutes")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 1000, 10_000], help="numbers of objects")
     parser.add_argument("--json", type=Path, help="write the lines to this file too")
     return parser.parse_args()
