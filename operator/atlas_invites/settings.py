@@ -116,8 +116,7 @@ class Settings(BaseSettings):
     )
     workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
     atlas_api: Literal["auto", "invites", "users"] = Field(
-        "auto",
-        description="auto, invites or users; auto uses invites, and users once that has ended",
+        "auto", description="auto, invites or users; auto uses invites, and users once that has ended"
     )
     atlas_envelope: bool = Field(default=False, description="ask Atlas for enveloped answers and read them")
     leader_election: bool = Field(

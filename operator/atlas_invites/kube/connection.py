@@ -73,7 +73,7 @@ async def connect() -> ApiClient:
     library's own, could all be held by calls that hang, and the Lease's renewal would find none.
     """
     configuration = await load_configuration()
-    configuration.connection_pool_maxsize = 0
+    configuration.connection_pool_maxsize = 0  # aiohttp: no limit
     configuration.client_session_kwargs = {"trust_env": False}
     client = ApiClient(configuration)
     client.user_agent = f"atlas-invites/{version('atlas-invites')}"  # also names who manages which field

@@ -235,7 +235,8 @@ class Lease:
         ours = record is not None and record.holder == self._identity
         free = ours or (record is not None and not record.holder and record.duration <= GIVEN_BACK)
         if not free and self._expires_in() > 0:
-            self._say(f"standing by: the lease is held by {self._observed and self._observed.holder}")
+            holder = self._observed.holder if self._observed else ""
+            self._say(f"standing by: the lease is held by {holder or 'nobody, and was not given back'}")
             return False
         return await self._write(
             Record(

@@ -22,9 +22,7 @@ ERROR, CLUSTER_UNAVAILABLE, UNEXPECTED = "Error", "ClusterUnavailable", "Unexpec
 """The outcome and the reasons of a reconcile that came to none: the API server, or the operator itself, failed."""
 
 RECONCILES = Counter(
-    "atlas_invites_reconcile",
-    "Reconciles that ended, by outcome and reason.",
-    labelnames=("outcome", "reason"),
+    "atlas_invites_reconcile", "Reconciles that ended, by outcome and reason.", labelnames=("outcome", "reason")
 )
 RECONCILE_SECONDS = Histogram("atlas_invites_reconcile_seconds", "Seconds that a reconcile took.", buckets=_SECONDS)
 QUEUE_WAIT_SECONDS = Histogram(
