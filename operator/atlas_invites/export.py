@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Membership
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl  # noqa: TC001 - pydantic reads it
@@ -105,7 +106,7 @@ def written(invitations: Iterable[Invitation], settings: ExportSettings) -> Expo
     parts, complete = [], True
     for invitation in found:
         problem = next(_problems(invitation, emails), None)
-        emails.add((invitation.username or "").lower())
+        emails.add(email_key(invitation.username or ""))
         if problem is None:
             parts.append(_manifest(invitation, settings))
         else:
@@ -130,7 +131,7 @@ def _problems(invitation: Invitation, emails: set[str]) -> Iterator[str]:
         yield "that is no e-mail address"
     elif not re.fullmatch(_NAME, name_of(email)):
         yield f"the e-mail makes no object name ({json.dumps(name_of(email))}); name the object by hand"
-    if email.lower() in emails:
+    if email_key(email) in emails:
         yield "another invitation of this e-mail is above; one object stands for both"
     if unknown := sorted(set(invitation.roles) - ROLES):
         yield f"the resource has no role {', '.join(json.dumps(role) for role in unknown)}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
+from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Invitation, Membership, Seen, User
 
 if TYPE_CHECKING:
@@ -46,24 +47,24 @@ class Snapshot:
             *self.invitations.find(invitation_id, ()),
             *self.users.find(invitation_id, ()),
         )
-        emails = sorted({email.lower() for email in (username, *(entry.username for entry in named)) if email})
+        emails = sorted({email_key(email) for email in (username, *(entry.username for entry in named)) if email})
         return Seen(
             invitations=self.invitations.find(invitation_id, emails), users=self.users.find(invitation_id, emails)
         )
 
 
 class Index(Generic[E]):
-    """The entries of one list by id and by lower-case e-mail."""
+    """The entries of one list by id and by e-mail key."""
 
     def __init__(self, entries: Iterable[E]) -> None:
         self.by_id: dict[str, E] = {entry.id: entry for entry in entries}
         self._by_email: dict[str, list[E]] = {}
         for entry in self.by_id.values():
             if entry.username:
-                self._by_email.setdefault(entry.username.lower(), []).append(entry)
+                self._by_email.setdefault(email_key(entry.username), []).append(entry)
 
     def find(self, entry_id: str | None, emails: Iterable[str]) -> tuple[E, ...]:
-        """Return the entry with the id and those with one of the e-mails, each once."""
+        """Return the entry with the id and those with one of the e-mails (keys), each once."""
         named: list[E] = [self.by_id[entry_id]] if entry_id is not None and entry_id in self.by_id else []
         found = [*named, *(entry for email in emails for entry in self._by_email.get(email, ()))]
         return tuple({entry.id: entry for entry in found}.values())
@@ -125,7 +126,7 @@ class SingleFlight:
     def touch(self, key: str) -> None:
         """Take note that we may just have changed what is there under an id or e-mail."""
         if self._kept is not None or self._flight is not None:
-            self._touched[key.lower()] = self._started
+            self._touched[email_key(key)] = self._started
 
     async def aclose(self) -> None:
         """Cancel what is in flight and forget what is kept."""
@@ -184,7 +185,7 @@ class SingleFlight:
 
 
 def _keys(username: str | None, invitation_id: str | None, seen: Seen) -> set[str]:
-    """Return every id and e-mail, in lower case, that a look was about or came upon."""
+    """Return the key of every id and e-mail that a look was about or came upon."""
     found = [key for invitation in seen.invitations for key in (invitation.id, invitation.username)]
     found += [key for user in seen.users for key in (user.id, user.username)]
-    return {key.lower() for key in (username, invitation_id, *found) if key}
+    return {email_key(key) for key in (username, invitation_id, *found) if key}

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.email import email_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -236,7 +238,7 @@ class Claims:
 
 
 def _name(group_id: str, name: str) -> str:
-    return f"{group_id}/{name.lower()}"
+    return f"{group_id}/{email_key(name)}"
 
 
 def _groups(spec: Spec | None, status: Status) -> set[str | None]:

@@ -10,6 +10,7 @@ from atlas_invites.controller.roles import set_invitation_roles, set_member_role
 from atlas_invites.controller.sending import Sender, begin_wait, hold_back, origin_of
 from atlas_invites.invitation.case import Sight, target
 from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Api, Origin, Seen, State
 from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason
 from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
@@ -196,7 +197,7 @@ class Inviter:
 
 def _person(attempt: Attempt, project: Project) -> str:
     """Return a name for whom the object invites to which project."""
-    return f"{project.group_id}/{(attempt.spec.username or '').lower()}"
+    return f"{project.group_id}/{email_key(attempt.spec.username or '')}"
 
 
 def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | None:

@@ -10,7 +10,8 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.invitation.model import Api, Membership, Origin, ReinvitePolicy, State, same_email
+from atlas_invites.invitation.email import same_email
+from atlas_invites.invitation.model import Api, Membership, Origin, ReinvitePolicy, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

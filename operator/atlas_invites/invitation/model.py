@@ -299,11 +299,6 @@ class Status(Model):
         return next((c for c in self.conditions if c.type == type_), None)
 
 
-def same_email(one: str | None, other: str | None) -> bool:
-    """Tell whether both are the same e-mail: Atlas compares them in lower case."""
-    return one is not None and other is not None and one.lower() == other.lower()
-
-
 def _time(text: str | None) -> datetime | None:
     """Return an ISO 8601 time in UTC, or None for one that is missing or cannot be read."""
     try:

@@ -59,6 +59,21 @@ def test_every_candidate_is_found(
     assert (sorted(ids(found)[0]), sorted(ids(found)[1])) == (sorted(expected[0]), sorted(expected[1]))
 
 
+SAME_EMAIL = [
+    ("jane@bücher.example", "Jane@xn--bcher-kva.example"),
+    ("Jane@xn--bcher-kva.example", "jane@bücher.example"),
+    ("jos\u00e9@example.com", "jose\u0301@example.com"),
+]
+
+
+@pytest.mark.parametrize(("listed", "asked"), SAME_EMAIL)
+def test_an_email_is_found_in_any_form(listed: str, asked: str) -> None:
+    """A domain in letters or in IDNA form, an accent in one character or in two."""
+    full = snapshot([invitation("i1", listed)], [user("u1", asked), user("u2", listed)])
+    assert ids(full.find(asked, None)) == (["i1"], ["u1", "u2"])
+    assert ids(full.find(None, "i1")) == (["i1"], ["u1", "u2"])
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
@@ -215,6 +230,17 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
     assert ids(await lists.single_flight.look("JANE@x.de", None, woke)) == (["i1"], [])
     assert len(lists.began) == 2
     assert ids(await lists.single_flight.look("jane@x.de", "i1", woke)) == (["i1"], [])
+    assert len(lists.began) == 2
+
+
+@pytest.mark.parametrize(("asked", "written"), SAME_EMAIL)
+@virtual_time
+async def test_a_write_invalidates_the_same_email_in_any_form(asked: str, written: str) -> None:
+    """A look for the other form is shown what is there after the write too."""
+    lists = Lists()
+    await lists.single_flight.look(asked, None, 0.0)
+    lists.single_flight.touch(written)
+    await lists.single_flight.look(asked, None, 0.0)
     assert len(lists.began) == 2
 
 

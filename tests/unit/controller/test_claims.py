@@ -84,6 +84,21 @@ def test_emails_in_any_case_and_ids_of_spec_and_status_meet() -> None:
     assert made.holder(four) == ONE
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("jane@bücher.example", "Jane@xn--bcher-kva.example"),
+        ("jos\u00e9@example.com", "jose\u0301@example.com"),
+    ],
+)
+def test_emails_in_any_form_meet(one: str, other: str) -> None:
+    """A domain in letters or in IDNA form, an accent in one character or in two: all name the same invitation."""
+    younger = object_(ONE, NEW, spec=wire_spec(username=one))
+    assert claims(younger, object_(TWO, spec=wire_spec(username=other))).holder(ONE) == TWO
+    unplaced = object_(TWO, spec=wire_spec(groupId=None, projectRef={"name": "mine"}, username=other))
+    assert claims(younger, unplaced, proven=False).awaits_older(ONE)
+
+
 def test_other_people_and_other_projects_do_not_meet() -> None:
     """Another e-mail, or the same in another project, is another invitation."""
     three = Key("team-a", "three")

@@ -18,7 +18,6 @@ from atlas_invites.invitation.model import (
     Operation,
     Spec,
     Status,
-    same_email,
 )
 from tests.unit.builders import (
     EMAIL,
@@ -164,21 +163,6 @@ def test_the_end_of_an_api_is_remembered() -> None:
     assert AtlasInfo(api=Api.USERS).completed_by(before) == before.model_copy(update={"api": Api.USERS})
     assert AtlasInfo(sunset="2028-01-01").completed_by(before).sunset == "2028-01-01"
     assert AtlasInfo().completed_by(None) == AtlasInfo()
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (EMAIL, "JANE@Example.Com", True),
-        (EMAIL, "joe@example.com", False),
-        (EMAIL, None, False),
-        (None, EMAIL, False),
-        (None, None, False),
-    ],
-)
-def test_same_email(one: str | None, other: str | None, same: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """E-mails are compared in lower case, and no e-mail is nobody's."""
-    assert same_email(one, other) is same
 
 
 def test_the_operations_are_the_interface() -> None:
