@@ -62,6 +62,9 @@ class ExportSettings(BaseSettings):
     atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
 
 
+_PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """What was found: manifests as YAML documents; and whether every invitation could be expressed as one."""
@@ -96,7 +99,8 @@ async def export(settings: ExportSettings, credentials: Credentials) -> Export:
     async with Atlas(settings.atlas_url) as atlas:
         snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())
     pending = [user for user in snapshot.users.by_id.values() if user.org_membership_status == Membership.PENDING]
-    return written([*snapshot.invitations.by_id.values(), *(user.as_invitation() for user in pending)], settings)
+    found = written([*snapshot.invitations.by_id.values(), *(user.as_invitation() for user in pending)], settings)
+    return found if snapshot.complete else Export(found.text + _PARTIAL, complete=False)
 
 
 def written(invitations: Iterable[Invitation], settings: ExportSettings) -> Export:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.atlas.client import Atlas
+from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_sandbox import settings
 from atlas_sandbox.app import create_app
@@ -63,7 +64,12 @@ class Bench:
 
 
 async def look(project: Project, username: str | None, invitation_id: str | None = None) -> Seen:
-    return await project.look(username=username, invitation_id=invitation_id, since=time.monotonic())
+    """Look until something is seen, or all is asked for."""
+
+    def is_enough(seen: Seen) -> bool:
+        return bool(seen.invitations or seen.users)
+
+    return await project.look(Target(username, invitation_id), time.monotonic(), is_enough)
 
 
 @pytest.fixture(autouse=True)

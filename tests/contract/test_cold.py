@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.atlas.errors import CredentialsRejected
+from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
-from atlas_invites.invitation.model import Seen
+from atlas_invites.invitation.model import Seen, View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,10 +63,8 @@ async def test_1000_looks_at_once_are_two_lists(way: Bench) -> None:
     """Whoever wakes at once shares one pair of lists, also those who wait for a worker."""
     async with way.project() as project:
         woke = time.monotonic()
-        results = await many(
-            1000, 50, lambda: project.look(username="a@example.com", invitation_id=None, since=woke, confirm=False)
-        )
-        assert results == [Seen()] * 1000
+        results = await many(1000, 50, lambda: project.look(Target("a@example.com"), woke, lambda _: True))
+        assert results == [Seen(view=View.LISTED)] * 1000
     assert way.calls("Token") == ["ListInvites", "ListUsers"]
 
 
@@ -76,7 +75,7 @@ async def test_looks_that_go_on_waking_share_too(way: Bench) -> None:
 
         async def one(number: int) -> None:
             await asyncio.sleep(number / 5000)
-            await project.look(username="a@example.com", invitation_id=None, since=time.monotonic(), confirm=False)
+            await project.look(Target("a@example.com"), time.monotonic(), lambda _: True)
 
         await asyncio.gather(*(one(number) for number in range(500)))
     assert len(way.calls("Token")) < 100

@@ -19,6 +19,7 @@ SEEN = {
     "nothing": {Sight.NOTHING},
     "expired": {Sight.EXPIRED},
     "rejected": {Sight.REJECTED},
+    "another person": {Sight.ANOTHER_PERSON},
     "gone": {Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED},
 }
 DONE = {"nothing": Do.NOTHING, "the roles are set": Do.SET_ROLES, "sent": Do.SEND}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -9,9 +10,10 @@ from urllib.parse import quote, urlencode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from atlas_invites.invitation.model import Operation
+    from atlas_invites.invitation.model import Invitation, Operation, User
 
 T = TypeVar("T")
+E = TypeVar("E", bound="Invitation | User")
 
 ROOT = "/api/atlas/v2/groups/"
 
@@ -44,6 +46,29 @@ class Call(Generic[T]):
         return f"{ROOT}{segment(self.group_id)}{self.path}{'?' if encoded else ''}{encoded}"
 
 
+@dataclass(frozen=True, slots=True)
+class Entries(Generic[E]):
+    """What could be read of a list. ``complete``: the id and the e-mail of each entry could."""
+
+    read: tuple[E, ...]
+    complete: bool = True
+
+
+def entries(json: object, read: Callable[[object], E]) -> Entries[E]:
+    """Return the entries of a JSON list; ``read`` reads one, and raises as ``Call.parse`` does.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if not isinstance(json, list):
+        raise TypeError("not a list")
+    found = []
+    for entry in json:
+        with suppress(ValueError, TypeError):
+            found.append(read(entry))
+    return Entries(tuple(found), complete=len(found) == len(json) and all(entry.username for entry in found))
+
+
 def segment(text: str) -> str:
     """Return one segment of a path; ids are 24 hex digits, but one of another form must not become another path."""
     return quote(text, safe="!$'()*,:@+;=")
@@ -58,3 +83,13 @@ def given(json: object) -> dict[str, Any]:
     if not isinstance(json, dict):
         raise TypeError("not an object")
     return {key: value for key, value in json.items() if value is not None}
+
+
+def named(json: object, asked: str | None) -> dict[str, Any]:
+    """Return the fields of an entry as ``given`` does, with the id that was asked for where it shows none.
+
+    Raises:
+        TypeError: it is no object.
+    """
+    fields = given(json)
+    return fields if isinstance(fields.get("id"), str) else {**fields, "id": asked}

@@ -40,17 +40,9 @@ INVITES = frozenset(
         Operation.CANCEL_INVITE,
     }
 )
-READS = frozenset(
-    {
-        Operation.LIST_INVITES,
-        Operation.READ_INVITE,
-        Operation.LIST_USERS,
-        Operation.READ_USER,
-        Operation.READ_PROJECT,
-        Operation.TOKEN,
-    }
-)
-"""What may be repeated at will; every other call is a write, which may have been carried out though no answer came."""
+
+READS = frozenset(operation for operation in Operation if operation.is_read)
+"""What may be repeated at will."""
 
 _TASKS = {
     Operation.LIST_INVITES: "list the project's invitations",

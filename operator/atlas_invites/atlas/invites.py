@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, given, segment
+from atlas_invites.atlas.calls import Call, Entries, entries, named, segment
 from atlas_invites.invitation.model import Api, Invitation, Operation
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
 
 
-def list_invites(group_id: str, username: str | None = None) -> Call[tuple[Invitation, ...]]:
+def list_invites(group_id: str, username: str | None = None) -> Call[Entries[Invitation]]:
     """Return the call that lists a project's pending invitations, or those of one e-mail."""
     query = [] if username is None else [("username", username)]
     return Call(Operation.LIST_INVITES, "GET", group_id, "/invites", MEDIA_TYPE, _invitations, query=query)
@@ -56,10 +56,8 @@ def cancel_invite(group_id: str, invitation_id: str) -> Call[None]:
 
 def _invitation(json: object, asked: str | None = None) -> Invitation:
     """Read one invitation; the id that was asked for need not be repeated."""
-    return Invitation.model_validate({"id": asked, **given(json), "api": Api.INVITES})
+    return Invitation.read({**named(json, asked), "api": Api.INVITES})
 
 
-def _invitations(json: object) -> tuple[Invitation, ...]:
-    if not isinstance(json, list):
-        raise TypeError("not a list")
-    return tuple(_invitation(entry) for entry in json)
+def _invitations(json: object) -> Entries[Invitation]:
+    return entries(json, _invitation)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.atlas import invites, users
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
-from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined, live
-from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User
+from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.client import Atlas
     from atlas_invites.atlas.session import Session
+    from atlas_invites.invitation.case import Target
 
 PAGES = 100
 """A list of more pages (50,000 users) is taken for a broken one."""
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Invitation | User)
 
 
 class Project:
@@ -53,27 +57,39 @@ class Project:
         """The API in use, and what Atlas says of its end."""
         return self._atlas.sunset.info(self._group_id)
 
-    async def look(
-        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
-    ) -> Seen:
+    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
         """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
 
         Args:
-            username: the e-mail, in any case.
-            invitation_id: the id of an invitation, or of a user of the users API.
+            target: what is looked for.
             since: monotonic seconds; nothing that was seen before is returned.
-            confirm: where the lists show nothing live, ask for the id and for the e-mail before saying so (up to
-                three calls). Without it an empty answer says only that the lists, which lag and whose pages are not
-                atomic, show nothing: enough for what was never there, never for what has gone.
+            enough: whether a view bears the decision. The lists lag, and their pages are not atomic: as long as their
+                view is not enough, the ids and the e-mail are asked for (up to four calls). Then it is ``CONFIRMED``.
+
+        Raises:
+            AtlasUnavailable: an entry that may be the one that is meant cannot be read.
         """
-        seen = await self._single_flight.look(username, invitation_id, since)
-        return seen if live(seen) or not confirm else await self._confirm(username, invitation_id, seen)
+        seen = await self._single_flight.look(target, since)
+        email = target.username or next((user.username for user in seen.users if user.username), None)
+        # Invitations before users: one that is accepted meanwhile turns from the one into the other.
+        asks: tuple[tuple[str | None, Callable[[str], Awaitable[Seen]]], ...] = (
+            (target.invitation_id, self._by_id),
+            (email if self.api is Api.INVITES else None, self._invitations_of),
+            (target.member_id, self._member),
+            (email, self._users_of),
+        )
+        for key, ask in asks:
+            if enough(seen):
+                return seen
+            if key is not None:
+                seen = joined(seen, await ask(key))
+        return seen.model_copy(update={"view": View.CONFIRMED})
 
     async def snapshot(self, since: float) -> Snapshot:
         """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
         return await self._single_flight.get(since)
 
-    async def list_invites(self, username: str | None = None) -> tuple[Invitation, ...]:
+    async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""
         return await self._call(invites.list_invites(self._group_id, username))
 
@@ -99,9 +115,10 @@ class Project:
         *,
         flatten_teams: bool = False,
         include_org_users: bool = False,
-    ) -> tuple[User, ...]:
+    ) -> Entries[User]:
         """List the users, or those of one e-mail, in every status; also who is in by a team or organisation."""
         found: dict[str, User] = {}
+        complete = True
         for number in range(1, PAGES + 1):
             call = users.list_users(
                 self._group_id,
@@ -112,10 +129,11 @@ class Project:
             )
             page = await self._call(call)
             before = len(found)
-            found |= {user.id: user for user in page.users}
-            more = len(page.users) >= users.PAGE_SIZE or len(found) < (page.total or 0)
+            found |= {user.id: user for user in page.users.read}
+            complete = complete and page.users.complete
+            more = page.size >= users.PAGE_SIZE or len(found) < (page.total or 0)
             if not more or len(found) == before:
-                return tuple(found.values())
+                return Entries(tuple(found.values()), complete)
         raise AtlasUnavailable(Operation.LIST_USERS, "a list that does not end")
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
@@ -144,35 +162,28 @@ class Project:
 
     async def _fetch(self, began: float) -> Snapshot:
         """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
-        pending: tuple[Invitation, ...] = ()
+        pending: Entries[Invitation] = Entries(())
         if self.api is Api.INVITES:
-            try:
+            with suppress(VersionGone):
                 pending = await self.list_invites()
-            except VersionGone:
-                pending = ()
         found = await self.list_users()
-        return Snapshot(began, Index(pending if self.api is Api.INVITES else ()), Index(found))
-
-    async def _confirm(self, username: str | None, invitation_id: str | None, seen: Seen) -> Seen:
-        """Ask for the id and the e-mail themselves, until something live is found.
-
-        Invitations before users: one that is accepted meanwhile turns from the one into the other.
-        """
-        if invitation_id is not None:
-            seen = joined(seen, await self._by_id(invitation_id))
-        email = username or next((user.username for user in seen.users if user.username), None)
-        if email is not None and not live(seen) and self.api is Api.INVITES:
-            seen = joined(seen, Seen(invitations=await self.list_invites(email)))
-        if email is not None and not live(seen):
-            seen = joined(seen, Seen(users=await self.list_users(email)))
-        return seen
+        return Snapshot(began, Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
 
     async def _by_id(self, entry_id: str) -> Seen:
-        if self.api is Api.INVITES:
-            invitation = await self.read_invite(entry_id)
-            return Seen(invitations=() if invitation is None else (invitation,))
-        user = await self.read_user(entry_id)
+        if self.api is Api.USERS:
+            return await self._member(entry_id)
+        invitation = await self.read_invite(entry_id)
+        return Seen(invitations=() if invitation is None else (invitation,))
+
+    async def _member(self, user_id: str) -> Seen:
+        user = await self.read_user(user_id)
         return Seen(users=() if user is None else (user,))
+
+    async def _invitations_of(self, email: str) -> Seen:
+        return Seen(invitations=_all(await self.list_invites(email), Operation.LIST_INVITES))
+
+    async def _users_of(self, email: str) -> Seen:
+        return Seen(users=_all(await self.list_users(email), Operation.LIST_USERS))
 
     async def _call(self, call: Call[T]) -> T:
         try:
@@ -207,3 +218,14 @@ class Project:
         except Gone:
             return False
         return True
+
+
+def _all(entries: Entries[E], operation: Operation) -> tuple[E, ...]:
+    """Return the entries of one e-mail.
+
+    Raises:
+        AtlasUnavailable: one of them cannot be read.
+    """
+    if not entries.complete:
+        raise AtlasUnavailable(operation, "an entry that cannot be read")
+    return entries.read

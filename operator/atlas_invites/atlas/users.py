@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, given, segment
+from atlas_invites.atlas.calls import Call, Entries, entries, given, named, segment
 from atlas_invites.invitation.model import Membership, Operation, User
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ EVERY_STATUS: tuple[str, ...] = tuple(Membership)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the users list; ``total`` is Atlas's estimate of how many there are on all pages."""
+    """One page of the users list: how many it shows, and Atlas's estimate of how many there are on all pages."""
 
-    users: tuple[User, ...]
+    users: Entries[User]
+    size: int
     total: int | None
 
 
@@ -89,13 +90,21 @@ def _role(operation: Operation, verb: str, group_id: str, user_id: str, role: st
 
 
 def _user(json: object, asked: str | None = None) -> User:
-    """Read one user; null is as good as missing, and a user without an e-mail is nobody's match."""
-    return User.model_validate({"id": asked, "username": "", **given(json)})
+    """Read one user. One whose e-mail cannot be read is nobody's match; without a status it is not known what it is.
+
+    Raises:
+        ValueError: the id or the status cannot be read.
+    """
+    fields = named(json, asked)
+    if not isinstance(fields.get("username"), str):
+        fields["username"] = ""
+    if not isinstance(fields.get("orgMembershipStatus", ""), str):
+        raise ValueError("orgMembershipStatus is not text")  # noqa: TRY004 - the caller asks for a ValueError
+    return User.read(fields)
 
 
 def _page(json: object) -> Page:
     page = given(json)
-    if not isinstance(page["results"], list):
-        raise TypeError("not a list")
     total = page.get("totalCount")
-    return Page(tuple(_user(entry) for entry in page["results"]), total if isinstance(total, int) else None)
+    found = entries(page["results"], _user)
+    return Page(found, len(page["results"]), total if isinstance(total, int) else None)

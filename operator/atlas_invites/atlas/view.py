@@ -9,28 +9,25 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.invitation.email import email_key
-from atlas_invites.invitation.model import Invitation, Membership, Seen, User
+from atlas_invites.invitation.model import Invitation, Seen, User, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+
+    from atlas_invites.atlas.calls import Entries
+    from atlas_invites.invitation.case import Target
 
 E = TypeVar("E", bound=Invitation | User)
 
 RETAINED = 10.0
 """Seconds for which a snapshot that was looked at is kept after its last use."""
-ENDED = frozenset({Membership.EXPIRED, Membership.REJECTED})
 
 
-def live(seen: Seen) -> bool:
-    """Tell whether something is there: an invitation, or a user whose invitation has not ended."""
-    return bool(seen.invitations) or any(user.org_membership_status not in ENDED for user in seen.users)
-
-
-def joined(*parts: Seen) -> Seen:
-    """Return all that several looks showed; of an id that was seen twice, what was seen last."""
-    invitations = {invitation.id: invitation for part in parts for invitation in part.invitations}
-    users = {user.id: user for part in parts for user in part.users}
-    return Seen(invitations=tuple(invitations.values()), users=tuple(users.values()))
+def joined(first: Seen, then: Seen) -> Seen:
+    """Return all that two looks showed: of an id that both showed, the second; for what is missing, the first."""
+    invitations = {invitation.id: invitation for invitation in (*first.invitations, *then.invitations)}
+    users = {user.id: user for user in (*first.users, *then.users)}
+    return first.model_copy(update={"invitations": tuple(invitations.values()), "users": tuple(users.values())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +38,38 @@ class Snapshot:
     invitations: Index[Invitation]
     users: Index[User]
 
-    def find(self, username: str | None, invitation_id: str | None) -> Seen:
-        """Return every candidate: by id, by e-mail, and by the e-mail of what the id led to."""
-        named: tuple[Invitation | User, ...] = (
-            *self.invitations.find(invitation_id, ()),
-            *self.users.find(invitation_id, ()),
-        )
-        emails = sorted({email_key(email) for email in (username, *(entry.username for entry in named)) if email})
+    @property
+    def complete(self) -> bool:
+        """Whether every entry could be read."""
+        return self.invitations.complete and self.users.complete
+
+    def find(self, target: Target) -> Seen:
+        """Return every candidate: by id, by e-mail, and by the e-mail of what an id led to."""
+        ids = (target.invitation_id, target.member_id)
+        named: tuple[Invitation | User, ...] = (*self.invitations.find(ids, ()), *self.users.find(ids, ()))
+        known = (target.username, *(entry.username for entry in named))
+        emails = sorted({email_key(email) for email in known if email})
         return Seen(
-            invitations=self.invitations.find(invitation_id, emails), users=self.users.find(invitation_id, emails)
+            invitations=self.invitations.find(ids, emails),
+            users=self.users.find(ids, emails),
+            view=View.LISTED if self.complete else View.PARTIAL,
         )
 
 
 class Index(Generic[E]):
-    """The entries of one list by id and by e-mail key."""
+    """The entries of one list by id and by e-mail key. ``complete``: every entry could be read."""
 
-    def __init__(self, entries: Iterable[E]) -> None:
-        self.by_id: dict[str, E] = {entry.id: entry for entry in entries}
+    def __init__(self, entries: Entries[E]) -> None:
+        self.complete = entries.complete
+        self.by_id: dict[str, E] = {entry.id: entry for entry in entries.read}
         self._by_email: dict[str, list[E]] = {}
         for entry in self.by_id.values():
             if entry.username:
                 self._by_email.setdefault(email_key(entry.username), []).append(entry)
 
-    def find(self, entry_id: str | None, emails: Iterable[str]) -> tuple[E, ...]:
-        """Return the entry with the id and those with one of the e-mails (keys), each once."""
-        named: list[E] = [self.by_id[entry_id]] if entry_id is not None and entry_id in self.by_id else []
+    def find(self, ids: Iterable[str | None], emails: Iterable[str]) -> tuple[E, ...]:
+        """Return the entries with one of the ids and those with one of the e-mails (keys), each once."""
+        named = [self.by_id[entry_id] for entry_id in ids if entry_id is not None and entry_id in self.by_id]
         found = [*named, *(entry for email in emails for entry in self._by_email.get(email, ()))]
         return tuple({entry.id: entry for entry in found}.values())
 
@@ -105,8 +109,8 @@ class SingleFlight:
         """
         return (await self._served(since, 0)).task.result()
 
-    async def look(self, username: str | None, invitation_id: str | None, since: float) -> Seen:
-        """Return what a snapshot shows of an id and an e-mail: none that began before ``since``, or before a touch.
+    async def look(self, target: Target, since: float) -> Seen:
+        """Return what a snapshot shows of ids and an e-mail: none that began before ``since``, or before a touch.
 
         Raises:
             AtlasFailure: the fetch that would have served failed.
@@ -116,8 +120,8 @@ class SingleFlight:
         try:
             while True:
                 flight = await self._served(since, touched)
-                seen = flight.task.result().find(username, invitation_id)
-                touched = max(self._touched.get(key, 0) for key in (*_keys(username, invitation_id, seen), ""))
+                seen = flight.task.result().find(target)
+                touched = max(self._touched.get(key, 0) for key in (*_keys(target, seen), ""))
                 if flight.number > touched:
                     return seen
         finally:
@@ -184,8 +188,8 @@ class SingleFlight:
             self._touched.clear()
 
 
-def _keys(username: str | None, invitation_id: str | None, seen: Seen) -> set[str]:
+def _keys(target: Target, seen: Seen) -> set[str]:
     """Return the key of every id and e-mail that a look was about or came upon."""
     found = [key for invitation in seen.invitations for key in (invitation.id, invitation.username)]
     found += [key for user in seen.users for key in (user.id, user.username)]
-    return {email_key(key) for key in (username, invitation_id, *found) if key}
+    return {email_key(key) for key in (*target, *found) if key}

@@ -12,7 +12,7 @@ from atlas_invites.invitation.deletion import TABLE_D, Removal, policy
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
-from atlas_invites.invitation.plan import Do, judge
+from atlas_invites.invitation.plan import Do, is_conclusive, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Invitation
+    from atlas_invites.invitation.model import Invitation, Seen
     from atlas_invites.invitation.resource import Resource
 
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
@@ -109,9 +109,8 @@ class Ender:
         Raises:
             Later: another object that names what was not claimed before has yet to be evaluated.
         """
-        resource, member = attempt.resource, attempt.known.member
-        names = (*target(attempt.spec, attempt.known), member.id if member else None, *there)
-        if self._store.claims.add_found(resource.key, project.group_id, *names):
+        resource = attempt.resource
+        if self._store.claims.add_found(resource.key, project.group_id, *target(attempt.spec, attempt.known), *there):
             return self.another_has_it(resource, attempt.memory)
         return self._is_anothers(resource)
 
@@ -156,9 +155,15 @@ class Ender:
         return known.state is State.PENDING and not is_over and not _may_be_under_way(attempt.memory)
 
     async def _look_and_end(self, attempt: Attempt, project: Project) -> Ended:
-        username, id_ = target(attempt.spec, attempt.known)
-        seen = await project.look(username=username, invitation_id=id_, since=attempt.since)
-        case = case_of(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
+        def case_seen(seen: Seen) -> Case:
+            return case_of(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
+
+        seen = await project.look(
+            target(attempt.spec, attempt.known),
+            attempt.since,
+            lambda seen: is_conclusive(judge(case_seen(seen)), never_had_one=False),
+        )
+        case = case_seen(seen)
         there = case.invitation or case.member
         if there is None:
             self._confirm_nothing(attempt, case)

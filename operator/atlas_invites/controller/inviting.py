@@ -13,7 +13,7 @@ from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Api, Origin, Seen, State
 from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason
-from atlas_invites.invitation.plan import Do, answered, decide, outcome_of
+from atlas_invites.invitation.plan import Do, answered, decide, is_conclusive, outcome_of
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT
 
@@ -68,7 +68,7 @@ class Inviter:
         """
         key = attempt.resource.key
         if not self._claims.is_proven(key):
-            await self._look(attempt, project, attempt.since, confirm=False)
+            await project.look(target(attempt.spec, attempt.known), attempt.since, lambda _: True)
         self._check(attempt)
         self._claims.prove(key)
         if (duplicate := self._yield_to_older(attempt)) is not None:
@@ -82,7 +82,7 @@ class Inviter:
             if updated is not None:
                 seen = Seen(invitations=(updated,))
                 return self._outcome(attempt, self._decide(attempt, project, seen), Did.SET_ROLES)
-        action = await self._look(attempt, project, attempt.since, confirm=self._may_have_one(attempt))
+        action = await self._look(attempt, project, attempt.since, never_had_one=not self._may_have_one(attempt))
         claims_more = self._claim_found(attempt, project, action.case)
         if claims_more and (duplicate := self._yield_to_older(attempt)) is not None:
             return duplicate
@@ -113,7 +113,7 @@ class Inviter:
         return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=by), origin=Origin.ADOPTED)
 
     def _may_have_one(self, attempt: Attempt) -> bool:
-        """Tell whether an invitation may be there: then "nothing" has to be confirmed."""
+        """Return whether something may have been sent for the object, which a list that lags does not show."""
         key, spec, known, memory = attempt.resource.key, attempt.spec, attempt.known, attempt.memory
         return (
             not memory.finalizer_ours
@@ -126,9 +126,13 @@ class Inviter:
             or not self._claims.is_alone(key)
         )
 
-    async def _look(self, attempt: Attempt, project: Project, since: float, *, confirm: bool) -> Action:
-        username, id_ = target(attempt.spec, attempt.known)
-        seen = await project.look(username=username, invitation_id=id_, since=since, confirm=confirm)
+    async def _look(self, attempt: Attempt, project: Project, since: float, *, never_had_one: bool = False) -> Action:
+        """Look at Atlas until what is seen bears the decision, and return the decision."""
+
+        def is_enough(seen: Seen) -> bool:
+            return is_conclusive(self._decide(attempt, project, seen), never_had_one=never_had_one)
+
+        seen = await project.look(target(attempt.spec, attempt.known), since, is_enough)
         return self._decide(attempt, project, seen)
 
     def _decide(self, attempt: Attempt, project: Project, seen: Seen) -> Action:
@@ -141,7 +145,7 @@ class Inviter:
             async with self._sender.one_at_a_time(_person(attempt, project)) as waited:
                 if waited:
                     since = self._clock()
-                    action = await self._look(attempt, project, since, confirm=True)
+                    action = await self._look(attempt, project, since)
                 if action.row.do is Do.SEND:
                     return await self._send(attempt, project, action, since)
         case = action.case

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Seen, User
@@ -17,8 +18,20 @@ if TYPE_CHECKING:
 class Snapshot(Protocol):
     """What a project held at one moment. Unconfirmed: lists lag."""
 
-    def find(self, username: str | None, invitation_id: str | None) -> Seen:
-        """Return every candidate for an e-mail and an id."""
+    def find(self, target: Target) -> Seen:
+        """Return every candidate for a target."""
+
+
+class Entries(Protocol):
+    """What could be read of a list. ``complete``: the id and the e-mail of each entry could."""
+
+    @property
+    def read(self) -> tuple[Invitation | User, ...]:
+        """The entries that could be read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether those are all."""
 
 
 class Project(Protocol):
@@ -39,12 +52,10 @@ class Project(Protocol):
     def info(self) -> AtlasInfo:
         """The API in use and what its answers said about its end."""
 
-    async def look(
-        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
-    ) -> Seen:
-        """Return what Atlas shows, as of ``since`` (monotonic seconds) or later.
+    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
+        """Return what Atlas shows of a target, as of ``since`` (monotonic seconds) or later: a view that is ``enough``.
 
-        "Nothing" is confirmed, unless ``confirm`` is False: enough for what was never there, never for what has gone.
+        The lists are looked at first; as long as their view is not enough, the ids and the e-mail are asked for.
         """
 
     async def snapshot(self, since: float) -> Snapshot:
@@ -56,7 +67,7 @@ class Project(Protocol):
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
         """Send an invitation through the users API; someone of the organisation becomes ACTIVE at once."""
 
-    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Sequence[User]:
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries:
         """List the users of an e-mail, also those who are in by a team or the organisation."""
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:

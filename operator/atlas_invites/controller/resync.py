@@ -203,7 +203,7 @@ class Resync:
         ready = known.condition(READY)
         if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:
             return self._store.claims.holder(one.resource.key) is None
-        seen = snapshot.find(*target(one.spec, known))
+        seen = snapshot.find(target(one.spec, known))
         action = decide(one.spec, known, seen, self._atlas.now(), project.api)
         if action.row.do is not Do.NOTHING:
             return True

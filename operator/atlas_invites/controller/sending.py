@@ -159,9 +159,9 @@ class Sender:
         if not memory.conflicted:
             memory.conflicted = True
             return
-        if await project.list_users(username, flatten_teams=False, include_org_users=False):
+        if (await project.list_users(username, flatten_teams=False, include_org_users=False)).read:
             return
-        there = await project.list_users(username, flatten_teams=True, include_org_users=True)
+        there = (await project.list_users(username, flatten_teams=True, include_org_users=True)).read
         how = ", through a team or the organisation" if there else ""
         raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from atlas_invites.invitation.email import same_email
 from atlas_invites.invitation.model import Api, Membership, Origin, ReinvitePolicy, State
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from atlas_invites.invitation.model import Invitation, Seen, Spec, Status, User
+    from atlas_invites.invitation.model import Invitation, Member, Seen, Spec, Status, User, View
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Sight(Enum):
 
     PENDING = auto()
     MEMBER = auto()
+    ANOTHER_PERSON = auto()
+    """The known member is not there, and another user has the e-mail."""
     EXPIRED = auto()
     REJECTED = auto()
     NOTHING = auto()
@@ -44,8 +46,16 @@ class Case:
     sight: Sight
     now: datetime
     api: Api
+    view: View
     invitation: Invitation | None = None
     member: User | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether something is not there: what the object asks for, or the member that it had."""
+        if self.sight is Sight.PENDING:
+            return known_member(self.known) is not None
+        return self.sight is not Sight.MEMBER
 
     @property
     def roles(self) -> frozenset[str]:
@@ -60,11 +70,12 @@ class Case:
 
     @property
     def somebody_else(self) -> bool:
-        """Whether the invitation is for another e-mail than the spec's."""
+        """Whether the invitation is for another e-mail than the spec's. One that this object made is its own."""
         return (
             self.invitation is not None
             and self.spec.username is not None
             and not same_email(self.invitation.username, self.spec.username)
+            and not (self.known.origin is Origin.CREATED and self._is_known(self.invitation))
         )
 
     @property
@@ -113,35 +124,67 @@ class Case:
         """Whether another object had this invitation before (DuplicateInvite): whoever takes over sends nothing new."""
         return self.known.origin is Origin.ADOPTED and not self.had_one
 
+    def _is_known(self, invitation: Invitation) -> bool:
+        return self.known.invitation is not None and self.known.invitation.id == invitation.id
+
     def _had_one_of(self, api: Api) -> bool:
         return self.known.invitation is not None and self.known.invitation.api is api
 
 
-def target(spec: Spec, known: Status) -> tuple[str | None, str | None]:
-    """Return the e-mail and the id that an object's invitation is looked for by, each None where nobody knows it."""
-    invitation = known.invitation
-    if invitation is None:
-        return spec.username, spec.invitation_id
-    return spec.username or invitation.username, invitation.id
+class Target(NamedTuple):
+    """What an object's invitation and member are looked for by; None for what is not known."""
+
+    username: str | None = None
+    invitation_id: str | None = None
+    member_id: str | None = None
+
+
+def target(spec: Spec, known: Status) -> Target:
+    """Return what an object's invitation and member are looked for by."""
+    invitation, member = known.invitation, known_member(known)
+    return Target(
+        username=spec.username or (invitation.username if invitation else None),
+        invitation_id=invitation.id if invitation else spec.invitation_id,
+        member_id=member.id if member else None,
+    )
+
+
+def known_member(known: Status) -> Member | None:
+    """Return the member that an object has or had last, who is known by the id.
+
+    Not once a later invitation was pending: who accepts that one is the member then.
+    """
+    return None if known.state is State.PENDING else known.member
 
 
 def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
     """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING.
 
+    A member who is known is known by the id: the e-mail of a person may change, and somebody else have it then.
+
     Args:
         spec: what the user asks for.
         known: what status remembers.
-        seen: what Atlas shows, confirmed.
+        seen: what Atlas shows.
         now: Atlas's time, UTC.
         api: the API in use for the project.
     """
+    nothing = Case(spec, known, Sight.NOTHING, now, api, seen.view)
     ids = {id_ for id_ in (spec.invitation_id, known.invitation.id if known.invitation else None) if id_}
     email = spec.username or (known.invitation.username if known.invitation else None)
     email = email or next((i.username for i in seen.invitations if i.id in ids), None)
-    users = [u for u in seen.users if (same_email(u.username, email) if email else u.id in ids)]
+    member = known_member(known)
 
-    if member := _first(u for u in users if u.org_membership_status == Membership.ACTIVE):
-        return Case(spec, known, Sight.MEMBER, now, api, member=member)
+    def is_candidate(user: User) -> bool:
+        is_known = member is not None and user.id == member.id
+        return is_known or (same_email(user.username, email) if email else user.id in ids)
+
+    users = list(filter(is_candidate, seen.users))
+    active = [u for u in users if u.org_membership_status == Membership.ACTIVE]
+    if user := _first(u for u in active if member is None or u.id == member.id):
+        return replace(nothing, sight=Sight.MEMBER, member=user.completed_by(member))
+    if active:
+        return replace(nothing, sight=Sight.ANOTHER_PERSON)
     by_id_alone = spec.username is None
     pending = [
         *seen.invitations,
@@ -151,8 +194,7 @@ def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> C
         i for i in pending if not by_id_alone and same_email(i.username, email)
     ]
     if invitation := _first(candidates):
-        return Case(spec, known, Sight.PENDING, now, api, invitation=invitation)
-    nothing = Case(spec, known, Sight.NOTHING, now, api)
+        return replace(nothing, sight=Sight.PENDING, invitation=invitation.completed_by(known.invitation))
     if nothing.had_one and not nothing.expired:
         # An entry under another id is of another invitation: it says nothing about one that may still be pending.
         users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]

@@ -7,11 +7,14 @@ fields that it does not know, so that a newer CRD or a newer Atlas never breaks 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Any, Self
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 INVITATION_LIFETIME = timedelta(days=30)
 """An invitation lives 30 days (Atlas: ``expiresAt`` = ``createdAt`` + 30 d)."""
@@ -40,6 +43,23 @@ class Operation(StrEnum):
     REMOVE_ROLE = "RemoveRole"
     READ_PROJECT = "ReadProject"
     TOKEN = "Token"  # noqa: S105 - the name of a call
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the call changes nothing in Atlas. Every other call may have been carried out without a response."""
+        return self in _READS
+
+
+_READS = frozenset(
+    {
+        Operation.LIST_INVITES,
+        Operation.READ_INVITE,
+        Operation.LIST_USERS,
+        Operation.READ_USER,
+        Operation.READ_PROJECT,
+        Operation.TOKEN,
+    }
+)
 
 
 class Membership(StrEnum):
@@ -101,6 +121,23 @@ class Model(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,  # an error's text may be logged, and what came in may hold an e-mail
     )
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the model of decoded JSON fields; a field that cannot be read counts as absent.
+
+        Raises:
+            pydantic.ValidationError: a required field is absent or cannot be read.
+        """
+        kept = dict(fields)
+        while True:
+            try:
+                return cls.model_validate(kept)
+            except ValidationError as invalid:
+                unreadable = {problem["loc"][0] for problem in invalid.errors(include_input=False) if problem["loc"]}
+                if not unreadable & kept.keys():
+                    raise
+            kept = {name: value for name, value in kept.items() if name not in unreadable}
 
     def to_wire(self) -> dict[str, Any]:
         """Return the camelCase JSON form, without the fields that are not set."""
@@ -173,10 +210,13 @@ class Invitation(Model):
         return None if created is None else created + INVITATION_LIFETIME
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this invitation with the fields that Atlas left out this time taken from an earlier answer."""
+        """Return this invitation with the fields that Atlas left out this time taken from an earlier answer.
+
+        An invitation has at least one role: where none could be read, those of the earlier answer stand.
+        """
         if earlier is None or earlier.id != self.id or earlier.api != self.api:
             return self
-        return self.model_copy(update={k: v for k, v in earlier if getattr(self, k) is None})
+        return self.model_copy(update={k: v for k, v in earlier if getattr(self, k) in {None, ()}})
 
 
 class User(Model):
@@ -194,6 +234,10 @@ class User(Model):
     inviter_username: str | None = None
 
     _in_order = field_validator("roles", mode="after")(lambda roles: tuple(sorted(set(roles))))
+
+    def completed_by(self, earlier: Member | None) -> Self:
+        """Return this user with the roles last known where none could be read: a member has at least one."""
+        return self if self.roles or earlier is None else self.model_copy(update={"roles": earlier.roles})
 
     def as_invitation(self) -> Invitation:
         """Return the pending invitation of the users API that this user stands for."""
@@ -241,14 +285,26 @@ class ErrorBody(Model):
     operation: Operation | None = None
 
 
+class View(IntEnum):
+    """How much the absence of an entry says."""
+
+    PARTIAL = 0
+    """Nothing: an entry of the lists could not be read, and may be the one that is missing."""
+    LISTED = 1
+    """That the lists do not show it. They lag, and their pages are not atomic."""
+    CONFIRMED = 2
+    """That it is not there: the id and the e-mail were asked for too."""
+
+
 class Seen(Model):
-    """What Atlas shows of one person or invitation in one project, confirmed: an empty one means that nothing is there.
+    """What Atlas shows of one person or invitation in one project.
 
     ``invitations`` come from the invites API, ``users`` from the users API in any membership status.
     """
 
     invitations: tuple[Invitation, ...] = ()
     users: tuple[User, ...] = ()
+    view: View = View.CONFIRMED
 
 
 class AtlasInfo(Model):

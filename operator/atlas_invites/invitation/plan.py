@@ -22,6 +22,7 @@ from atlas_invites.invitation.model import (
     State,
     Status,
     User,
+    View,
 )
 from atlas_invites.invitation.outcome import Outcome, Reason
 
@@ -90,6 +91,7 @@ def _sights(*sights: Sight) -> frozenset[Sight]:
 
 
 _PENDING, _MEMBER = _sights(Sight.PENDING), _sights(Sight.MEMBER)
+_ANOTHER_PERSON = _sights(Sight.ANOTHER_PERSON)
 _GONE = _sights(Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED)
 _NOTHING, _EXPIRED, _REJECTED = _sights(Sight.NOTHING), _sights(Sight.EXPIRED), _sights(Sight.REJECTED)
 
@@ -105,6 +107,12 @@ _MISMATCH = Says(
     None,
     "Invitation {id} belongs to a different e-mail address than {who}, so it is left untouched. "
     "Recreate this object with an invitationId and a username that match.",
+)
+_SUCCEEDED = Says(
+    Reason.IDENTITY_MISMATCH,
+    State.REMOVED,
+    "{who} accepted and is no longer a member of the project. Another person uses that e-mail address now, and is left "
+    "untouched. To manage that person's access, delete and recreate this object.",
 )
 _ROLES_DIFFER = Says(
     Reason.ROLES_DIFFER,
@@ -158,6 +166,7 @@ TABLE_A: tuple[Row, ...] = (
         _ROLES_DIFFER,
     ),
     Row(_MEMBER, "roles differ, Manage", _anything, Do.SET_ROLES, _ACCEPTED),
+    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Do.NOTHING, _SUCCEEDED),
     Row(_GONE, "was accepted", lambda c: c.was_accepted, Do.NOTHING, _REMOVED),
     Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Do.NOTHING, _WITHDRAWN),
     Row(
@@ -188,6 +197,20 @@ def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.
 def judge(case: Case) -> Action:
     """Return the first row of Table A that matches a case."""
     return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
+
+
+def is_conclusive(action: Action, *, never_had_one: bool) -> bool:
+    """Return whether what was observed bears the decision. That something is gone must be confirmed.
+
+    Args:
+        action: what was decided.
+        never_had_one: nobody can have sent anything for the object. Then the lists are enough to send, and to nothing
+            else.
+    """
+    if not action.case.is_gone:
+        return True
+    is_first = never_had_one and action.row.do is Do.SEND
+    return action.case.view >= (View.LISTED if is_first else View.CONFIRMED)
 
 
 def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:

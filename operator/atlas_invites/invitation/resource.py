@@ -96,10 +96,8 @@ class Resource:
         """
         try:
             return Status.model_validate_json(self.status_json)
-        except ValidationError as error:
-            unreadable = {problem["loc"][0] for problem in error.errors(include_input=False) if problem["loc"]}
-        fields = json.loads(self.status_json)
-        return Status.model_validate({name: value for name, value in fields.items() if name not in unreadable})
+        except ValidationError:
+            return Status.read(json.loads(self.status_json))
 
     @property
     def has_finalizer(self) -> bool:

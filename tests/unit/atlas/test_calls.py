@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_invites.atlas import invites, users
-from atlas_invites.atlas.calls import Call, segment
+from atlas_invites.atlas.calls import Call, Entries, segment
 from atlas_invites.invitation.model import Api
 
 if TYPE_CHECKING:
@@ -154,11 +154,54 @@ def test_a_rejected_user_has_no_end() -> None:
         users.add_user(GROUP, "a@x.de", ["A"]).parse,
     ],
 )
-@pytest.mark.parametrize("json", [None, 1, "x", True, [1], [[]], [{}], {"id": 4}, {"results": 1}, {"results": [{}]}])
+@pytest.mark.parametrize("json", [None, 1, "x", True, {"id": 4}, {"results": 1}])
 def test_an_answer_that_cannot_be_read_says_so(parse: Callable[[object], object], json: object) -> None:
     """What is no answer to the question raises, and never reads as an empty list or half an invitation."""
     with pytest.raises((ValueError, TypeError, KeyError)):
         parse(json)
+
+
+READABLE = {"id": ID, "username": "a@x.de", "roles": ["A"]}
+
+
+@pytest.mark.parametrize("entry", [1, [], {}, READABLE | {"id": 7}, {"id": ID}, READABLE | {"username": ["a"]}])
+def test_an_entry_without_a_readable_id_or_email_makes_a_list_incomplete(entry: object) -> None:
+    """The others are read, and it is known that one was not."""
+    for found in (
+        invites.list_invites(GROUP).parse([entry, READABLE]),
+        users.list_users(GROUP, 1).parse({"results": [entry, READABLE]}).users,
+    ):
+        assert found.read[-1].username == "a@x.de"
+        assert not found.complete
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        {"createdAt": 1754795093},
+        {"expiresAt": {"date": "tomorrow"}},
+        {"links": [None]},
+        {"links": 1},
+        {"roles": [{"roleName": "A"}]},
+        {"roles": "A"},
+        {"groupName": 7},
+        {"inviterUsername": []},
+        {"invitationCreatedAt": 1},
+    ],
+)
+def test_an_optional_field_that_cannot_be_read_counts_as_absent(unreadable: dict[str, object]) -> None:
+    """The rest is used."""
+    found = invites.list_invites(GROUP).parse([READABLE | unreadable])
+    people = users.list_users(GROUP, 1).parse({"results": [READABLE | unreadable]}).users
+    assert found.complete
+    assert people.complete
+    assert (found.read[0].id, people.read[0].id) == (ID, ID)
+
+
+def test_a_user_whose_status_cannot_be_read_is_not_taken_for_a_member() -> None:
+    """What is not known is not concluded."""
+    found = users.list_users(GROUP, 1).parse({"results": [READABLE | {"orgMembershipStatus": 1}]}).users
+    assert (found.read, found.complete) == ((), False)
 
 
 @pytest.mark.parametrize("call", [invites.cancel_invite(GROUP, ID), users.remove_user(GROUP, ID)])
@@ -170,8 +213,8 @@ def test_a_removal_has_nothing_to_read(call: Call[None], json: object) -> None:
 
 def test_pages_say_how_many_there_are() -> None:
     """``totalCount`` is an estimate, and may be missing."""
-    assert users.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users.Page((), 7)
-    assert users.list_users(GROUP, 1).parse({"results": []}) == users.Page((), None)
+    assert users.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users.Page(Entries(()), 0, 7)
+    assert users.list_users(GROUP, 1).parse({"results": []}) == users.Page(Entries(()), 0, None)
 
 
 def test_an_invitation_says_which_api_sent_it() -> None:

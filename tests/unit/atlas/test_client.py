@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.client import Atlas, LruCache
 from atlas_invites.atlas.errors import AtlasUnavailable, InvalidRequest, RateLimited
 from atlas_invites.invitation.credentials import ApiKey
@@ -78,7 +79,7 @@ async def test_a_read_has_no_content_type() -> None:
     """Only what has a body says what it is."""
     async with Bench().running(envelope=True) as bench:
         bench.says = answer(200, {"status": 200, "content": []})
-        assert await bench.project.list_invites("a+b@x.de") == ()
+        assert await bench.project.list_invites("a+b@x.de") == Entries(())
     signed = bench.server.heard[-1]
     assert signed.target == f"/api/atlas/v2/groups/{GROUP}/invites?username=a%2Bb@x.de&envelope=true"
     assert "content-type" not in signed.headers
@@ -188,7 +189,7 @@ async def test_a_rate_limit_holds_the_next_call() -> None:
         assert len(bench.server.heard) == 2
         bench.time += 0.001
         bench.says = answer(200, [])
-        assert await bench.project.list_invites() == ()
+        assert await bench.project.list_invites() == Entries(())
 
 
 async def test_a_project_is_one_for_all_who_share_a_secret() -> None:

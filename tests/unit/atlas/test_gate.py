@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import REGISTRY
 
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.invitation.credentials import ServiceAccount
@@ -73,7 +74,7 @@ async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaita
 async def test_a_closed_gate_lets_reads_pass() -> None:
     """Whoever may not write may look."""
     async with project_behind(closed) as (project, _, _):
-        assert await project.list_invites() == ()
+        assert await project.list_invites() == Entries(())
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -91,7 +92,7 @@ async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
 async def test_a_read_is_not_cut_by_the_gate() -> None:
     """The time of the lease does not matter to who only looks."""
     async with project_behind(lambda: 0.0) as (project, _, _):
-        assert await project.list_invites() == ()
+        assert await project.list_invites() == Entries(())
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))

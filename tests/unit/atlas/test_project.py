@@ -20,7 +20,8 @@ from atlas_invites.atlas.errors import (
 from atlas_invites.atlas.project import PAGES, Project
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.users import PAGE_SIZE
-from atlas_invites.invitation.model import Api, Membership, Operation, Seen
+from atlas_invites.invitation.case import Target
+from atlas_invites.invitation.model import Api, Membership, Operation, Seen, View
 from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FakeAtlas:
         """Return a list: a whole one lags behind what is hidden from it, one of an e-mail does not."""
         if username is None:
             return [entry for entry in entries if entry["id"] not in self.hidden]
-        return [entry for entry in entries if entry["username"].lower() == username.lower()]
+        return [entry for entry in entries if str(entry["username"]).lower() == username.lower()]
 
     @staticmethod
     def _one(entries: list[dict[str, Any]], entry_id: str | None, operation: Operation) -> dict[str, Any]:
@@ -100,6 +101,20 @@ def ids(seen: Seen) -> list[str]:
     return [each.id for each in seen.invitations] + [each.id for each in seen.users]
 
 
+def something(seen: Seen) -> bool:
+    """Whether something is there that has not ended."""
+    ended = {Membership.EXPIRED, Membership.REJECTED}
+    return bool(seen.invitations) or any(each.org_membership_status not in ended for each in seen.users)
+
+
+def anything(_: Seen) -> bool:
+    return True
+
+
+async def look(view: Project, target: Target, since: float, *, enough: Callable[[Seen], bool] = something) -> Seen:
+    return await view.look(target, since, enough)
+
+
 LISTS = ["ListInvites", "ListUsers"]
 
 
@@ -108,7 +123,7 @@ async def test_a_live_one_costs_the_two_lists() -> None:
     """What the lists show needs no confirmation."""
     atlas = FakeAtlas()
     atlas.invitations = [invitation()]
-    found = await project(atlas).look(username=JANE.upper(), invitation_id="i1", since=now())
+    found = await look(project(atlas), Target(JANE.upper(), "i1"), now())
     assert ids(found) == ["i1"]
     assert atlas.asked == LISTS
 
@@ -129,7 +144,7 @@ def test_gone_is_never_concluded_from_a_list_alone(
     @virtual_time
     async def run() -> None:
         atlas = FakeAtlas()
-        found = await project(atlas).look(username=username, invitation_id=invitation_id, since=now())
+        found = await look(project(atlas), Target(username, invitation_id), now())
         assert found == Seen()
         assert atlas.asked == LISTS + asked
 
@@ -140,7 +155,7 @@ def test_gone_is_never_concluded_from_a_list_alone(
 async def test_what_was_never_there_needs_no_confirmation() -> None:
     """A new invitation costs the lists and its POST."""
     atlas = FakeAtlas()
-    assert await project(atlas).look(username=JANE, invitation_id=None, since=now(), confirm=False) == Seen()
+    assert await look(project(atlas), Target(JANE), now(), enough=anything) == Seen(view=View.LISTED)
     assert atlas.asked == LISTS
 
 
@@ -162,9 +177,64 @@ def test_a_list_that_lags_is_not_believed(
         atlas = FakeAtlas()
         (atlas.users if "orgMembershipStatus" in hidden else atlas.invitations).append(hidden)
         atlas.hidden.add(hidden["id"])
-        found = await project(atlas).look(username=username, invitation_id=invitation_id, since=now())
+        found = await look(project(atlas), Target(username, invitation_id), now())
         assert ids(found) == [hidden["id"]]
         assert atlas.asked == LISTS + asked
+
+    run()
+
+
+@virtual_time
+async def test_what_is_seen_is_asked_on_until_it_is_enough() -> None:
+    """Somebody is there, but not who is looked for: the id is asked for all the same."""
+    atlas = FakeAtlas()
+    atlas.invitations, atlas.users = [invitation()], [user("u2", status=Membership.PENDING)]
+    atlas.hidden = {"i1"}
+    found = await look(project(atlas), Target(JANE, "i1"), now(), enough=lambda seen: "i1" in ids(seen))
+    assert ids(found) == ["i1", "u2"]
+    assert atlas.asked == [*LISTS, "ReadInvite i1"]
+
+
+@virtual_time
+async def test_a_member_is_confirmed_by_the_id() -> None:
+    """A list that lags does not show a member who has changed the e-mail: the id does."""
+    atlas = FakeAtlas()
+    atlas.users = [user(username="new@x.de")]
+    atlas.hidden = {"u1"}
+    assert ids(await look(project(atlas), Target(JANE, None, "u1"), now())) == ["u1"]
+    assert atlas.asked == [*LISTS, f"ListInvites {JANE}", "ReadUser u1"]
+
+
+@pytest.mark.parametrize("unreadable", [{"id": 7}, {"username": {"name": "jane"}}, {"id": None}])
+@pytest.mark.parametrize("of", ["invitations", "users"])
+def test_nothing_is_concluded_from_what_cannot_be_read(unreadable: dict[str, Any], of: str) -> None:
+    """An entry without a readable id or e-mail may be anybody's: the others are seen, and nothing is said of it."""
+
+    @virtual_time
+    async def run() -> None:
+        atlas = FakeAtlas()
+        atlas.invitations, atlas.users = [invitation("i2", "other@x.de")], [user("u2", "other@x.de")]
+        getattr(atlas, of).append((invitation if of == "invitations" else user)() | unreadable)
+        view = project(atlas)
+        assert ids(await look(view, Target("other@x.de"), now())) == ["i2", "u2"]
+        seen = await look(view, Target("nobody@x.de"), now(), enough=anything)
+        assert seen == Seen(view=View.PARTIAL)
+
+    run()
+
+
+@pytest.mark.parametrize("operation", [Operation.LIST_INVITES, Operation.LIST_USERS])
+def test_an_unreadable_entry_of_the_email_fails_the_look(operation: Operation) -> None:
+    """What is asked for by e-mail and cannot be read may be the one: no view shows that it is gone."""
+
+    @virtual_time
+    async def run() -> None:
+        atlas = FakeAtlas()
+        entries = atlas.invitations if operation is Operation.LIST_INVITES else atlas.users
+        entries.append({"id": 7, "username": JANE})
+        with pytest.raises(AtlasUnavailable) as failed:
+            await look(project(atlas), Target(JANE), now())
+        assert failed.value.operation is operation
 
     run()
 
@@ -176,7 +246,7 @@ async def test_an_ended_one_is_confirmed_too() -> None:
     atlas.users = [user(status=Membership.REJECTED)]
     atlas.invitations = [invitation()]
     atlas.hidden = {"i1"}
-    assert ids(await project(atlas).look(username=None, invitation_id="u1", since=now())) == ["i1", "u1"]
+    assert ids(await look(project(atlas), Target(None, "u1"), now())) == ["i1", "u1"]
     assert atlas.asked == [*LISTS, "ReadInvite u1", f"ListInvites {JANE}"]
 
 
@@ -187,8 +257,8 @@ async def test_in_users_mode_the_id_is_tried_as_a_users() -> None:
     atlas.users = [user(status=Membership.PENDING)]
     atlas.hidden = {"u1"}
     view = project(atlas)
-    assert ids(await view.look(username=None, invitation_id="u1", since=now())) == ["u1"]
-    assert await view.look(username="other@x.de", invitation_id="u2", since=now()) == Seen()
+    assert ids(await look(view, Target(None, "u1"), now())) == ["u1"]
+    assert await look(view, Target("other@x.de", "u2"), now()) == Seen()
     assert atlas.asked == ["ListUsers", "ReadUser u1", "ReadUser u2", "ListUsers other@x.de"]
 
 
@@ -196,7 +266,7 @@ async def test_in_users_mode_the_id_is_tried_as_a_users() -> None:
 async def test_the_users_list_is_asked_for_in_every_status() -> None:
     """Without the filter expired and rejected ones would look gone."""
     atlas = FakeAtlas()
-    await project(atlas).look(username=JANE, invitation_id="u1", since=now())
+    await look(project(atlas), Target(JANE, "u1"), now())
     lists = [call for call in atlas.calls if call.operation is Operation.LIST_USERS]
     assert len(lists) == 2
     for call in lists:
@@ -211,7 +281,7 @@ async def test_a_list_that_fails_fails_the_look() -> None:
         atlas.invitations = [invitation()]
         atlas.fails[operation] = ProjectNotFound(operation, "404 GROUP_NOT_FOUND")
         with pytest.raises(ProjectNotFound):
-            await project(atlas).look(username=JANE, invitation_id=None, since=now())
+            await look(project(atlas), Target(JANE), now())
 
 
 @virtual_time
@@ -223,7 +293,7 @@ async def test_a_confirmation_that_fails_fails_the_look() -> None:
         await view.snapshot(now())
         atlas.fails[operation] = AtlasUnavailable(operation, "HTTP 503")
         with pytest.raises(AtlasUnavailable):
-            await view.look(username=JANE, invitation_id="i1", since=now())
+            await look(view, Target(JANE, "i1"), now())
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (499, 1), (500, 2), (501, 2), (1000, 3), (1001, 3)])
@@ -234,7 +304,7 @@ def test_pages_are_read_to_the_end(count: int, pages: int) -> None:
     async def run() -> None:
         atlas = FakeAtlas("users")
         atlas.users = [user(f"u{number}", f"{number}@x.de") for number in range(count)]
-        assert len(await project(atlas).list_users()) == count
+        assert len((await project(atlas).list_users()).read) == count
         assert len(atlas.asked) == pages
 
     run()
@@ -250,7 +320,7 @@ def test_the_total_is_an_estimate(total: int | None, found: int) -> None:
         atlas.users = [user(f"u{number}", f"{number}@x.de") for number in range(found)]
         atlas.page_size = 100 if total is None else PAGE_SIZE
         atlas.total = total
-        assert len(await project(atlas).list_users()) == found
+        assert len((await project(atlas).list_users()).read) == found
 
     run()
 
@@ -275,7 +345,7 @@ async def test_a_list_without_end_ends() -> None:
     with pytest.raises(AtlasUnavailable):
         await project(atlas).list_users()
     assert len(atlas.calls) == PAGES
-    assert len(await project(Endless(new=False)).list_users()) == PAGE_SIZE
+    assert len((await project(Endless(new=False)).list_users()).read) == PAGE_SIZE
 
 
 GONE = VersionGone(Operation.LIST_INVITES, "410 VERSION_GONE")
@@ -289,10 +359,10 @@ async def test_the_end_of_the_invites_api_switches_the_view() -> None:
     atlas.fails[Operation.LIST_INVITES] = GONE
     view = project(atlas)
     assert view.api is Api.INVITES
-    assert ids(await view.look(username=JANE, invitation_id=None, since=now())) == ["u1"]
+    assert ids(await look(view, Target(JANE), now())) == ["u1"]
     assert (view.api, view.info.api) == (Api.USERS, Api.USERS)
     await asyncio.sleep(1)
-    await view.look(username=JANE, invitation_id=None, since=now())
+    await look(view, Target(JANE), now())
     assert atlas.asked == ["ListInvites", "ListUsers", "ListUsers"]
 
 
@@ -303,7 +373,7 @@ async def test_with_invites_alone_the_end_is_an_error() -> None:
     atlas.fails[Operation.LIST_INVITES] = GONE
     view = project(atlas)
     with pytest.raises(InvalidRequest):
-        await view.look(username=JANE, invitation_id=None, since=now())
+        await look(view, Target(JANE), now())
     assert view.api is Api.INVITES
 
 
@@ -349,7 +419,7 @@ def test_nothing_stale_is_shown_after_a_write(
         atlas.invitations, atlas.users = [invitation()], [user()]
         view = project(atlas)
         woke = now()
-        await view.look(username=JANE, invitation_id=None, since=woke)
+        await look(view, Target(JANE), woke)
         assert atlas.asked == LISTS
         if fails:
             atlas.fails[operation] = AtlasUnavailable.of(operation, "no answer in time")
@@ -358,7 +428,7 @@ def test_nothing_stale_is_shown_after_a_write(
         else:
             await write(view)
         atlas.asked.clear()
-        await view.look(username=JANE, invitation_id=None, since=woke)
+        await look(view, Target(JANE), woke)
         assert atlas.asked == LISTS
 
     run()
@@ -393,4 +463,4 @@ async def test_what_is_there_is_returned() -> None:
     for seen in (await view.read_user("u1"), await view.add_role("u1", "A"), await view.remove_role("u1", "A")):
         assert seen is not None
         assert seen.id == "u1"
-    assert [each.id for each in await view.list_invites(JANE)] == ["i1"]
+    assert [each.id for each in (await view.list_invites(JANE)).read] == ["i1"]

@@ -11,24 +11,28 @@ from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.invitation.credentials import ApiKey, Credentials
-from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User, View
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, Key, Resource
 from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitation, time_text, wire_spec
 from tests.unit.virtual_time import now, settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from datetime import datetime
 
     from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
+    from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.outcome import Outcome
+
+E = TypeVar("E", Invitation, User)
 
 CREDENTIALS = ApiKey("public", "private-canary-5c7d")
 OTHER_CREDENTIALS = ApiKey("public", "private-canary-9e1f")
@@ -94,6 +98,9 @@ class FakeAtlas:
         self.calls: list[tuple[Any, ...]] = []
         self.credentials: list[Credentials] = []
         self.looked_since: list[float] = []
+        self.lists = View.LISTED
+        self.unlisted: dict[str, Any] = {}
+        """What lists that lag show instead of the entries of these ids: an older version, or None for nothing."""
         self._projects: dict[tuple[Credentials, str], FakeProject] = {}
 
     def now(self) -> datetime:
@@ -127,7 +134,7 @@ class FakeAtlas:
     @property
     def writes(self) -> list[tuple[Any, ...]]:
         """The calls that would change something."""
-        return [call for call in self.calls if call[0] not in {"Look", "Snapshot", "ReadUser", "ListUsers"}]
+        return [call for call in self.calls if call[0] not in {"Look", "Confirm", "Snapshot", "ReadUser", "ListUsers"}]
 
 
 class FakeProject:
@@ -146,26 +153,37 @@ class FakeProject:
     def info(self) -> AtlasInfo:
         return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
 
-    async def look(
-        self, *, username: str | None, invitation_id: str | None, since: float, confirm: bool = True
-    ) -> Seen:
-        del confirm  # what is shown here is always so
+    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
         self._atlas.looked_since.append(since)
-        await self._call("Look", username or invitation_id)
-        return self.find(username, invitation_id)
+        await self._call("Look", target.username or target.invitation_id)
+        seen = self.find(target)
+        if not enough(seen):
+            await self._call("Confirm", target.username or target.invitation_id)
+            seen = self._find(target, View.CONFIRMED)
+        return seen
 
     async def snapshot(self, since: float) -> FakeProject:
         self._atlas.looked_since.append(since)
         await self._call("Snapshot")
         return self
 
-    def find(self, username: str | None, invitation_id: str | None) -> Seen:
-        def wanted(found: Invitation | User) -> bool:
-            same = username is not None and (found.username or "").lower() == username.lower()
-            return same or found.id == invitation_id
+    def find(self, target: Target) -> Seen:
+        """Return what the lists show."""
+        return self._find(target, self._atlas.lists)
 
-        invitations = () if self.api is Api.USERS else tuple(filter(wanted, self._group.invitations.values()))
-        return Seen(invitations=invitations, users=tuple(filter(wanted, self._group.users.values())))
+    def _find(self, target: Target, view: View) -> Seen:
+        lagging = self._atlas.unlisted if view is not View.CONFIRMED else {}
+
+        def wanted(found: Invitation | User) -> bool:
+            same = target.username is not None and (found.username or "").lower() == target.username.lower()
+            return same or found.id in {target.invitation_id, target.member_id}
+
+        def shown(entries: Mapping[str, E]) -> tuple[E, ...]:
+            listed = (lagging.get(id_, entry) for id_, entry in entries.items())
+            return tuple(entry for entry in listed if entry is not None and wanted(entry))
+
+        invitations = () if self.api is Api.USERS else shown(self._group.invitations)
+        return Seen(invitations=invitations, users=shown(self._group.users), view=view)
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         await self._call("CreateInvite", username, *sorted(roles))
@@ -194,10 +212,10 @@ class FakeProject:
             )
         )
 
-    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Sequence[User]:
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries[User]:
         del flatten_teams, include_org_users  # there are no teams here
         await self._call("ListUsers", username)
-        return [u for u in self._group.users.values() if u.username.lower() == username.lower()]
+        return Entries(tuple(u for u in self._group.users.values() if u.username.lower() == username.lower()))
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         await self._call("UpdateInvite", invitation_id, *sorted(roles))

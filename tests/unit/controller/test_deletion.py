@@ -214,7 +214,45 @@ async def test_what_has_ended_is_let_go(then: Callable[[World], object]) -> None
     world = await settled("users-pending", deletionPolicy="Revoke")
     then(world)
     assert await delete(world) is None
-    assert world.atlas.names == ["Look"]
+    assert world.atlas.names == ["Look", "Confirm"]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_a_member_who_changed_the_email_is_removed_by_the_id() -> None:
+    """Revoke: the access that this object gave goes, and the other person under the old e-mail keeps theirs."""
+    world = await settled("member", deletionPolicy="Revoke")
+    world.atlas.let_in(user(username=OTHER_EMAIL))
+    world.atlas.let_in(user(id=OTHER_ID))
+    assert await delete(world) is None
+    assert world.atlas.writes == [("RemoveUser", USER_ID)]
+    assert list(world.atlas.groups[GROUP_ID].users) == [OTHER_ID]
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_another_person_under_the_email_of_a_member_is_not_removed() -> None:
+    """Revoke: the member has left, somebody else has the e-mail by now: nothing is removed."""
+    world = await settled("member", deletionPolicy="Revoke")
+    world.atlas.groups[GROUP_ID].users.clear()
+    world.atlas.let_in(user(id=OTHER_ID))
+    assert await delete(world) is None
+    assert world.atlas.writes == []
+    assert is_gone(world)
+
+
+@virtual_time
+async def test_what_this_object_made_is_cancelled_under_any_email() -> None:
+    """Atlas shows another form of the e-mail for what this object's own POST made: it is canceled."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
+    await world.turn()
+    (made,) = world.atlas.groups[GROUP_ID].invitations.values()
+    world.atlas.invite(made.model_copy(update={"username": OTHER_EMAIL}))
+    await world.turn()
+    world.forget_calls()
+    assert await delete(world) is None
+    assert world.atlas.writes == [("CancelInvite", made.id)]
     assert is_gone(world)
 
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.sending import CONFIRM_AFTER, Sender
-from atlas_invites.invitation.model import Api, Membership, Origin, Seen, User
+from atlas_invites.invitation.model import Api, Membership, Origin, User
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from atlas_invites.invitation.resource import Key
 from atlas_invites.telemetry.metrics import SENT
@@ -212,9 +213,9 @@ async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
     for _ in range(2):
         world.atlas.faults.fail("CreateInvite", Failure(Reason.CONFLICT, "there is one", error=conflict))
 
-    async def list_users(username: str, *, flatten_teams: bool, include_org_users: bool) -> list[User]:
+    async def list_users(username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries[User]:
         del username
-        return [user()] if flatten_teams and include_org_users else []
+        return Entries((user(),) if flatten_teams and include_org_users else ())
 
     project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
     project.list_users = list_users  # type: ignore[method-assign]
@@ -312,14 +313,8 @@ async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
     world.cluster.apply()
     world.start_anew()
 
-    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
-    look = project.look
-
-    async def lagging(*, username: str | None, invitation_id: str | None, since: float, confirm: bool = True) -> Seen:
-        seen = await look(username=username, invitation_id=invitation_id, since=since)
-        return seen if confirm else Seen()
-
-    project.look = lagging  # type: ignore[method-assign]
+    (sent,) = world.atlas.groups[GROUP_ID].invitations
+    world.atlas.unlisted[sent] = None
     assert reason_of(await world.turn()) is Reason.INVITED
     assert sendings(world) == 1
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.case import Sight, case_of, target
-from atlas_invites.invitation.model import Api, Membership, Seen, State
+from atlas_invites.invitation.case import Sight, Target, case_of, target
+from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State
 from tests.unit.builders import (
     EMAIL,
     INVITATION_ID,
@@ -16,6 +16,7 @@ from tests.unit.builders import (
     OTHER_ID,
     USER_ID,
     invitation,
+    member,
     spec,
     status,
     user,
@@ -23,7 +24,7 @@ from tests.unit.builders import (
 )
 
 if TYPE_CHECKING:
-    from atlas_invites.invitation.model import Spec, Status
+    from atlas_invites.invitation.model import Spec, Status, User
 
 ACTIVE = Seen(users=(user(),))
 INVITED_USER = Seen(users=(user(Membership.PENDING),))
@@ -31,6 +32,9 @@ INVITED_USER = Seen(users=(user(Membership.PENDING),))
 NEVER_HAD_ONE = status()
 HAD_ONE = status(invitation=invitation(), state=State.PENDING)
 HAD_ONE_OF_USERS = status(invitation=users_invitation(), state=State.PENDING)
+ACCEPTED = status(invitation=invitation(), member=member(), state=State.ACCEPTED)
+REMOVED = status(invitation=invitation(), member=member(), state=State.REMOVED)
+REINVITED = status(invitation=invitation(), member=member(), state=State.PENDING)
 EXPIRED_BEFORE = status(invitation=invitation(), state=State.EXPIRED)
 
 BY_ID = spec(username=None, invitationId=INVITATION_ID)
@@ -154,14 +158,92 @@ def test_unknown_membership_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("wanted", "known", "expected"),
     [
-        (spec(), NEVER_HAD_ONE, (EMAIL, None)),
-        (spec(), HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BY_ID, NEVER_HAD_ONE, (None, INVITATION_ID)),
-        (BY_ID, HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BOTH, NEVER_HAD_ONE, (EMAIL, INVITATION_ID)),
-        (BOTH, status(invitation=invitation(id=OTHER_ID)), (EMAIL, OTHER_ID)),
+        (spec(), NEVER_HAD_ONE, Target(EMAIL)),
+        (spec(), HAD_ONE, Target(EMAIL, INVITATION_ID)),
+        (BY_ID, NEVER_HAD_ONE, Target(None, INVITATION_ID)),
+        (BY_ID, HAD_ONE, Target(EMAIL, INVITATION_ID)),
+        (BOTH, NEVER_HAD_ONE, Target(EMAIL, INVITATION_ID)),
+        (BOTH, status(invitation=invitation(id=OTHER_ID)), Target(EMAIL, OTHER_ID)),
+        (spec(), ACCEPTED, Target(EMAIL, INVITATION_ID, USER_ID)),
+        (spec(), REINVITED, Target(EMAIL, INVITATION_ID)),
     ],
 )
-def test_what_is_looked_for(wanted: Spec, known: Status, expected: tuple[str | None, str | None]) -> None:
-    """The e-mail is the spec's, else the known one; the id is the known one, else the spec's."""
+def test_what_is_looked_for(wanted: Spec, known: Status, expected: Target) -> None:
+    """The e-mail is the spec's, else the known one; the id is the known one, else the spec's; the member is known."""
     assert target(wanted, known) == expected
+
+
+# A member who is known.
+
+
+RENAMED = user(username=OTHER_EMAIL)
+SUCCESSOR = user(id=OTHER_ID)
+
+
+@pytest.mark.parametrize(
+    ("known", "users", "expected"),
+    [
+        (ACCEPTED, (RENAMED,), (Sight.MEMBER, USER_ID)),
+        (ACCEPTED, (SUCCESSOR, RENAMED), (Sight.MEMBER, USER_ID)),
+        (ACCEPTED, (SUCCESSOR,), (Sight.ANOTHER_PERSON, None)),
+        (REMOVED, (SUCCESSOR,), (Sight.ANOTHER_PERSON, None)),
+        (REMOVED, (user(),), (Sight.MEMBER, USER_ID)),
+        (ACCEPTED, (user(Membership.PENDING),), (Sight.PENDING, USER_ID)),
+        (ACCEPTED, (user(Membership.PENDING, id=OTHER_ID),), (Sight.PENDING, OTHER_ID)),
+        (REINVITED, (SUCCESSOR,), (Sight.MEMBER, OTHER_ID)),
+        (HAD_ONE, (SUCCESSOR,), (Sight.MEMBER, OTHER_ID)),
+    ],
+    ids=[
+        "renamed",
+        "renamed-and-succeeded",
+        "succeeded",
+        "removed-and-succeeded",
+        "back",
+        "invited-again",
+        "invited-again-under-another-id",
+        "accepted-a-later-one",
+        "no-member-known",
+    ],
+)
+@pytest.mark.parametrize("wanted", [spec(), BOTH], ids=["email", "both"])
+def test_a_known_member_is_known_by_the_id(
+    wanted: Spec, known: Status, users: tuple[User, ...], expected: tuple[Sight, str | None]
+) -> None:
+    """The e-mail of a member may change, and another person have it then; who accepts a later invitation is new."""
+    assert chosen(wanted, known, Seen(users=users)) == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "is_gone"),
+    [
+        (HAD_ONE, Seen(invitations=(invitation(),)), False),
+        (ACCEPTED, ACTIVE, False),
+        (ACCEPTED, INVITED_USER, True),
+        (ACCEPTED, Seen(users=(SUCCESSOR,)), True),
+        (HAD_ONE, Seen(), True),
+        (HAD_ONE, Seen(users=(user(Membership.REJECTED),)), True),
+        (REINVITED, INVITED_USER, False),
+    ],
+)
+def test_a_known_member_who_is_not_there_is_gone(known: Status, seen: Seen, *, is_gone: bool) -> None:
+    """That a member was invited again, or succeeded, says that the member is gone."""
+    assert case_of(spec(), known, seen, NOW, Api.INVITES).is_gone is is_gone
+
+
+# What an answer leaves out.
+
+
+def test_roles_that_could_not_be_read_are_those_last_known() -> None:
+    """Nothing is written because of roles that cannot be read."""
+    sparse = Seen(invitations=(invitation(roles=[]),), users=(user(username=OTHER_EMAIL),))
+    assert case_of(spec(), HAD_ONE, sparse, NOW, Api.INVITES).roles_equal
+    assert case_of(spec(), ACCEPTED, Seen(users=(user(roles=[]),)), NOW, Api.INVITES).roles_equal
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+@pytest.mark.parametrize("shown", [OTHER_EMAIL, None])
+def test_what_this_object_made_is_its_own(origin: Origin, shown: str | None) -> None:
+    """Whatever e-mail Atlas shows for it; what was adopted must be for the e-mail of spec."""
+    known = HAD_ONE.model_copy(update={"origin": origin, "invitation": invitation(username=OTHER_EMAIL)})
+    case = case_of(spec(), known, Seen(invitations=(invitation(username=shown),)), NOW, Api.INVITES)
+    assert case.somebody_else is (origin is Origin.ADOPTED)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status
+from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status, View
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.plan import TABLE_A, Action, Do, decide, outcome_of
+from atlas_invites.invitation.plan import TABLE_A, Action, Do, decide, is_conclusive, outcome_of
 from tests.unit.builders import (
     CREATED,
     EMAIL,
@@ -41,6 +42,7 @@ PENDING = Seen(invitations=(invitation(),))
 PENDING_AS_OWNER = Seen(invitations=(invitation(roles=[OWNER]),))
 ACTIVE = Seen(users=(user(),))
 ACTIVE_AS_OWNER = Seen(users=(user(roles=[OWNER]),))
+SUCCESSOR = Seen(users=(user(id=OTHER_ID),))
 INVITED_USER = Seen(users=(user(Membership.PENDING),))
 INVITED_USER_AS_OWNER = Seen(users=(user(Membership.PENDING, roles=[OWNER]),))
 EXPIRED = Seen(users=(user(Membership.EXPIRED),))
@@ -83,6 +85,7 @@ IS_MEMBER = (Do.NOTHING, Reason.ACCEPTED, State.ACCEPTED)
 MEMBER_SET = (Do.SET_ROLES, Reason.ACCEPTED, State.ACCEPTED)
 DIFFER = (Do.NOTHING, Reason.ROLES_DIFFER, State.ACCEPTED)
 REMOVED = (Do.NOTHING, Reason.MEMBER_REMOVED, State.REMOVED)
+SUCCEEDED = (Do.NOTHING, Reason.IDENTITY_MISMATCH, State.REMOVED)
 IS_WITHDRAWN = (Do.NOTHING, Reason.INVITATION_WITHDRAWN, State.WITHDRAWN)
 IS_EXPIRED = (Do.NOTHING, Reason.INVITATION_EXPIRED, State.EXPIRED)
 LEGACY = (Do.NOTHING, Reason.LEGACY_INVITATION, State.PENDING)
@@ -152,6 +155,10 @@ SCENARIOS = [
     Scenario("member-roles-differ-observe", HAD_ONE, ACTIVE_AS_OWNER, *DIFFER),
     Scenario("member-roles-differ-manage", HAD_ONE, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE),
     Scenario("member-roles-differ-manage-users", HAD_ONE_OF_USERS, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE, api=Api.USERS),
+    # another person | the known member is gone
+    Scenario("succeeded", ACCEPTED, SUCCESSOR, *SUCCEEDED),
+    Scenario("succeeded-manage", ACCEPTED, SUCCESSOR, *SUCCEEDED, MANAGE),
+    Scenario("succeeded-by-id", ACCEPTED, SUCCESSOR, *SUCCEEDED, BY_ID),
     # gone | was Accepted
     *(
         Scenario(f"removed-{name}", known, seen, *REMOVED, spec_)
@@ -274,6 +281,27 @@ def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
     assert "None" not in message
     assert "2026" not in message
     assert "  " not in message
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+@pytest.mark.parametrize("never_had_one", [False, True])
+@pytest.mark.parametrize("view", list(View))
+def test_gone_is_never_concluded_from_the_lists_alone(scenario: Scenario, view: View, *, never_had_one: bool) -> None:
+    """No row that says gone is reached from an unconfirmed view; the lists are enough for a first sending alone."""
+    action = judge(scenario._replace(seen=scenario.seen.model_copy(update={"view": view})))
+    row = action.row
+    says_gone = row.says.reason in SAYS_GONE or row.do is Do.SEND or not row.sights & {Sight.PENDING, Sight.MEMBER}
+    if says_gone and not (view is View.LISTED and never_had_one and row.do is Do.SEND):
+        assert is_conclusive(action, never_had_one=never_had_one) is (view is View.CONFIRMED)
+
+
+SAYS_GONE = {
+    Reason.MEMBER_REMOVED,
+    Reason.INVITATION_WITHDRAWN,
+    Reason.INVITATION_EXPIRED,
+    Reason.INVITATION_NOT_FOUND,
+    Reason.LEGACY_INVITATION,
+}
 
 
 # Dates.
