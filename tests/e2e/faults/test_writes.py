@@ -1,4 +1,4 @@
-"""Writes that the API server refuses, loses or leaves without an answer; Secrets that may not be read for a while."""
+"""Writes that the API server refuses, loses or leaves without an answer; Secrets that cannot be read for a while."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 
 from tests.e2e.faults.conftest import has_roles, send, sent
 from tests.e2e.kstatus import condition
-from tests.e2e.world import OWNER, READ_ONLY
+from tests.e2e.world import OWNER, READ_ONLY, World
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.faults.conftest import Contender, Start
     from tests.e2e.faults.proxy import Fault
-    from tests.e2e.world import World
 
 STATUS, FINALIZER = "PATCH .*/atlasprojectinvites/[^/]+/status", "PATCH .*/atlasprojectinvites/[^/]+$"
 WITHIN = 90.0
@@ -58,6 +57,27 @@ def test_writes_that_fail(own: World, start: Start, pattern: str, how: str) -> N
     assert own.atlas["invitations"] == []
     once = [write for write, _ in groupby(own.atlas_writes())]  # the same roles again change nothing
     assert once == ["CreateInvite 200", "UpdateInvite 200", "CancelInvite 204"]
+
+
+def test_a_secret_that_hangs_delays_no_other(own: World, start: Start) -> None:
+    """While reads of one Secret get no response, its objects are in more projects than there are workers: others go on.
+
+    When the Secret can be read again, its objects go on too.
+    """
+    other = World.make(own.plane, own.sandbox, own.namespace)
+    own.put_secret("hanging", publicApiKey=own.public_key, privateApiKey=own.key)
+    operator = start()
+    held = operator.kube.fault("GET .*/secrets/hanging")
+    send(own, "jane", connectionSecretRef={"name": "hanging"})
+    for number in range(100):
+        send(own, f"p{number:03}", groupId=f"{number:024x}", connectionSecretRef={"name": "hanging"})
+    wait_until("the Secret is asked for", lambda: held.struck)
+    for name in ("other-1", "other-2", "other-3"):
+        send(other, name)
+        other.until_it(name, "is invited", has_roles(READ_ONLY))
+    assert sent(own) == []
+    operator.kube.mend(held)
+    own.until_it("jane", "is invited", has_roles(READ_ONLY), WITHIN)
 
 
 @pytest.mark.long

@@ -17,8 +17,9 @@ from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User, View
-from atlas_invites.invitation.outcome import Failure, Reason, Stale
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, Key, Resource
+from atlas_invites.kube.connection import REQUEST_TIMEOUT
 from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitation, time_text, wire_spec
 from tests.unit.virtual_time import now, settle
 
@@ -273,7 +274,8 @@ class FakeCluster:
     """The API server: objects with resource versions and generations, conditional writes, a watch that may be cut.
 
     ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events``
-    until ``World.deliver``, or go to ``watch`` by themselves, where that is set.
+    until ``World.deliver``, or go to ``watch`` by themselves, where that is set. A read of a Secret or AtlasProject
+    that is in ``hanging`` ends by its time-out.
     """
 
     def __init__(self) -> None:
@@ -283,6 +285,7 @@ class FakeCluster:
         self.project_ids: dict[Key, str | Failure] = {}
         self.writes: list[tuple[str, Key, Any]] = []
         self.reads: list[Key] = []
+        self.hanging: set[Key] = set()
         self.events: deque[tuple[Resource, bool]] = deque()
         self.watch: Callable[[Resource, bool], None] | None = None
         self._version = 1000
@@ -347,22 +350,26 @@ class FakeCluster:
     # ports.Secrets and ports.Projects
 
     async def credentials(self, secret: Key) -> Credentials:
-        self.reads.append(secret)
-        await asyncio.sleep(0.01)
-        self.faults.meet("secret")
+        await self._read("secret", secret)
         found = self.secrets.get(secret, Failure(Reason.SECRET_NOT_FOUND, f"The Secret {secret.name} does not exist."))
         if isinstance(found, Failure):
             raise found
         return found
 
     async def group_id(self, project: Key) -> str:
-        self.reads.append(project)
-        await asyncio.sleep(0.01)
-        self.faults.meet("project")
+        await self._read("project", project)
         found = self.project_ids.get(project, Failure(Reason.PROJECT_NOT_READY, "The AtlasProject does not exist."))
         if isinstance(found, Failure):
             raise found
         return found
+
+    async def _read(self, kind: str, key: Key) -> None:
+        self.reads.append(key)
+        if key in self.hanging:
+            await asyncio.sleep(REQUEST_TIMEOUT)
+            raise ClusterUnavailable(f"reading the {kind} {key}: TimeoutError")
+        await asyncio.sleep(0.01)
+        self.faults.meet(kind)
 
     async def _write(self, kind: str, resource: Resource, change: Callable[[dict[str, Any]], object]) -> Resource:
         await asyncio.sleep(0.005)

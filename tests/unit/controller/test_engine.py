@@ -12,14 +12,26 @@ import pytest
 from prometheus_client import REGISTRY
 
 from atlas_invites.controller.engine import LIST_RETRY, PATIENT, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.polled import PATIENCE
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.store import Store
 from atlas_invites.controller.writer import Writer
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Later, Outcome, Reason, Stale
 from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, Key
-from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, OWNER, STREAMS, error, invitation, wire_spec
-from tests.unit.controller.fakes import FakeCluster, World
+from tests.unit.builders import (
+    GROUP_ID,
+    INVITATION_ID,
+    KEY,
+    OWNER,
+    READER,
+    SECRET,
+    STREAMS,
+    error,
+    invitation,
+    wire_spec,
+)
+from tests.unit.controller.fakes import CREDENTIALS, FakeCluster, World
 from tests.unit.virtual_time import now, settle, virtual_time
 
 if TYPE_CHECKING:
@@ -601,6 +613,30 @@ async def test_a_secret_that_appears_wakes_everyone_who_names_it() -> None:
         world.cluster.secrets[secret] = credentials
         await asyncio.sleep(61)
         assert len(world.cluster.reads) == 2
+    assert all(world.cluster.status(key).state is State.PENDING for key in world.cluster.objects)
+
+
+@virtual_time
+async def test_a_secret_that_hangs_holds_up_nobody_else() -> None:
+    """Objects of many projects wait for one Secret: the changes of another namespace are made meanwhile.
+
+    When the Secret can be read again, everybody goes on.
+    """
+    world, joe = World(workers=10), Key("team-b", "joe")
+    world.cluster.hanging = {SECRET}
+    world.cluster.secrets[Key("team-b", SECRET.name)] = CREDENTIALS
+    async with world.running():
+        for number in range(200):
+            spec = wire_spec(groupId=f"{number:024x}", username=f"p{number}@example.com")
+            world.cluster.apply(Key("team-a", f"p{number}"), spec=spec)
+        for roles in ([READER], [OWNER]) * 5:
+            spec = wire_spec(username="joe@example.com", roles=roles)
+            generation = world.cluster.apply(joe, spec=spec).generation
+            await asyncio.sleep(PATIENCE + 1)
+            status = world.cluster.status(joe)
+            assert (status.observed_generation, status.state) == (generation, State.PENDING)
+        world.cluster.hanging.clear()
+        await asyncio.sleep(310)
     assert all(world.cluster.status(key).state is State.PENDING for key in world.cluster.objects)
 
 

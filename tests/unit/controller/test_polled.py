@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
-from atlas_invites.controller.polled import ANEW, Polled
+from atlas_invites.controller.polled import ANEW, PATIENCE, Polled
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from tests.unit.virtual_time import now, settle, virtual_time
 
@@ -14,10 +15,11 @@ TTL = 60.0
 
 
 class Source:
-    """What is polled: it answers after a second, and tells how often it was read and who was told of a change."""
+    """What is polled: it answers after a second (``takes``), and tells what was read and who was told of a change."""
 
     def __init__(self, answer: str | Exception = "first") -> None:
         self.answer = answer
+        self.takes = 1.0
         self.reads: list[str] = []
         self.changes: list[str] = []
         self.polled: Polled[str, str] = Polled(self.read, TTL, now, self.changes.append)
@@ -25,7 +27,7 @@ class Source:
     async def read(self, key: str) -> str:
         self.reads.append(key)
         answer = self.answer
-        await asyncio.sleep(1)
+        await asyncio.sleep(self.takes)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -112,7 +114,7 @@ async def test_many_who_ask_for_a_newer_answer_share_it() -> None:
 
 @virtual_time
 async def test_a_read_that_began_too_early_is_not_shared() -> None:
-    """Who asks for what is newer than a read that is under way waits for it, and reads again."""
+    """Who asks for what is newer than a read that is under way starts another one."""
     source = Source()
     early = asyncio.create_task(source.polled.get("a"))
     await asyncio.sleep(0.5)
@@ -139,12 +141,15 @@ async def test_a_failure_is_remembered() -> None:
 
 
 @virtual_time
-async def test_every_asker_gets_a_failure_of_its_own() -> None:
-    """An exception object that many raise would grow a traceback for each."""
+async def test_a_shared_failure_does_not_grow() -> None:
+    """However often a failure is raised, its traceback does not get longer."""
     source = Source(not_found())
-    failures = await asyncio.gather(*(source.polled.get("a") for _ in range(3)), return_exceptions=True)
-    assert len({id(failure) for failure in failures}) == 3
-    assert source.answer not in failures
+    lengths = []
+    for _ in range(5):
+        with pytest.raises(Failure) as caught:
+            await source.polled.get("a")
+        lengths.append(len(caught.traceback))
+    assert max(lengths) == lengths[0]
 
 
 @virtual_time
@@ -155,6 +160,64 @@ async def test_an_outage_is_not_remembered() -> None:
         await source.polled.get("a")
     source.answer = "there"
     assert await source.polled.get("a") == "there"
+    assert source.changes == []
+
+
+@pytest.mark.parametrize("trouble", [ClusterUnavailable("no response"), RuntimeError("a defect")])
+@virtual_time
+async def test_who_asks_together_shares_the_failure(trouble: Exception) -> None:
+    """A read that ends by an exception ends for all who asked meanwhile; who asks later starts a new one."""
+    source = Source(trouble)
+    failures = await asyncio.gather(*(source.polled.get("a") for _ in range(50)), return_exceptions=True)
+    assert [str(failure) for failure in failures] == [str(trouble)] * 50
+    assert source.reads == ["a"]
+    assert now() == 1
+    source.answer = "there"
+    assert await source.polled.get("a") == "there"
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_a_read_that_hangs_is_not_waited_for() -> None:
+    """Nobody waits longer than ``PATIENCE`` for one read, however late the asker comes; its value still serves."""
+    source = Source()
+    source.takes = 10
+    for _ in range(2):
+        failures = await asyncio.gather(*(source.polled.get("a") for _ in range(50)), return_exceptions=True)
+        assert {type(failure) for failure in failures} == {ClusterUnavailable}
+        assert now() == PATIENCE
+    await asyncio.sleep(10)
+    assert await source.polled.get("a") == "first"
+    assert source.reads == ["a"]
+
+
+@virtual_time
+async def test_a_failed_doubt_leaves_the_value_to_others() -> None:
+    """A value within the ttl serves whoever does not doubt it, while it is read again and after that read failed."""
+    source = Source()
+    await source.polled.get("a")
+    source.answer = ClusterUnavailable("no response")
+    doubt = asyncio.create_task(source.polled.get_anew("a", since=now()))
+    await settle()
+    assert await source.polled.get("a") == "first"
+    with pytest.raises(ClusterUnavailable):
+        await doubt
+    assert await source.polled.get("a") == "first"
+    assert source.reads == ["a", "a"]
+
+
+@virtual_time
+async def test_an_old_read_does_not_replace_a_newer_one() -> None:
+    """A read that began earlier and ends later serves only those who wait for it."""
+    source = Source()
+    source.takes = 2
+    early = asyncio.create_task(source.polled.get("a"))
+    await settle()
+    source.answer, source.takes = "second", 0.5
+    await asyncio.sleep(1)
+    assert await source.polled.get("a", since=now()) == "second"
+    assert await early == "first"
+    assert await source.polled.get("a") == source.polled.last("a") == "second"
     assert source.changes == []
 
 
@@ -173,25 +236,31 @@ async def test_an_outage_leaves_the_last_answer_to_last() -> None:
 
 
 @virtual_time
-async def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
-    """Who waited for the read of someone who is cancelled reads itself."""
+async def test_who_is_cancelled_does_not_cancel_the_read() -> None:
+    """Whoever leaves, be it the one who asked first, the others get what is read."""
     source = Source()
-    cancelled, waiting = (asyncio.create_task(source.polled.get("a")) for _ in range(2))
+    asking = [asyncio.create_task(source.polled.get("a")) for _ in range(3)]
     await settle()
-    cancelled.cancel()
-    assert await waiting == "first"
-    assert source.reads == ["a", "a"]
-
-
-@virtual_time
-async def test_a_waiter_that_is_cancelled_leaves_the_reader_alone() -> None:
-    """Who no longer waits does not disturb the read."""
-    source = Source()
-    reading, waiting = (asyncio.create_task(source.polled.get("a")) for _ in range(2))
-    await settle()
-    waiting.cancel()
-    assert await reading == "first"
+    asking[0].cancel()
+    asking[1].cancel()
+    assert await asking[2] == "first"
     assert source.reads == ["a"]
+
+
+@pytest.mark.parametrize("answer", ["first", not_found(), ClusterUnavailable("no response")])
+@virtual_time
+async def test_a_read_that_nobody_waits_for_any_more_ends(answer: str | Exception) -> None:
+    """The only one who asked is cancelled: what is read then is nobody's error."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    source = Source(answer)
+    asking = asyncio.create_task(source.polled.get("a"))
+    await settle()
+    asking.cancel()
+    await asyncio.sleep(2)
+    del source, asking
+    gc.collect()
+    assert errors == []
 
 
 # Changes.
