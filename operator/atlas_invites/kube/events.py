@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import socket
-from collections import OrderedDict
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from atlas_invites.kube.lease import no_election
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubernetes.aio.client import ApiClient
+    from kubernetes.aio.client import ApiClient, EventsV1Event
 
     from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.resource import Resource
@@ -37,7 +36,6 @@ PACE = 0.05
 FLUSH = 2.0
 """Seconds that waiting events have at the end, at most."""
 
-_REMEMBERED = 10_000
 _NOTE_LENGTH = 1000
 _NAME_LENGTH = 230
 _REPORTER = "atlas-invites"
@@ -62,7 +60,6 @@ class Events:
         self._gate = gate
         self._busy = busy
         self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
-        self._counts: OrderedDict[str, int] = OrderedDict()
         self._instance = f"{_REPORTER}-{socket.gethostname()}"
 
     def publish(self, resource: Resource, notice: Notice) -> None:
@@ -114,10 +111,6 @@ class Events:
                 await asyncio.sleep(PACE)
 
     async def _post(self, namespace: str, name: str, body: Any) -> None:  # noqa: ANN401 - the client takes JSON too
-        count = self._counts.pop(name, 0) + 1
-        self._counts[name] = count
-        if len(self._counts) > _REMEMBERED:
-            self._counts.popitem(last=False)
         with cluster_errors(f"publishing the event {body['reason']} in {namespace}"):
             try:
                 async with asyncio.timeout(seconds := self._timeout()):
@@ -125,15 +118,16 @@ class Events:
             except ApiException as error:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
-                series = {"series": {"count": max(count, 2), "lastObservedTime": micro_time()}}
-                async with asyncio.timeout(seconds := self._timeout()):
-                    await self._api.patch_namespaced_event(
-                        name,
-                        namespace,
-                        series,
-                        _content_type=MERGE_PATCH,
-                        _request_timeout=seconds,
-                    )
+                # The response to a patch that changes nothing is the event: that needs no right to read events.
+                event = await self._patch(namespace, name, {})
+                count = event.series.count if event.series else 1
+                await self._patch(namespace, name, {"series": {"count": count + 1, "lastObservedTime": micro_time()}})
+
+    async def _patch(self, namespace: str, name: str, change: Any) -> EventsV1Event:  # noqa: ANN401 - as above
+        async with asyncio.timeout(seconds := self._timeout()):
+            return await self._api.patch_namespaced_event(
+                name, namespace, change, _content_type=MERGE_PATCH, _request_timeout=seconds
+            )
 
     def _timeout(self) -> float:
         return min(REQUEST_TIMEOUT, self._gate())
