@@ -29,7 +29,10 @@ class EventType(StrEnum):
 
 
 class EventReason(StrEnum):
-    """The reasons of events; a Warning for a new Reconciling or Stalled condition has that condition's reason."""
+    """The reasons of events; a Warning for a new Reconciling or Stalled condition has that condition's reason.
+
+    Where the state becomes another one too, its event is the only one: both would have the same text.
+    """
 
     INVITATION_SENT = "InvitationSent"
     INVITATION_ADOPTED = "InvitationAdopted"
@@ -61,9 +64,11 @@ _STATES = {
     State.REMOVED: EventReason.REMOVED,
 }
 
+_WARNINGS = frozenset(reason for reason in Reason if reason.kind is not Kind.SETTLED) | {Reason.ROLES_DIFFER}
+
 
 def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
-    """Return the events of one reconcile, none where nothing changed.
+    """Return the events of one reconcile: one for each transition, none if nothing changed.
 
     Args:
         known: status before.
@@ -85,14 +90,11 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
         there = outcome.member or outcome.invitation
         roles = ", ".join(there.roles) if there else "those of spec.roles"
         say(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
+    ready = known.condition(READY)
     if now_known.state is not known.state and now_known.state in _STATES:
         say(_STATES[now_known.state], outcome.message)
-    ready = known.condition(READY)
-    if ready is None or ready.reason != outcome.reason:
-        if outcome.reason is Reason.ROLES_DIFFER:
-            say(EventReason.ROLES_DIFFER, outcome.message, EventType.WARNING)
-        if outcome.reason.kind is not Kind.SETTLED:
-            say(outcome.reason, outcome.message, EventType.WARNING)
+    elif (ready is None or ready.reason != outcome.reason) and outcome.reason in _WARNINGS:
+        say(outcome.reason, outcome.message, EventType.WARNING)
     return found
 
 

@@ -72,8 +72,25 @@ def test_a_new_trouble_is_a_warning(reason: Reason) -> None:
     ],
 )
 def test_a_new_state_is_an_event(state: State, reason: Reason, event: str) -> None:
-    """The turns of an invitation's life are told."""
-    assert ("Normal", event) in said(after(Status(), SETTLED), Outcome(reason, "said", state=state))
+    """A transition of the state is one event, of that name: its reason makes no second one."""
+    assert said(after(Status(), SETTLED), Outcome(reason, "said", state=state)) == [("Normal", event)]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_no_text_is_published_twice(reason: Reason) -> None:
+    """Whatever a reconcile ends with, no two events of it have the same text."""
+    known = after(Status(), SETTLED)
+    for state in State:
+        outcome = Outcome(reason, "said", state=state, invitation=invitation(), member=member(), did=Did.SET_ROLES)
+        notes = [notice.note for notice in notices(known, after(known, outcome), outcome)]
+        assert len(notes) == len(set(notes))
+
+
+def test_a_reason_that_returns_is_a_warning() -> None:
+    """The state stays as it was, and the reason is new again: that is one Warning of that name."""
+    expired = Outcome(Reason.INVITATION_EXPIRED, "said", state=State.EXPIRED)
+    known = after(after(after(Status(), SETTLED), expired), Outcome(Reason.ATLAS_UNAVAILABLE, "said"))
+    assert said(known, expired) == [("Warning", "InvitationExpired")]
 
 
 def test_roles() -> None:
@@ -84,7 +101,10 @@ def test_roles() -> None:
     assert notice.reason == "RolesUpdated"
     assert all(role in notice.note for role in invitation().roles)
     differ = Outcome(Reason.ROLES_DIFFER, "missing: X", state=State.ACCEPTED, member=member())
-    assert said(known, differ) == [("Normal", "Accepted"), ("Warning", "RolesDiffer")]
+    (notice,) = notices(known, after(known, differ), differ)
+    assert (notice.reason, notice.note) == ("Accepted", "missing: X")
+    accepted = after(known, Outcome(Reason.ACCEPTED, "said", state=State.ACCEPTED, member=member()))
+    assert said(accepted, differ) == [("Warning", "RolesDiffer")]
 
 
 @pytest.mark.parametrize(
