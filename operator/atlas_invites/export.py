@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
-from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.email import email_fault, email_key
 from atlas_invites.invitation.model import Membership
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl  # noqa: TC001 - pydantic reads it
@@ -43,8 +43,6 @@ ROLES = frozenset(
 
 _API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+", re.ASCII)
-_EMAIL_LENGTH = 254
 _NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _NAME_LENGTH, _HASH_LENGTH = 50, 8
 
@@ -131,8 +129,8 @@ def name_of(email: str) -> str:
 def _problems(invitation: Invitation, emails: set[str]) -> Iterator[str]:
     """Yield why an invitation cannot be a manifest beside those of other e-mails."""
     email = invitation.username or ""
-    if not _EMAIL.fullmatch(email) or len(email) > _EMAIL_LENGTH or not email.isprintable():
-        yield "that is no e-mail address"
+    if (rule := email_fault(email)) is not None:
+        yield f"the e-mail {rule}"
     elif not re.fullmatch(_NAME, name_of(email)):
         yield f"the e-mail makes no object name ({json.dumps(name_of(email))}); name the object by hand"
     if email_key(email) in emails:

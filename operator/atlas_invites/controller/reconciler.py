@@ -187,4 +187,7 @@ class Reconciler:
 def _invalid_spec(error: ValidationError) -> str:
     """Return what is wrong with a spec that the CRD should have refused: field and rule."""
     problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-    return f"The spec cannot be used: {problems}. Correct it, and bring the CRD up to date."
+    return (
+        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object where the field is "
+        "immutable; and bring the CRD up to date."
+    )

@@ -1,10 +1,39 @@
-"""How e-mails are compared. What a user wrote and what Atlas sent stay as they are."""
+"""Which e-mail addresses a spec may have, and how e-mails are compared. Both leave an e-mail as it was written."""
 
 from __future__ import annotations
 
-from unicodedata import normalize
+import re
+from unicodedata import category, normalize
 
 import idna
+
+_INVISIBLE_LETTER = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing (Unicode: Default_Ignorable_Code_Point)."""
+
+_BROKEN: dict[str, str] = {
+    "must have at most 254 characters": r".{255}",
+    "must not have spaces or invisible characters (no-break and zero-width spaces, direction marks, soft hyphens, "
+    "control characters): type the address instead of pasting it": r" ",
+    "must be one e-mail address such as jane@example.com: one '@', and a dot after it": r"^(?![^@]+@[^@]*\.[^@]*$)",
+    "must have only letters, digits, dots and ! # $ % & ' * + - / = ? ^ _ ` { | } ~ before the '@'": (
+        r"^[^@]*[^@a-zA-Z0-9.!#$%&'*+/=?^_`{|}~ -]"
+    ),
+    "must have only letters, digits, dots and hyphens after the '@'": (
+        r"@.*[^@a-zA-Z0-9.\u00b7\u0375\u05f3\u05f4\u30fb -]"  # and the signs that IDNA allows (RFC 5892, CONTEXTO)
+    ),
+    "must not have a dot at either end, beside the '@' or beside another dot": r"^\.|\.\.|\.@|@\.|\.$",
+    "must have at most 64 characters before the '@'": r"^[^@]{65}",
+}
+_RULES = {words: re.compile(broken) for words, broken in _BROKEN.items()}
+"""The rules of spec.username, which the CRD holds too, and what breaks each: searched for in ``_outline``."""
+
+
+def email_fault(email: str) -> str | None:
+    """Return the rule that an address of a spec breaks, in words that do not repeat the address, or None."""
+    outline = re.sub(r"[^!-~]", _outline, email)
+    return next((words for words, broken in _RULES.items() if broken.search(outline)), None)
 
 
 def email_key(email: str) -> str:
@@ -27,3 +56,12 @@ def email_key(email: str) -> str:
 def same_email(one: str | None, other: str | None) -> bool:
     """Return whether both are the same e-mail. An e-mail that is not known is like no other."""
     return one is not None and other is not None and email_key(one) == email_key(other)
+
+
+def _outline(found: re.Match[str]) -> str:
+    """Return ``a`` for a letter, mark or number of any language, a blank for what shows nothing, else the character."""
+    character = found[0]
+    kind = category(character)[0]
+    if kind in "ZC" or _INVISIBLE_LETTER.match(character):
+        return " "
+    return "a" if kind in "LMN" else character

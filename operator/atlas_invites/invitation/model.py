@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from atlas_invites.invitation.email import email_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,6 +166,14 @@ class Spec(Model):
     member_policy: MemberPolicy = MemberPolicy.OBSERVE
     reinvite_policy: ReinvitePolicy = ReinvitePolicy.NEVER
     suspend: bool = False
+
+    @field_validator("username")
+    @classmethod
+    def _can_be_invited(cls, username: str | None) -> str | None:
+        """Refuse what no e-mail address looks like; the CRD may be older, and Atlas may send to whom nobody meant."""
+        if username is not None and (rule := email_fault(username)) is not None:
+            raise PydanticCustomError("email", "{rule}", {"rule": rule})
+        return username
 
 
 class Link(Model):

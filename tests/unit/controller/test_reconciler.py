@@ -669,6 +669,7 @@ async def test_a_corrected_secret_counts_where_its_status_could_not_be_written()
         ({"deletionPolicy": "Burn"}, "spec.deletionPolicy"),
         ({"roles": []}, "spec.roles"),
         ({"groupId": None}, "groupId"),
+        ({"username": "jane@example.com\u200b"}, "spec.username: must not have spaces or invisible characters"),
     ],
 )
 @virtual_time

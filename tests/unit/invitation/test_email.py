@@ -1,4 +1,4 @@
-"""Which e-mails are the same."""
+"""Which e-mail addresses a spec may have, and which e-mails are the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.invitation.email import email_key, same_email
+from atlas_invites.invitation.email import email_fault, email_key, same_email
 from tests.unit.builders import EMAIL, INVITATION_ID
+from tests.unit.emails import BAD, GOOD, TOO_LONG
 
 SAME = [
     (EMAIL, "JANE@Example.Com"),
@@ -33,6 +34,20 @@ REFUSED_BY_IDNA = [
     "jane@xn--bcher-kva.xn--zz\u00fc",
     "\u00fc@",
 ]
+
+
+@pytest.mark.parametrize("email", GOOD.values(), ids=GOOD)
+def test_what_is_welcome(email: str) -> None:
+    """Plus addressing, apostrophes and every other sign, upper case, letters and domains of any language."""
+    assert email_fault(email) is None
+
+
+@pytest.mark.parametrize(
+    ("email", "rule"), [*BAD.values(), (TOO_LONG, "must have at most 254 characters")], ids=[*BAD, "too long"]
+)
+def test_what_is_refused(email: str, rule: str) -> None:
+    """An address that was pasted with something beside it is refused, with the rule in words."""
+    assert (email_fault(email) or "").startswith(rule)
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from atlas_invites.invitation import model
+from atlas_invites.invitation.email import email_fault
 from atlas_invites.invitation.model import (
     Api,
     AtlasInfo,
@@ -100,6 +101,7 @@ def test_unknown_fields_are_ignored_at_every_depth() -> None:
         ({"deletionPolicy": "Burn"}, "deletionPolicy"),
         ({"memberPolicy": "Love"}, "memberPolicy"),
         ({"reinvitePolicy": "Always"}, "reinvitePolicy"),
+        ({"username": "jane@example.com;"}, "username"),
     ],
 )
 def test_a_spec_that_the_crd_refuses_cannot_be_read(changes: dict[str, Any], field: str) -> None:
@@ -107,6 +109,14 @@ def test_a_spec_that_the_crd_refuses_cannot_be_read(changes: dict[str, Any], fie
     with pytest.raises(ValidationError) as caught:
         Spec.model_validate(wire_spec(**changes))
     assert [e["loc"] for e in caught.value.errors()] == [(field,)]
+
+
+def test_an_address_that_was_pasted_is_named_by_its_rule() -> None:
+    """The message is the rule in words; it does not repeat the address."""
+    with pytest.raises(ValidationError) as caught:
+        spec(username="canary@example.com\u200b")
+    assert [e["msg"] for e in caught.value.errors()] == [email_fault("canary@example.com\u200b")]
+    assert "canary" not in str(caught.value)
 
 
 def test_errors_do_not_show_what_was_there() -> None:
