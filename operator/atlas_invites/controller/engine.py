@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed
-from atlas_invites.controller.resync import waits_for_sweep
+from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
 from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
 from atlas_invites.telemetry.metrics import (
     CLUSTER_UNAVAILABLE,
@@ -200,11 +200,14 @@ class Engine:
             if self.listed:
                 self._queue.add(key)
                 self._unseen.setdefault(key, self._clock())
-            elif (resource := self._store.get(key)) is not None and not (
-                waits_for_sweep(resource) and self._store.claims.is_named(key)
-            ):
+            elif (resource := self._store.get(key)) is not None and not self._can_wait(resource):
                 self._queue.add(key)
         self.listed = True
+
+    def _can_wait(self, resource: Resource) -> bool:
+        """Return whether an object of the first list is left to the first sweep."""
+        is_named = self._store.claims.is_named(resource.key)
+        return is_named and waits_for_sweep(resource) and not lost_finalizer(resource)
 
     async def _worker(self) -> None:
         while True:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
     from atlas_invites.invitation.case import Case
-    from atlas_invites.invitation.model import Invitation
+    from atlas_invites.invitation.model import Invitation, Status
     from atlas_invites.invitation.plan import Action
 
 _DUPLICATE = (
@@ -75,7 +75,7 @@ class Inviter:
             return duplicate
         if not attempt.resource.has_finalizer:
             attempt.resource = await self._writer.add_finalizer(attempt.resource)
-            attempt.memory.finalizer_ours = True
+            attempt.memory.finalizer_ours = not _was_looked_at(attempt.known)
             self._check(attempt)
         if (pending := _patchable_invitation(attempt, project)) is not None:
             updated = await project.update_invite(pending.id, sorted(attempt.spec.roles))
@@ -202,6 +202,11 @@ class Inviter:
 def _person(attempt: Attempt, project: Project) -> str:
     """Return a name for whom the object invites to which project."""
     return f"{project.group_id}/{email_key(attempt.spec.username or '')}"
+
+
+def _was_looked_at(known: Status) -> bool:
+    """Return whether status shows that Atlas was looked at for the object: our finalizer may have been on it then."""
+    return known.atlas is not None or known.invitation is not None or known.member is not None
 
 
 def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | None:

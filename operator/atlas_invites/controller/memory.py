@@ -27,7 +27,8 @@ class Memory:
 
     Attributes:
         uid: the object that it is about.
-        finalizer_ours: this process put the finalizer on, so nobody can have sent anything for the object before.
+        finalizer_ours: this process put the finalizer on, the first one as far as status shows, so nobody can have sent
+            anything for the object before.
         refusal: what Atlas refused last, and may not be asked again.
         confirming_since: when the wait before a sending began.
         unanswered_since: Atlas's time right before a sending that got no answer.

@@ -15,7 +15,7 @@ from atlas_invites.invitation.case import target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
 from atlas_invites.invitation.events import sunset_notice
 from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Failure, Kind, Reason
-from atlas_invites.invitation.plan import Do, decide, outcome_of
+from atlas_invites.invitation.plan import TABLE_A, Do, decide, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -41,6 +41,10 @@ SUNSET_WARNINGS = 100
 """Warnings of the sunset in one sweep of a project; the next sweeps go on with the others."""
 
 
+_FINALIZED = frozenset(row.says.reason for row in TABLE_A)
+"""The reasons that an object has only once our finalizer is on: the finalizer goes on before Table A is applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Swept:
     """One object in a sweep."""
@@ -55,6 +59,14 @@ def waits_for_sweep(resource: Resource) -> bool:
     known = resource.status
     ready = known.condition(READY)
     return ready is not None and ready.reason in SWEPT and not resource.deleting and resource.is_evaluated_by(known)
+
+
+def lost_finalizer(resource: Resource) -> bool:
+    """Return whether status shows that our finalizer was on the object, and it is there no more."""
+    if resource.has_finalizer:
+        return False
+    ready = resource.status.condition(READY)
+    return ready is not None and ready.reason in _FINALIZED
 
 
 class Resync:
@@ -199,6 +211,8 @@ class Resync:
 
     def _differs(self, one: _Swept, project: Project, snapshot: Snapshot) -> bool:
         """Whether what is seen asks for something to be done, or to be said."""
+        if lost_finalizer(one.resource):
+            return True
         known = one.known
         ready = known.condition(READY)
         if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:

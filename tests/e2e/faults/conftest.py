@@ -185,10 +185,15 @@ def send(world: World, name: str, **spec: Any) -> None:  # noqa: ANN401 - fields
     world.plane.api.do("POST", f"{INVITES}/namespaces/{world.namespace}/{PLURAL}", manifest)
 
 
-def vanish(world: World, name: str) -> None:
-    """Let an object go without its end in Atlas: its finalizer is taken off, and it is deleted."""
+def strip(world: World, name: str) -> None:
+    """Remove an object's finalizers."""
     path = f"{INVITES}/namespaces/{world.namespace}/{PLURAL}/{name}"
     world.plane.api.ask("PATCH", path, {"metadata": {"finalizers": []}}, fieldManager=FIELD_MANAGER)
+
+
+def vanish(world: World, name: str) -> None:
+    """Let an object go without its end in Atlas: its finalizer is taken off, and it is deleted."""
+    strip(world, name)
     world.delete(name)
     world.until_gone(name)
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.e2e.api import INVITES, PLURAL
-from tests.e2e.faults.conftest import has_roles, send, sent, vanish
+from tests.e2e.faults.conftest import has_roles, send, sent, strip, vanish
 from tests.e2e.world import OWNER, READ_ONLY
 from tests.stack import wait_until
 
@@ -63,6 +63,24 @@ def test_deleted_and_created_anew_while_it_runs(own: World, start: Start) -> Non
     item = own.until("jane", "Invited")
     assert item["status"]["origin"] == "Created"
     assert own.atlas_writes() == ["CreateInvite 200", "CancelInvite 204", "CreateInvite 200"]
+
+
+def test_its_finalizer_was_removed_while_it_was_down(own: World, start: Start) -> None:
+    """Whoever comes next puts it back, sends nothing, and a deletion cancels the invitation."""
+    first = start()
+    send(own, "jane")
+    own.until("jane", "Invited")
+    first.kill()
+    strip(own, "jane")
+    own.mark()
+    start()
+    own.until_it("jane", "has its finalizer", lambda item: bool(item["metadata"].get("finalizers")))
+    assert own.atlas_writes() == []
+    assert own.writes() == ["object"]
+    own.delete("jane")
+    own.until_gone("jane")
+    assert own.atlas_writes() == ["CancelInvite 204"]
+    assert own.atlas["invitations"] == []
 
 
 def test_the_crd_is_upgraded_while_it_runs(own: World, start: Start) -> None:

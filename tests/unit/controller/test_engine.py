@@ -18,7 +18,7 @@ from atlas_invites.controller.store import Store
 from atlas_invites.controller.writer import Writer
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Later, Outcome, Reason, Stale
-from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, Key
+from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
@@ -426,7 +426,7 @@ async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCa
 async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
     world = World()
-    for name in ("settled", "changed", "new", "waiting", "deleted", "requested"):
+    for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "stripped"):
         key = Key("team-a", name)
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.invite(invitation(username=f"{name}@example.com", id=f"{len(world.cluster.objects):024x}"))
@@ -440,11 +440,13 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     world.cluster.apply(Key("team-a", "changed"), spec=wire_spec(username="changed@example.com", roles=[OWNER]))
     world.cluster.delete(Key("team-a", "deleted"))
     world.cluster.annotate(RECONCILE_REQUESTED_AT, "now", Key("team-a", "requested"))
+    world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
     lost(world)
     world.start_anew()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
     await world.engine.list_first()
-    assert {key.name for key in await world.woken()} == {"changed", "new", "waiting", "deleted", "requested"}
+    queued = {key.name for key in await world.woken()}
+    assert queued == {"changed", "new", "waiting", "deleted", "requested", "stripped"}
 
 
 @virtual_time
@@ -596,6 +598,22 @@ async def test_an_outage_ends() -> None:
         status = world.cluster.status(Key("team-a", f"p{number}"))
         assert (status.state, status.error, status.observed_generation) == (State.PENDING, None, 2)
         assert world.atlas.groups[GROUP_ID].invitations[f"{number:024x}"].roles == (OWNER,)
+
+
+@virtual_time
+async def test_a_finalizer_that_is_stripped_while_the_operator_runs_comes_back() -> None:
+    """The event of the change brings the object back: one write, none to Atlas."""
+    world = World()
+    world.atlas.invite()
+    async with world.running():
+        world.cluster.apply()
+        await asyncio.sleep(5)
+        world.forget_calls()
+        world.cluster.apply(finalizers=[])
+        await asyncio.sleep(5)
+    assert world.cluster.objects[KEY]["metadata"]["finalizers"] == [FINALIZER]
+    assert world.write_kinds == ["finalizer"]
+    assert world.atlas.writes == []
 
 
 @virtual_time

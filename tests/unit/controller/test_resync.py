@@ -9,8 +9,23 @@ import pytest
 
 from atlas_invites.invitation.model import Api
 from atlas_invites.invitation.outcome import Failure, Reason
-from atlas_invites.invitation.resource import Key
-from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, KEY, OWNER, SECRET, USER_ID, error, invitation
+from atlas_invites.invitation.resource import FINALIZER, Key
+from tests.unit.builders import (
+    EMAIL,
+    EXPIRES,
+    GROUP_ID,
+    INVITATION_ID,
+    KEY,
+    OTHER_EMAIL,
+    OTHER_ID,
+    OWNER,
+    SECRET,
+    USER_ID,
+    error,
+    invitation,
+    user,
+    wire_spec,
+)
 from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.controller.test_reconciler import adopted
 from tests.unit.virtual_time import virtual_time
@@ -63,6 +78,70 @@ async def test_what_differs_is_enqueued(change: str) -> None:
     assert await swept(world) == [KEY]
     await world.turn()
     assert await swept(world) == []
+
+
+def strip(world: World, key: Key = KEY) -> None:
+    """Let somebody remove our finalizer, and a new process begin after that."""
+    world.cluster.apply(key, finalizers=[])
+    world.cluster.events.clear()
+    world.start_anew()
+
+
+def has_finalizer(world: World, key: Key = KEY) -> bool:
+    return FINALIZER in world.cluster.objects[key]["metadata"]["finalizers"]
+
+
+@pytest.mark.parametrize("there", ["pending", "member", "another e-mail", "nothing"])
+@virtual_time
+async def test_a_finalizer_that_was_stripped_is_put_back(there: str) -> None:
+    """Whatever is settled or stalled and lacks our finalizer is reconciled: one write, and quiet again."""
+    world = World()
+    if there == "member":
+        world.atlas.let_in(user())
+    elif there != "nothing":
+        world.atlas.invite(invitation(username=OTHER_EMAIL if there == "another e-mail" else EMAIL))
+    world.cluster.apply(spec=wire_spec(invitationId=None if there == "member" else INVITATION_ID))
+    await world.turn()
+    await world.woken()
+    assert await swept(world) == []
+    strip(world)
+    world.forget_calls()
+    assert await swept(world) == [KEY]
+    await world.turn()
+    assert has_finalizer(world)
+    assert world.write_kinds == ["finalizer"]
+    assert world.atlas.writes == []
+    assert await swept(world) == []
+
+
+@virtual_time
+async def test_a_finalizer_that_was_stripped_comes_back_in_any_resync() -> None:
+    """Where the first look of a process fails, the next resync finds the object."""
+    world = await adopted()
+    strip(world)
+    world.atlas.faults.fail("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
+    assert await swept(world) == []
+    assert await swept(world) == [KEY]
+
+
+@virtual_time
+async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
+    """Law 5: a duplicate never had a finalizer, and a suspended object gets none back before it goes on."""
+    world = await adopted()
+    younger, suspended = Key("team-a", "younger"), Key("team-a", "suspended")
+    world.cluster.apply(younger, creationTimestamp="2026-08-11T00:00:00Z")
+    world.atlas.invite(invitation(id=OTHER_ID, username=OTHER_EMAIL))
+    world.cluster.apply(suspended, spec=wire_spec(username=OTHER_EMAIL))
+    for key in (younger, suspended):
+        await world.turn(key)
+    world.cluster.apply(suspended, spec=wire_spec(username=OTHER_EMAIL, suspend=True), finalizers=[])
+    await world.turn(suspended)
+    world.start_anew()
+    await world.woken()
+    world.forget_calls()
+    for _ in range(10):
+        assert await swept(world) == []
+    assert world.write_kinds == []
 
 
 @virtual_time

@@ -18,6 +18,7 @@ from tests.unit.builders import (
     EXPIRES,
     GROUP_ID,
     INVITATION_ID,
+    KEY,
     OWNER,
     SECRET,
     USER_ID,
@@ -65,6 +66,44 @@ async def test_a_finalizer_of_another_process_waits_for_a_minute() -> None:
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     assert sendings(world) == 0
     await asyncio.sleep(1)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == 1
+
+
+@pytest.mark.parametrize("trouble", [lost(), None], ids=["lost answer", "confirming"])
+@virtual_time
+async def test_a_finalizer_that_was_stripped_from_an_evaluated_object_waits_for_a_minute(
+    trouble: Failure | None,
+) -> None:
+    """Law 1: status shows that a former process got as far as sending, so to put the finalizer back proves nothing."""
+    world = World()
+    if trouble is None:
+        world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
+    else:
+        world.cluster.apply()
+        world.atlas.faults.fail("CreateInvite", trouble)
+    await world.turn()
+    before = sendings(world)
+    world.cluster.apply(finalizers=[])
+    world.start_anew()
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["atlasinvites.io/invitation"]
+    assert sendings(world) == before
+    await asyncio.sleep(CONFIRM_AFTER)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert sendings(world) == before + 1
+
+
+@virtual_time
+async def test_an_object_that_waited_for_its_secret_sends_at_once() -> None:
+    """Its status shows nothing of Atlas: no finalizer was ever on, in whatever process it was evaluated."""
+    world = World()
+    world.cluster.apply()
+    secrets = dict(world.cluster.secrets)
+    world.cluster.secrets.clear()
+    assert reason_of(await world.turn()) is Reason.SECRET_NOT_FOUND
+    world.cluster.secrets.update(secrets)
+    world.start_anew()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert sendings(world) == 1
 
