@@ -247,6 +247,42 @@ async def test_a_refusal_is_tried_for_ten_minutes(life: Life, answer: dict[str, 
     await life.told("jane", "OrphanedInvitation", "Warning")
 
 
+@BOTH
+async def test_the_ten_minutes_begin_when_the_operator_does(life: Life) -> None:
+    """Deleted while no operator ran, a quarter of an hour before one starts: one refusal is not the end."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.stop()
+    await life.delete("jane")
+    await life.move_clock(minutes=15)
+    await life.fault(kind="status", count=None, status=403, errorCode="USER_UNAUTHORIZED")
+    await life.start()
+    await life.reaches("jane", "Forbidden")
+    await life.move(minutes=9)
+    await life.quiet()
+    assert await life.get("jane") is not None
+    await life.lever("DELETE", "/faults")
+    await life.move(minutes=1)
+    await life.gone("jane")
+    assert not await kept(life)
+
+
+@BOTH
+async def test_a_secret_that_is_restored_after_the_start_is_used(life: Life) -> None:
+    """Deleted while no operator ran, and the Secret is back within a minute of the start: the invitation is ended."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.stop()
+    await life.drop_secret()
+    await life.delete("jane")
+    await life.move_clock(minutes=15)
+    await life.start()
+    await life.reaches("jane", "SecretNotFound")
+    await life.put_secret()
+    await life.move(seconds=61)
+    await life.gone("jane")
+    assert not await kept(life)
+    await life.told("jane", "Canceled")
+
+
 async def test_a_legacy_invitation_is_tried_for_ten_minutes(life: Life) -> None:
     """Sent by the invites API, now in users mode: it cannot be cancelled; after ten minutes the object goes."""
     await invited(life, deletionPolicy="Cancel")

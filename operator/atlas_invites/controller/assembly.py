@@ -77,7 +77,7 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     )
     access = Access(credentials, group_ids)
     writer = Writer(store, invites)
-    deletion = Deletion(store, writer, access, atlas, events, wall=wall, clock=clock)
+    deletion = Deletion(store, writer, access, atlas, events, clock=clock)
     reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)
     engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)

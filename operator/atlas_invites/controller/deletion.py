@@ -11,16 +11,16 @@ from atlas_invites.invitation.deletion import (
     leaves_member_alone,
     orphaned_because,
     project_gone,
+    trouble_of,
     untouched,
 )
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Origin
-from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason
+from atlas_invites.invitation.outcome import Failure, Outcome, Reason
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.attempt import Attempt
@@ -54,25 +54,16 @@ class Deletion:
         access: credentials and project ids.
         atlas: Atlas.
         events: publishes Kubernetes Events.
-        wall: the local time, UTC: deletion timestamps are the API server's.
         clock: monotonic seconds.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
-        self,
-        store: Store,
-        writer: Writer,
-        access: Access,
-        atlas: Atlas,
-        events: Events,
-        *,
-        wall: Callable[[], datetime],
-        clock: Callable[[], float],
+        self, store: Store, writer: Writer, access: Access, atlas: Atlas, events: Events, *, clock: Callable[[], float]
     ) -> None:
         self._writer = writer
         self._access = access
         self._events = events
-        self._wall = wall
+        self._clock = clock
         self._ender = Ender(store, access, atlas, clock)
 
     async def delete(self, attempt: Attempt) -> Outcome | None:
@@ -97,16 +88,18 @@ class Deletion:
         if why is not None:
             await self.let_go(resource, why)
             return None
+        began = self._clock()
         ended = await self._try_once(attempt)
         if isinstance(ended, _Failed):
-            return await self._after(attempt, ended)
+            return await self._after(attempt, ended, began)
+        memory.note_trouble(None, self._clock())
         if ended.notice is not None:
             self._events.publish(resource, ended.notice)
         await self.let_go(resource, ended.why)
         return None
 
-    async def _after(self, attempt: Attempt, failed: _Failed) -> Outcome | None:
-        """Let the object go where nothing is left to try, else return why it stands."""
+    async def _after(self, attempt: Attempt, failed: _Failed, began: float) -> Outcome | None:
+        """Let the object go where nothing is left to try, else return why it stands. ``began``: when the try did."""
         resource, failure, secret_lost = attempt.resource, failed.failure, failed.secret_lost
         if project_gone(failure):
             await self.let_go(resource, "the project is gone")
@@ -114,12 +107,12 @@ class Deletion:
         if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(attempt.spec, attempt.known):
             await self.let_go(resource, "its project is not known any more, and a member is left alone")
             return None
-        why = orphaned_because(failure, self._age(resource), force=resource.force_delete, secret_lost=secret_lost)
+        trouble = trouble_of(failure, secret_lost=secret_lost)
+        lasted = began - attempt.memory.note_trouble(trouble, self._clock())
+        why = orphaned_because(failure, trouble, lasted, force=resource.force_delete)
         if why is None:
             outcome = Outcome.of(failure)
-            if failure.reason.kind is Kind.RETRYING and not secret_lost:
-                return outcome
-            return replace(outcome, requeue_after=TRY_AGAIN)
+            return outcome if trouble is None else replace(outcome, requeue_after=TRY_AGAIN)
         await self.let_go(resource, f"it cannot be ended in Atlas: {failure.reason}")
         ORPHANED.inc()
         log.warning("OrphanedInvitation: %s", _ORPHANED.format(failure.reason), extra={"object": resource.key})
@@ -138,10 +131,6 @@ class Deletion:
             return
         await self._writer.remove_finalizer(resource)
         log.info("finalizer removed: %s", why, extra={"object": resource.key})
-
-    def _age(self, resource: Resource) -> timedelta:
-        """Return the time since the deletion timestamp."""
-        return self._wall() - (resource.deleted_at or self._wall())
 
     async def _try_once(self, attempt: Attempt) -> Ended | _Failed:
         """Try with the object's credentials, or where their Secret is lost, with those last read from it."""

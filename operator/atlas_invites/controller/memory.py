@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.controller.refusals import Refusal
+    from atlas_invites.invitation.deletion import Trouble
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Resource
 
@@ -39,6 +40,7 @@ class Memory:
         conflicted: Atlas answered the last sending with a 409.
         waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
         unsaved: the status that a sending led to, until the cluster holds it.
+        trouble: what its deletion met last, and since when.
     """
 
     uid: str
@@ -52,6 +54,7 @@ class Memory:
     conflicted: bool = False
     waiting_since: dict[bool, float] = field(default_factory=dict)
     unsaved: Status | None = None
+    trouble: tuple[Trouble | None, float] = (None, 0.0)
 
     def await_others(self, now: float, *, waiting: bool, ending: bool = False) -> None:
         """Wait, for a minute in all, until other objects that name the same person were evaluated.
@@ -68,6 +71,17 @@ class Memory:
             self.waiting_since.pop(ending, None)
         elif now < self.waiting_since.setdefault(ending, now) + AWAIT_OTHERS:
             raise Later(AWAIT_STEP)
+
+    def note_trouble(self, trouble: Trouble | None, now: float) -> float:
+        """Record the trouble that a deletion has just met, if any, and return since when it has met that one in a row.
+
+        Args:
+            trouble: which trouble; None for every other outcome.
+            now: monotonic seconds.
+        """
+        if trouble is not self.trouble[0]:
+            self.trouble = (trouble, now)
+        return self.trouble[1]
 
     def completed(self, status: Status) -> Status:
         """Return a status with what our own sending was answered, where the cluster could not be told of it yet."""

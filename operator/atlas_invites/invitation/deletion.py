@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +14,18 @@ from atlas_invites.invitation.outcome import Failure, Kind, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECRET_LOST = timedelta(minutes=1)
-"""How long after the deletion a Secret that is gone or invalid is waited for."""
 
-REFUSED = timedelta(minutes=10)
-"""How long after the deletion a call that Atlas refuses is tried."""
+class Trouble(Enum):
+    """A kind of failure that a deletion does not wait for without end."""
+
+    SECRET_LOST = auto()
+    """The Secret is gone or invalid, whatever Atlas answers to the credentials last read from it."""
+    REFUSED = auto()
+    """Atlas or the cluster refuses what the deletion needs."""
+
+
+TRIED_FOR: dict[Trouble, float] = {Trouble.SECRET_LOST: 60.0, Trouble.REFUSED: 600.0}
+"""Seconds for which a deletion is tried, from the first failure of that kind that this process met in a row."""
 
 
 class Removal(Enum):
@@ -107,25 +113,30 @@ def leaves_member_alone(spec: Spec, known: Status) -> bool:
     return policy(spec, known) is DeletionPolicy.CANCEL and known.state in {State.ACCEPTED, State.REMOVED}
 
 
-def orphaned_because(failure: Failure, age: timedelta, *, force: bool, secret_lost: bool) -> str | None:
-    """Tell whether a failed try was the last one, after which Atlas may still hold the invitation.
+def trouble_of(failure: Failure, *, secret_lost: bool) -> Trouble | None:
+    """Return which trouble a failed try met, or None where it is tried for as long as it takes.
 
     Args:
         failure: how it failed.
-        age: time since the deletion timestamp.
-        force: the object is annotated to go at once.
         secret_lost: the Secret is gone or invalid; the try used the credentials last held, if any.
+    """
+    if secret_lost:
+        return Trouble.SECRET_LOST
+    return None if failure.reason.kind is Kind.RETRYING else Trouble.REFUSED
 
-    Returns:
-        Why the object is let go, or None to try again.
+
+def orphaned_because(failure: Failure, trouble: Trouble | None, lasted: float, *, force: bool) -> str | None:
+    """Return why a failed try was the last one, after which Atlas may still hold the invitation, or None to try again.
+
+    Args:
+        failure: how it failed.
+        trouble: which trouble it met.
+        lasted: for how many seconds this process had met that trouble, and no other outcome, when the try began.
+        force: the object is annotated to go at once.
     """
     if force:
         return f"force-delete is set and the last attempt failed: {failure.message}"
-    if secret_lost:
-        return failure.message if age >= SECRET_LOST else None
-    if failure.reason.kind is Kind.RETRYING:
-        return None
-    return failure.message if age >= REFUSED else None
+    return failure.message if trouble is not None and lasted >= TRIED_FOR[trouble] else None
 
 
 def project_gone(failure: Failure) -> bool:

@@ -17,6 +17,7 @@ from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
     KEY,
+    NOW,
     OTHER_EMAIL,
     OTHER_ID,
     OWNER,
@@ -507,6 +508,84 @@ async def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> No
     assert is_gone(world)
     assert world.events.reasons[-1] == ORPHANED
     assert world.write_kinds == ["status", "finalizer"]
+
+
+async def deleted_long_ago(world: World) -> None:
+    """Let the object be deleted an hour before a new process begins."""
+    world.cluster.delete()
+    world.cluster.events.clear()
+    await asyncio.sleep(3600)
+    world.start_anew()
+    world.forget_calls()
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+@virtual_time
+async def test_the_ten_minutes_begin_with_the_first_refusal_of_this_process(reason: Reason) -> None:
+    """Deleted while no operator ran: one refusal at the start is not the end."""
+    world = await settled(deletionPolicy="Cancel")
+    await deleted_long_ago(world)
+    fail_always(world, Failure(reason, "refused", error=error(400, "X")))
+    began = now()
+    await tries(world, began + 3600)
+    assert 600 <= now() - began < 640
+    assert is_gone(world)
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@virtual_time
+async def test_a_secret_that_is_restored_after_the_start_is_used() -> None:
+    """Deleted while no operator ran, and the Secret comes back six seconds after the start: the invitation is ended."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.secrets.clear()
+    await deleted_long_ago(world)
+    began = now()
+    asyncio.get_running_loop().call_later(6, world.cluster.secrets.__setitem__, SECRET, CREDENTIALS)
+    await tries(world, began + 3600)
+    assert now() - began < 90
+    assert world.atlas.names == ["CancelInvite"]
+    assert world.events.reasons[-1] == "Canceled"
+
+
+@pytest.mark.parametrize(
+    "between", [Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND], ids=["unavailable", "secret lost"]
+)
+@virtual_time
+async def test_the_ten_minutes_start_anew_after_another_outcome(between: Reason) -> None:
+    """Nine minutes of refusals, something else, nine minutes of refusals: it is still tried."""
+    world = await settled(deletionPolicy="Cancel")
+    world.start_anew()
+    fail_always(world, FORBIDDEN)
+    world.cluster.delete()
+    await tries(world, now() + 540)
+    if between is Reason.SECRET_NOT_FOUND:
+        world.cluster.faults.fail("secret", Failure(between, "gone"))
+        await asyncio.sleep(61)
+    else:
+        fail_always(world, Failure(between, "no answer"))
+    assert await world.turn() is not None
+    await asyncio.sleep(61)
+    fail_always(world, FORBIDDEN)
+    again = now()
+    await tries(world, again + 540)
+    assert not is_gone(world)
+    await tries(world, again + 3600)
+    assert 600 <= now() - again < 640
+    assert is_gone(world)
+
+
+@pytest.mark.parametrize("ahead", [-timedelta(days=1), timedelta(days=1)], ids=["behind", "ahead"])
+@virtual_time
+async def test_the_clock_of_the_node_does_not_matter(ahead: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local time that is a day off ends no deletion early, and keeps none."""
+    monkeypatch.setattr(World, "wall", staticmethod(lambda: NOW + ahead + timedelta(seconds=now())))
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, FORBIDDEN)
+    world.cluster.delete()
+    began = now()
+    await tries(world, 3600)
+    assert 600 <= now() - began < 640
+    assert is_gone(world)
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is Kind.RETRYING])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atlas_invites.controller.memory import AWAIT_OTHERS, Memory
+from atlas_invites.invitation.deletion import Trouble
 from atlas_invites.invitation.outcome import Later
 
 
@@ -40,3 +41,14 @@ def test_a_deletion_has_a_minute_of_its_own() -> None:
     assert waits(memory, 10.0)
     assert not waits(memory, 10.0 + AWAIT_OTHERS)
     assert waits(memory, 500.0, ending=True)
+
+
+def test_a_trouble_counts_from_the_first_time_in_a_row() -> None:
+    """The same trouble again keeps its beginning; another one, or any other outcome, starts anew."""
+    memory = Memory("uid")
+    assert memory.note_trouble(Trouble.REFUSED, 10.0) == 10.0
+    assert memory.note_trouble(Trouble.REFUSED, 20.0) == 10.0
+    assert memory.note_trouble(Trouble.SECRET_LOST, 30.0) == 30.0
+    assert memory.note_trouble(Trouble.REFUSED, 40.0) == 40.0
+    assert memory.note_trouble(None, 50.0) == 50.0
+    assert memory.note_trouble(Trouble.REFUSED, 60.0) == 60.0
