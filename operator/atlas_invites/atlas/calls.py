@@ -85,6 +85,17 @@ def given(json: object) -> dict[str, Any]:
     return {key: value for key, value in json.items() if value is not None}
 
 
+def with_roles(entry: E) -> E:
+    """Return an entry whose roles a write was to set.
+
+    Raises:
+        ValueError: the response does not show them, so it is not known what came of the write.
+    """
+    if not entry.roles:
+        raise ValueError("no roles")
+    return entry
+
+
 def named(json: object, asked: str | None) -> dict[str, Any]:
     """Return the fields of an entry as ``given`` does, with the id that was asked for where it shows none.
 

@@ -14,8 +14,9 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
           VersionGone         410 VERSION_GONE: the invites API has ended, look again through the users API
         InvalidRequest        every other 4xx
 
-Messages are plain sentences. They hold no e-mail, time, count or request id, so that they may be logged and read the
-same when they repeat. Atlas's own words are kept whole in ``error``.
+Messages are plain sentences for status. They hold no time, count or request id, so that they read the same when they
+repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``Forbidden`` of a sending repeats its
+``detail``, so no message is logged.
 
 Sources: the published OpenAPI document (``ApiError``), recorded answers.
 """
@@ -41,6 +42,7 @@ INVITES = frozenset(
     }
 )
 
+SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
 READS = frozenset(operation for operation in Operation if operation.is_read)
 """What may be repeated at will."""
 
@@ -84,11 +86,18 @@ class AtlasFailure(Failure):
         retry_after: float | None = None,
         unanswered: bool = False,
     ) -> None:
-        message = self.text.format(task=_TASKS[operation], what=what)
+        said = f" Atlas says: {error.detail.rstrip('.')}." if error and error.detail else ""
+        message = self.words(operation).format(task=_TASKS[operation], what=what, said=said)
         super().__init__(self.becomes, message, error=error, retry_after=retry_after)
         self.operation = operation
         self.what = what
         self.unanswered = unanswered
+
+    @classmethod
+    def words(cls, operation: Operation) -> str:
+        """Return the message for a call, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
+        del operation
+        return cls.text
 
     def again(self, operation: Operation | None = None) -> Self:
         """Return the same failure for another asker, who has sent nothing, on behalf of its own operation."""
@@ -140,6 +149,16 @@ class Forbidden(AtlasFailure):
         "The credentials may not {task} ({what}). Grant them Project Owner and add the operator's IP address to their"
         " API access list."
     )
+
+    text_of_sending = (
+        "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: this is"
+        " about the invitee, or the right to invite.{said} Correct it in Atlas, then request a reconcile."
+    )
+
+    @classmethod
+    def words(cls, operation: Operation) -> str:
+        """Return the message for a call: the project has been read before an invitation is sent."""
+        return cls.text_of_sending if operation in SENDING else cls.text
 
 
 class ProjectNotFound(AtlasFailure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, named, segment
+from atlas_invites.atlas.calls import Call, Entries, entries, named, segment, with_roles
 from atlas_invites.invitation.model import Api, Invitation, Operation
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def update_invite(group_id: str, invitation_id: str, roles: Iterable[str]) -> Ca
         group_id,
         f"/invites/{segment(invitation_id)}",
         MEDIA_TYPE,
-        lambda json: _invitation(json, invitation_id),
+        lambda json: with_roles(_invitation(json, invitation_id)),
         body={"roles": sorted(roles)},
     )
 

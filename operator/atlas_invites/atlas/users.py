@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, given, named, segment
+from atlas_invites.atlas.calls import Call, Entries, entries, given, named, segment, with_roles
 from atlas_invites.invitation.model import Membership, Operation, User
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _role(operation: Operation, verb: str, group_id: str, user_id: str, role: st
         group_id,
         f"/users/{segment(user_id)}:{verb}",
         MEDIA_TYPE,
-        lambda json: _user(json, user_id),
+        lambda json: with_roles(_user(json, user_id)),
         body={"groupRole": role},
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from atlas_invites.invitation.resource import Key
 
 if TYPE_CHECKING:
@@ -50,9 +51,12 @@ def project_of(resource: Resource | None) -> str:
 class Access:
     """Resolves credentials and project ids, each polled once for all objects that name them."""
 
-    def __init__(self, secrets: Polled[Key, Credentials], projects: Polled[Key, str]) -> None:
+    def __init__(
+        self, secrets: Polled[Key, Credentials], projects: Polled[Key, str], clock: Callable[[], float]
+    ) -> None:
         self._secrets = secrets
         self._projects = projects
+        self._clock = clock
 
     async def with_credentials(
         self, resource: Resource, spec: Spec, since: float, act: Callable[[Credentials], Awaitable[T]]
@@ -81,6 +85,11 @@ class Access:
             if renewed == credentials:
                 raise
         return await act(renewed)
+
+    async def refresh(self, secret: Key) -> None:
+        """Read a Secret again, so that those who name it are woken if it has changed."""
+        with suppress(Failure, ClusterUnavailable):
+            await self._secrets.get(secret, since=self._clock())
 
     def last_credentials(self, resource: Resource, spec: Spec) -> Credentials | None:
         """Return the credentials last read from the object's Secret, if still held."""

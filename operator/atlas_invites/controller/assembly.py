@@ -75,7 +75,7 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     group_ids: Polled[Key, str] = Polled(
         projects.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
     )
-    access = Access(credentials, group_ids)
+    access = Access(credentials, group_ids, clock)
     writer = Writer(store, invites)
     deletion = Deletion(store, writer, access, atlas, events, clock=clock)
     reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)

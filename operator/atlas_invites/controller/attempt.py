@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.refusals import refused_before
 from atlas_invites.invitation.outcome import Stale
 
 if TYPE_CHECKING:
     from atlas_invites.controller.memory import Memory
+    from atlas_invites.controller.refusals import Request
     from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Resource
 
@@ -23,6 +25,7 @@ class Attempt:
         known: its status, with what the cluster could not be told yet.
         memory: what this process knows of it beyond.
         since: as of when Atlas must be seen (monotonic seconds).
+        request: what it asks for, with which credentials, once those are known.
     """
 
     resource: Resource
@@ -30,6 +33,15 @@ class Attempt:
     known: Status
     memory: Memory
     since: float
+    request: Request | None = None
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether Atlas has refused a write for what is asked now, as far as memory and status tell."""
+        refusal = self.memory.refusal
+        if refusal is not None:
+            return refusal.request == self.request
+        return refused_before(self.resource, self.known) is not None
 
     def check(self, latest: Resource | None) -> None:
         """See that the object is there, has what finalizer it had, and asks for nothing else since the attempt began.

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.refusals import Observed, Refusal, is_conflict, is_refused_write, refused_before
 from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
-from atlas_invites.controller.sending import Sender, begin_wait, hold_back, origin_of
-from atlas_invites.invitation.case import Sight, target
+from atlas_invites.controller.sending import Sender, begin_wait, hold_back, origin_of, who_is_elsewhere
+from atlas_invites.invitation.case import Sight, case_of, target
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Api, Origin, Seen, State
-from atlas_invites.invitation.outcome import Did, Failure, Outcome, Reason
-from atlas_invites.invitation.plan import Do, answered, decide, is_conclusive, outcome_of
+from atlas_invites.invitation.outcome import ClusterUnavailable, Did, Failure, Outcome, Reason, Stale
+from atlas_invites.invitation.plan import Do, answered, done, is_conclusive, judge, outcome_of
 from atlas_invites.invitation.resource import KIND
 from atlas_invites.telemetry.metrics import SENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.controller.memory import Memories
@@ -78,10 +80,12 @@ class Inviter:
             attempt.memory.finalizer_ours = not _was_looked_at(attempt.known)
             self._check(attempt)
         if (pending := _patchable_invitation(attempt, project)) is not None:
-            updated = await project.update_invite(pending.id, sorted(attempt.spec.roles))
+            action = self._decide(attempt, project, Seen(invitations=(pending,)))
+            with self._remembering(attempt, action):
+                updated = await project.update_invite(pending.id, sorted(attempt.spec.roles))
             if updated is not None:
-                seen = Seen(invitations=(updated,))
-                return self._outcome(attempt, self._decide(attempt, project, seen), Did.SET_ROLES)
+                action = self._decide(attempt, project, Seen(invitations=(updated,)))
+                return self._outcome(attempt, action, Did.SET_ROLES)
         action = await self._look(attempt, project, attempt.since, never_had_one=not self._may_have_one(attempt))
         claims_more = self._claim_found(attempt, project, action.case)
         if claims_more and (duplicate := self._yield_to_older(attempt)) is not None:
@@ -136,7 +140,10 @@ class Inviter:
         return self._decide(attempt, project, seen)
 
     def _decide(self, attempt: Attempt, project: Project, seen: Seen) -> Action:
-        return decide(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
+        case = case_of(attempt.spec, attempt.known, seen, self._atlas.now(), project.api)
+        there = case.member or case.invitation
+        unseen = attempt.memory.unseen_roles(there.id, case.roles) if there is not None else None
+        return judge(replace(case, is_repeat=attempt.resource.is_evaluated_by(attempt.known), unseen_roles=unseen))
 
     async def _perform(self, attempt: Attempt, project: Project, action: Action) -> Outcome:
         """Do in Atlas what the action says, and return the outcome by what Atlas answered."""
@@ -147,14 +154,56 @@ class Inviter:
                     since = self._clock()
                     action = await self._look(attempt, project, since)
                 if action.row.do is Do.SEND:
-                    return await self._send(attempt, project, action, since)
+                    if (refused := await self._standing_refusal(attempt, project, action)) is not None:
+                        return refused
+                    with self._remembering(attempt, action):
+                        return await self._send(attempt, project, action, since)
         case = action.case
         if case.member is not None or (case.invitation is not None and case.invitation.api is Api.INVITES):
             self._sender.found(_person(attempt, project), attempt.memory)
         if action.row.do is Do.SET_ROLES:
-            case = await _with_roles_set(project, case, partial(self._check, attempt))
+            if (refused := await self._standing_refusal(attempt, project, action)) is not None:
+                return refused
+            with self._remembering(attempt, action):
+                case = await _with_roles_set(project, case, partial(self._check, attempt))
             return self._outcome(attempt, replace(action, case=case), Did.SET_ROLES)
         return self._outcome(attempt, action)
+
+    async def _standing_refusal(self, attempt: Attempt, project: Project, action: Action) -> Outcome | None:
+        """Return the outcome of the same write if Atlas refused it, and nothing has changed since.
+
+        After a restart, the credentials first read and what is first seen count as those of the refusal.
+        """
+        memory, request, now = attempt.memory, attempt.request, self._clock()
+        outcome = memory.refusal.outcome if memory.refusal else refused_before(attempt.resource, attempt.known)
+        if outcome is None or request is None:
+            return None
+        elsewhere: frozenset[str] = frozenset()
+        if is_conflict(outcome) and action.row.do is Do.SEND:
+            elsewhere = await who_is_elsewhere(project, attempt.spec.username or "")
+        observed = Observed.of(action, elsewhere)
+        memory.refusal = memory.refusal or Refusal(request, observed, outcome, now)
+        return outcome if memory.refusal.stands(request, observed, now) else None
+
+    @contextmanager
+    def _remembering(self, attempt: Attempt, action: Action) -> Iterator[None]:
+        """Remember what a write asks Atlas for, until it is seen; and the write, if Atlas refuses it."""
+        case, memory, before = action.case, attempt.memory, attempt.memory.roles_written
+        if action.row.do is Do.SET_ROLES and (there := case.member or case.invitation) is not None:
+            memory.roles_written = (there.id, attempt.spec.roles)
+        try:
+            yield
+        except (Stale, ClusterUnavailable):
+            memory.roles_written = before  # it was not let out
+            raise
+        except Failure as failure:
+            if not failure.unanswered:
+                memory.roles_written = before
+            if attempt.request is not None and is_refused_write(failure.reason, failure.error):
+                outcome = Outcome.of(failure)
+                observed = Observed.of(action, memory.elsewhere if is_conflict(outcome) else frozenset())
+                memory.refusal = Refusal(attempt.request, observed, outcome, self._clock())
+            raise
 
     async def _send(self, attempt: Attempt, project: Project, action: Action, since: float) -> Outcome:
         """Send, unless it has to wait. ``since``: as of when Atlas was seen (monotonic seconds)."""
@@ -191,7 +240,7 @@ class Inviter:
 
     @staticmethod
     def _outcome(attempt: Attempt, action: Action, did: Did | None = None) -> Outcome:
-        outcome = outcome_of(action)
+        outcome = outcome_of(action if did is None else done(action))
         if did is Did.SEND:
             return replace(outcome, origin=Origin.CREATED, did=did)
         if outcome.origin is not None and outcome.invitation is not None:
@@ -210,7 +259,10 @@ def _was_looked_at(known: Status) -> bool:
 
 
 def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | None:
-    """Return the object's own pending invitation where it has other roles: one PATCH by id is all there is to do."""
+    """Return the object's own pending invitation if it has other roles: one PATCH by id is all there is to do.
+
+    Not if the last write of roles came to nothing: then Atlas is looked at first.
+    """
     known, invitation, ready = attempt.known, attempt.known.invitation, attempt.known.condition(READY)
     if (
         attempt.resource.has_finalizer
@@ -220,6 +272,9 @@ def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | No
         and ready is not None
         and ready.reason not in {Reason.IDENTITY_MISMATCH, Reason.DUPLICATE_INVITE}
         and frozenset(invitation.roles) != attempt.spec.roles
+        and attempt.memory.roles_written is None
+        and not attempt.may_be_refused
+        and not (ready.reason == Reason.ROLES_DIFFER and attempt.resource.is_evaluated_by(known))
     ):
         return invitation
     return None

@@ -30,7 +30,11 @@ class Memory:
         uid: the object that it is about.
         finalizer_ours: this process put the finalizer on, the first one as far as status shows, so nobody can have sent
             anything for the object before.
-        refusal: what Atlas refused last, and may not be asked again.
+        refusal: the write that Atlas refused last.
+        elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
+            answered a sending with a second 409.
+        roles_written: the id and the roles of the last write of roles, until Atlas has shown them.
+        renewed_at: when status.error was last renewed.
         confirming_since: when the wait before a sending began.
         unanswered_since: Atlas's time right before a sending that got no answer.
         lost_invite: Atlas's time right before a sending through the invites API which may have worked, and which its
@@ -39,13 +43,16 @@ class Memory:
         sent: this process has sent something for the object.
         conflicted: Atlas answered the last sending with a 409.
         waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
-        unsaved: the status that a sending led to, until the cluster holds it.
+        unsaved: the status that a write to Atlas led to, until the cluster holds it.
         trouble: what its deletion met last, and since when.
     """
 
     uid: str
     finalizer_ours: bool = False
     refusal: Refusal | None = None
+    elsewhere: frozenset[str] = frozenset()
+    roles_written: tuple[str, frozenset[str]] | None = None
+    renewed_at: float | None = None
     confirming_since: float | None = None
     unanswered_since: datetime | None = None
     lost_invite: datetime | None = None
@@ -83,8 +90,22 @@ class Memory:
             self.trouble = (trouble, now)
         return self.trouble[1]
 
+    def unseen_roles(self, entry_id: str, shown: frozenset[str]) -> frozenset[str] | None:
+        """Return the roles that this process wrote last to an entry, or None once Atlas shows them.
+
+        Args:
+            entry_id: the id of an invitation or a user.
+            shown: the roles that Atlas shows for it.
+        """
+        if self.roles_written is None or self.roles_written[0] != entry_id:
+            return None
+        if self.roles_written[1] == shown:
+            self.roles_written = None
+            return None
+        return self.roles_written[1]
+
     def completed(self, status: Status) -> Status:
-        """Return a status with what our own sending was answered, where the cluster could not be told of it yet."""
+        """Return a status with what Atlas responded to our own write, if the cluster could not be told of it yet."""
         if self.unsaved is None:
             return status
         kept = {name: getattr(self.unsaved, name) for name in ("state", "origin", "invitation", "member")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 
+E_co = TypeVar("E_co", covariant=True)
+
+
 class Snapshot(Protocol):
     """What a project held at one moment. Unconfirmed: lists lag."""
 
@@ -22,16 +25,12 @@ class Snapshot(Protocol):
         """Return every candidate for a target."""
 
 
-class Entries(Protocol):
-    """What could be read of a list. ``complete``: the id and the e-mail of each entry could."""
+class Entries(Protocol[E_co]):
+    """What could be read of a list."""
 
     @property
-    def read(self) -> tuple[Invitation | User, ...]:
+    def read(self) -> tuple[E_co, ...]:
         """The entries that could be read."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether those are all."""
 
 
 class Project(Protocol):
@@ -67,7 +66,10 @@ class Project(Protocol):
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
         """Send an invitation through the users API; someone of the organisation becomes ACTIVE at once."""
 
-    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries:
+    async def list_invites(self, username: str) -> Entries[Invitation]:
+        """List the pending invitations of an e-mail, of the invites API."""
+
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries[User]:
         """List the users of an e-mail, also those who are in by a team or the organisation."""
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:

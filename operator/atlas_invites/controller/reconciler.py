@@ -11,10 +11,10 @@ from atlas_invites.controller.attempt import Attempt
 from atlas_invites.controller.claims import leads_elsewhere
 from atlas_invites.controller.inviting import Inviter
 from atlas_invites.controller.memory import Memories
-from atlas_invites.controller.refusals import REFUSED_FOR, Refusal, Request, refused_before
+from atlas_invites.controller.refusals import Request
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
 from atlas_invites.invitation.events import notices
-from atlas_invites.invitation.outcome import Did, Failure, Kind, Outcome, Reason, requeue_after
+from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason, requeue_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Resource
+
+RENEW_ERROR_AFTER = 3600.0
+"""Seconds after which status shows the words of a failure that repeats anew."""
 
 _LEADS_ELSEWHERE = (
     "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
@@ -143,42 +146,29 @@ class Reconciler:
             name = attempt.spec.project_ref and attempt.spec.project_ref.name
             return Outcome(Reason.PROJECT_NOT_READY, _LEADS_ELSEWHERE.format(name=name))
         self._claims.resolve(attempt.resource, group_id)
-        request = Request.of(attempt.resource, credentials)
-        if (refused := self._standing_refusal(attempt, request)) is not None:
-            return refused
+        attempt.request = Request.of(attempt.resource, credentials)
         project = self._atlas.project(credentials, group_id)
         api = project.api
         try:
             outcome = await self._inviter.invite(attempt, project)
-        except Failure as failure:
+        except Failure:
             if project.api is api:
-                if failure.reason in REFUSED_FOR:
-                    attempt.memory.refusal = Refusal(request, Outcome.of(failure), self._clock())
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._inviter.invite(attempt, project)
         return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.info)
 
-    def _standing_refusal(self, attempt: Attempt, request: Request) -> Outcome | None:
-        """Return the outcome of what Atlas refused already, where nothing has changed since and nobody asks again.
-
-        After a restart the credentials first read count as those with which a request was invalid.
-        """
-        memory, now = attempt.memory, self._clock()
-        if memory.refusal is None and (outcome := refused_before(attempt.resource, attempt.known)) is not None:
-            memory.refusal = Refusal(request, outcome, now)
-        refusal = memory.refusal
-        return refusal.outcome if refusal is not None and refusal.stands(request, now) else None
-
     async def _conclude(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
-        evaluated = Evaluated(resource.generation, resource.reconcile_requested_at)
-        wanted = next_status(known, evaluated, outcome, self._wall())
-        if outcome.did is Did.SEND:
+        evaluated, now = Evaluated(resource.generation, resource.reconcile_requested_at), self._clock()
+        is_old = memory.renewed_at is not None and now >= memory.renewed_at + RENEW_ERROR_AFTER
+        renew = is_old and outcome.error is not None
+        wanted = next_status(known, evaluated, outcome, self._wall(), renew=renew)
+        if outcome.did is not None:
             memory.unsaved = wanted
         await self._writer.write_status(resource, wanted)
         memory.unsaved = None
-        if outcome.reason not in REFUSED_FOR:
-            memory.refusal = None
+        if memory.renewed_at is None or renew or wanted.error != known.error:
+            memory.renewed_at = now
         for notice in notices(resource.status, wanted, outcome):
             self._events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._atlas.now()))

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.controller.access import secret_of
 from atlas_invites.controller.queue import Priority
-from atlas_invites.invitation.case import target
+from atlas_invites.controller.refusals import is_conflict, refused_before
+from atlas_invites.invitation.case import case_of, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
 from atlas_invites.invitation.events import sunset_notice
+from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Failure, Kind, Reason
-from atlas_invites.invitation.plan import TABLE_A, Do, decide, outcome_of
+from atlas_invites.invitation.plan import TABLE_A, Do, judge, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
     from datetime import datetime
 
     from atlas_invites.controller.access import Access
@@ -36,6 +38,12 @@ AT_A_TIME = 3
 
 BREATH = 100
 """Objects after which a sweep lets others run."""
+
+PROBE_INTERVAL = 60.0
+"""Seconds between two reads of the Secrets of objects that Atlas refuses something."""
+
+REFUSED_INTERVAL = 600.0
+"""Seconds between two sweeps, at most, of a project that has such objects."""
 
 SUNSET_WARNINGS = 100
 """Warnings of the sunset in one sweep of a project; the next sweeps go on with the others."""
@@ -104,6 +112,7 @@ class Resync:
         self._wall = wall
         self._clock = clock
         self._warned: set[str] = set()
+        self._skipped: list[list[Key]] = []
 
     async def sweep_all(self) -> None:
         """Sweep every project at once, as after a start."""
@@ -118,8 +127,9 @@ class Resync:
                 group.create_task(sweep(keys))
 
     async def keep_sweeping(self) -> None:
-        """Sweep the projects in turn, spread over the interval with jitter, for ever."""
+        """Sweep the projects in turn, spread over the interval with jitter, and probe what is refused, for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_probing())
             while True:
                 projects = await self._projects()
                 if not projects:
@@ -128,6 +138,26 @@ class Resync:
                     pause = self._interval / len(projects)
                     await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
                     group.create_task(self.sweep(keys))
+
+    async def _keep_probing(self) -> None:
+        """See that nothing is refused for long after the cause has gone, for ever.
+
+        Each minute the Secrets of refused objects are read, for whoever corrects one expects an effect; and what could
+        not be swept is tried again. Refused projects are swept at least each ten minutes, whatever the interval is.
+        """
+        due = self._clock() + REFUSED_INTERVAL
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL)
+            refused = [r for key in self._store.tally.refused if (r := self._store.get(key)) is not None]
+            for secret in {secret_of(r, spec) for r in refused if (spec := r.readable_spec) is not None}:
+                await self._access.refresh(secret)
+            projects, self._skipped = self._skipped, []
+            if self._clock() >= due:
+                due = self._clock() + REFUSED_INTERVAL
+                if self._interval > REFUSED_INTERVAL:
+                    projects += await self._by_project(refused)
+            for keys in projects:
+                await self.sweep(keys)
 
     async def sweep(self, keys: list[Key]) -> None:
         """Look once at the project of these objects, which share credentials, and enqueue those that differ."""
@@ -149,12 +179,14 @@ class Resync:
             project, snapshot = await self._access.with_credentials(first.resource, first.spec, since, look)
         except ClusterUnavailable as error:
             log.warning("sweep skipped: %s", error)
+            self._skipped.append(keys)
             return
         except Failure as failure:
             log.info("sweep skipped: %s", failure.reason)
             if failure.reason.kind is not Kind.RETRYING:
-                for key in filter(self._latest, keys):
-                    self._queue.add(key, Priority.SWEEP)
+                for one in filter(None, map(self._latest, keys)):
+                    if not _says(one.known, failure):
+                        self._queue.add(one.resource.key, Priority.SWEEP)
             return
         await self._compare_all(keys, project, snapshot)
 
@@ -169,21 +201,24 @@ class Resync:
                     warnings -= 1
 
     async def _projects(self) -> list[list[Key]]:
+        """Return the keys of all objects by credentials and project."""
+        self._warned &= {resource.uid for resource in self._store}
+        return await self._by_project(self._store)
+
+    @staticmethod
+    async def _by_project(resources: Iterable[Resource]) -> list[list[Key]]:
         """Return the keys by credentials and project, in an order that is the same in each round of this process.
 
         So each project is swept once an interval, though the store's order moves with the objects that come and go. It
         is that of the hashes, since a project's id and a reference have no order between them.
         """
         found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
-        uids = set()
-        for number, resource in enumerate(self._store):
+        for number, resource in enumerate(resources):
             if number % BREATH == 0:
                 await asyncio.sleep(0)
-            uids.add(resource.uid)
             spec = resource.readable_spec
             if spec is not None:
                 found[secret_of(resource, spec), spec.group_id or spec.project_ref].append(resource.key)
-        self._warned &= uids
         return [found[project] for project in sorted(found, key=hash)]
 
     def _latest(self, key: Key) -> _Swept | None:
@@ -203,8 +238,7 @@ class Resync:
             self._queue.add(key, Priority.SWEEP)
             return
         expires = one.known.invitation.expires if one.known.invitation else None
-        ready = one.known.condition(READY)
-        if expires is not None and ready is not None and ready.reason == Reason.INVITED:
+        if expires is not None and one.known.state is State.PENDING:
             left = (expires - self._atlas.now()).total_seconds()
             if left < 2 * self._interval:
                 self._queue.add_after(key, left, at_most=True)
@@ -218,9 +252,10 @@ class Resync:
         if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:
             return self._store.claims.holder(one.resource.key) is None
         seen = snapshot.find(target(one.spec, known))
-        action = decide(one.spec, known, seen, self._atlas.now(), project.api)
+        case = case_of(one.spec, known, seen, self._atlas.now(), project.api)
+        action = judge(replace(case, is_repeat=True))
         if action.row.do is not Do.NOTHING:
-            return True
+            return not (action.row.do is Do.SEND and _is_refused_for_good(one))
         outcome = replace(outcome_of(action).in_project(project.group_id), atlas=project.info)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
         return next_status(known, evaluated, outcome, self._wall()) != known
@@ -233,3 +268,18 @@ class Resync:
         self._warned.add(one.resource.uid)
         self._events.publish(one.resource, notice)
         return True
+
+
+def _says(known: Status, failure: Failure) -> bool:
+    """Return whether status shows this failure already, with these words of Atlas."""
+    ready = known.condition(READY)
+    return ready is not None and ready.reason == failure.reason and known.error == failure.error
+
+
+def _is_refused_for_good(one: _Swept) -> bool:
+    """Return whether Atlas refused to send, and nothing but a new request or another view of Atlas changes that.
+
+    What a 409 is about may not be in the lists: the reconcile looks for it.
+    """
+    refused = refused_before(one.resource, one.known)
+    return refused is not None and refused.reason is Reason.INVALID_REQUEST and not is_conflict(refused)

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.conditions import READY, STALLED
-from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, AtlasInfo, Origin
+from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, AtlasInfo, Membership, Origin
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _LOST = (
     "None is sent until that one would have expired; no action is needed."
 )
 _REFUSED = (
-    "Atlas reports that this person already has access to the project{how}, but lists no direct membership. "
-    "Remove the person there, or delete this object."
+    "Atlas reports that this person already has access to the project{how}, but lists no direct membership and no "
+    "invitation. Remove the person there, or delete this object; the operator looks again with every resync."
 )
 
 
@@ -116,7 +116,7 @@ class Sender:
             if failure.unanswered:
                 self._doubt(person, memory, began, api)
             elif failure.error is not None and failure.error.error == HTTPStatus.CONFLICT:
-                await self._conflict(memory, username, project, failure)
+                await _explain_conflict(memory, username, project, failure)
             raise
         except ClusterUnavailable:
             raise
@@ -150,20 +150,37 @@ class Sender:
         while (oldest := next(iter(self._sent))) != person and self._sent[oldest].at <= now - CONFIRM_AFTER:
             del self._sent[oldest]
 
-    @staticmethod
-    async def _conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
-        """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word.
 
-        Who is in by a team or the organisation alone is nothing to see.
-        """
-        if not memory.conflicted:
-            memory.conflicted = True
-            return
-        if (await project.list_users(username, flatten_teams=False, include_org_users=False)).read:
-            return
-        there = (await project.list_users(username, flatten_teams=True, include_org_users=True)).read
-        how = ", through a team or the organisation" if there else ""
-        raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
+async def _explain_conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
+    """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word.
+
+    Who is in by a team or the organization alone is nothing to see.
+
+    Raises:
+        Failure: InvalidRequest.
+    """
+    if not memory.conflicted:
+        memory.conflicted = True
+        return
+    if await _is_there(project, username):
+        return
+    memory.elsewhere = await who_is_elsewhere(project, username)
+    how = ", through a team or the organization" if memory.elsewhere else ""
+    raise Failure(Reason.INVALID_REQUEST, _REFUSED.format(how=how), error=failure.error)
+
+
+async def _is_there(project: Project, username: str) -> bool:
+    """Return whether lists of the e-mail alone show a pending invitation or a member."""
+    if project.api is Api.INVITES and (await project.list_invites(username)).read:
+        return True
+    found = await project.list_users(username, flatten_teams=False, include_org_users=False)
+    return any(user.org_membership_status in {Membership.ACTIVE, Membership.PENDING} for user in found.read)
+
+
+async def who_is_elsewhere(project: Project, username: str) -> frozenset[str]:
+    """Return the ids of those with an e-mail who are in the project, also through a team or the organization."""
+    found = await project.list_users(username, flatten_teams=True, include_org_users=True)
+    return frozenset(user.id for user in found.read)
 
 
 def begin_wait(memory: Memory, now: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.conditions import SUSPENDED
+from atlas_invites.invitation.conditions import READY, SUSPENDED
 from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ class Tally:
         self._states: dict[Key, State] = {}
         self._counts: Counter[State] = Counter()
         self._ends: dict[Key, float] = {}
+        self.refused: set[Key] = set()
+        """The objects that Atlas refuses something."""
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
@@ -31,6 +34,8 @@ class Tally:
                 self._counts[before] -= 1
             self._counts[state] += 1
             self._states[key] = state
+        ready = status.condition(READY)
+        (self.refused.add if ready is not None and ready.reason in REFUSED else self.refused.discard)(key)
         counts = state is State.PENDING and status.condition(SUSPENDED) is None
         ends = status.invitation.expires if counts and status.invitation else None
         if ends is None:
@@ -43,6 +48,7 @@ class Tally:
         if (state := self._states.pop(key, None)) is not None:
             self._counts[state] -= 1
         self._ends.pop(key, None)
+        self.refused.discard(key)
 
     def states(self) -> Mapping[str, int]:
         """Return how many objects there are, by state; those that were never evaluated are Unknown."""

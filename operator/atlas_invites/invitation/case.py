@@ -10,8 +10,10 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.email import same_email
 from atlas_invites.invitation.model import Api, Membership, Origin, ReinvitePolicy, State
+from atlas_invites.invitation.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +41,20 @@ class Sight(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that a row may look at."""
+    """Everything that a row may look at.
+
+    Attributes:
+        spec: what the object asks for.
+        known: what status remembers.
+        sight: what Atlas shows.
+        now: Atlas's time, UTC.
+        api: the API in use for the project.
+        view: how much the absence of an entry says.
+        invitation: the pending invitation that is there.
+        member: the member who is there.
+        is_repeat: the object was evaluated before for all that it asks.
+        unseen_roles: the roles that this process wrote last to what is there, until Atlas has shown them.
+    """
 
     spec: Spec
     known: Status
@@ -49,6 +64,8 @@ class Case:
     view: View
     invitation: Invitation | None = None
     member: User | None = None
+    is_repeat: bool = False
+    unseen_roles: frozenset[str] | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -65,8 +82,21 @@ class Case:
 
     @property
     def roles_equal(self) -> bool:
-        """Whether the roles that are there are the spec's."""
-        return self.roles == self.spec.roles
+        """Whether the roles that are there are the spec's. A list that lags does not show what was written since."""
+        return self.roles == self.spec.roles and self.unseen_roles in {None, self.spec.roles}
+
+    @property
+    def are_other_roles_kept(self) -> bool:
+        """Whether Atlas responded to the spec's roles with those that are there, and nothing has changed since."""
+        ready, known = self.known.condition(READY), self.known.member if self.member else self.known.invitation
+        return (
+            self.is_repeat
+            and self.unseen_roles is None
+            and ready is not None
+            and ready.reason == Reason.ROLES_DIFFER
+            and known is not None
+            and frozenset(known.roles) == self.roles
+        )
 
     @property
     def somebody_else(self) -> bool:

@@ -47,18 +47,21 @@ class Evaluated:
     reconcile_requested_at: str | None
 
 
-def next_status(previous: Status, evaluated: Evaluated, outcome: Outcome, now: datetime) -> Status:
-    """Return the whole status that an outcome leads to.
+def next_status(
+    previous: Status, evaluated: Evaluated, outcome: Outcome, now: datetime, *, renew: bool = False
+) -> Status:
+    """Return the whole status that an outcome leads to. The failure that status shows already keeps its words there.
 
     Args:
         previous: the status that the object has.
         evaluated: what was looked at.
         outcome: how the reconcile ended.
         now: the local time, UTC, for ``lastTransitionTime``.
+        renew: show the words of this failure, even if it is the one that status shows.
     """
     state = outcome.state or previous.state
     message, error = outcome.message, outcome.error
-    if _same_failure(previous, evaluated, outcome):
+    if not renew and _same_failure(previous, evaluated, outcome):
         message, error = previous.condition(READY).message, previous.error  # type: ignore[union-attr]
     wanted = {
         type_: (status, str(outcome.reason), message) for type_, status in CONDITIONS[outcome.reason.kind].items()
@@ -97,7 +100,7 @@ def _accepted(state: State | None) -> tuple[str, str, str]:
 
 
 def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> bool:
-    """Tell whether this failure is the one that status shows already: same reason, HTTP status and errorCode.
+    """Return whether this failure is the one that status shows for what is asked: reason, HTTP status, errorCode.
 
     An outage without an HTTP answer has many words (reset, timed out, refused): they are one failure.
     """
@@ -107,6 +110,7 @@ def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> b
         and ready is not None
         and ready.reason == outcome.reason
         and previous.observed_generation == evaluated.generation
+        and evaluated.reconcile_requested_at in {None, previous.last_handled_reconcile_at}
         and _answer(previous.error) == _answer(outcome.error)
         and (outcome.error is not None or kind is Kind.RETRYING)
     )

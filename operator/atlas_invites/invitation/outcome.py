@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
+from atlas_invites.invitation.model import State
+
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin, State
+    from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin
 
 
 class Kind(StrEnum):
@@ -124,12 +126,11 @@ _COMES_BACK: dict[Reason, float] = {
     Reason.SECRET_INVALID: 60,
     Reason.PROJECT_NOT_READY: 30,
     Reason.CREDENTIALS_REJECTED: 60,
-    # To see whether the Secret changed; else Atlas is not asked again, or only after an hour.
-    Reason.INVALID_REQUEST: 60,
-    Reason.PROJECT_NOT_FOUND: 60,
-    Reason.FORBIDDEN: 60,
 }
 """Seconds until the next reconcile; the reasons that are not here wait for the sweep."""
+
+REFUSED = frozenset({Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NOT_FOUND})
+"""The reasons for which Atlas does not do what it was asked to, although it accepts the credentials."""
 
 SWEPT = frozenset(r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK)
 """The reasons whose objects the sweep brings back."""
@@ -151,7 +152,10 @@ def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime
     if outcome.requeue_after is not None:
         is_asked = outcome.reason.kind is Kind.RETRYING
         return min(outcome.requeue_after, RETRY_AFTER_AT_MOST) if is_asked else outcome.requeue_after
-    if outcome.reason is Reason.INVITED and invitation is not None and invitation.expires is not None:
+    is_pending = outcome.reason is Reason.INVITED or (
+        outcome.reason is Reason.ROLES_DIFFER and outcome.state is State.PENDING
+    )
+    if is_pending and invitation is not None and invitation.expires is not None:
         left = (invitation.expires - now).total_seconds()
         return left if left > 0 else _OVERDUE
     return _COMES_BACK.get(outcome.reason)

@@ -79,6 +79,8 @@ class Action:
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
             id=case.spec.invitation_id or (known.id if known else None),
             roles=_difference(case.roles, case.spec.roles),
+            asked=", ".join(sorted(case.spec.roles)),
+            shown=", ".join(sorted(case.roles)),
         )
 
 
@@ -120,6 +122,12 @@ _ROLES_DIFFER = Says(
     "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
     "(spec.memberPolicy is Observe).",
 )
+_OTHER_ROLES = (
+    "Atlas keeps other roles for {who} than the operator asked for. Asked: {asked}. Atlas shows: {shown}. The operator "
+    "asks again once the spec or the roles in Atlas change, or a reconcile is requested. Correct spec.roles."
+)
+_PENDING_WITH_OTHER_ROLES = Says(Reason.ROLES_DIFFER, State.PENDING, _OTHER_ROLES)
+_MEMBER_WITH_OTHER_ROLES = Says(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_ROLES)
 _REMOVED = Says(
     Reason.MEMBER_REMOVED,
     State.REMOVED,
@@ -156,6 +164,13 @@ _TOOK_OVER = Says(
 TABLE_A: tuple[Row, ...] = (
     Row(_PENDING, "its e-mail is not the spec's", lambda c: c.somebody_else, Do.NOTHING, _MISMATCH),
     Row(_PENDING, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _INVITED),
+    Row(
+        _PENDING,
+        "roles differ, and so did Atlas's response",
+        lambda c: c.are_other_roles_kept,
+        Do.NOTHING,
+        _PENDING_WITH_OTHER_ROLES,
+    ),
     Row(_PENDING, "roles differ", _anything, Do.SET_ROLES, _INVITED),
     Row(_MEMBER, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _ACCEPTED),
     Row(
@@ -164,6 +179,13 @@ TABLE_A: tuple[Row, ...] = (
         lambda c: c.spec.member_policy is MemberPolicy.OBSERVE,
         Do.NOTHING,
         _ROLES_DIFFER,
+    ),
+    Row(
+        _MEMBER,
+        "roles differ, Manage, and so did Atlas's response",
+        lambda c: c.are_other_roles_kept,
+        Do.NOTHING,
+        _MEMBER_WITH_OTHER_ROLES,
     ),
     Row(_MEMBER, "roles differ, Manage", _anything, Do.SET_ROLES, _ACCEPTED),
     Row(_ANOTHER_PERSON, "the known member is gone", _anything, Do.NOTHING, _SUCCEEDED),
@@ -226,6 +248,19 @@ def answered(action: Action, answer: Invitation | User) -> Action:
         return judge(replace(case, sight=Sight.MEMBER, member=answer))
     invitation = answer if isinstance(answer, Invitation) else answer.as_invitation()
     return replace(action, case=replace(case, sight=Sight.PENDING, invitation=invitation))
+
+
+def done(action: Action) -> Action:
+    """Return the action by what Atlas responded to its write, which is in the case: were the spec's roles accepted?
+
+    Roles that the response does not show are not compared.
+    """
+    there = action.case.member or action.case.invitation
+    is_told = action.row.says.reason is Reason.ROLES_DIFFER
+    if is_told or there is None or not there.roles or frozenset(there.roles) == action.case.spec.roles:
+        return action
+    says = _MEMBER_WITH_OTHER_ROLES if action.case.member else _PENDING_WITH_OTHER_ROLES
+    return replace(action, row=replace(action.row, says=says))
 
 
 def outcome_of(action: Action) -> Outcome:

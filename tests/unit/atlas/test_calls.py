@@ -211,6 +211,14 @@ def test_a_removal_has_nothing_to_read(call: Call[None], json: object) -> None:
     assert call.parse(json) is None
 
 
+@pytest.mark.parametrize("roles", [None, [], "A", [{"roleName": "A"}]])
+@pytest.mark.parametrize("call", [invites.update_invite(GROUP, ID, ["A"]), users.add_role(GROUP, ID, "A")])
+def test_a_write_of_roles_is_answered_with_roles(call: Call[object], roles: object) -> None:
+    """A response that does not show them says nothing of what came of the write."""
+    with pytest.raises(ValueError, match="roles"):
+        call.parse({"id": ID, "roles": roles})
+
+
 def test_pages_say_how_many_there_are() -> None:
     """``totalCount`` is an estimate, and may be missing."""
     assert users.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users.Page(Entries(()), 0, 7)

@@ -60,7 +60,7 @@ class Bench:
 async def test_what_every_request_says() -> None:
     """Versioned media types, our name and version, no compression, no cookie."""
     async with Bench().running() as bench:
-        bench.says = answer(200, {"id": ID})
+        bench.says = answer(200, {"id": ID, "roles": ["A", "B"]})
         await bench.project.update_invite(ID, ["B", "A"])
     bare, signed = bench.server.heard
     assert signed.line == f"PATCH /api/atlas/v2/groups/{GROUP}/invites/{ID} HTTP/1.1"

@@ -24,7 +24,7 @@ from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitat
 from tests.unit.virtual_time import now, settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
@@ -100,6 +100,10 @@ class FakeAtlas:
         self.credentials: list[Credentials] = []
         self.looked_since: list[float] = []
         self.lists = View.LISTED
+        self.elsewhere: Sequence[User] = ()
+        """Who is in the project through a team or the organization alone."""
+        self.keeps: Sequence[str] = ()
+        """The roles that are kept, whichever are written; none for those that are written."""
         self.unlisted: dict[str, Any] = {}
         """What lists that lag show instead of the entries of these ids: an older version, or None for nothing."""
         self._projects: dict[tuple[Credentials, str], FakeProject] = {}
@@ -135,7 +139,11 @@ class FakeAtlas:
     @property
     def writes(self) -> list[tuple[Any, ...]]:
         """The calls that would change something."""
-        return [call for call in self.calls if call[0] not in {"Look", "Confirm", "Snapshot", "ReadUser", "ListUsers"}]
+        return [
+            call
+            for call in self.calls
+            if call[0] not in {"Look", "Confirm", "Snapshot", "ReadUser", "ListInvites", "ListUsers"}
+        ]
 
 
 class FakeProject:
@@ -193,7 +201,7 @@ class FakeProject:
             invitation(
                 id=f"{len(self._atlas.calls):024x}",
                 username=username,
-                roles=sorted(roles),
+                roles=sorted(self._atlas.keeps or roles),
                 createdAt=time_text(created),
                 expiresAt=time_text(created + timedelta(days=30)),
             )
@@ -206,22 +214,27 @@ class FakeProject:
             User(
                 id=f"{len(self._atlas.calls):024x}",
                 username=username,
-                roles=tuple(roles),
+                roles=tuple(self._atlas.keeps or roles),
                 org_membership_status=Membership.PENDING,
                 invitation_created_at=time_text(created),
                 invitation_expires_at=time_text(created + timedelta(days=30)),
             )
         )
 
+    async def list_invites(self, username: str) -> Entries[Invitation]:
+        await self._call("ListInvites", username)
+        return Entries(tuple(i for i in self._group.invitations.values() if i.username == username))
+
     async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> Entries[User]:
-        del flatten_teams, include_org_users  # there are no teams here
         await self._call("ListUsers", username)
-        return Entries(tuple(u for u in self._group.users.values() if u.username.lower() == username.lower()))
+        found = [*self._group.users.values(), *(self._atlas.elsewhere if flatten_teams and include_org_users else ())]
+        return Entries(tuple(u for u in found if u.username.lower() == username.lower()))
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         await self._call("UpdateInvite", invitation_id, *sorted(roles))
         pending = self._group.invitations.get(invitation_id)
-        return pending and self._atlas.invite(pending.model_copy(update={"roles": tuple(sorted(roles))}))
+        kept = tuple(sorted(self._atlas.keeps or roles))
+        return pending and self._atlas.invite(pending.model_copy(update={"roles": kept}))
 
     async def cancel_invite(self, invitation_id: str) -> bool:
         await self._call("CancelInvite", invitation_id)
@@ -250,7 +263,7 @@ class FakeProject:
         roles = change(frozenset(user.roles))
         if not roles:
             raise Failure(Reason.INVALID_REQUEST, "a user never has zero roles", error=error(400, "CANNOT_REMOVE_ROLE"))
-        return self._atlas.let_in(user.model_copy(update={"roles": tuple(sorted(roles))}))
+        return self._atlas.let_in(user.model_copy(update={"roles": tuple(sorted(self._atlas.keeps or roles))}))
 
     @property
     def _group(self) -> Group:
@@ -431,11 +444,12 @@ class FakeEvents:
 class World:
     """The engine over the fakes. Make it inside a running (virtual) loop."""
 
-    def __init__(self, *, workers: int = 4) -> None:
+    def __init__(self, *, workers: int = 4, resync_interval: float = RESYNC_INTERVAL) -> None:
         self.cluster = FakeCluster()
         self.atlas = FakeAtlas()
         self.events = FakeEvents()
         self._workers = workers
+        self._resync_interval = resync_interval
         self.start_anew()
 
     def start_anew(self) -> None:
@@ -447,7 +461,7 @@ class World:
             events=self.events,
             atlas=self.atlas,
             workers=self._workers,
-            resync_interval=RESYNC_INTERVAL,
+            resync_interval=self._resync_interval,
             clock=now,
             wall=self.wall,
             jitter=lambda: 1.0,

@@ -39,7 +39,7 @@ def access_to(cluster: FakeCluster) -> Access:
     def ignore(_: Key) -> None:
         pass
 
-    return Access(Polled(cluster.credentials, 60.0, now, ignore), Polled(cluster.group_id, 30.0, now, ignore))
+    return Access(Polled(cluster.credentials, 60.0, now, ignore), Polled(cluster.group_id, 30.0, now, ignore), now)
 
 
 @virtual_time

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.invitation.model import Api, Invitation, Membership, Origin, State, Status, View
+from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Origin, State, Status, View
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
 from tests.unit.builders import (
@@ -424,8 +424,7 @@ async def test_a_hundred_quiet_turns_write_nothing(there: str) -> None:
     assert world.atlas.writes == []
     assert world.cluster.writes == []
     assert world.events.published == []
-    looks = [] if there == "forbidden" else ["Look", "Confirm"] if there in GONE else ["Look"]
-    assert world.atlas.names == looks * 100
+    assert world.atlas.names == (["Look", "Confirm"] if there in GONE else ["Look"]) * 100
 
 
 @virtual_time
@@ -571,10 +570,12 @@ async def test_when_the_object_comes_back() -> None:
     assert outcome.requeue_after == 17.0
 
 
-# InvalidRequest is not resent.
+# A refused write is not repeated.
 
 
-REFUSED = Failure(Reason.INVALID_REQUEST, "refused", error=error(400, "INVALID_ENUM_VALUE"))
+REFUSED = Failure(
+    Reason.INVALID_REQUEST, "refused", error=error(400, "INVALID_ENUM_VALUE", operation=Operation.UPDATE_INVITE)
+)
 
 
 async def refused() -> World:
@@ -592,7 +593,7 @@ async def refused() -> World:
 @pytest.mark.parametrize("restart", [False, True])
 @virtual_time
 async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Turn after turn Atlas is not called at all and nothing is written, also not after a restart."""
+    """Turn after turn Atlas is looked at, and nothing is written, also not after a restart."""
     world = await refused()
     if restart:
         world.start_anew()
@@ -600,9 +601,269 @@ async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: 
         outcome = await world.turn()
         assert reason_of(outcome) is Reason.INVALID_REQUEST
         assert outcome is not None
-        assert outcome.requeue_after == 60
-    assert world.atlas.calls == []
+        assert outcome.requeue_after is None
+    assert world.atlas.names == ["Look"] * 20
     assert world.cluster.writes == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "calls"),
+    [(Reason.FORBIDDEN, 403, 3), (Reason.PROJECT_NOT_FOUND, 404, 3), (REFUSED.reason, 400, 1)],
+)
+@virtual_time
+async def test_what_is_forbidden_is_tried_again_hourly(reason: Reason, code: int, calls: int) -> None:
+    """Whoever grants the right need not say so; what is invalid stays so."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    failure = Failure(reason, "no", error=error(code, "NO", operation=Operation.UPDATE_INVITE))
+    world.atlas.faults.fail_always("UpdateInvite", failure)
+    for _ in range(121):
+        assert reason_of(await world.turn()) is reason
+        await asyncio.sleep(60)
+    assert world.atlas.names.count("UpdateInvite") == calls
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(("reason", "code"), [(Reason.INVALID_REQUEST, 400), (Reason.FORBIDDEN, 403)])
+@virtual_time
+async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code: int, *, restart: bool) -> None:
+    """Atlas refuses the operator's sending, somebody invites in the UI: the object has its invitation."""
+    world = World()
+    world.cluster.apply()
+    failure = Failure(reason, "no", error=error(code, "NO", operation=Operation.CREATE_INVITE))
+    world.atlas.faults.fail_always("CreateInvite", failure)
+    for _ in range(3):
+        assert reason_of(await world.turn()) is reason
+    if restart:
+        world.start_anew()
+        assert reason_of(await world.turn()) is reason
+    assert world.atlas.names.count("CreateInvite") == 1
+    world.atlas.invite()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names.count("CreateInvite") == 1
+
+
+@virtual_time
+async def test_a_refusal_outlives_an_outage() -> None:
+    """A look that fails in between is no reason to repeat the write."""
+    world = await refused()
+    world.atlas.faults.fail("Look", Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X")))
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_a_refused_change_of_roles_is_tried_where_atlas_shows_others() -> None:
+    """Somebody changed the roles in Atlas since: once more."""
+    world = await refused()
+    await world.turn()
+    world.atlas.invite(invitation(roles=[STREAMS]))
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    assert world.atlas.names.count("UpdateInvite") == 1
+
+
+async def in_by_a_team() -> World:
+    """Return a world in which Atlas refuses to invite somebody who is in the project through a team."""
+    world = World()
+    world.cluster.apply()
+    world.atlas.elsewhere = [user()]
+    conflict = Failure(Reason.CONFLICT, "is there", error=error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite"))
+    world.atlas.faults.fail("CreateInvite", conflict, conflict)
+    assert reason_of(await world.turn()) is Reason.CONFLICT
+    assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    world.forget_calls()
+    return world
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@virtual_time
+async def test_who_has_left_the_team_is_invited(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Nobody has to ask: each resync looks at what the 409 was about, and sends once it has gone."""
+    world = await in_by_a_team()
+    if restart:
+        world.start_anew()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    assert world.atlas.writes == []
+    world.atlas.elsewhere = []
+    if restart:
+        assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+        await _pass(61)
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_a_conflict_with_what_lists_do_not_show_yet_ends_with_them() -> None:
+    """A 409 while the lists lag: once they show the invitation, it is adopted."""
+    world = World()
+    world.cluster.apply()
+    conflict = Failure(Reason.CONFLICT, "is there", error=error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite"))
+    world.atlas.faults.fail_always("CreateInvite", conflict)
+    await world.turn()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
+    world.atlas.invite()
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names.count("CreateInvite") == 2
+
+
+# Other roles than asked for.
+
+
+def keep_roles(world: World, *roles: str) -> None:
+    """Let Atlas respond to every write of roles with these, and keep them."""
+    world.atlas.keeps = roles
+
+
+@virtual_time
+async def test_other_roles_than_asked_for_are_said_and_not_asked_for_again() -> None:
+    """One dropped, one added: one PATCH, one event, and quiet until something changes."""
+    world = await adopted()
+    keep_roles(world, READER, STREAMS)
+    world.cluster.apply(spec=wire_spec(roles=[READER, OWNER]))
+    for _ in range(20):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER, READER)]
+    assert world.write_kinds == ["status"]
+    assert world.events.reasons == ["RolesUpdated", "RolesDiffer"]
+    status, ready = world.cluster.status(), world.cluster.status().condition("Ready")
+    assert ready is not None
+    assert f"Asked: {OWNER}, {READER}. Atlas shows: {READER}, {STREAMS}." in ready.message
+    assert (status.state, ready.status) == (State.PENDING, "True")
+    world.start_anew()
+    await world.turn()
+    assert len(world.atlas.writes) == 1
+
+
+@pytest.mark.parametrize("change", ["spec", "request", "atlas"])
+@virtual_time
+async def test_other_roles_are_asked_for_again_after_a_change(change: str) -> None:
+    """A new spec, a request to reconcile, other roles in Atlas: once more."""
+    world = await adopted()
+    keep_roles(world, READER, STREAMS)
+    world.cluster.apply(spec=wire_spec(roles=[READER, OWNER]))
+    await world.turn()
+    world.forget_calls()
+    if change == "spec":
+        world.cluster.apply(spec=AS_OWNER)
+    elif change == "request":
+        new_request(world)
+    else:
+        world.atlas.invite(invitation(roles=[STREAMS]))
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert len(world.atlas.writes) == 1
+    keep_roles(world)
+    world.cluster.apply(spec=wire_spec(roles=[READER]))
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_a_sending_with_other_roles_is_not_corrected() -> None:
+    """Atlas sent the invitation with other roles: said, and the same roles are not asked for again."""
+    world = World()
+    keep_roles(world, STREAMS)
+    world.cluster.apply()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert world.atlas.writes == [("CreateInvite", EMAIL, READER)]
+    assert world.cluster.status().origin is Origin.CREATED
+
+
+@virtual_time
+async def test_a_member_with_other_roles_than_asked_for_is_said() -> None:
+    """Law 4: under Manage too, the roles are those of spec only if Atlas says so."""
+    world = await accepted(memberPolicy="Manage")
+    keep_roles(world, READER)
+    world.cluster.apply(spec=wire_spec(memberPolicy="Manage", roles=[READER, OWNER]))
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert world.atlas.writes == [("AddRole", USER_ID, OWNER)]
+    assert world.cluster.status().state is State.ACCEPTED
+
+
+# Roles that lists do not show yet.
+
+
+@pytest.mark.parametrize("lost", ["status", "response"])
+@virtual_time
+async def test_a_reverted_role_is_reverted_in_atlas(lost: str) -> None:
+    """Set, not said, and set back: lists that lag show the old roles still, and are not believed."""
+    world = await adopted()
+    old = world.atlas.groups[GROUP_ID].invitations[INVITATION_ID]
+    world.cluster.apply(spec=AS_OWNER)
+    if lost == "status":
+        world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+        with pytest.raises(ClusterUnavailable):
+            await world.turn()
+    else:
+        patched = old.model_copy(update={"roles": (OWNER,)})
+        world.atlas.faults.before("UpdateInvite", lambda: world.atlas.invite(patched))
+        failure = Failure(Reason.ATLAS_UNAVAILABLE, "no answer came")
+        failure.unanswered = True
+        world.atlas.faults.fail("UpdateInvite", failure)
+        await world.turn()
+    world.cluster.apply(spec=wire_spec())
+    world.atlas.unlisted[INVITATION_ID] = old
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.groups[GROUP_ID].invitations[INVITATION_ID].roles == (READER,)
+
+
+@virtual_time
+async def test_a_write_of_roles_without_a_response_is_looked_at() -> None:
+    """A PATCH that was carried out, but whose response could not be read, is not repeated."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    patched = invitation(roles=[OWNER])
+    world.atlas.faults.before("UpdateInvite", lambda: world.atlas.invite(patched))
+    failure = Failure(Reason.ATLAS_UNAVAILABLE, "a response that cannot be read")
+    failure.unanswered = True
+    world.atlas.faults.fail("UpdateInvite", failure)
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names == ["UpdateInvite", "Look"]
+
+
+# The words of a failure.
+
+
+def no_access(detail: str) -> Failure:
+    return Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", detail=detail, operation=Operation.LIST_INVITES))
+
+
+def detail_of(world: World) -> str | None:
+    shown = world.cluster.status().error
+    return shown.detail if shown else None
+
+
+@virtual_time
+async def test_a_failure_that_repeats_is_said_anew_on_request() -> None:
+    """Whoever asks for a reconcile is shown what Atlas says now; a loop of the same failure writes nothing."""
+    world = await adopted()
+    world.atlas.faults.fail_always("Look", no_access("192.0.2.1 is not on the list"))
+    await world.turn()
+    world.atlas.faults.fail_always("Look", no_access("192.0.2.2 is not on the list"))
+    world.forget_calls()
+    for _ in range(3):
+        await world.turn()
+    assert (detail_of(world), world.cluster.writes) == ("192.0.2.1 is not on the list", [])
+    new_request(world)
+    await world.turn()
+    assert detail_of(world) == "192.0.2.2 is not on the list"
+
+
+@virtual_time
+async def test_a_failure_that_repeats_is_said_anew_after_an_hour() -> None:
+    """Once an hour status shows what Atlas says now."""
+    world = await adopted()
+    for number in range(130):
+        world.atlas.faults.fail_always("Look", no_access(f"attempt {number}"))
+        await world.turn()
+        await asyncio.sleep(60)
+    assert detail_of(world) == "attempt 120"
+    assert world.write_kinds == ["status"] * 3
 
 
 def new_spec(world: World) -> None:
@@ -633,7 +894,7 @@ async def test_a_refused_request_is_resent_once_after_a_change(
     for _ in range(3):
         await world.turn()
         await _pass(61)
-    assert world.atlas.names == ["UpdateInvite"]
+    assert len(world.atlas.writes) == 1
 
 
 async def _pass(seconds: float) -> None:
@@ -1073,18 +1334,6 @@ async def test_no_log_names_a_secret_or_an_email(caplog: pytest.LogCaptureFixtur
 # What Atlas refuses.
 
 
-@pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
-@virtual_time
-async def test_what_is_forbidden_is_asked_hourly(reason: Reason) -> None:
-    """Forbidden, or no such project: woken each minute, it asks Atlas once an hour."""
-    world = await adopted()
-    world.atlas.faults.fail_always("Look", Failure(reason, "no", error=error(403, "NO")))
-    for _ in range(121):
-        assert reason_of(await world.turn()) is reason
-        await asyncio.sleep(60)
-    assert world.atlas.names == ["Look"] * 3
-
-
 @pytest.mark.parametrize("change", ["secret", "spec", "request"])
 @virtual_time
 async def test_what_is_forbidden_is_asked_after_a_change(change: str) -> None:
@@ -1107,7 +1356,9 @@ async def test_what_is_refused_is_not_resent_where_status_cannot_be_written() ->
     """A refused sending whose status write fails: it is remembered, and not sent again."""
     world = World()
     world.cluster.apply()
-    refusal = Failure(Reason.INVALID_REQUEST, "no", error=error(400, "INVALID_ATTRIBUTE"))
+    refusal = Failure(
+        Reason.INVALID_REQUEST, "no", error=error(400, "INVALID_ATTRIBUTE", operation=Operation.CREATE_INVITE)
+    )
     world.atlas.faults.fail_always("CreateInvite", refusal)
     world.cluster.faults.fail_always("status", ClusterUnavailable("no rights"))
     for _ in range(4):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from atlas_invites.invitation.model import Api
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.model import Api, Operation
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
 from tests.unit.builders import (
     EMAIL,
@@ -26,7 +26,7 @@ from tests.unit.builders import (
     user,
     wire_spec,
 )
-from tests.unit.controller.fakes import CREDENTIALS, World
+from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
 from tests.unit.controller.test_reconciler import adopted
 from tests.unit.virtual_time import virtual_time
 
@@ -161,6 +161,125 @@ async def test_a_refusal_is_said_by_everyone(reason: Reason) -> None:
     assert await swept(world) == [KEY]
 
 
+@pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
+@virtual_time
+async def test_a_refused_look_ends_with_the_first_sweep_that_sees(reason: Reason) -> None:
+    """While lists are refused a sweep is one probe a project; the first one that succeeds brings every object back."""
+    world = await adopted()
+    refusal = Failure(reason, "no", error=error(403, "NO", operation=Operation.LIST_INVITES))
+    world.atlas.faults.fail_always("Snapshot", refusal)
+    world.atlas.faults.fail_always("Look", refusal)
+    assert await swept(world) == [KEY]
+    await world.turn()
+    world.forget_calls()
+    for _ in range(3):
+        assert await swept(world) == []
+    assert world.atlas.names == ["Snapshot"] * 3
+    world.atlas.faults.fail_always("Snapshot", None)
+    world.atlas.faults.fail_always("Look", None)
+    assert await swept(world) == [KEY]
+    outcome = await world.turn()
+    assert outcome is not None
+    assert outcome.reason is Reason.INVITED
+
+
+@virtual_time
+async def test_new_words_of_a_refused_look_are_brought_to_status() -> None:
+    """Atlas's detail names another address: the object is reconciled, and decides whether it is time to say so."""
+    world = await adopted()
+    for address in ("192.0.2.1", "192.0.2.2"):
+        detail = error(403, "NO", detail=address, operation=Operation.LIST_INVITES)
+        for call in ("Look", "Snapshot"):
+            world.atlas.faults.fail_always(call, Failure(Reason.FORBIDDEN, "no", error=detail))
+        assert await swept(world) == [KEY]
+        await world.turn()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@virtual_time
+async def test_what_was_refused_and_made_by_hand_is_found(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """A refused sending is no work for a sweep, until Atlas shows the invitation."""
+    world = World()
+    world.cluster.apply()
+    refusal = Failure(Reason.INVALID_REQUEST, "no", error=error(400, "BAD", operation=Operation.CREATE_INVITE))
+    world.atlas.faults.fail_always("CreateInvite", refusal)
+    await world.turn()
+    await world.woken()
+    world.forget_calls()
+    if restart:
+        world.start_anew()
+    for _ in range(3):
+        assert await swept(world) == []
+    assert world.atlas.names == ["Snapshot"] * 3
+    world.atlas.invite()
+    assert await swept(world) == [KEY]
+
+
+@virtual_time
+async def test_a_changed_secret_wakes_who_was_refused_within_a_minute() -> None:
+    """Whoever corrects the Secret of a refused object need not wait for the resync; one read a minute serves all."""
+    world = await adopted()
+    world.atlas.faults.fail("Look", Failure(Reason.FORBIDDEN, "no", error=error(403, "NO")))
+    await world.turn()
+    await world.woken()
+    world.forget_calls()
+    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    await asyncio.sleep(300)
+    assert world.cluster.reads == [SECRET] * 4
+    world.cluster.secrets[SECRET] = OTHER_CREDENTIALS
+    await asyncio.sleep(61)
+    assert await world.woken() == [KEY]
+    assert world.atlas.calls == []
+    sweeping.cancel()
+
+
+@virtual_time
+async def test_a_refused_project_is_probed_each_ten_minutes() -> None:
+    """Also where the resync interval is longer; settled projects wait for that."""
+    world = World(resync_interval=86_400.0)
+    world.atlas.invite()
+    world.cluster.apply()
+    await world.turn()
+    refusal = Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", operation=Operation.LIST_INVITES))
+    world.atlas.faults.fail_always("Snapshot", refusal)
+    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    await asyncio.sleep(1250)
+    assert world.atlas.names.count("Snapshot") == 0
+    world.atlas.faults.fail("Look", refusal)
+    await world.turn()
+    await asyncio.sleep(1250)
+    assert world.atlas.names.count("Snapshot") == 2
+    sweeping.cancel()
+
+
+@virtual_time
+async def test_a_sweep_that_was_skipped_is_made_up_for() -> None:
+    """The API server did not show the Secret in time: the project is swept a minute later, not an interval later."""
+    world = await adopted()
+    world.atlas.accept(INVITATION_ID, USER_ID)
+    world.start_anew()
+    world.cluster.faults.fail("secret", ClusterUnavailable("no answer"))
+    assert await swept(world) == []
+    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    await asyncio.sleep(61)
+    assert await world.woken() == [KEY]
+    sweeping.cancel()
+
+
+@virtual_time
+async def test_other_roles_that_atlas_keeps_are_no_work() -> None:
+    """RolesDiffer of a pending invitation is quiet, and ends when it expires."""
+    world = await adopted()
+    world.atlas.keeps = ["GROUP_STREAM_PROCESSING_OWNER"]
+    world.cluster.apply(spec=wire_spec(roles=[OWNER]))
+    await world.turn()
+    await world.woken()
+    for _ in range(3):
+        assert await swept(world) == []
+    world.atlas.invite(invitation(roles=[OWNER]))
+    assert await swept(world) == [KEY]
+
+
 @virtual_time
 async def test_a_secret_that_is_gone_is_said_by_everyone() -> None:
     """The Secret is gone: every object that names it says so."""
@@ -172,9 +291,9 @@ async def test_a_secret_that_is_gone_is_said_by_everyone() -> None:
 
 @virtual_time
 async def test_an_object_with_a_time_of_its_own_is_left_to_it() -> None:
-    """Waiting and Retrying objects are not swept, nor those that wait a minute or an hour."""
+    """Waiting and Retrying objects are not swept, nor those whose credentials are probed each minute."""
     world = await adopted()
-    for reason in (Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND, Reason.FORBIDDEN, Reason.INVALID_REQUEST):
+    for reason in (Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND, Reason.CREDENTIALS_REJECTED):
         world.atlas.faults.fail("Look", Failure(reason, "trouble", error=error(418, "TEAPOT")))
         world.cluster.annotate("atlasinvites.io/reconcile-requested-at", str(reason))
         await world.turn()

@@ -262,7 +262,7 @@ async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
     assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
     ready = world.cluster.status().condition("Ready")
     assert ready is not None
-    assert "has access to the project, through a team or the organisation, but" in ready.message
+    assert "has access to the project, through a team or the organization, but" in ready.message
 
 
 @pytest.mark.parametrize("membership", [Membership.PENDING, Membership.ACTIVE])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import SWEPT, Failure, Kind, Outcome, Reason, requeue_after
 from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
 
@@ -27,10 +28,6 @@ COMES_BACK = {
     "SecretInvalid": 60,
     "ProjectNotReady": 30,
     "CredentialsRejected": 60,
-    # These look at the Secret; Atlas is asked again after an hour, or never.
-    "ProjectNotFound": 60,
-    "Forbidden": 60,
-    "InvalidRequest": 60,
 }
 """Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
 
@@ -75,8 +72,10 @@ def test_every_reason_comes_back_somehow(reason: Reason) -> None:
 def test_a_pending_invitation_comes_back_at_its_end(
     pending: Invitation | None, now: datetime, expected: float | None
 ) -> None:
-    """Invited comes back at expiresAt; where that is past already, in a minute."""
+    """A pending invitation comes back at expiresAt; if that is past already, in a minute."""
     assert requeue_after(Outcome(Reason.INVITED, "m"), pending, now) == expected
+    assert requeue_after(Outcome(Reason.ROLES_DIFFER, "m", state=State.PENDING), pending, now) == expected
+    assert requeue_after(Outcome(Reason.ROLES_DIFFER, "m", state=State.ACCEPTED), pending, now) is None
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.INVITED])

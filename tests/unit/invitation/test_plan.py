@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation import plan
+from atlas_invites.invitation.case import Sight, case_of
 from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status, View
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.plan import TABLE_A, Action, Do, decide, is_conclusive, outcome_of
@@ -25,6 +27,7 @@ from tests.unit.builders import (
     USER_ID,
     invitation,
     member,
+    ready,
     spec,
     status,
     time_text,
@@ -52,6 +55,9 @@ NEVER_HAD_ONE = status()
 HAD_ONE = status(invitation=invitation(), state=State.PENDING)
 HAD_ONE_OF_USERS = status(invitation=users_invitation(), state=State.PENDING)
 ACCEPTED = status(invitation=invitation(), member=member(), state=State.ACCEPTED)
+DIFFERED = (ready(Reason.ROLES_DIFFER, status="True"),)
+KEPT = status(invitation=invitation(roles=[OWNER]), state=State.PENDING, conditions=DIFFERED)
+KEPT_MEMBER = ACCEPTED.model_copy(update={"member": member(roles=[OWNER]), "conditions": DIFFERED})
 WITHDRAWN = status(invitation=invitation(), state=State.WITHDRAWN)
 UNDATED = status(invitation=users_invitation(createdAt=None, expiresAt=None), state=State.PENDING)
 EXPIRED_BEFORE = status(invitation=invitation(), state=State.EXPIRED)
@@ -71,6 +77,7 @@ class Scenario(NamedTuple):
     wanted: Spec = spec()
     now: datetime = NOW
     api: Api = Api.INVITES
+    is_repeat: bool = False
 
 
 BY_ID = spec(username=None, invitationId=INVITATION_ID)
@@ -78,7 +85,9 @@ BOTH = spec(invitationId=INVITATION_ID)
 BY_ID_ON_EXPIRY = spec(username=None, invitationId=INVITATION_ID, reinvitePolicy="OnExpiry")
 BOTH_ON_EXPIRY = spec(invitationId=INVITATION_ID, reinvitePolicy="OnExpiry")
 MANAGE = spec(memberPolicy="Manage")
+MANAGE_STREAMS = spec(memberPolicy="Manage", roles=[STREAMS])
 INVITED = (Do.NOTHING, Reason.INVITED, State.PENDING)
+KEEPS = (Do.NOTHING, Reason.ROLES_DIFFER, State.PENDING)
 PATCHED = (Do.SET_ROLES, Reason.INVITED, State.PENDING)
 MISMATCH = (Do.NOTHING, Reason.IDENTITY_MISMATCH, None)
 IS_MEMBER = (Do.NOTHING, Reason.ACCEPTED, State.ACCEPTED)
@@ -143,6 +152,11 @@ SCENARIOS = [
     Scenario("pending-roles-differ-users", HAD_ONE_OF_USERS, INVITED_USER_AS_OWNER, *PATCHED, api=Api.USERS),
     Scenario("pending-more-roles-than-spec", HAD_ONE, Seen(invitations=(invitation(roles=[READER, OWNER]),)), *PATCHED),
     Scenario("pending-fewer-roles-than-spec", HAD_ONE, PENDING, *PATCHED, spec(roles=[READER, OWNER])),
+    # pending, roles differ, and so did Atlas's response
+    Scenario("pending-other-roles-kept", KEPT, PENDING_AS_OWNER, *KEEPS, is_repeat=True),
+    Scenario("pending-other-roles-asked-again", KEPT, PENDING_AS_OWNER, *PATCHED),
+    Scenario("pending-other-roles-changed", KEPT, PENDING, *PATCHED, spec(roles=[STREAMS]), is_repeat=True),
+    Scenario("pending-roles-differ-after-another-reason", HAD_ONE, PENDING_AS_OWNER, *PATCHED, is_repeat=True),
     # member, roles equal
     Scenario("member-accepted", HAD_ONE, ACTIVE, *IS_MEMBER),
     Scenario("member-found-at-first", NEVER_HAD_ONE, ACTIVE, *IS_MEMBER),
@@ -155,6 +169,11 @@ SCENARIOS = [
     Scenario("member-roles-differ-observe", HAD_ONE, ACTIVE_AS_OWNER, *DIFFER),
     Scenario("member-roles-differ-manage", HAD_ONE, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE),
     Scenario("member-roles-differ-manage-users", HAD_ONE_OF_USERS, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE, api=Api.USERS),
+    # member, roles differ, Manage, and so did Atlas's response
+    Scenario("member-other-roles-kept", KEPT_MEMBER, ACTIVE_AS_OWNER, *DIFFER, MANAGE, is_repeat=True),
+    Scenario("member-other-roles-asked-again", KEPT_MEMBER, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE),
+    Scenario("member-other-roles-changed", KEPT_MEMBER, ACTIVE, *MEMBER_SET, MANAGE_STREAMS, is_repeat=True),
+    Scenario("member-other-roles-after-a-pending-one", KEPT, ACTIVE_AS_OWNER, *MEMBER_SET, MANAGE, is_repeat=True),
     # another person | the known member is gone
     Scenario("succeeded", ACCEPTED, SUCCESSOR, *SUCCEEDED),
     Scenario("succeeded-manage", ACCEPTED, SUCCESSOR, *SUCCEEDED, MANAGE),
@@ -257,7 +276,8 @@ SCENARIOS = [
 
 
 def judge(scenario: Scenario) -> Action:
-    return decide(scenario.wanted, scenario.known, scenario.seen, scenario.now, scenario.api)
+    case = case_of(scenario.wanted, scenario.known, scenario.seen, scenario.now, scenario.api)
+    return plan.judge(replace(case, is_repeat=scenario.is_repeat))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
