@@ -40,9 +40,9 @@ async def test_a_rotation_that_came_first_is_not_even_noticed(life: Life) -> Non
 
 
 async def test_from_key_to_service_account_and_back(life: Life) -> None:
-    """The kind of credentials may change like any other rotation."""
+    """The kind of credentials may change like any other rotation; the former keys may stay, empty."""
     await invited(life)
-    await life.put_secret(**CLIENT)
+    await life.put_secret(**CLIENT, publicApiKey="", privateApiKey="")
     await life.move(seconds=61)
     await life.edit("jane", roles=[OWNER])
     await life.reaches("jane", "Invited")

@@ -35,23 +35,22 @@ _PAIRS: dict[type[ApiKey | ServiceAccount], tuple[str, str]] = {
 
 
 def parse(data: Mapping[str, str]) -> Credentials:
-    """Return the credentials of a Secret's ``data`` (base64 values).
+    """Return the credentials of a Secret's ``data`` (base64 values). A key that is empty counts as absent.
 
     Raises:
-        ValueError: neither or both pairs are there, or half of one, or a value is empty or no text. The message names
-            the keys, never a value.
+        ValueError: neither or both pairs are there, or half of one, or a value is no text. The message names the keys,
+            never a value.
     """
-    given = {key: _text(key, data[key]) for pair in _PAIRS.values() for key in pair if key in data}
+    texts = {key: _text(key, data[key]) for pair in _PAIRS.values() for key in pair if key in data}
+    given = {key: text for key, text in texts.items() if text}
     wanted = [kind for kind, pair in _PAIRS.items() if any(key in given for key in pair)]
     if not wanted:
-        raise ValueError("it has neither publicApiKey and privateApiKey nor clientId and clientSecret; add one pair")
+        raise ValueError("it has neither publicApiKey and privateApiKey nor clientId and clientSecret; fill one pair")
     if len(wanted) > 1:
         raise ValueError("it has keys of both pairs; keep publicApiKey and privateApiKey, or clientId and clientSecret")
     kind = wanted[0]
     if missing := [key for key in _PAIRS[kind] if key not in given]:
-        raise ValueError(f"the key {missing[0]} is missing; add it")
-    if empty := [key for key, value in given.items() if not value]:
-        raise ValueError(f"the key {empty[0]} is empty; fill it")
+        raise ValueError(f"the key {missing[0]} is missing or empty; fill it")
     first, second = (given[key] for key in _PAIRS[kind])
     return kind(first, second)
 

@@ -27,15 +27,28 @@ def data(**values: str | bytes) -> dict[str, str]:
         (data(clientId="id\n", clientSecret=" secret \n"), ServiceAccount("id", "secret")),
         (data(publicApiKey="pub", privateApiKey="priv", note=b"\xff\x00"), ApiKey("pub", "priv")),
         (data(publicApiKey="clé", privateApiKey="p:r i+v/"), ApiKey("clé", "p:r i+v/")),
+        (data(publicApiKey="pub", privateApiKey="priv", clientId="", clientSecret=""), ApiKey("pub", "priv")),
+        (data(publicApiKey="\n", privateApiKey="", clientId="id", clientSecret="s"), ServiceAccount("id", "s")),
+        (data(publicApiKey="", clientId="id", clientSecret="s"), ServiceAccount("id", "s")),
     ],
-    ids=["api-key", "service-account", "with-org-id", "white-space-around", "other-keys", "any-text"],
+    ids=[
+        "api-key",
+        "service-account",
+        "with-org-id",
+        "white-space-around",
+        "other-keys",
+        "any-text",
+        "empty-service-account",
+        "empty-api-key",
+        "one-empty-key",
+    ],
 )
 def test_good_secrets(secret: dict[str, str], credentials: Credentials) -> None:
-    """Either pair is taken; white space around a value, other keys and a missing orgId do not matter."""
+    """Either pair is taken; white space around a value, other keys, empty ones and a missing orgId do not matter."""
     assert parse(secret) == credentials
 
 
-NEITHER = "it has neither publicApiKey and privateApiKey nor clientId and clientSecret; add one pair"
+NEITHER = "it has neither publicApiKey and privateApiKey nor clientId and clientSecret; fill one pair"
 BOTH = "it has keys of both pairs; keep publicApiKey and privateApiKey, or clientId and clientSecret"
 
 
@@ -44,15 +57,17 @@ BOTH = "it has keys of both pairs; keep publicApiKey and privateApiKey, or clien
     [
         ({}, NEITHER),
         (data(orgId=CANARY, password=CANARY), NEITHER),
+        (data(publicApiKey="", privateApiKey="", clientId="", clientSecret=" "), NEITHER),
         (data(PublicApiKey=CANARY, PrivateApiKey=CANARY), NEITHER),
-        (data(publicApiKey=CANARY), "the key privateApiKey is missing; add it"),
-        (data(privateApiKey=CANARY), "the key publicApiKey is missing; add it"),
-        (data(clientId=CANARY), "the key clientSecret is missing; add it"),
-        (data(clientSecret=CANARY), "the key clientId is missing; add it"),
+        (data(publicApiKey=CANARY), "the key privateApiKey is missing or empty; fill it"),
+        (data(privateApiKey=CANARY), "the key publicApiKey is missing or empty; fill it"),
+        (data(clientId=CANARY), "the key clientSecret is missing or empty; fill it"),
+        (data(clientSecret=CANARY), "the key clientId is missing or empty; fill it"),
         (data(publicApiKey=CANARY, privateApiKey=CANARY, clientId=CANARY, clientSecret=CANARY), BOTH),
         (data(publicApiKey=CANARY, clientSecret=CANARY), BOTH),
-        (data(publicApiKey=CANARY, privateApiKey=""), "the key privateApiKey is empty; fill it"),
-        (data(clientId=" \n", clientSecret=CANARY), "the key clientId is empty; fill it"),
+        (data(publicApiKey=CANARY, privateApiKey=CANARY, clientId="", clientSecret=CANARY), BOTH),
+        (data(publicApiKey=CANARY, privateApiKey=""), "the key privateApiKey is missing or empty; fill it"),
+        (data(clientId=" \n", clientSecret=CANARY), "the key clientId is missing or empty; fill it"),
         (
             {**data(clientId=CANARY), "clientSecret": CANARY + "!"},
             "the key clientSecret does not hold printable text; write it again",
