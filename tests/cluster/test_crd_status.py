@@ -55,7 +55,12 @@ FULL: dict[str, Any] = {
         "expiresAt": "2026-09-09T03:04:53Z",
         "links": [{"href": "https://cloud.mongodb.com/api/atlas", "rel": "self"}],
     },
-    "member": {"id": ID, "roles": ["GROUP_READ_ONLY"], "orgMembershipStatus": "ACTIVE"},
+    "member": {
+        "id": ID,
+        "username": "jane@example.com",
+        "roles": ["GROUP_READ_ONLY"],
+        "orgMembershipStatus": "ACTIVE",
+    },
     "error": {
         "operation": "UpdateInvite",
         "error": 400,

@@ -158,7 +158,12 @@ def test_accepted_before(world: World) -> None:
     world.create("jane", invitation["id"], [OWNER], username=world.email("jane"))
     item = world.until("jane", "Accepted")
     member = world.atlas["users"][0]
-    assert item["status"]["member"] == {"id": member["id"], "roles": [OWNER], "orgMembershipStatus": "ACTIVE"}
+    assert item["status"]["member"] == {
+        "id": member["id"],
+        "username": member["username"],
+        "roles": [OWNER],
+        "orgMembershipStatus": "ACTIVE",
+    }
     assert item["status"]["state"] == "Accepted"
     accepted = condition(item, "Accepted")
     assert accepted is not None

@@ -115,7 +115,7 @@ def users_invitation(**changes: Any) -> Invitation:
 
 def member(**changes: Any) -> Member:
     """Return ``status.member``."""
-    return Member.model_validate({"id": USER_ID, "roles": [READER], **changes})
+    return Member.model_validate({"id": USER_ID, "username": EMAIL, "roles": [READER], **changes})
 
 
 def ready(reason: Reason, *, status: str = "False", generation: int = 1, message: str = "said before") -> Condition:

@@ -78,7 +78,7 @@ def next_status(
             "invitation": previous.invitation
             if outcome.invitation is None
             else outcome.invitation.completed_by(previous.invitation),
-            "member": outcome.member or previous.member,
+            "member": previous.member if outcome.member is None else outcome.member.completed_by(previous.member),
             "error": error,
             "atlas": previous.atlas if outcome.atlas is None else outcome.atlas.completed_by(previous.atlas),
             "last_handled_reconcile_at": evaluated.reconcile_requested_at or previous.last_handled_reconcile_at,

@@ -267,8 +267,15 @@ class Member(Model):
     """``status.member``: who accepted."""
 
     id: str
+    username: str | None = None
     roles: tuple[str, ...] = ()
     org_membership_status: str = Membership.ACTIVE
+
+    def completed_by(self, earlier: Self | None) -> Self:
+        """Return this member with the e-mail that Atlas left out this time taken from an earlier answer."""
+        if self.username is not None or earlier is None or earlier.id != self.id:
+            return self
+        return self.model_copy(update={"username": earlier.username})
 
 
 class BadField(Model):

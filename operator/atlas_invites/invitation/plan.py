@@ -287,4 +287,9 @@ def outcome_of(action: Action) -> Outcome:
 
 def _as_member(user: User) -> Member:
     """Return ``status.member`` for an ACTIVE user."""
-    return Member(id=user.id, roles=user.roles, org_membership_status=user.org_membership_status)
+    return Member(
+        id=user.id,
+        username=user.username or None,
+        roles=user.roles,
+        org_membership_status=user.org_membership_status,
+    )

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Origin, State, Status
+from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin, State, Status
 from atlas_invites.invitation.outcome import Kind, Outcome, Reason
-from tests.unit.builders import OTHER_ID, OWNER, error, invitation, member, status
+from tests.unit.builders import OTHER_EMAIL, OTHER_ID, OWNER, error, invitation, member, status
 from tests.unit.invitation.test_outcome import KIND_OF
 
 FIRST = datetime(2026, 8, 11, 12, 0, 0, 999, tzinfo=UTC)
@@ -216,6 +216,23 @@ def test_an_outcome_that_says_nothing_of_it_keeps_it(reason: Reason) -> None:
     then = after(before, Outcome(reason, "now"))
     assert {name: getattr(then, name) for name in kept} == kept
     assert then.last_handled_reconcile_at == "asked"
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "then"),
+    [
+        (member(), member(username=None), member()),
+        (member(), member(username=OTHER_EMAIL), member(username=OTHER_EMAIL)),
+        (member(), member(id=OTHER_ID, username=None), member(id=OTHER_ID, username=None)),
+        (member(username=None), member(), member()),
+        (None, member(), member()),
+    ],
+    ids=["left out", "changed", "of another person", "of an earlier version", "first"],
+)
+def test_the_email_of_a_member_is_kept(known: Member | None, answer: Member, then: Member) -> None:
+    """A response without it does not take it away: it would be written again and again."""
+    before = first(Reason.ACCEPTED, member=known)
+    assert after(before, Outcome(Reason.ACCEPTED, "now", member=answer)).member == then
 
 
 @pytest.mark.parametrize(

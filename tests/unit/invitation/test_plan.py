@@ -411,10 +411,15 @@ def test_another_persons_invitation_is_never_shown() -> None:
 
 
 def test_a_member_is_shown_without_other_personal_data() -> None:
-    """status.member is id, roles and orgMembershipStatus, no more."""
+    """status.member is id, username, roles and orgMembershipStatus, no more."""
     member_ = outcome(Seen(users=(user(firstName="Jane"),))).member
     assert member_ is not None
-    assert member_.to_wire() == {"id": USER_ID, "roles": [READER], "orgMembershipStatus": "ACTIVE"}
+    assert member_.to_wire() == {
+        "id": USER_ID,
+        "username": EMAIL,
+        "roles": [READER],
+        "orgMembershipStatus": "ACTIVE",
+    }
 
 
 def test_what_is_gone_is_not_shown_anew() -> None:
