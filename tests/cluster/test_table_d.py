@@ -118,7 +118,7 @@ async def test_what_another_live_object_claims_is_left_alone(life: Life, policy:
 
 @BOTH
 async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
-    """The project does not exist any more: so does no invitation of it, and nothing is said to be orphaned."""
+    """Reading the project says that it is gone: the object goes with a warning, and nothing is said to be orphaned."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
     await life.sweep()
@@ -126,7 +126,24 @@ async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
     await life.lever("DELETE", "/projects/32b6e34b3d91647abb20e7b8")
     await life.delete("jane")
     await life.gone("jane")
+    await life.told("jane", "ProjectNotFound", "Warning")
     assert "OrphanedInvitation" not in [reason for _, reason in await life.events("jane")]
+
+
+@BOTH
+async def test_one_answer_that_a_project_is_gone_is_not_the_end(life: Life) -> None:
+    """A removal is answered GROUP_NOT_FOUND once, and the project is there: the object stays, then it is done."""
+    await invited(life, deletionPolicy="Cancel")
+    await life.fault(kind="status", operations=sorted(REMOVES), status=404, errorCode="GROUP_NOT_FOUND")
+    async with life.counting() as counted:
+        await life.delete("jane")
+        await life.reaches("jane", "ProjectNotFound")
+        await life.move(seconds=21)
+        await life.gone("jane")
+    assert counted["ReadProject"] == 1
+    assert removed(counted) == 2
+    assert not await kept(life)
+    await life.told("jane", "Canceled")
 
 
 @BOTH

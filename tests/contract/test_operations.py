@@ -16,6 +16,7 @@ from atlas_invites.atlas.errors import (
     RateLimited,
 )
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.deletion import project_gone
 from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Seen
 from atlas_invites.invitation.outcome import Reason
 from atlas_sandbox import people, seeding
@@ -108,6 +109,16 @@ async def test_the_users_api(every_way: Bench) -> None:
     }
 
 
+async def test_the_project_itself(every_way: Bench) -> None:
+    """A project that is there can be read; one that is not is told by GROUP_NOT_FOUND of that very call."""
+    async with every_way.project() as project:
+        await project.read_project()
+    async with every_way.project(group_id=NOBODY) as project:
+        failure = await failing(lambda it: it.read_project(), project)
+    assert project_gone(failure)
+    assert set(every_way.calls()) - {"Token"} == {"ReadProject"}
+
+
 async def test_what_answers_say_besides(every_way: Bench) -> None:
     """What time it is, and of those of the invites API, when that ends."""
     async with every_way.client() as atlas:
@@ -150,6 +161,7 @@ ALL: list[tuple[Operation, Callable[[Project], Awaitable[object]]]] = [
     (Operation.REMOVE_USER, lambda project: project.remove_user(NOBODY)),
     (Operation.ADD_ROLE, lambda project: project.add_role(NOBODY, "GROUP_OWNER")),
     (Operation.REMOVE_ROLE, lambda project: project.remove_role(NOBODY, "GROUP_OWNER")),
+    (Operation.READ_PROJECT, lambda project: project.read_project()),
 ]
 
 

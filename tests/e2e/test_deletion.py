@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.kstatus import kstatus, reason
-from tests.e2e.world import FORCE_DELETE, OWNER, READ_ONLY
+from tests.e2e.world import FORCE_DELETE, OWNER, READ_ONLY, REQUESTED_AT
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
@@ -161,12 +161,25 @@ def test_a_suspended_object_leaves_atlas_alone(world: World) -> None:
 
 
 def test_a_project_that_is_gone(world: World) -> None:
-    """Where Atlas has no such project any more, there is nothing to cancel: the object goes."""
+    """Where reading the project says that Atlas has it no more, there is nothing to cancel: the object goes."""
     world.adopt(deletionPolicy="Cancel")
     world.sandbox.control("DELETE", f"/projects/{world.project}")
     world.delete("jane")
     world.until_gone("jane")
-    assert world.calls() == ["CancelInvite 404"]
+    assert world.calls() == ["CancelInvite 404", "ReadProject 404"]
+
+
+def test_a_project_that_is_said_to_be_gone_once(world: World) -> None:
+    """A wrong GROUP_NOT_FOUND does not orphan the invitation: the project can be read, and the next try cancels."""
+    world.adopt(deletionPolicy="Cancel")
+    world.fault("CancelInvite", status=404, errorCode="GROUP_NOT_FOUND", count=1)
+    world.delete("jane")
+    item = world.until_it("jane", "is ProjectNotFound", lambda i: reason(i) == "ProjectNotFound")
+    assert item["metadata"]["finalizers"] == ["atlasinvites.io/invitation"]
+    world.annotate("jane", REQUESTED_AT, "again")
+    world.until_gone("jane")
+    assert world.calls() == ["CancelInvite 404", "ReadProject 200", "CancelInvite 204"]
+    assert world.atlas["invitations"] == []
 
 
 def test_a_namespace_whose_secret_went_first(world: World) -> None:

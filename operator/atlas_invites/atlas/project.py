@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.atlas import invites, users
+from atlas_invites.atlas import groups, invites, users
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined
@@ -88,6 +88,10 @@ class Project:
     async def snapshot(self, since: float) -> Snapshot:
         """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
         return await self._single_flight.get(since)
+
+    async def read_project(self) -> None:
+        """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` says that it does not exist."""
+        await self._call(groups.read_project(self._group_id))
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""

@@ -10,7 +10,6 @@ from atlas_invites.controller.ending import ANOTHERS, Ended, Ender
 from atlas_invites.invitation.deletion import (
     leaves_member_alone,
     orphaned_because,
-    project_gone,
     trouble_of,
     untouched,
 )
@@ -101,9 +100,6 @@ class Deletion:
     async def _after(self, attempt: Attempt, failed: _Failed, began: float) -> Outcome | None:
         """Let the object go where nothing is left to try, else return why it stands. ``began``: when the try did."""
         resource, failure, secret_lost = attempt.resource, failed.failure, failed.secret_lost
-        if project_gone(failure):
-            await self.let_go(resource, "the project is gone")
-            return None
         if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(attempt.spec, attempt.known):
             await self.let_go(resource, "its project is not known any more, and a member is left alone")
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.controller.sending import hold_back, origin_of
 from atlas_invites.invitation.case import Sight, case_of, target
-from atlas_invites.invitation.deletion import TABLE_D, Removal, policy
+from atlas_invites.invitation.deletion import TABLE_D, Removal, policy, project_gone
 from atlas_invites.invitation.events import EventReason, EventType, Notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
@@ -33,7 +33,7 @@ _ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A try that did all there is to do, and the event that tells what was taken away, if anything was."""
+    """A try that did all there is to do, and the event that says what it did or found, if anything."""
 
     why: str
     notice: Notice | None = None
@@ -44,6 +44,15 @@ _NOTHING_THERE = Ended("nothing is left of it in Atlas")
 _CANCELED = Ended(
     "the invitation was cancelled",
     Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
+)
+_PROJECT_GONE = Ended(
+    "the project is gone",
+    Notice(
+        EventType.WARNING,
+        EventReason.PROJECT_NOT_FOUND,
+        "The project no longer exists in Atlas, so there is nothing to cancel or to remove there. The finalizer is "
+        "removed; no action is needed.",
+    ),
 )
 _REVOKED = Ended(
     "the member was removed",
@@ -74,9 +83,17 @@ class Ender:
             Failure: Atlas did not do it.
             Later: it waits for another object.
         """
+        project = self._atlas.project(credentials, await self._group_id(attempt))
+        try:
+            return await self._end_in(attempt, project)
+        except Failure as failure:
+            if not project_gone(failure) or not await _is_gone(project):
+                raise
+        return _PROJECT_GONE
+
+    async def _end_in(self, attempt: Attempt, project: Project) -> Ended:
         spec, known, since = attempt.spec, attempt.known, attempt.since
         invitation = known.invitation
-        project = self._atlas.project(credentials, await self._group_id(attempt))
         if self._turns_out_to_be_anothers(attempt, project):
             return ANOTHERS
         if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(attempt):
@@ -189,6 +206,21 @@ class Ender:
         wait = hold_back(attempt.memory, case, attempt.since, self._clock())
         if wait is not None:
             raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+async def _is_gone(project: Project) -> bool:
+    """Return whether reading the project says that it does not exist.
+
+    Raises:
+        Failure: it could not be read, and may exist.
+    """
+    try:
+        await project.read_project()
+    except Failure as failure:
+        if not project_gone(failure):
+            raise
+        return True
+    return False
 
 
 def _may_be_under_way(memory: Memory) -> bool:

@@ -57,6 +57,9 @@ class Project(Protocol):
         The lists are looked at first; as long as their view is not enough, the ids and the e-mail are asked for.
         """
 
+    async def read_project(self) -> None:
+        """Read the project itself: the only call whose GROUP_NOT_FOUND says that it does not exist."""
+
     async def snapshot(self, since: float) -> Snapshot:
         """Return all that the project holds, as of ``since`` (monotonic seconds) or later."""
 

@@ -140,5 +140,5 @@ def orphaned_because(failure: Failure, trouble: Trouble | None, lasted: float, *
 
 
 def project_gone(failure: Failure) -> bool:
-    """Whether Atlas said that the project itself does not exist (any more)."""
+    """Return whether Atlas said that the project does not exist; only where the project was read is that so."""
     return failure.error is not None and failure.error.error_code == "GROUP_NOT_FOUND"

@@ -44,6 +44,7 @@ class EventReason(StrEnum):
     REMOVED = "Removed"
     CANCELED = "Canceled"
     MEMBER_REVOKED = "MemberRevoked"
+    PROJECT_NOT_FOUND = "ProjectNotFound"
     ORPHANED_INVITATION = "OrphanedInvitation"
     SUNSET_NEAR = "SunsetNear"
 

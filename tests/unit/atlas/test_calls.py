@@ -10,7 +10,7 @@ import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.atlas import invites, users
+from atlas_invites.atlas import groups, invites, users
 from atlas_invites.atlas.calls import Call, Entries, segment
 from atlas_invites.invitation.model import Api
 
@@ -31,6 +31,7 @@ PAGES = "itemsPerPage=500&pageNum="
 @pytest.mark.parametrize(
     ("call", "operation", "method", "path", "media_type", "body"),
     [
+        (groups.read_project(GROUP), "ReadProject", "GET", "", INVITES, None),
         (invites.list_invites(GROUP), "ListInvites", "GET", "/invites", INVITES, None),
         (invites.list_invites(GROUP, "a+b@x.de"), "ListInvites", "GET", "/invites?username=a%2Bb@x.de", INVITES, None),
         (
@@ -77,7 +78,7 @@ PAGES = "itemsPerPage=500&pageNum="
 def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
     call: Call[Any], operation: str, method: str, path: str, media_type: str, body: dict[str, Any] | None
 ) -> None:
-    """Method, path, query, media type and body of the eleven calls are those of the OpenAPI document."""
+    """Method, path, query, media type and body of the twelve calls are those of the OpenAPI document."""
     assert (call.operation, call.method, call.media_type, call.body) == (operation, method, media_type, body)
     assert call.target(envelope=False) == f"/api/atlas/v2/groups/{GROUP}{path}"
 

@@ -38,6 +38,7 @@ E = TypeVar("E", Invitation, User)
 CREDENTIALS = ApiKey("public", "private-canary-5c7d")
 OTHER_CREDENTIALS = ApiKey("public", "private-canary-9e1f")
 RESYNC_INTERVAL = 600.0
+READS = frozenset({"Look", "Confirm", "Snapshot", "ReadUser", "ListInvites", "ListUsers", "ReadProject"})
 
 
 class Faults:
@@ -139,11 +140,7 @@ class FakeAtlas:
     @property
     def writes(self) -> list[tuple[Any, ...]]:
         """The calls that would change something."""
-        return [
-            call
-            for call in self.calls
-            if call[0] not in {"Look", "Confirm", "Snapshot", "ReadUser", "ListInvites", "ListUsers"}
-        ]
+        return [call for call in self.calls if call[0] not in READS]
 
 
 class FakeProject:
@@ -220,6 +217,9 @@ class FakeProject:
                 invitation_expires_at=time_text(created + timedelta(days=30)),
             )
         )
+
+    async def read_project(self) -> None:
+        await self._call("ReadProject")
 
     async def list_invites(self, username: str) -> Entries[Invitation]:
         await self._call("ListInvites", username)

@@ -72,6 +72,7 @@ def fail_always(world: World, failure: Failure) -> None:
         world.atlas.faults.fail_always(call, failure)
 
 
+PROJECT_GONE = Failure(Reason.PROJECT_NOT_FOUND, "gone", error=error(404, "GROUP_NOT_FOUND"))
 FORBIDDEN = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
 
 
@@ -322,12 +323,73 @@ async def test_another_objects_finalizer_stays() -> None:
 
 @virtual_time
 async def test_a_project_that_is_gone_is_the_end() -> None:
-    """GROUP_NOT_FOUND: at once, without a warning."""
+    """Reading the project says that it is gone: the object goes at once, with a warning, and nothing is orphaned."""
     world = await settled(deletionPolicy="Cancel")
-    fail_always(world, Failure(Reason.PROJECT_NOT_FOUND, "gone", error=error(404, "GROUP_NOT_FOUND")))
+    fail_always(world, PROJECT_GONE)
+    world.atlas.faults.fail_always("ReadProject", PROJECT_GONE)
+    before = orphans()
     assert await delete(world) is None
+    assert world.atlas.names == ["CancelInvite", "ReadProject"]
     assert is_gone(world)
-    assert world.events.published == []
+    assert [(n.type, n.reason) for _, n in world.events.published] == [("Warning", "ProjectNotFound")]
+    assert orphans() == before
+
+
+@virtual_time
+async def test_one_answer_that_a_project_is_gone_is_not_the_end() -> None:
+    """Reading the project shows that it is there: the object stays, says why, and the invitation is cancelled."""
+    world = await settled(deletionPolicy="Cancel")
+    world.atlas.faults.fail("CancelInvite", PROJECT_GONE)
+    outcome = await delete(world)
+    assert outcome is not None
+    assert (outcome.reason, outcome.requeue_after) == (Reason.PROJECT_NOT_FOUND, 20.0)
+    assert world.atlas.names == ["CancelInvite", "ReadProject"]
+    assert await world.turn() is None
+    assert world.atlas.groups[GROUP_ID].invitations == {}
+    assert is_gone(world)
+    assert world.events.reasons == ["ProjectNotFound", "Canceled"]
+
+
+@virtual_time
+async def test_a_project_that_is_said_to_be_gone_and_is_not_is_tried_for_ten_minutes() -> None:
+    """However often a call says so: while the project can be read, this is a refusal like any other."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, PROJECT_GONE)
+    world.cluster.delete()
+    began = now()
+    await tries(world, 3600)
+    assert 600 <= now() - began < 640
+    assert is_gone(world)
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.CREDENTIALS_REJECTED, Reason.PROJECT_NOT_FOUND])
+@virtual_time
+async def test_a_project_that_may_not_be_read_is_not_gone(reason: Reason) -> None:
+    """Reading the project is refused: tried for ten minutes, with that reason on status."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, PROJECT_GONE)
+    world.atlas.faults.fail_always("ReadProject", Failure(reason, "refused", error=error(404, "RESOURCE_NOT_FOUND")))
+    world.cluster.delete()
+    began = now()
+    outcomes = await tries(world, 3600)
+    assert {o.reason for o in outcomes if o} == {reason}
+    assert 600 <= now() - began < 640
+    assert world.events.reasons[-1] == ORPHANED
+
+
+@virtual_time
+async def test_a_project_that_cannot_be_read_for_now_is_not_gone() -> None:
+    """Atlas does not say whether the project is there: tried for as long as it takes."""
+    world = await settled(deletionPolicy="Cancel")
+    fail_always(world, PROJECT_GONE)
+    world.atlas.faults.fail_always("ReadProject", Failure(Reason.ATLAS_UNAVAILABLE, "no answer"))
+    await delete(world)
+    await asyncio.sleep(3600)
+    outcome = await world.turn()
+    assert outcome is not None
+    assert outcome.reason is Reason.ATLAS_UNAVAILABLE
+    assert not is_gone(world)
 
 
 BY_REF = {"groupId": None, "projectRef": {"name": "payments"}, "deletionPolicy": "Cancel"}
