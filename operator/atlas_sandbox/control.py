@@ -68,7 +68,7 @@ class Control:
             Route("/projects/{id}/members", self.add_members, methods=["POST"]),
             *(Route(f"/projects/{{id}}/{name}", self._doing(act), methods=["POST"]) for name, act in acts.items()),
             Route("/organization/members", self.members, methods=["GET", "POST"]),
-            Route("/organization/members/{username}", self.remove_member, methods=["DELETE"]),
+            Route("/organization/members/{username}", self.member, methods=["PATCH", "DELETE"]),
             Route("/reset", self.reset, methods=["POST"]),
         ]
 
@@ -206,10 +206,16 @@ class Control:
             return JSONResponse({"id": state.join_organisation(username), "username": username}, 201)
         return JSONResponse([{"id": member_id, "username": address} for address, member_id in state.members.items()])
 
-    async def remove_member(self, request: Request) -> Response:
-        """Take somebody out of the organisation, and out of all its projects."""
-        self._sandbox.state.leave_organisation(request.path_params["username"])
-        return Response(status_code=NOTHING)
+    async def member(self, request: Request) -> Response:
+        """Give a member another e-mail; or take the member out of the organization, and so out of all its projects."""
+        state, username = self._sandbox.state, request.path_params["username"]
+        if request.method == "DELETE":
+            state.leave_organisation(username)
+            return Response(status_code=NOTHING)
+        fields = Fields(parse(await request.body()))
+        new = email({"username": fields.text("username")})
+        fields.done()
+        return JSONResponse({"id": state.rename_member(username, new), "username": new})
 
     async def reset(self, _request: Request) -> Response:
         """Begin again."""

@@ -33,6 +33,7 @@ CODES: dict[str, tuple[int, str]] = {
     "INVALID_VERSION_DATE": (406, "Invalid accept header or version date."),
     "USER_ALREADY_IN_GROUP": (409, "User {0} is already in group {1}."),
     "USER_ALREADY_INVITED": (409, "User {0} has a pending invitation to group {1}."),
+    "USERNAME_IN_USE": (409, "The username {0} is already in use."),
     "CANNOT_REMOVE_LAST_ROLE": (409, "User {0} must have at least one role in group {1}."),
     "VERSION_GONE": (410, "Version {0} of {1} is no longer available."),
     "PAYLOAD_TOO_LARGE": (413, "The request body is larger than {0} bytes."),

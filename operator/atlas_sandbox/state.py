@@ -84,6 +84,30 @@ class State:
         for project, user in self.users_of(email, Membership.ACTIVE):
             self.end_user(project, user, "removed")
 
+    def rename_member(self, email: str, new_email: str) -> str:
+        """Give a member another e-mail in every project, and return the member's id, which stays.
+
+        Raises:
+            AtlasError: 404 RESOURCE_NOT_FOUND: no member has the e-mail; 409 USERNAME_IN_USE: somebody has the new one.
+        """
+        self._expire_due()
+        member_id = self.members.get(email.lower())
+        if member_id is None:
+            raise AtlasError("RESOURCE_NOT_FOUND", email)
+        if new_email.lower() != email.lower() and self._is_in_use(new_email):
+            raise AtlasError("USERNAME_IN_USE", new_email)
+        del self.members[email.lower()]
+        self.members[new_email.lower()] = member_id
+        for project in self.projects.values():
+            user = project.users.get(member_id)
+            if user is not None:
+                project.users.drop(user, self.now())
+                project.users.put(replace(user, username=new_email), self.now())
+            if email.lower() in project.indirect:
+                user, via = project.indirect.pop(email.lower())
+                project.indirect[new_email.lower()] = (replace(user, username=new_email), via)
+        return member_id
+
     def person_id(self, email: str) -> str:
         """The id by which the users API knows a person in every project; a new one for a stranger."""
         known = self.members.get(email.lower())
@@ -160,6 +184,11 @@ class State:
         rejected = replace(user, status=Membership.INVITATION_REJECTED, expires_at=None)
         project.users.put(rejected, self.now())
         self._ended(project, Api.USERS, user, "declined")
+
+    def _is_in_use(self, email: str) -> bool:
+        """Return whether the e-mail is a member's, or has something pending."""
+        pending = any(project.invitations.of(email) for project in self.projects.values())
+        return pending or email.lower() in self.members or bool(self.users_of(email, Membership.PENDING))
 
     def _expire_due(self) -> None:
         now = self.now()

@@ -147,6 +147,14 @@ class Atlas(RuleBasedStateMachine):
         """A person joins or leaves the organisation."""
         (self.state.join_organisation if join else self.state.leave_organisation)(email)
 
+    @rule(email=emails, new_email=st.sampled_from([*EMAILS, "eve@example.com"]))
+    def rename(self, email: str, new_email: str) -> None:
+        """A member of the organization changes the e-mail, and stays the same person."""
+        before = self.state.members.get(email.lower())
+        member_id = self.attempt(lambda: self.state.rename_member(email, new_email))
+        if member_id is not None:
+            assert member_id == before == self.state.members[new_email.lower()]
+
     @rule(seconds=st.sampled_from([1, 5, 86400, 29 * 86400, 30 * 86400]))
     def wait(self, seconds: int) -> None:
         """Time goes by."""

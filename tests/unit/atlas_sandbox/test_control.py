@@ -90,6 +90,16 @@ async def test_members_are_added(levers: httpx.AsyncClient, client: httpx.AsyncC
     assert (await client.get(f"/users/{joe['id']}")).status_code == 404
 
 
+async def test_members_are_renamed(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A member gets another e-mail and keeps the id; then nobody has the old e-mail."""
+    (jane,) = (await levers.post(f"{PROJECT}/members", json={"username": JANE})).json()
+    renamed = await levers.patch(f"/organization/members/{JANE}", json={"username": "joan@example.com"})
+    assert renamed.json() == {"id": jane["id"], "username": "joan@example.com"}
+    assert (await client.get(f"/users/{jane['id']}")).json()["username"] == "joan@example.com"
+    again = await levers.patch(f"/organization/members/{JANE}", json={"username": "joan@example.com"})
+    assert again.status_code == 404
+
+
 async def test_projects_come_and_go(levers: httpx.AsyncClient) -> None:
     """Projects are added with an id or without, listed, and deleted."""
     named = await levers.post("/projects", json={"id": "a" * 24, "name": "mine"})
@@ -243,6 +253,7 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
         ("POST", f"{PROJECT}/invitations", '{"count": 1000000}'),
         ("POST", f"{PROJECT}/accept", "{}"),
         ("POST", "/organization/members", '{"username": "nobody"}'),
+        ("PATCH", f"/organization/members/{JANE}", '{"username": "nobody"}'),
         ("GET", "/calls?limit=all", ""),
     ],
 )

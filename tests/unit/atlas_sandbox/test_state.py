@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -217,6 +218,64 @@ def test_removal_keeps_the_member(state: State, project: Project) -> None:
     people.remove(state, project, JANE)
     state.leave_organisation(JANE)
     assert users.add(state, project, JANE, READ, "key").status is Membership.PENDING
+
+
+def test_a_renamed_member_is_the_same_person(state: State, project: Project) -> None:
+    """A member with another e-mail keeps id, roles and status in every project; nobody has the old e-mail."""
+    other = state.add_project("b" * 24, "second")
+    state.join_organisation(JANE)
+    before = [users.add(state, where, JANE, READ, "key") for where in (project, other)]
+    assert state.rename_member(JANE.upper(), "Joan@example.com") == before[0].id
+    after = [users.read(where, before[0].id) for where in (project, other)]
+    assert after == [replace(user, username="Joan@example.com") for user in before]
+    assert users.listed(state, project, username="joan@example.com") == after[:1]
+    assert users.listed(state, project, username=JANE) == []
+    assert state.members == {"joan@example.com": before[0].id}
+
+
+def test_the_old_email_is_free_for_another_person(state: State, project: Project) -> None:
+    """Who accepts, or is added, under the old e-mail of a renamed member is another person with another id."""
+    member_id = users.add(state, project, JANE, READ, "key").id
+    people.accept(state, project, JANE)
+    state.rename_member(JANE, "joan@example.com")
+    invites.create(state, project, JANE, READ, "key")
+    assert people.accept(state, project, JANE).id != member_id
+    assert {user.username for user in users.listed(state, project)} == {JANE, "joan@example.com"}
+
+
+def test_a_renamed_member_keeps_indirect_access(state: State, project: Project) -> None:
+    """Who reaches a project through a team reaches it under the new e-mail too."""
+    people.reach(state, project, JANE, READ, "team")
+    state.rename_member(JANE, "joan@example.com")
+    assert [user.username for user in users.listed(state, project, also=["team"])] == ["joan@example.com"]
+
+
+def test_only_a_member_takes_only_a_free_email(state: State, project: Project) -> None:
+    """Nobody but a member is renamed, and to no e-mail that is a member's or pending; another spelling is free."""
+    with pytest.raises(AtlasError) as caught:
+        state.rename_member(JANE, "joan@example.com")
+    assert code(caught) == (404, "RESOURCE_NOT_FOUND")
+    state.join_organisation(JANE)
+    state.join_organisation("member@example.com")
+    invites.create(state, project, "invited@example.com", READ, "key")
+    users.add(state, project, "pending@example.com", READ, "key")
+    for taken in ("Member@example.com", "invited@example.com", "pending@example.com"):
+        with pytest.raises(AtlasError) as caught:
+            state.rename_member(JANE, taken)
+        assert code(caught) == (409, "USERNAME_IN_USE")
+    state.rename_member(JANE, JANE.upper())
+
+
+def test_a_lagging_list_shows_the_old_email(state: State, project: Project, clock: Clock) -> None:
+    """A list that lags shows a renamed member as before; a read by id shows the new e-mail."""
+    user = users.add(state, project, JANE, READ, "key")
+    people.accept(state, project, JANE)
+    state.set_lag(Lag(seconds=10))
+    state.rename_member(JANE, "joan@example.com")
+    assert [found.username for found in users.listed(state, project)] == [JANE]
+    assert users.read(project, user.id).username == "joan@example.com"
+    clock.advance(10)
+    assert [found.username for found in users.listed(state, project)] == ["joan@example.com"]
 
 
 def test_cancelling_leaves_no_trace(state: State, project: Project) -> None:
