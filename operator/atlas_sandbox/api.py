@@ -55,7 +55,12 @@ def perform(state: State, request: Request) -> object:
     name = request.route.operation.name
     object_id(request.route.project_id, "INVALID_GROUP_ID")
     project = state.project(request.route.project_id)
-    request.credential.check_project(project.id, as_owner=request.route.operation.owner)
+    try:
+        request.credential.check_project(project.id, as_owner=request.route.operation.owner)
+    except AtlasError as error:
+        if state.rules.missing_rights == "unauthorized":
+            raise AtlasError("UNAUTHORIZED") from error
+        raise
     if request.route.record_id:
         code = "INVALID_INVITATION_ID" if request.route.operation.scope == "invites" else "INVALID_USER_ID"
         object_id(request.route.record_id, code)

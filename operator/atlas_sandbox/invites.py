@@ -40,6 +40,7 @@ def create(state: State, project: Project, username: str, roles: tuple[str, ...]
         AtlasError: 409 USER_ALREADY_IN_GROUP, or as the rules say.
     """
     refuse_those_inside(project, username)
+    roles = state.rules.granted(roles)
     pending = project.invitations.of(username)
     if pending is not None:
         match state.rules.duplicate_invite:
@@ -64,7 +65,7 @@ def update(state: State, project: Project, invitation_id: str, roles: tuple[str,
     Raises:
         AtlasError: 404 INVALID_INVITATION_ID.
     """
-    return state.change_invite(project, read(project, invitation_id), roles)
+    return state.change_invite(project, read(project, invitation_id), state.rules.granted(roles))
 
 
 def update_of(state: State, project: Project, username: str, roles: tuple[str, ...]) -> Invitation:
@@ -76,7 +77,7 @@ def update_of(state: State, project: Project, username: str, roles: tuple[str, .
     invitation = project.invitations.of(username)
     if invitation is None:
         raise AtlasError("INVALID_INVITATION_ID", username)
-    return state.change_invite(project, invitation, roles)
+    return state.change_invite(project, invitation, state.rules.granted(roles))
 
 
 def cancel(state: State, project: Project, invitation_id: str) -> None:

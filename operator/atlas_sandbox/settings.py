@@ -6,11 +6,14 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.model import ROLES
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import Sunset
 from atlas_sandbox.state import Rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from atlas_sandbox.sandbox import Sandbox
 
 
@@ -18,11 +21,14 @@ def show(sandbox: Sandbox) -> dict[str, object]:
     """Every setting."""
     lag, sunset, rules = sandbox.state.lag, sandbox.sunset, sandbox.state.rules
     return {
+        "addedRoles": list(rules.added_roles),
+        "droppedRoles": sorted(rules.dropped_roles),
         "duplicateInvite": rules.duplicate_invite,
         "envelopeKeepsStatus": sandbox.envelope_keeps_status,
         "latencySeconds": sandbox.latency,
         "listLag": {"calls": lag.calls, "filtered": lag.filtered, "seconds": lag.seconds},
         "memberInvite": rules.member_invite,
+        "missingRights": rules.missing_rights,
         "nonceSeconds": sandbox.auth.digest.lifetime,
         "sunset": {"day": sunset.day.isoformat(), "mode": sunset.mode},
         "tokenSeconds": sandbox.auth.tokens.lifetime,
@@ -36,10 +42,7 @@ def change(sandbox: Sandbox, body: object) -> None:
         OrderError: the order cannot be understood; nothing changed.
     """
     fields = Fields(body)
-    rules = Rules(
-        fields.choice("duplicateInvite", ("same", "new", "reject", "conflict"), sandbox.state.rules.duplicate_invite),
-        fields.choice("memberInvite", ("active", "pending"), sandbox.state.rules.member_invite),
-    )
+    rules = _rules(fields, sandbox.state.rules)
     keeps = fields.flag("envelopeKeepsStatus", default=sandbox.envelope_keeps_status)
     latency = fields.number("latencySeconds", sandbox.latency)
     lag = _lag(fields.inner("listLag"), sandbox.state.lag)
@@ -50,6 +53,24 @@ def change(sandbox: Sandbox, body: object) -> None:
     sandbox.state.rules, sandbox.envelope_keeps_status, sandbox.latency = rules, keeps, latency
     sandbox.sunset, sandbox.auth.digest.lifetime, sandbox.auth.tokens.lifetime = sunset, nonce_seconds, token_seconds
     sandbox.state.set_lag(lag)
+
+
+def _rules(fields: Fields, before: Rules) -> Rules:
+    return Rules(
+        fields.choice("duplicateInvite", ("same", "new", "reject", "conflict"), before.duplicate_invite),
+        fields.choice("memberInvite", ("active", "pending"), before.member_invite),
+        fields.choice("missingRights", ("named", "unauthorized"), before.missing_rights),
+        frozenset(_roles(fields, "droppedRoles", before.dropped_roles)),
+        tuple(_roles(fields, "addedRoles", before.added_roles)),
+    )
+
+
+def _roles(fields: Fields, name: str, before: Iterable[str]) -> list[str]:
+    roles = fields.texts(name, tuple(before))
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown:
+        raise OrderError(f"{name}: unknown role {unknown[0]}")
+    return roles
 
 
 def _lag(fields: Fields, before: Lag) -> Lag:

@@ -26,6 +26,17 @@ class Rules:
     """A second invites POST for a pending e-mail: 200 with the same id, 200 with a new one, 400, 409."""
     member_invite: Literal["active", "pending"] = "active"
     """An invites POST for someone of the organisation: in the project at once, or pending like anybody."""
+    missing_rights: Literal["named", "unauthorized"] = "named"
+    """A call without rights to the project: 404 NOT_IN_GROUP or 403 USER_UNAUTHORIZED; or 401 without a challenge."""
+    dropped_roles: frozenset[str] = frozenset()
+    """Roles that Atlas leaves out of what a write asks for, unless none would be left."""
+    added_roles: tuple[str, ...] = ()
+    """Roles that Atlas adds to what a write asks for."""
+
+    def granted(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the roles that Atlas keeps, and shows, when a write asks for these."""
+        kept = (role for role in (*roles, *self.added_roles) if role not in self.dropped_roles)
+        return tuple(dict.fromkeys(kept)) or roles
 
 
 class State:

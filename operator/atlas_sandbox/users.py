@@ -59,6 +59,7 @@ def add(state: State, project: Project, username: str, roles: tuple[str, ...], i
         AtlasError: 409 if, and only if, the e-mail is PENDING or ACTIVE here, or reaches the project in another way.
     """
     refuse_those_inside(project, username)
+    roles = state.rules.granted(roles)
     user = project.users.of(username)
     if user is not None and user.status is Membership.PENDING:
         raise AtlasError("USER_ALREADY_INVITED", username, project.id)
@@ -84,7 +85,7 @@ def add_role(state: State, project: Project, user_id: str, role: str) -> User:
         AtlasError: 404 USER_NOT_FOUND.
     """
     user = read(project, user_id)
-    return user if role in user.roles else state.change_user(project, user, (*user.roles, role))
+    return user if role in user.roles else _grant(state, project, user, (*user.roles, role))
 
 
 def remove_role(state: State, project: Project, user_id: str, role: str) -> User:
@@ -98,7 +99,7 @@ def remove_role(state: State, project: Project, user_id: str, role: str) -> User
         return user
     if len(user.roles) == 1:
         raise AtlasError("CANNOT_REMOVE_LAST_ROLE", user.username, project.id)
-    return state.change_user(project, user, tuple(held for held in user.roles if held != role))
+    return _grant(state, project, user, tuple(held for held in user.roles if held != role))
 
 
 def set_roles(state: State, project: Project, user_id: str, roles: tuple[str, ...]) -> User:
@@ -107,4 +108,8 @@ def set_roles(state: State, project: Project, user_id: str, roles: tuple[str, ..
     Raises:
         AtlasError: 404 USER_NOT_FOUND.
     """
-    return state.change_user(project, read(project, user_id, {Membership.ACTIVE}), roles)
+    return _grant(state, project, read(project, user_id, {Membership.ACTIVE}), roles)
+
+
+def _grant(state: State, project: Project, user: User, roles: tuple[str, ...]) -> User:
+    return state.change_user(project, user, state.rules.granted(roles))

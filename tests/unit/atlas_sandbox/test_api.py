@@ -329,3 +329,45 @@ async def test_access_list(client: httpx.AsyncClient, sandbox: Sandbox, network:
     assert answer.status_code == status
     if status == 403:
         assert answer.json()["errorCode"] == "IP_ADDRESS_NOT_ON_ACCESS_LIST"
+
+
+async def test_missing_rights_as_a_401_without_a_challenge(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """By the other rule a credential that lacks the project, or the role, gets a 401 that does not ask for another."""
+    sandbox.state.rules.missing_rights = "unauthorized"
+    for credential in (
+        Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, frozenset({NOBODY})),
+        Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, project_owner=False),
+    ):
+        sandbox.credentials.add(credential)
+        answer = await client.get("/invites")
+        assert (answer.status_code, answer.json()["errorCode"]) == (401, "UNAUTHORIZED")
+        assert "WWW-Authenticate" not in answer.headers
+    assert (await client.get("/users")).status_code == 200
+
+
+@pytest.mark.parametrize("api", ["/invites", "/users"])
+async def test_atlas_keeps_other_roles_than_asked_for(client: httpx.AsyncClient, sandbox: Sandbox, api: str) -> None:
+    """With roles that Atlas drops or adds, the response of each write, the list and the read show what Atlas keeps."""
+    sandbox.state.rules.dropped_roles = frozenset({"GROUP_CLUSTER_MANAGER"})
+    sandbox.state.rules.added_roles = ("GROUP_SEARCH_INDEX_EDITOR",)
+    body = {"username": JANE, "roles": [*READ, "GROUP_CLUSTER_MANAGER"]}
+    sent = (await client.post(api, json=body)).json()
+    one = f"{api}/{sent['id']}"
+    if api == "/invites":
+        changed = [await client.patch(one, json={"roles": body["roles"]}), await client.patch(api, json=body)]
+        listed = (await client.get(api)).json()
+    else:
+        changed = [
+            await client.post(f"{one}:addRole", json={"groupRole": "GROUP_CLUSTER_MANAGER"}),
+            await client.post(f"{one}:removeRole", json={"groupRole": "GROUP_SEARCH_INDEX_EDITOR"}),
+        ]
+        listed = (await client.get(api)).json()["results"]
+    shown = [sent, *(answer.json() for answer in changed), *listed, (await client.get(one)).json()]
+    assert [entry["roles"] for entry in shown] == [[*READ, "GROUP_SEARCH_INDEX_EDITOR"]] * 5
+
+
+async def test_atlas_keeps_a_role_where_all_would_be_dropped(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Where none of the roles would be left, Atlas keeps what was asked for."""
+    sandbox.state.rules.dropped_roles = frozenset(READ)
+    sent = await client.post("/invites", json={"username": JANE, "roles": READ})
+    assert sent.json()["roles"] == READ

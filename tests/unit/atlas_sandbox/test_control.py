@@ -152,11 +152,14 @@ async def test_settings_are_changed_one_by_one(levers: httpx.AsyncClient, sandbo
         "listLag": {"calls": 2, "filtered": False, "seconds": 0.0},
     }
     everything = {
+        "addedRoles": ["GROUP_OWNER"],
+        "droppedRoles": ["GROUP_CLUSTER_MANAGER", "GROUP_READ_ONLY"],
         "duplicateInvite": "conflict",
         "envelopeKeepsStatus": True,
         "latencySeconds": 0.001,
         "listLag": {"calls": 1, "filtered": True, "seconds": 3.0},
         "memberInvite": "pending",
+        "missingRights": "unauthorized",
         "nonceSeconds": 10.0,
         "sunset": {"day": "2026-08-11", "mode": "clock"},
         "tokenSeconds": 60,
@@ -231,6 +234,8 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
         ("POST", "/clock", '{"later": 1}'),
         ("PATCH", "/settings", '{"latencySeconds": -1}'),
         ("PATCH", "/settings", '{"duplicateInvite": "both"}'),
+        ("PATCH", "/settings", '{"addedRoles": ["GROUP_NOTHING"]}'),
+        ("PATCH", "/settings", '{"droppedRoles": "GROUP_OWNER"}'),
         ("PATCH", "/settings", '{"sunset": {"day": "never"}}'),
         ("PATCH", "/settings", '{"listLag": {"days": 1}}'),
         ("PATCH", "/settings", '{"envelopeKeepsStatus": "yes"}'),
