@@ -57,6 +57,8 @@ class Control:
             Route("/limits", self.limits, methods=["GET", "PUT"]),
             Route("/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/faults/{id}", self.remove_fault, methods=["DELETE"]),
+            Route("/overrides", self.overrides, methods=["GET", "POST", "DELETE"]),
+            Route("/overrides/{id}", self.remove_override, methods=["DELETE"]),
             Route("/calls", self.calls, methods=["GET", "DELETE"]),
             Route("/credentials", self.credentials, methods=["GET", "POST"]),
             Route("/credentials/{id}", self.credential, methods=["PATCH", "DELETE"]),
@@ -117,6 +119,21 @@ class Control:
     async def remove_fault(self, request: Request) -> Response:
         """Call one fault off."""
         return _removed(found=self._sandbox.faults.remove(request.path_params["id"]))
+
+    async def overrides(self, request: Request) -> Response:
+        """List the overrides, order one, call all off."""
+        overrides = self._sandbox.overrides
+        if request.method == "DELETE":
+            overrides.clear()
+            return Response(status_code=NOTHING)
+        if request.method == "GET":
+            return JSONResponse([orders.show_override(override) for override in overrides.all()])
+        ordered = overrides.add(orders.override(parse(await request.body())))
+        return JSONResponse(orders.show_override(ordered), 201)
+
+    async def remove_override(self, request: Request) -> Response:
+        """Call one override off."""
+        return _removed(found=self._sandbox.overrides.remove(request.path_params["id"]))
 
     async def calls(self, request: Request) -> Response:
         """The log of calls, or an end to it."""

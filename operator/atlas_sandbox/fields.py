@@ -114,6 +114,13 @@ class Fields:
         """An object; empty if it is not there."""
         return Fields(self._left.pop(name, {}))
 
+    def json(self, name: str) -> dict[str, object]:
+        """An object of any content, as it is; empty if it is not there."""
+        value = self._left.pop(name, {})
+        if not isinstance(value, dict):
+            raise OrderError(f"{name} must be an object")
+        return value
+
     def items(self, name: str) -> list[object]:
         """A list; empty if it is not there."""
         value = self._left.pop(name, [])

@@ -77,7 +77,8 @@ class Gate:
         content = perform(self._sandbox.state, request)
         if operation.sends:
             limits.count_sending(asked.ip)
-        return Answer(operation.success, content, media_type(version))
+        shown = self._sandbox.overrides.shown(operation.name, where.project_id, content)
+        return Answer(operation.success, shown, media_type(version))
 
     def _deprecation(self, since: str) -> Headers:
         day: date = self._sandbox.sunset.day

@@ -12,6 +12,7 @@ from atlas_sandbox.faults import KINDS, Fault
 from atlas_sandbox.fields import Fields, OrderError
 from atlas_sandbox.limits import Bucket, BucketScope, SendingLimit
 from atlas_sandbox.operations import NAMES
+from atlas_sandbox.overrides import Override
 
 if TYPE_CHECKING:
     from atlas_sandbox.limits import Limits
@@ -98,6 +99,36 @@ def show_fault(ordered: Fault) -> Json:
         "struck": ordered.struck,
         "username": ordered.username,
         "when": ordered.when,
+    }
+
+
+def override(body: object) -> Override:
+    """Return the override that is ordered.
+
+    Raises:
+        OrderError: the order cannot be understood.
+    """
+    fields = Fields(body)
+    ordered = Override(
+        username=fields.text("username"),
+        attributes=fields.json("attributes"),
+        without=frozenset(fields.texts("without", ())),
+        operations=operations(fields),
+        project=fields.text("project", ""),
+    )
+    fields.done()
+    return ordered
+
+
+def show_override(ordered: Override) -> Json:
+    """Return an override as it was ordered."""
+    return {
+        "attributes": ordered.attributes,
+        "id": ordered.id,
+        "operations": sorted(ordered.operations),
+        "project": ordered.project,
+        "username": ordered.username,
+        "without": sorted(ordered.without),
     }
 
 

@@ -13,6 +13,7 @@ from atlas_sandbox.credentials import Credential, Credentials
 from atlas_sandbox.faults import Faults
 from atlas_sandbox.ids import ObjectIds
 from atlas_sandbox.limits import Limits
+from atlas_sandbox.overrides import Overrides
 from atlas_sandbox.state import State
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Sandbox:
         self.auth = Authenticator.of(self.credentials, self.clock)
         self.limits = Limits(self.clock)
         self.faults = Faults()
+        self.overrides = Overrides()
         self.calls = Calls()
         self.sunset = Sunset()
         self.latency = self._initial_latency

@@ -214,10 +214,12 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
     """After a reset all is as at the start, but for the clock."""
     await client.post("/invites", json=INVITE)
     await levers.post("/faults", json={"kind": "html", "count": None})
+    await levers.post("/overrides", json={"username": JANE})
     await levers.post("/clock", json={"advanceSeconds": 60})
     assert (await levers.post("/reset")).status_code == 204
     assert (await levers.get(PROJECT)).json()["invitations"] == []
     assert (await levers.get("/faults")).json() == []
+    assert (await levers.get("/overrides")).json() == []
     assert sandbox.calls.total == 0
     assert (await levers.get("/clock")).json()["now"] == "2026-08-10T03:05:53Z"
 
@@ -251,6 +253,10 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
         ("POST", "/faults", '{"headers": {"Content-Length": "1"}}'),
         ("POST", "/faults", '{"count": 0}'),
         ("POST", "/faults", '{"body": 1}'),
+        ("POST", "/overrides", "{}"),
+        ("POST", "/overrides", '{"username": "jane@example.com", "attributes": []}'),
+        ("POST", "/overrides", '{"username": "jane@example.com", "operations": ["Nothing"]}'),
+        ("POST", "/overrides", '{"username": "jane@example.com", "count": 1}'),
         ("POST", "/credentials", '{"id": "x"}'),
         ("POST", "/credentials", '{"id": "x", "secret": "y", "accessList": ["here"]}'),
         ("POST", "/projects", '{"id": "short"}'),

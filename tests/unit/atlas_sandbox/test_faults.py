@@ -74,6 +74,41 @@ async def test_chosen_calls_alone_are_struck(levers: httpx.AsyncClient, client: 
     assert (fault["struck"], fault["skip"]) == (2, 0)
 
 
+async def test_flapping_calls(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """Faults of which each lets one call more pass than the one before make calls fail and work in turn."""
+    for skip in (0, 1, 2):
+        await order(levers, operations=["ListInvites"], skip=skip, status=404, errorCode="GROUP_NOT_FOUND")
+    answers = [await client.get("/invites") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [404, 200, 404, 200, 404, 200]
+
+
+async def test_a_401_for_one_project(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A 401 that is ordered for one project has an errorCode and no challenge; another project is not struck."""
+    other = (await levers.post("/projects")).json()["id"]
+    await order(levers, project=PROJECT_ID, status=401, errorCode="UNAUTHORIZED", count=None)
+    refused = await client.get("/invites")
+    assert (refused.status_code, refused.json()["errorCode"]) == (401, "UNAUTHORIZED")
+    assert "WWW-Authenticate" not in refused.headers
+    assert (await client.get(f"http://atlas.test/api/atlas/v2/groups/{other}/invites")).status_code == 200
+
+
+async def test_a_change_that_is_answered_with_nothing(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A PATCH that worked can be answered 200 with an empty body."""
+    invitation = (await client.post("/invites", json=INVITE)).json()
+    await order(levers, kind="empty", when="after", operations=["UpdateInvite"])
+    changed = await client.patch(f"/invites/{invitation['id']}", json={"roles": ["GROUP_READ_ONLY"]})
+    assert (changed.status_code, changed.content) == (200, b"")
+    assert (await client.get(f"/invites/{invitation['id']}")).json()["roles"] == ["GROUP_READ_ONLY"]
+
+
+async def test_a_conflict_while_lists_lag(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A POST for a pending e-mail can be a 409 while the list does not show yet who is pending."""
+    await levers.patch("/settings", json={"duplicateInvite": "conflict", "listLag": {"seconds": 8}})
+    await client.post("/invites", json=INVITE)
+    assert (await client.post("/invites", json=INVITE)).status_code == 409
+    assert (await client.get("/invites")).json() == []
+
+
 async def test_records_have_an_email_too(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     """A call by id is struck by the e-mail of its record; one without any is not."""
     invitation = (await client.post("/invites", json=INVITE)).json()

@@ -1,0 +1,77 @@
+"""Overrides: how answers show the entry of one e-mail otherwise than Atlas holds it, on order.
+
+An entry is an invitation or a user, alone or in a list. What Atlas holds does not change: a call finds the entry by
+its true id and e-mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+
+
+@dataclass(slots=True)
+class Override:
+    """One override; empty `operations` and `project` match all."""
+
+    username: str
+    """The true e-mail of the entry."""
+    attributes: dict[str, object] = field(default_factory=dict)
+    """What is shown in the place of the true attributes, of any JSON type."""
+    without: frozenset[str] = frozenset()
+    """The attributes that are left out."""
+    operations: frozenset[str] = frozenset()
+    project: str = ""
+    id: str = ""
+
+    def matches(self, operation: str, project: str) -> bool:
+        """Return whether the answer of this call is one of those that the override is for."""
+        return (not self.operations or operation in self.operations) and self.project in {"", project}
+
+
+class Overrides:
+    """The overrides that are on order."""
+
+    def __init__(self) -> None:
+        self._overrides: dict[str, Override] = {}
+        self._numbers = count(1)
+
+    def add(self, override: Override) -> Override:
+        """Order an override; it gets its id."""
+        override.id = f"override-{next(self._numbers)}"
+        self._overrides[override.id] = override
+        return override
+
+    def all(self) -> list[Override]:
+        """Return every override."""
+        return list(self._overrides.values())
+
+    def remove(self, override_id: str) -> bool:
+        """Call an override off, and return whether it was there."""
+        return self._overrides.pop(override_id, None) is not None
+
+    def clear(self) -> None:
+        """Call every override off."""
+        self._overrides.clear()
+
+    def shown(self, operation: str, project: str, content: object) -> object:
+        """Return the content of an answer as the overrides show it."""
+        found = [override for override in self._overrides.values() if override.matches(operation, project)]
+        if not found:
+            return content
+        if isinstance(content, list):
+            return [_shown(found, entry) for entry in content]
+        if isinstance(content, dict) and isinstance(content.get("results"), list):
+            return content | {"results": [_shown(found, entry) for entry in content["results"]]}
+        return _shown(found, content)
+
+
+def _shown(overrides: list[Override], entry: object) -> object:
+    if not isinstance(entry, dict) or not isinstance(entry.get("username"), str):
+        return entry
+    shown = dict(entry)
+    for override in overrides:
+        if override.username.lower() == entry["username"].lower():
+            shown |= override.attributes
+            shown = {name: value for name, value in shown.items() if name not in override.without}
+    return shown
