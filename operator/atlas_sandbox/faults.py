@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
+from atlas_sandbox.model import email_key
+
 FaultKind = Literal["status", "reset", "close", "timeout", "garbage", "html", "empty", "truncated"]
 
 KINDS: tuple[FaultKind, ...] = ("status", "reset", "close", "timeout", "garbage", "html", "empty", "truncated")
@@ -63,7 +65,7 @@ class Fault:
         return (
             (not self.operations or operation in self.operations)
             and self.project in {"", project}
-            and (not self.username or self.username.lower() == username.lower())
+            and (not self.username or email_key(self.username) == email_key(username))
         )
 
 

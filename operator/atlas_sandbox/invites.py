@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.model import LIFETIME, Invitation, Membership
+from atlas_sandbox.model import LIFETIME, Invitation, Membership, email_key
 
 if TYPE_CHECKING:
     from atlas_sandbox.project import Project
@@ -52,7 +52,7 @@ def create(state: State, project: Project, username: str, roles: tuple[str, ...]
                 raise AtlasError("USER_ALREADY_INVITED", username, project.id)
             case "new":
                 state.end_invite(project, pending, "replaced")
-    if username.lower() in state.members and state.rules.member_invite == "active":
+    if email_key(username) in state.members and state.rules.member_invite == "active":
         now = state.now().replace(microsecond=0)
         state.activate(project, username, roles)
         return Invitation(state.new_id(), username, roles, inviter, now, now + LIFETIME)
@@ -96,5 +96,5 @@ def refuse_those_inside(project: Project, username: str) -> None:
         AtlasError: 409 USER_ALREADY_IN_GROUP.
     """
     user = project.users.of(username)
-    if (user is not None and user.status is Membership.ACTIVE) or username.lower() in project.indirect:
+    if (user is not None and user.status is Membership.ACTIVE) or email_key(username) in project.indirect:
         raise AtlasError("USER_ALREADY_IN_GROUP", username, project.id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
+from unicodedata import normalize
 
 LIFETIME = timedelta(days=30)
 """How long an invitation of either API stays pending (Atlas Admin API facts)."""
@@ -26,6 +28,16 @@ ROLES = frozenset(
     }
 )
 """The project roles, as the page "Update One Invitation in One Project by Invitation ID" lists them."""
+
+
+def email_key(address: str) -> str:
+    """Return what e-mails are compared by: lower case, NFC, an internationalized domain as punycode."""
+    if address.isascii():
+        return address.lower()
+    local, at, domain = normalize("NFC", address.lower()).rpartition("@")
+    with suppress(UnicodeError):
+        domain = domain.encode("idna").decode()
+    return f"{local}{at}{domain}"
 
 
 class Api(StrEnum):

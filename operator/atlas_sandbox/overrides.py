@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count
 
+from atlas_sandbox.model import email_key
+
 
 @dataclass(slots=True)
 class Override:
@@ -71,7 +73,7 @@ def _shown(overrides: list[Override], entry: object) -> object:
         return entry
     shown = dict(entry)
     for override in overrides:
-        if override.username.lower() == entry["username"].lower():
+        if email_key(override.username) == email_key(entry["username"]):
             shown |= override.attributes
             shown = {name: value for name, value in shown.items() if name not in override.without}
     return shown

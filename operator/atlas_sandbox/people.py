@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.model import Invitation, Membership, User, Via
+from atlas_sandbox.model import Invitation, Membership, User, Via, email_key
 
 if TYPE_CHECKING:
     from atlas_sandbox.project import Project
@@ -61,7 +61,7 @@ def remove(state: State, project: Project, username: str) -> None:
     user = project.users.of(username)
     if user is not None and user.status is Membership.ACTIVE:
         state.end_user(project, user, "removed")
-    elif project.indirect.pop(username.lower(), None) is None:
+    elif project.indirect.pop(email_key(username), None) is None:
         raise AtlasError("USER_NOT_FOUND", username, project.id)
 
 
@@ -75,7 +75,7 @@ def reach(state: State, project: Project, username: str, roles: tuple[str, ...],
         raise AtlasError("USER_ALREADY_IN_GROUP", username, project.id)
     now = state.now().replace(microsecond=0)
     user = User(state.join_organisation(username), username, roles, Membership.ACTIVE, "", now, joined_at=now)
-    project.indirect[username.lower()] = (user, via)
+    project.indirect[email_key(username)] = (user, via)
     return user
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from atlas_sandbox.model import Ended, Invitation, User, Via
+from atlas_sandbox.model import Ended, Invitation, User, Via, email_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,7 +61,7 @@ class Shelf(Generic[R]):
 
     def of(self, email: str) -> R | None:
         """The record of this e-mail."""
-        return self._by_email.get(email.lower())
+        return self._by_email.get(email_key(email))
 
     def all(self) -> list[R]:
         """Every record, as it is now."""
@@ -69,7 +69,7 @@ class Shelf(Generic[R]):
 
     def put(self, record: R, now: datetime) -> None:
         """Keep a record, in the place of the one that its e-mail had."""
-        email = record.username.lower()
+        email = email_key(record.username)
         self._remember(email, now)
         before = self._by_email.get(email)
         if before is not None:
@@ -78,7 +78,7 @@ class Shelf(Generic[R]):
 
     def drop(self, record: R, now: datetime) -> None:
         """Forget a record."""
-        email = record.username.lower()
+        email = email_key(record.username)
         self._remember(email, now)
         del self._by_email[email], self._by_id[record.id]
 
@@ -88,7 +88,7 @@ class Shelf(Generic[R]):
         if email is not None:
             record = self.of(email)
             for change in reversed(changes):
-                if change.email == email.lower():
+                if change.email == email_key(email):
                     record = change.before
             return [] if record is None else [record]
         if not changes:

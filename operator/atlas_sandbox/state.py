@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.model import LIFETIME, Api, Ended, How, Invitation, Membership, User
+from atlas_sandbox.model import LIFETIME, Api, Ended, How, Invitation, Membership, User, email_key
 from atlas_sandbox.project import Lag, Project
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ class State:
     def join_organisation(self, email: str) -> str:
         """Make somebody a member; the member's id. What the users API left pending becomes ACTIVE in every project."""
         self._expire_due()
-        member_id = self.members.setdefault(email.lower(), self.person_id(email))
+        member_id = self.members.setdefault(email_key(email), self.person_id(email))
         for project, user in self.users_of(email, Membership.PENDING):
             self.activate(project, user.username, user.roles)
         return member_id
 
     def leave_organisation(self, email: str) -> None:
         """Take somebody out of the organisation, and so out of every project."""
-        self.members.pop(email.lower(), None)
+        self.members.pop(email_key(email), None)
         for project in self.projects.values():
-            project.indirect.pop(email.lower(), None)
+            project.indirect.pop(email_key(email), None)
         for project, user in self.users_of(email, Membership.ACTIVE):
             self.end_user(project, user, "removed")
 
@@ -102,26 +102,26 @@ class State:
             AtlasError: 404 RESOURCE_NOT_FOUND: no member has the e-mail; 409 USERNAME_IN_USE: somebody has the new one.
         """
         self._expire_due()
-        member_id = self.members.get(email.lower())
+        member_id = self.members.get(email_key(email))
         if member_id is None:
             raise AtlasError("RESOURCE_NOT_FOUND", email)
-        if new_email.lower() != email.lower() and self._is_in_use(new_email):
+        if email_key(new_email) != email_key(email) and self._is_in_use(new_email):
             raise AtlasError("USERNAME_IN_USE", new_email)
-        del self.members[email.lower()]
-        self.members[new_email.lower()] = member_id
+        del self.members[email_key(email)]
+        self.members[email_key(new_email)] = member_id
         for project in self.projects.values():
             user = project.users.get(member_id)
             if user is not None:
                 project.users.drop(user, self.now())
                 project.users.put(replace(user, username=new_email), self.now())
-            if email.lower() in project.indirect:
-                user, via = project.indirect.pop(email.lower())
-                project.indirect[new_email.lower()] = (replace(user, username=new_email), via)
+            if email_key(email) in project.indirect:
+                user, via = project.indirect.pop(email_key(email))
+                project.indirect[email_key(new_email)] = (replace(user, username=new_email), via)
         return member_id
 
     def person_id(self, email: str) -> str:
         """The id by which the users API knows a person in every project; a new one for a stranger."""
-        known = self.members.get(email.lower())
+        known = self.members.get(email_key(email))
         pending = [] if known else self.users_of(email, Membership.PENDING)
         return known or (pending[0][1].id if pending else self.new_id())
 
@@ -150,7 +150,7 @@ class State:
         """Make somebody ACTIVE in a project, a member of the organisation, and pending in neither API."""
         now = self._second()
         before = project.users.of(username)
-        member_id = self.members.setdefault(username.lower(), self.person_id(username))
+        member_id = self.members.setdefault(email_key(username), self.person_id(username))
         invited_at = now if before is None else before.invited_at
         user = User(member_id, username, roles, Membership.ACTIVE, "", invited_at, joined_at=now)
         if before is not None and before.status is Membership.PENDING:
@@ -199,7 +199,7 @@ class State:
     def _is_in_use(self, email: str) -> bool:
         """Return whether the e-mail is a member's, or has something pending."""
         pending = any(project.invitations.of(email) for project in self.projects.values())
-        return pending or email.lower() in self.members or bool(self.users_of(email, Membership.PENDING))
+        return pending or email_key(email) in self.members or bool(self.users_of(email, Membership.PENDING))
 
     def _expire_due(self) -> None:
         now = self.now()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.invites import refuse_those_inside
-from atlas_sandbox.model import Membership, User, Via
+from atlas_sandbox.model import Membership, User, Via, email_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,8 +32,8 @@ def listed(
     """The users with one of these statuses (of one e-mail), and who else reaches the project in the ways of `also`."""
     users = [user for user in project.users.listed(state.now(), username) if user.status in statuses]
     if also and Membership.ACTIVE in statuses:
-        seen = {user.username.lower() for user in users}
-        wanted = None if username is None else username.lower()
+        seen = {email_key(user.username) for user in users}
+        wanted = None if username is None else email_key(username)
         for email, (user, via) in project.indirect.items():
             if via in also and email not in seen and wanted in (None, email):
                 users.append(user)
@@ -63,7 +63,7 @@ def add(state: State, project: Project, username: str, roles: tuple[str, ...], i
     user = project.users.of(username)
     if user is not None and user.status is Membership.PENDING:
         raise AtlasError("USER_ALREADY_INVITED", username, project.id)
-    if username.lower() in state.members:
+    if email_key(username) in state.members:
         return state.activate(project, username, roles)
     return state.invite_user(project, username, roles, inviter)
 

@@ -220,6 +220,22 @@ def test_removal_keeps_the_member(state: State, project: Project) -> None:
     assert users.add(state, project, JANE, READ, "key").status is Membership.PENDING
 
 
+@pytest.mark.parametrize(
+    "written", ["jane@XN--BCHER-KVA.example", "JANE@b\u00fccher.example", "jane@bu\u0308cher.example"]
+)
+def test_emails_are_one_person_however_they_are_written(state: State, project: Project, written: str) -> None:
+    """An e-mail is found in any case, in any normal form, and with its domain as punycode; it is shown as written."""
+    sent = invites.create(state, project, "jane@b\u00fccher.example", READ, "key")
+    assert invites.listed(state, project, written) == [sent]
+    assert people.accept(state, project, written).username == sent.username
+
+
+def test_a_domain_that_is_no_host_name_is_compared_as_it_is(state: State, project: Project) -> None:
+    """An e-mail whose domain has no punycode form is compared as it is written."""
+    sent = invites.create(state, project, "jane@b\u00fc..example", READ, "key")
+    assert invites.listed(state, project, "JANE@b\u00fc..example") == [sent]
+
+
 def test_a_renamed_member_is_the_same_person(state: State, project: Project) -> None:
     """A member with another e-mail keeps id, roles and status in every project; nobody has the old e-mail."""
     other = state.add_project("b" * 24, "second")
