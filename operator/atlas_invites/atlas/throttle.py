@@ -8,6 +8,8 @@ whatever the project, which no header tells: it is felt for, as TCP feels for a 
 - A refusal, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas answers
   again, and for no less than ``Retry-After`` asks (at most 15 minutes). When a hold ends, one call tries, and the
   others wait for what it meets. So an outage is met by few calls, not by each object on its own.
+- Rejected credentials change nothing: Atlas sends a 401, which may be a digest challenge, before it counts the call. It
+  neither holds a scope nor ends a hold, and its headers are not read.
 - ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
   one at the pace of a bucket of one minute, at least one a second.
 - Once Atlas has refused to send, invitations go one by one: half as fast after each refusal, a twentieth faster after
@@ -19,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, RateLimited
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ class Throttle:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Take in what came of a call that went out at ``began``; ``headers`` ignore case, None without an answer."""
+        if isinstance(failure, CredentialsRejected):
+            return
         main, *sending = _scopes(operation, of)
         if failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
             scope = sending[0] if sending else main

@@ -313,12 +313,69 @@ def test_an_answer_to_an_older_call_does_not_end_a_hold(bench: Bench) -> None:
         bench.delay()
 
 
-def test_other_failures_are_answers(bench: Bench) -> None:
-    """A 401 or 404 shows that Atlas is there."""
+@pytest.mark.parametrize("status", [403, 404, 409])
+def test_other_failures_are_responses(bench: Bench, status: int) -> None:
+    """A 403, 404 or 409 shows that Atlas is there."""
     bench.silence()
-    assert isinstance(bench.answer(401), CredentialsRejected)
+    bench.answer(status)
     bench.silence()
     assert bench.delay() == 0.0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_401_ends_no_hold(bench: Bench, status: int) -> None:
+    """A stale nonce or a refused project, met while Atlas asks to wait, lets nobody go before its time."""
+    bench.answer(status, headers={"Retry-After": "600"})
+    assert isinstance(bench.answer(401), CredentialsRejected)
+    bench.time += 300
+    bench.answer(401)
+    with pytest.raises((RateLimited, AtlasUnavailable)) as held:
+        bench.delay()
+    assert held.value.retry_after == 300
+
+
+def test_a_trial_that_meets_a_401_lets_one_more_try(bench: Bench) -> None:
+    """It says nothing of the rate limit: the others go on waiting, and the next one tries."""
+    bench.answer(429, headers={"Retry-After": "600"})
+    bench.time += 600
+    assert bench.throttle.ask(PATCH, GROUP) == Place(0.0, taken=True)
+    bench.answer(401)
+    assert [bench.throttle.ask(PATCH, GROUP).taken for _ in range(40)] == [False] * 40
+    bench.time += 1
+    assert bench.throttle.ask(PATCH, GROUP).taken
+    with pytest.raises(RateLimited):
+        bench.delay()
+    bench.answer(200)
+    assert [bench.delay() for _ in range(40)] == [0.0] * 40
+
+
+def test_a_401_is_no_response_of_an_outage(bench: Bench) -> None:
+    """Whatever answers it, silence before and after it is one outage."""
+    bench.silence()
+    bench.answer(401)
+    bench.silence()
+    assert bench.delay() == 1.0
+
+
+def test_a_401_makes_nothing_faster(bench: Bench) -> None:
+    """Neither the pace of sending nor that of a bucket that is nearly empty, whatever its headers say."""
+    bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
+    bench.answer(200, {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"})
+    for _ in range(100):
+        for operation in (SEND, PATCH):
+            bench.answer(401, {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "60"}, operation=operation)
+    with pytest.raises(RateLimited):
+        [bench.delay(SEND) for _ in range(1000)]
+    assert [bench.delay() for _ in range(3)] == pytest.approx([0, 1, 2])
+
+
+def test_a_token_endpoint_that_rejects_ends_no_hold(bench: Bench) -> None:
+    """Its 400, 401 and 403 are about the client, not about how often it asks."""
+    for status in (400, 401, 403):
+        bench.answer(429, {"Retry-After": "600"}, operation=Operation.TOKEN)
+        bench.answer(status, operation=Operation.TOKEN)
+        with pytest.raises(RateLimited):
+            bench.delay(Operation.TOKEN)
 
 
 @pytest.mark.parametrize(
