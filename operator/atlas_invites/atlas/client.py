@@ -9,10 +9,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from atlas_invites.atlas.answers import failure_of, http_date
 from atlas_invites.atlas.errors import READS, AtlasUnavailable
+from atlas_invites.atlas.lru import LruCache
 from atlas_invites.atlas.project import Project
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
@@ -22,7 +23,7 @@ from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable
 
     import httpx
 
@@ -37,8 +38,6 @@ STEP_BACK = timedelta(minutes=1)
 SESSIONS, PROJECTS = 1_000, 10_000
 """How many are remembered; those used least recently are forgotten, so that rotated credentials do not pile up."""
 
-K = TypeVar("K", bound="Hashable")
-V = TypeVar("V")
 T = TypeVar("T")
 
 
@@ -189,22 +188,3 @@ class Atlas:
 
 def _stopping() -> NoReturn:
     raise ClusterUnavailable("the operator is stopping, and writes to Atlas no more")
-
-
-class LruCache(Generic[K, V]):
-    """The most recently used values, made when they are first asked for."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: dict[K, V] = {}
-
-    def __iter__(self) -> Iterator[V]:
-        return iter(list(self._values.values()))
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value of a key."""
-        value = self._values.pop(key) if key in self._values else make()
-        self._values[key] = value
-        if len(self._values) > self._size:
-            del self._values[next(iter(self._values))]
-        return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.atlas.calls import Entries
-from atlas_invites.atlas.client import Atlas, LruCache
+from atlas_invites.atlas.client import Atlas
 from atlas_invites.atlas.errors import AtlasUnavailable, InvalidRequest, RateLimited
 from atlas_invites.invitation.credentials import ApiKey
 from atlas_invites.invitation.model import Operation
@@ -200,20 +200,6 @@ async def test_a_project_is_one_for_all_who_share_a_secret() -> None:
         await bench.project.list_invites()
         await bench.atlas.project(KEY, "another").list_invites()
         assert len(bench.server.heard) == 3
-
-
-def test_a_cache_forgets_what_was_used_least_recently() -> None:
-    """Rotated credentials do not pile up."""
-    cache: LruCache[int, list[int]] = LruCache(3)
-    first = cache.get(1, lambda: [1])
-    for number in (2, 3):
-        cache.get(number, list)
-    assert cache.get(1, list) is first
-    cache.get(4, list)
-    assert cache.get(1, list) is first
-    made = cache.get(2, lambda: [2])
-    assert made == [2]
-    assert len(list(cache)) == 3
 
 
 async def test_no_log_holds_an_e_mail(caplog: pytest.LogCaptureFixture) -> None:

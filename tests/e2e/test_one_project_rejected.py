@@ -1,0 +1,58 @@
+"""Two projects with one Secret, and Atlas rejects the credentials for one of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.kstatus import condition
+from tests.e2e.world import OWNER, READ_ONLY, World
+
+SOMEBODY = "0123456789abcdef01234567"
+
+
+def put_secret(world: World, kind: str, *projects: str) -> None:
+    """Let the world's Secret hold credentials of a kind for these projects."""
+    name = world.public_key
+    credential = {"kind": kind, "id": name, "secret": world.key, "projects": projects}
+    world.sandbox.control("POST", "/credentials", credential)
+    if kind == "serviceAccount":
+        world.put_secret(clientId=name, clientSecret=world.key)
+
+
+@pytest.mark.parametrize("kind", ["apiKey", "serviceAccount"])
+def test_the_other_project_goes_on(world: World, kind: str) -> None:
+    """A 401 for one project, for ever: the other project's objects stay Ready, change, and are canceled."""
+    rejected = world.sandbox.control("POST", "/projects", {})["id"]
+    put_secret(world, kind, world.project, rejected)
+    error = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use the project."}
+    world.sandbox.fault(project=rejected, **error)
+    world.adopt("jane")
+    world.adopt("john", deletionPolicy="Cancel")
+
+    for name in ("bob", "alice"):
+        world.create(name, SOMEBODY, groupId=rejected)
+        item = world.until(name, "CredentialsRejected")
+        assert item["status"]["error"] == {
+            "error": 401,
+            "errorCode": "USER_UNAUTHORIZED",
+            "reason": "Unauthorized",
+            "detail": "This key may not use the project.",
+            "parameters": [],
+            "operation": "ListInvites",
+        }
+        assert "for this project (401 USER_UNAUTHORIZED)" in condition(item, "Ready")["message"]  # type: ignore[index]
+
+    world.edit("jane", roles=[OWNER])
+    assert world.until("jane", "Invited")["status"]["invitation"]["roles"] == [OWNER]
+    world.delete("john")
+    world.until_gone("john")
+    assert [i["roles"] for i in world.atlas["invitations"]] == [[OWNER]]
+    world.create("carol", world.invite("carol")["id"], [READ_ONLY])
+    world.until("carol", "Invited")
+
+    for name in ("jane", "john", "carol"):
+        assert "CredentialsRejected" not in str(world.statuses(name))
+    tokens = [c for c in world.sandbox.calls() if c["operation"] == "Token" and c["credential"] == world.public_key]
+    assert len(tokens) == (2 if kind == "serviceAccount" else 0)
+    probes = [c for c in world.sandbox.calls(rejected) if c["fault"]]
+    assert len(probes) == 2
