@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - where tokens come from
 TOKEN_LIFE = 3600.0
-"""Seconds that a token lives whose answer does not say so (Atlas: one hour)."""
+"""Seconds that a token is used at most, also where its answer does not say how long it lives (Atlas: one hour)."""
 RENEW_AT = 0.8
 """The part of its life after which a token is renewed."""
 RENEW_AGAIN = 30.0
@@ -262,5 +262,5 @@ def _token(json: object, began: float) -> Token | None:
         return None
     value, life = json.get("access_token"), json.get("expires_in", TOKEN_LIFE)
     if isinstance(value, str) and re.fullmatch(r"[!-~]+", value) and isinstance(life, int | float) and life > 0:
-        return Token(value, began + life)
+        return Token(value, began + min(life, TOKEN_LIFE))
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -425,9 +426,12 @@ def test_no_token_no_call(bearer: BearerAuth, status: int, json: object, kind: t
     assert failed.value.error is None
 
 
-def test_a_token_that_does_not_say_how_long_lives_an_hour(bearer: BearerAuth, clock: Clock) -> None:
-    """As Atlas documents it."""
-    run(bearer, response(200, {"access_token": "t1"}), response())
+@pytest.mark.parametrize("life", [{}, {"expires_in": 10**400}, {"expires_in": math.inf}])
+def test_a_token_that_does_not_say_how_long_lives_an_hour(
+    bearer: BearerAuth, clock: Clock, life: dict[str, float]
+) -> None:
+    """As Atlas documents it; so does one that says a number past all measure (JSON's 1e400 is infinity)."""
+    run(bearer, response(200, {"access_token": "t1"} | life), response())
     clock.time += 3599
     assert bearer.ready
     clock.time += 1
