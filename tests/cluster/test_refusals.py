@@ -1,0 +1,141 @@
+"""What Atlas refuses, on the real API server: writes are withheld, looks go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.life import OWNER, READ_ONLY, Life
+from tests.cluster.test_sending import OPERATION
+from tests.cluster.test_table_a import BOTH, JANE, invited, sent
+
+
+def message_of(status: dict[str, object]) -> str:
+    conditions = status["conditions"]
+    assert isinstance(conditions, list)
+    return str(next(c["message"] for c in conditions if c["type"] == "Ready"))
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "USER_UNAUTHORIZED"), (404, "GROUP_NOT_FOUND")])
+async def test_a_project_that_is_refused_for_a_while_goes_on_with_the_next_resync(
+    life: Life, status: int, code: str
+) -> None:
+    """Two refused lists, then healthy: nothing asks in between, and the first list that succeeds ends it."""
+    reason = "Forbidden" if status == 403 else "ProjectNotFound"
+    await life.fault(kind="status", status=status, errorCode=code, operations=["ListInvites"], count=2)
+    await life.create("jane", username=JANE)
+    await life.reaches("jane", reason)
+    async with life.counting() as counted:
+        await life.sweep()
+        await life.move(minutes=8)
+        await life.quiet()
+    assert set(counted) <= {"ListInvites"}
+    await life.reaches("jane", reason)
+    await life.sweep()
+    await life.reaches("jane", "Invited", origin="Created")
+
+
+@BOTH
+@pytest.mark.parametrize(("status", "code", "reason"), [(400, "BAD", "InvalidRequest"), (403, "NO", "Forbidden")])
+async def test_a_refused_sending_is_not_repeated_and_what_is_made_by_hand_is_adopted(
+    life: Life, api: str, status: int, code: str, reason: str
+) -> None:
+    """Six resyncs look and none sends again, also after a restart; what somebody sends by hand is adopted."""
+    fault = {"kind": "status", "status": status, "errorCode": code, "detail": "jane may not be invited."}
+    await life.fault(**fault, operations=[OPERATION[api]], count=None)
+    async with life.counting() as counted:
+        await life.create("jane", username=JANE)
+        shown = await life.reaches("jane", reason)
+        for _ in range(6):
+            await life.move(minutes=9)
+            await life.sweep()
+        await life.restart()
+        await life.sweep()
+    assert sent(counted) == 1
+    if status == 403:
+        assert "Atlas says: jane may not be invited." in message_of(shown)
+        assert "Project Owner" not in message_of(shown)
+    await life.invited_by_hand(JANE, api=api.capitalize())
+    await life.sweep()
+    await life.reaches("jane", "Invited", origin="Adopted")
+
+
+@BOTH
+async def test_who_leaves_the_team_is_invited_by_the_next_resync(life: Life, api: str) -> None:
+    """The message says to remove the person from the team; nothing else has to be asked for."""
+    await life.people("members", JANE, via="team", roles=[READ_ONLY])
+    await life.create("jane", username=JANE)
+    await life.move(seconds=10)
+    await life.reaches("jane", "InvalidRequest")
+    await life.sweep()
+    await life.reaches("jane", "InvalidRequest")
+    await life.lever("DELETE", f"/organization/members/{JANE}")
+    await life.sweep()
+    await life.reaches("jane", "Invited", origin="Created")
+    assert (await life.truth())["invitations" if api == "invites" else "users"]
+
+
+async def test_a_conflict_while_the_lists_lag_ends_with_the_lag(life: Life) -> None:
+    """Somebody has just invited by hand, and no list shows it yet: once one does, the invitation is adopted."""
+    await life.lever("PATCH", "/settings", {"listLag": {"seconds": 8, "filtered": True}, "duplicateInvite": "conflict"})
+    await life.invited_by_hand(JANE)
+    await life.create("jane", username=JANE)
+    await life.move(seconds=4)
+    await life.reaches("jane", "InvalidRequest")
+    await life.move(seconds=10)
+    await life.sweep()
+    await life.reaches("jane", "Invited", origin="Adopted")
+
+
+async def test_other_roles_than_asked_for_are_said_once(life: Life) -> None:
+    """Atlas drops a role and adds another: one PATCH, one status, quiet over resyncs and a restart."""
+    await invited(life)
+    await life.lever("PATCH", "/settings", {"droppedRoles": [OWNER], "addedRoles": ["GROUP_SEARCH_INDEX_EDITOR"]})
+    async with life.counting() as counted:
+        await life.edit("jane", roles=[OWNER, READ_ONLY])
+        status = await life.reaches("jane", "RolesDiffer", state="Pending")
+        before = await life.get("jane")
+        for _ in range(3):
+            await life.move(minutes=11)
+            await life.sweep()
+        await life.restart()
+        await life.sweep()
+    assert counted["UpdateInvite"] == 1
+    assert before == await life.get("jane")
+    asked, shown = f"Asked: {OWNER}, {READ_ONLY}.", f"Atlas shows: {READ_ONLY}, GROUP_SEARCH_INDEX_EDITOR."
+    assert asked in message_of(status)
+    assert shown in message_of(status)
+    await life.lever("PATCH", "/settings", {"droppedRoles": [], "addedRoles": []})
+    await life.annotate("jane", reconcile_requested_at="now")
+    await life.reaches("jane", "Invited", state="Pending")
+    assert await life.roles_of(JANE) == [OWNER, READ_ONLY]
+
+
+async def test_a_role_change_with_an_empty_response_is_looked_at(life: Life) -> None:
+    """200 and no body: done or not? The lists say so, and no second PATCH is sent."""
+    await invited(life)
+    await life.fault(kind="empty", operations=["UpdateInvite"], when="after")
+    async with life.counting() as counted:
+        await life.edit("jane", roles=[OWNER])
+        await life.move(seconds=5)
+        await life.reaches("jane", "Invited")
+    assert counted["UpdateInvite"] == 1
+    assert await life.roles_of(JANE) == [OWNER]
+
+
+async def test_the_words_of_a_failure_are_renewed_on_request(life: Life) -> None:
+    """Atlas names another address by now: whoever asks for a reconcile sees it."""
+    await invited(life)
+    refused = {
+        "kind": "status",
+        "status": 403,
+        "errorCode": "IP_ADDRESS_NOT_ON_ACCESS_LIST",
+        "operations": ["ListInvites"],
+    }
+    await life.fault(**refused, detail="IP address 192.0.2.1 is not on the access list.", count=2)
+    await life.fault(**refused, detail="IP address 192.0.2.2 is not on the access list.", count=None)
+    await life.sweep()
+    status = await life.reaches("jane", "Forbidden")
+    assert "192.0.2.1" in status["error"]["detail"]
+    await life.annotate("jane", reconcile_requested_at="now")
+    status = await life.reaches("jane", "Forbidden", lastHandledReconcileAt="now")
+    assert "192.0.2.2" in status["error"]["detail"]
