@@ -21,6 +21,7 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     VersionGone,
 )
+from atlas_invites.invitation.fields import INT64
 from atlas_invites.invitation.model import ErrorBody, Operation
 from atlas_invites.invitation.outcome import RETRY_AFTER_AT_MOST
 
@@ -91,7 +92,7 @@ def failure_of(operation: Operation, status: int, body: object, headers: Mapping
     """
     if status in _SUCCESS:
         return None
-    error = _error(operation, body)
+    error = _error(operation, status, body)
     code = error.error_code if error else None
     what = f"{status} {code}" if code else f"HTTP {status}"
     then = next((row.then for row in ANSWERS if row.matches(operation, status, code)), AtlasUnavailable)
@@ -128,18 +129,18 @@ def http_date(text: str | None) -> datetime | None:
     return time if time.year < MAXYEAR else None
 
 
-def _error(operation: Operation, body: object) -> ErrorBody | None:
-    """Return Atlas's error of a body, or None for one that is not Atlas's; unreadable parts of it are left out."""
-    if not isinstance(body, dict) or not isinstance(body.get("errorCode"), str) or not body["errorCode"]:
+def _error(operation: Operation, status: int, body: object) -> ErrorBody | None:
+    """Return Atlas's error of a body, or None for one that is not Atlas's; unreadable parts of it are left out.
+
+    The HTTP status stands for an ``error`` that is a number, but one that the CRD does not take.
+    """
+    if not isinstance(body, dict) or not body.get("errorCode"):
         return None
-    known = {name for field in ErrorBody.model_fields.values() if (name := field.alias)} - {"operation"}
-    kept = {key: value for key, value in body.items() if key in known}
-    while kept:
-        try:
-            return ErrorBody.model_validate({**kept, "operation": operation})
-        except ValidationError as invalid:
-            wrong = {str(problem["loc"][0]) for problem in invalid.errors(include_input=False, include_url=False)}
-            if not wrong & kept.keys():
-                return None
-            kept = {key: value for key, value in kept.items() if key not in wrong}
-    return None
+    number = body.get("error")
+    fields = {**body, "operation": operation}
+    if isinstance(number, float) or (isinstance(number, int) and number not in INT64):
+        fields["error"] = status
+    try:
+        return ErrorBody.read(fields)
+    except ValidationError:
+        return None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from atlas_invites.invitation.email import email_fault
+from atlas_invites.invitation.fields import Detail, First, Id, Int64, Parameters, Roles, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,33 +180,27 @@ class Spec(Model):
 class Link(Model):
     """One entry of ``links``."""
 
-    href: str | None = None
-    rel: str | None = None
+    href: Text | None = None
+    rel: Text | None = None
 
 
 class Invitation(Model):
-    """A pending invitation as Atlas sent it; strings are kept to the letter, roles in order.
+    """A pending invitation as Atlas sent it; texts are kept to the letter, unless they are too long, roles in order.
 
     ``api`` tells which API sent it. For ``Users`` the id is the user's, and ``createdAt`` and ``expiresAt`` are its
     ``invitationCreatedAt`` and ``invitationExpiresAt``. Times are ISO 8601 UTC.
     """
 
-    id: str
+    id: Id
     api: Api = Api.INVITES
-    group_id: str | None = None
-    group_name: str | None = None
-    username: str | None = None
-    inviter_username: str | None = None
-    roles: tuple[str, ...] = ()
-    created_at: str | None = None
-    expires_at: str | None = None
-    links: tuple[Link, ...] | None = None
-
-    @field_validator("roles", mode="after")
-    @classmethod
-    def _in_order(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """Sort: Atlas gives no meaning to the order, and a change of order must not look like a change."""
-        return tuple(sorted(set(roles)))
+    group_id: Text | None = None
+    group_name: Text | None = None
+    username: Text | None = None
+    inviter_username: Text | None = None
+    roles: Roles = ()
+    created_at: Text | None = None
+    expires_at: Text | None = None
+    links: Annotated[tuple[Link, ...], First] | None = None
 
     @property
     def created(self) -> datetime | None:
@@ -236,15 +231,13 @@ class User(Model):
     ``invitation_*`` are set while the user is not ACTIVE; times are ISO 8601 UTC.
     """
 
-    id: str
-    username: str
-    roles: tuple[str, ...] = ()
-    org_membership_status: str = Membership.ACTIVE
-    invitation_created_at: str | None = None
-    invitation_expires_at: str | None = None
-    inviter_username: str | None = None
-
-    _in_order = field_validator("roles", mode="after")(lambda roles: tuple(sorted(set(roles))))
+    id: Id
+    username: Text
+    roles: Roles = ()
+    org_membership_status: Text = Membership.ACTIVE
+    invitation_created_at: Text | None = None
+    invitation_expires_at: Text | None = None
+    inviter_username: Text | None = None
 
     def completed_by(self, earlier: Member | None) -> Self:
         """Return this user with the roles last known where none could be read: a member has at least one."""
@@ -266,10 +259,10 @@ class User(Model):
 class Member(Model):
     """``status.member``: who accepted."""
 
-    id: str
-    username: str | None = None
-    roles: tuple[str, ...] = ()
-    org_membership_status: str = Membership.ACTIVE
+    id: Id
+    username: Text | None = None
+    roles: Roles = ()
+    org_membership_status: Text = Membership.ACTIVE
 
     def completed_by(self, earlier: Self | None) -> Self:
         """Return this member with the e-mail that Atlas left out this time taken from an earlier answer."""
@@ -281,24 +274,24 @@ class Member(Model):
 class BadField(Model):
     """One entry of ``badRequestDetail.fields``."""
 
-    field: str | None = None
-    description: str | None = None
+    field: Text | None = None
+    description: Text | None = None
 
 
 class BadRequestDetail(Model):
     """``badRequestDetail`` of an Atlas error."""
 
-    fields: tuple[BadField, ...] = ()
+    fields: Annotated[tuple[BadField, ...], First] = ()
 
 
 class ErrorBody(Model):
     """``status.error``: an error that Atlas answered, whole. Only ``error`` and ``errorCode`` are sure to be there."""
 
-    error: int
-    error_code: str
-    reason: str | None = None
-    detail: str | None = None
-    parameters: tuple[Any, ...] | None = None
+    error: Int64
+    error_code: Text
+    reason: Text | None = None
+    detail: Detail | None = None
+    parameters: Parameters | None = None
     bad_request_detail: BadRequestDetail | None = None
     operation: Operation | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,8 @@ WORDS = {
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2)
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2),
 )
 
 
@@ -262,6 +264,21 @@ def test_a_refused_sending_is_about_the_invitee(operation: Operation, detail: st
     assert "Project Owner" not in message
     assert "access list" not in message
     assert "None" not in message
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 2**63, 1e30, 400.5, math.inf])
+def test_a_number_that_the_crd_does_not_take_gives_way_to_the_http_status(number: float) -> None:
+    """The error is Atlas's all the same, and the status can be written."""
+    failure = meant(Operation.UPDATE_INVITE, 400, body(400, "X") | {"error": number})
+    assert type(failure) is InvalidRequest
+    assert failure.error is not None
+    assert failure.error.error == 400
+
+
+def test_an_error_without_a_number_is_not_atlass() -> None:
+    """A word, also one of digits that no number of the CRD can hold, says that somebody else answered."""
+    for odd in ("not found", "9" * 30, None, [404]):
+        assert meant(Operation.READ_INVITE, 404, {"error": odd, "errorCode": "X"}).error is None
 
 
 @pytest.mark.parametrize("operation", Operation)
