@@ -21,7 +21,7 @@ async def kept(life: Life, username: str = JANE) -> bool:
 
 @BOTH
 async def test_a_suspended_object_goes_and_atlas_is_left_alone(life: Life) -> None:
-    """Suspended: the finalizer goes at once, and Atlas is not called."""
+    """Suspended: the finalizer goes at once, Atlas is not called, and what the object created is warned of."""
     await invited(life, deletionPolicy="Cancel")
     await life.edit("jane", suspend=True)
     await life.until("suspended", lambda: _condition(life, "Suspended"))
@@ -30,6 +30,7 @@ async def test_a_suspended_object_goes_and_atlas_is_left_alone(life: Life) -> No
         await life.gone("jane")
     assert counted == {}
     assert await kept(life)
+    await life.told("jane", "OrphanedInvitation", "Warning")
 
 
 @BOTH
@@ -344,6 +345,21 @@ async def test_force_delete_lets_go_after_one_try(life: Life) -> None:
     await life.fault(kind="status", status=503, count=None)
     await life.annotate("jane", force_delete="true")
     await life.delete("jane")
+    await life.gone("jane")
+    assert await kept(life)
+    await life.told("jane", "OrphanedInvitation", "Warning")
+
+
+@BOTH
+async def test_what_a_killed_operator_may_have_sent_is_left_and_warned_of(life: Life, api: str) -> None:
+    """Killed before status could say what was sent, and no policy: nothing is removed, and somebody is told."""
+    operation = "CreateInvite" if api == "invites" else "AddUser"
+    await life.fault(kind="timeout", operations=[operation], when="after")
+    await life.create("jane", username=JANE)
+    await life.until("Atlas has sent it", lambda: kept(life))
+    await life.stop()
+    await life.delete("jane")
+    await life.start()
     await life.gone("jane")
     assert await kept(life)
     await life.told("jane", "OrphanedInvitation", "Warning")

@@ -60,10 +60,12 @@ def test_table_a() -> None:
 
 
 def test_table_d_untouched() -> None:
-    """The rows that leave Atlas alone are the code's, in the same order."""
+    """The rows that leave Atlas alone are the code's, in the same order, with what is warned of."""
     page = table("where")
-    assert [row[0] for row in page] == [row.why for row in deletion.UNTOUCHED]
-    assert {(done, finalizer) for _, done, finalizer in page} == {("nothing", "off")}
+    assert [(why, warned) for why, _, _, warned in page] == [
+        (row.why, "what may be left" if row.warns else "nothing") for row in deletion.UNTOUCHED
+    ]
+    assert {(done, finalizer) for _, done, finalizer, _ in page} == {("nothing", "off")}
 
 
 def test_table_d_seen() -> None:

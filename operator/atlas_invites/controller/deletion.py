@@ -13,8 +13,7 @@ from atlas_invites.invitation.deletion import (
     trouble_of,
     untouched,
 )
-from atlas_invites.invitation.events import EventReason, EventType, Notice
-from atlas_invites.invitation.model import Origin
+from atlas_invites.invitation.events import orphan_notice
 from atlas_invites.invitation.outcome import Failure, Outcome, Reason
 from atlas_invites.telemetry.metrics import ORPHANED
 
@@ -23,9 +22,12 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.access import Access
     from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Events
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
+    from atlas_invites.invitation.deletion import DeletionCase
+    from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 TRY_AGAIN = 20.0
 """Seconds until the next try, where there is a time after which the object is let go."""
 
-_ORPHANED = "The finalizer was removed, but the invitation may still exist in Atlas: {}"
+_ORPHANED = "OrphanedInvitation: the finalizer was removed, but the invitation may still exist in Atlas: %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +78,47 @@ class Deletion:
             Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
         """
-        resource, known, memory = attempt.resource, attempt.known, attempt.memory
+        resource, memory = attempt.resource, attempt.memory
         if not resource.has_finalizer:
             return None
-        if known.origin is None and (memory.created or memory.unanswered_since):
-            attempt = replace(attempt, known=known.model_copy(update={"origin": Origin.CREATED}))
-        why = untouched(attempt.spec, attempt.known, sent=memory.sent or memory.unanswered_since is not None)
-        if why is None and self._ender.another_has_it(resource, memory):
-            why = ANOTHERS.why
-        if why is not None:
-            await self.let_go(resource, why)
+        if await self._leave_alone(resource, memory.deletion_case(attempt.spec, attempt.known)):
+            return None
+        if self._ender.another_has_it(resource, memory):
+            await self._finish(resource, ANOTHERS)
             return None
         began = self._clock()
         ended = await self._try_once(attempt)
         if isinstance(ended, _Failed):
             return await self._after(attempt, ended, began)
         memory.note_trouble(None, self._clock())
-        if ended.notice is not None:
-            self._events.publish(resource, ended.notice)
-        await self.let_go(resource, ended.why)
+        await self._finish(resource, ended)
         return None
+
+    async def delete_unreadable(self, resource: Resource, known: Status, memory: Memory) -> None:
+        """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so Atlas is left alone.
+
+        Raises:
+            Stale: the object has changed meanwhile.
+            ClusterUnavailable: the API server failed; try again.
+        """
+        if resource.has_finalizer:
+            await self._leave_alone(resource, memory.deletion_case(None, known))
+
+    async def _leave_alone(self, resource: Resource, case: DeletionCase) -> bool:
+        """Remove the finalizer where Atlas is left alone without looking; return whether it is."""
+        row = untouched(case)
+        if row is None:
+            return False
+        is_left = row.warns and not self._ender.is_anothers(resource)
+        await self._finish(resource, Ended.leaving(row.why, case.left if is_left else None))
+        return True
 
     async def _after(self, attempt: Attempt, failed: _Failed, began: float) -> Outcome | None:
         """Let the object go where nothing is left to try, else return why it stands. ``began``: when the try did."""
         resource, failure, secret_lost = attempt.resource, failed.failure, failed.secret_lost
-        if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(attempt.spec, attempt.known):
-            await self.let_go(resource, "its project is not known any more, and a member is left alone")
+        case = attempt.memory.deletion_case(attempt.spec, attempt.known)
+        if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
+            await self._finish(resource, Ended("its project is not known any more, and a member is left alone"))
             return None
         trouble = trouble_of(failure, secret_lost=secret_lost)
         lasted = began - attempt.memory.note_trouble(trouble, self._clock())
@@ -109,24 +126,25 @@ class Deletion:
         if why is None:
             outcome = Outcome.of(failure)
             return outcome if trouble is None else replace(outcome, requeue_after=TRY_AGAIN)
-        await self.let_go(resource, f"it cannot be ended in Atlas: {failure.reason}")
-        ORPHANED.inc()
-        log.warning("OrphanedInvitation: %s", _ORPHANED.format(failure.reason), extra={"object": resource.key})
-        notice = Notice(EventType.WARNING, EventReason.ORPHANED_INVITATION, _ORPHANED.format(why))
-        self._events.publish(resource, notice)
+        done = Ended(f"it could not be removed there ({failure.reason})", orphan=orphan_notice(case.named, why))
+        await self._finish(resource, done)
         return None
 
-    async def let_go(self, resource: Resource, why: str) -> None:
-        """Take the finalizer off, if it is on, and log why.
+    async def _finish(self, resource: Resource, ended: Ended) -> None:
+        """Remove the finalizer, and say what was done and what is left.
 
         Raises:
             Stale: the object has changed meanwhile.
             ClusterUnavailable: the API server failed; try again.
         """
-        if not resource.has_finalizer:
-            return
+        if ended.notice is not None:
+            self._events.publish(resource, ended.notice)
         await self._writer.remove_finalizer(resource)
-        log.info("finalizer removed: %s", why, extra={"object": resource.key})
+        log.info("finalizer removed: %s", ended.why, extra={"object": resource.key})
+        if ended.orphan is not None:
+            ORPHANED.inc()
+            log.warning(_ORPHANED, ended.why, extra={"object": resource.key})
+            self._events.publish(resource, ended.orphan)
 
     async def _try_once(self, attempt: Attempt) -> Ended | _Failed:
         """Try with the object's credentials, or where their Secret is lost, with those last read from it."""

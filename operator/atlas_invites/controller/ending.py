@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from atlas_invites.controller.sending import hold_back, origin_of
 from atlas_invites.invitation.case import Sight, case_of, target
-from atlas_invites.invitation.deletion import TABLE_D, Removal, policy, project_gone
-from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.deletion import TABLE_D, Removal, name_invitation, project_gone
+from atlas_invites.invitation.events import EventReason, EventType, Notice, orphan_notice
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
 from atlas_invites.invitation.outcome import Failure, Reason, Stale
 from atlas_invites.invitation.plan import Do, is_conclusive, judge
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.deletion import DeletionCase
     from atlas_invites.invitation.model import Invitation, Seen
     from atlas_invites.invitation.resource import Resource
 
@@ -33,10 +34,22 @@ _ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A try that did all there is to do, and the event that says what it did or found, if anything."""
+    """The result of a try after which the finalizer is removed.
+
+    Attributes:
+        why: why it is removed, without an e-mail: this is logged.
+        notice: the event that says what was done or found in Atlas, if anything.
+        orphan: the warning of what may be left there, if anything.
+    """
 
     why: str
     notice: Notice | None = None
+    orphan: Notice | None = None
+
+    @classmethod
+    def leaving(cls, why: str, left: str | None) -> Self:
+        """Return the end of an object which may leave something in Atlas: by id and e-mail, or None for nothing."""
+        return cls(why, orphan=None if left is None else orphan_notice(left, why))
 
 
 ANOTHERS = Ended("another object has the invitation")
@@ -92,15 +105,19 @@ class Ender:
         return _PROJECT_GONE
 
     async def _end_in(self, attempt: Attempt, project: Project) -> Ended:
-        spec, known, since = attempt.spec, attempt.known, attempt.since
-        invitation = known.invitation
+        spec, invitation, since = attempt.spec, attempt.known.invitation, attempt.since
         if self._turns_out_to_be_anothers(attempt, project):
             return ANOTHERS
-        if invitation is not None and invitation.api is project.api is Api.INVITES and self._is_the_last(attempt):
+        if (
+            invitation is not None
+            and invitation.api is project.api is Api.INVITES
+            and self._is_the_last(attempt)
+            and _may_cancel(attempt, invitation)
+        ):
             self._check(attempt)
             if await project.cancel_invite(invitation.id):
                 return _CANCELED
-            if policy(spec, known) is DeletionPolicy.CANCEL:
+            if spec.deletion_policy is not DeletionPolicy.REVOKE:
                 return _NOTHING_THERE
             since = self._clock()
         return await self._look_and_end(replace(attempt, since=since), project)
@@ -111,12 +128,13 @@ class Ender:
         Raises:
             Later: another object that names the same has yet to be evaluated.
         """
-        if self._is_anothers(resource):
+        if self.is_anothers(resource):
             return True
         memory.await_others(self._clock(), waiting=self._store.claims.awaits_any(resource.key), ending=True)
         return False
 
-    def _is_anothers(self, resource: Resource) -> bool:
+    def is_anothers(self, resource: Resource) -> bool:
+        """Return whether another live object, or an older one, claims the same invitation, as far as is known now."""
         claims = self._store.claims
         return claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
 
@@ -129,7 +147,7 @@ class Ender:
         resource = attempt.resource
         if self._store.claims.add_found(resource.key, project.group_id, *target(attempt.spec, attempt.known), *there):
             return self.another_has_it(resource, attempt.memory)
-        return self._is_anothers(resource)
+        return self.is_anothers(resource)
 
     def _check(self, attempt: Attempt) -> None:
         """See that the object still asks for what it did when the attempt began, and that nobody has come before it.
@@ -141,7 +159,7 @@ class Ender:
         """
         resource = attempt.resource
         attempt.check(self._store.get(resource.key))
-        if self._is_anothers(resource):
+        if self.is_anothers(resource):
             raise Stale(f"what {resource.key} has is another object's by now")
 
     async def _group_id(self, attempt: Attempt) -> str:
@@ -186,7 +204,7 @@ class Ender:
             self._confirm_nothing(attempt, case)
             return _NOTHING_THERE
         if case.somebody_else:
-            return Ended("it is for another e-mail")
+            return Ended.leaving("it is for another e-mail", _deletion_case(attempt).left)
         if self._turns_out_to_be_anothers(attempt, project, there.username, there.id):
             return ANOTHERS
         return await _take_away(attempt, case, project, partial(self._check, attempt))
@@ -228,25 +246,39 @@ def _may_be_under_way(memory: Memory) -> bool:
     return memory.confirming_since is not None or memory.unanswered_since is not None
 
 
+def _deletion_case(attempt: Attempt) -> DeletionCase:
+    return attempt.memory.deletion_case(attempt.spec, attempt.known)
+
+
 async def _take_away(attempt: Attempt, case: Case, project: Project, check: Callable[[], None]) -> Ended:
     """Take away what the policy says of what is there. ``check`` is called right before, and may raise."""
-    spec, known = attempt.spec, attempt.known
-    policy_ = policy(spec, known)
-    removal = TABLE_D.get((case.sight, policy_))
-    if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
-        is_known = known.invitation is not None and known.invitation.id == case.invitation.id
-        made_by_us = is_known or origin_of(attempt.memory, case.invitation) is Origin.CREATED
-        if spec.deletion_policy is None and not made_by_us:
-            return Ended("what is there was not made by this object")
-        return await _cancel(project, case.invitation, policy_, check)
+    policy, invitation = _deletion_case(attempt).policy, case.invitation
+    removal = TABLE_D.get((case.sight, policy))
+    if removal is Removal.CANCEL_INVITATION and invitation is not None:
+        if not _may_cancel(attempt, invitation):
+            is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
+            left = None if is_adopted else name_invitation(invitation.id, invitation.username)
+            return Ended.leaving("it is not known to have been made by this object", left)
+        return await _cancel(project, invitation, policy, check)
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
         return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE, check) else _NOTHING_THERE
     return Ended("the deletion policy leaves a member alone")
 
 
-async def _cancel(
-    project: Project, invitation: Invitation, policy_: DeletionPolicy, check: Callable[[], None]
-) -> Ended:
+def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:
+    """Return whether the policy covers an invitation: where none is set, it covers what this object made for sure."""
+    if attempt.spec.deletion_policy is not None:
+        return True
+    is_ours = _is_known(attempt, invitation) and attempt.known.origin is Origin.CREATED
+    return is_ours or origin_of(attempt.memory, invitation) is Origin.CREATED
+
+
+def _is_known(attempt: Attempt, invitation: Invitation) -> bool:
+    known = attempt.known.invitation
+    return known is not None and known.id == invitation.id
+
+
+async def _cancel(project: Project, invitation: Invitation, policy: DeletionPolicy, check: Callable[[], None]) -> Ended:
     if invitation.api is Api.USERS:
         cancelled = await _remove(project, invitation.id, Membership.PENDING, check)
     else:
@@ -254,7 +286,7 @@ async def _cancel(
         cancelled = await project.cancel_invite(invitation.id)
     if cancelled:
         return _CANCELED
-    if policy_ is DeletionPolicy.REVOKE:
+    if policy is DeletionPolicy.REVOKE:
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
     return _NOTHING_THERE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.deletion import DeletionCase
 from atlas_invites.invitation.outcome import Later
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.refusals import Refusal
     from atlas_invites.invitation.deletion import Trouble
-    from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Key, Resource
 
 AWAIT_OTHERS = 60.0
@@ -103,6 +104,10 @@ class Memory:
             self.roles_written = None
             return None
         return self.roles_written[1]
+
+    def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
+        """Return the case of the object's deletion, with what this process knows of it."""
+        return DeletionCase(spec, known, self.sent or self.unanswered_since is not None, self.finalizer_ours)
 
     def completed(self, status: Status) -> Status:
         """Return a status with what Atlas responded to our own write, if the cluster could not be told of it yet."""

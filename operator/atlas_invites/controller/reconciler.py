@@ -101,7 +101,7 @@ class Reconciler:
             attempt = Attempt(resource, resource.spec, known, memory, since)
         except ValidationError as error:
             if resource.deleting:
-                await self._deletion.let_go(resource, "its spec cannot be read, so nothing may be removed")
+                await self._deletion.delete_unreadable(resource, known, memory)
                 return None
             return await self._conclude(resource, memory, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
         outcome = await self._evaluate(attempt)

@@ -50,7 +50,7 @@ SUNSET_WARNINGS = 100
 
 
 _FINALIZED = frozenset(row.says.reason for row in TABLE_A)
-"""The reasons that an object has only once our finalizer is on: the finalizer goes on before Table A is applied."""
+"""The reasons that an object has only once our finalizer is on: it is added before Table A is applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def waits_for_sweep(resource: Resource) -> bool:
 
 
 def lost_finalizer(resource: Resource) -> bool:
-    """Return whether status shows that our finalizer was on the object, and it is there no more."""
+    """Return whether status shows that our finalizer was on the object, although it is not on it now."""
     if resource.has_finalizer:
         return False
     ready = resource.status.condition(READY)

@@ -35,24 +35,49 @@ class Removal(Enum):
     REMOVE_MEMBER = auto()
 
 
-def policy(spec: Spec, known: Status) -> DeletionPolicy:
-    """Return the deletion policy: where it is not set, ``Cancel`` for what this object created, else ``Retain``."""
-    if spec.deletion_policy is not None:
-        return spec.deletion_policy
-    return DeletionPolicy.CANCEL if known.origin is Origin.CREATED else DeletionPolicy.RETAIN
-
-
 class DeletionCase(NamedTuple):
-    """An object that is being deleted. ``sent``: this process has sent something for it, whatever came of it."""
+    """An object that is being deleted.
 
-    spec: Spec
+    Attributes:
+        spec: what it asks for, or None where that cannot be read.
+        known: its status.
+        sent: this process has sent something for it, whatever came of it.
+        finalizer_ours: this process put the finalizer on, so no former one can have sent anything.
+    """
+
+    spec: Spec | None
     known: Status
-    sent: bool
+    sent: bool = False
+    finalizer_ours: bool = False
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the object is suspended."""
+        return self.spec is not None and self.spec.suspend
 
     @property
     def policy(self) -> DeletionPolicy:
-        """The deletion policy that counts."""
-        return policy(self.spec, self.known)
+        """The deletion policy that counts.
+
+        Where it is not set, it is ``Cancel`` for what this object may have made, else ``Retain``. Where it cannot be
+        read, it counts as ``Revoke``: the most that it can ask for.
+        """
+        if self.spec is None:
+            return DeletionPolicy.REVOKE
+        if self.spec.deletion_policy is not None:
+            return self.spec.deletion_policy
+        return DeletionPolicy.CANCEL if self.may_have_made else DeletionPolicy.RETAIN
+
+    @property
+    def may_have_made(self) -> bool:
+        """Whether this object has made what is in Atlas, or nobody can know.
+
+        A former process may have sent an invitation and died before status could show it.
+        """
+        if self.sent or self.known.origin is not None:
+            return self.sent or self.known.origin is Origin.CREATED
+        sends = self.spec is None or (self.spec.username is not None and self.spec.invitation_id is None)
+        return sends and not self.finalizer_ours
 
     @property
     def reason(self) -> str | None:
@@ -62,42 +87,63 @@ class DeletionCase(NamedTuple):
 
     @property
     def was_resolved(self) -> bool:
-        """Whether Atlas was ever asked about the project: something was sent, or status shows what came of a call."""
+        """Whether the spec gives the project's id, or Atlas was ever asked about the project.
+
+        Then something was sent, or status shows what came of a call.
+        """
         return (
-            self.sent
+            (self.spec is not None and self.spec.group_id is not None)
+            or self.sent
             or self.known.invitation is not None
             or self.known.atlas is not None
             or self.reason not in {None, Reason.PROJECT_NOT_READY}
         )
 
+    @property
+    def named(self) -> str:
+        """The invitation or the member that status shows, with id and e-mail: for events, never for the log."""
+        spec, known, invitation = self.spec, self.known, self.known.invitation
+        email = (spec.username if spec else None) or (invitation.username if invitation else None)
+        if known.state is State.ACCEPTED and known.member is not None:
+            return f"member {known.member.id} ({email})"
+        id_ = invitation.id if invitation else (spec.invitation_id if spec else None)
+        return name_invitation(id_, email)
+
+    @property
+    def left(self) -> str | None:
+        """The name of what this object may have made and its policy would take away, by what status last showed."""
+        row = (_LAST_SHOWN.get(self.known.state), self.policy)
+        return self.named if self.may_have_made and row in TABLE_D else None
+
+
+def name_invitation(id_: str | None, email: str | None) -> str:
+    """Return what an event calls an invitation."""
+    what = f"invitation {id_}" if id_ else "an invitation"
+    return f"{what} ({email})" if email else what
+
 
 @dataclass(frozen=True, slots=True)
 class Untouched:
-    """A row which leaves Atlas alone, without looking."""
+    """A row which leaves Atlas alone, without looking. ``warns``: what this object may have made there is warned of."""
 
     when: Callable[[DeletionCase], bool]
     why: str
+    warns: bool
 
 
 UNTOUCHED: tuple[Untouched, ...] = (
-    Untouched(lambda o: o.spec.suspend, "the object is suspended"),
-    Untouched(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain"),
-    Untouched(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail"),
-    Untouched(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation"),
-    Untouched(lambda o: o.spec.group_id is None and not o.was_resolved, "the project was never resolved"),
+    Untouched(lambda o: o.spec is None, "its spec cannot be read", warns=True),
+    Untouched(lambda o: o.suspended, "the object is suspended", warns=True),
+    Untouched(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain", warns=False),
+    Untouched(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail", warns=True),
+    Untouched(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation", warns=False),
+    Untouched(lambda o: not o.was_resolved, "the project was never resolved", warns=True),
 )
 
 
-def untouched(spec: Spec, known: Status, *, sent: bool = False) -> str | None:
-    """Return why Atlas is left alone without looking, or None.
-
-    Args:
-        spec: what the object asks for.
-        known: its status.
-        sent: whether this process has sent something for it, whatever came of it.
-    """
-    case = DeletionCase(spec, known, sent)
-    return next((row.why for row in UNTOUCHED if row.when(case)), None)
+def untouched(case: DeletionCase) -> Untouched | None:
+    """Return the row by which Atlas is left alone without looking, or None."""
+    return next((row for row in UNTOUCHED if row.when(case)), None)
 
 
 TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {
@@ -107,10 +153,18 @@ TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {
 }
 """What to take away of what is seen; everything else is left alone."""
 
+_LAST_SHOWN: dict[State | None, Sight] = {
+    None: Sight.PENDING,  # nothing was seen yet, so an invitation may be there
+    State.UNKNOWN: Sight.PENDING,
+    State.PENDING: Sight.PENDING,
+    State.ACCEPTED: Sight.MEMBER,
+}
+"""What may still be in Atlas by ``status.state``; in the other states nothing is left."""
 
-def leaves_member_alone(spec: Spec, known: Status) -> bool:
-    """Whether nothing is to be done by what was last seen: a member, or a former one, under ``Cancel``."""
-    return policy(spec, known) is DeletionPolicy.CANCEL and known.state in {State.ACCEPTED, State.REMOVED}
+
+def leaves_member_alone(case: DeletionCase) -> bool:
+    """Return whether nothing is to be done by what was last seen: a member, or a former one, under ``Cancel``."""
+    return case.policy is DeletionPolicy.CANCEL and case.known.state in {State.ACCEPTED, State.REMOVED}
 
 
 def trouble_of(failure: Failure, *, secret_lost: bool) -> Trouble | None:

@@ -99,6 +99,21 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     return found
 
 
+def orphan_notice(left: str, why: str) -> Notice:
+    """Return the warning that something may be left in Atlas of an object whose finalizer was removed.
+
+    Args:
+        left: what may be left, by id and e-mail.
+        why: why it was not removed.
+    """
+    return Notice(
+        EventType.WARNING,
+        EventReason.ORPHANED_INVITATION,
+        f"The finalizer was removed, but {left} may still exist in Atlas. Look it up there, and remove it if it is not "
+        f"wanted. It was left because: {why}",
+    )
+
+
 def sunset_notice(status: Status, now: datetime) -> Notice | None:
     """Return the warning that the API which an object uses ends within 180 days, or None."""
     atlas = status.atlas

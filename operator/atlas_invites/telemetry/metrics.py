@@ -39,7 +39,9 @@ ATLAS_REQUEST_SECONDS = Histogram(
     "atlas_invites_atlas_request_seconds", "Seconds that a request to Atlas took.", buckets=_SECONDS
 )
 SENT = Counter("atlas_invites_invitations_sent", "Invitations that Atlas has sent for us.")
-ORPHANED = Counter("atlas_invites_orphaned", "Objects that were let go although Atlas may still hold their invitation.")
+ORPHANED = Counter(
+    "atlas_invites_orphaned", "Objects whose finalizer was removed although Atlas may still hold what they created."
+)
 STATUS_WRITES = Counter("atlas_invites_status_writes", "Writes of an object's status.")
 
 

@@ -46,6 +46,30 @@ def test_killed_between_sending_and_status(own: World, start: Start, *, answered
     assert own.atlas_writes() == ["CreateInvite 200", "UpdateInvite 200"]
 
 
+def test_killed_after_sending_and_deleted_meanwhile(own: World, start: Start) -> None:
+    """Nobody knows whose the invitation is: whoever comes next leaves it, and an event names it."""
+    first = start()
+    window = first.kube.fault("PATCH .*/status")
+    send(own, "jane")
+    wait_until("the status is under way", lambda: window.struck)
+    first.kill()
+    (invitation,) = own.atlas["invitations"]
+    own.delete("jane")
+
+    second = start()
+    own.until_gone("jane")
+    assert own.atlas["invitations"] == [invitation]
+    assert f"[{own.namespace}/jane] OrphanedInvitation" in second.operator.log
+    path = f"apis/events.k8s.io/v1/namespaces/{own.namespace}/events"
+    (event,) = wait_until(
+        "it is told",
+        lambda: [e for e in own.plane.api.do("GET", path)["items"] if e["reason"] == "OrphanedInvitation"],
+    )
+    assert event["type"] == "Warning"
+    assert invitation["id"] in event["note"]
+    assert own.email("jane") in event["note"]
+
+
 @pytest.mark.long
 def test_killed_again_and_again(own: World, start: Start) -> None:
     """However often it is killed in the middle of sending, everybody is invited, and nobody twice."""

@@ -13,6 +13,7 @@ from atlas_invites.invitation.model import Api, AtlasInfo, Membership, Origin, S
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Later, Outcome, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, FORCE_DELETE, Key
 from tests.unit.builders import (
+    EMAIL,
     EXPIRES,
     GROUP_ID,
     INVITATION_ID,
@@ -25,6 +26,7 @@ from tests.unit.builders import (
     USER_ID,
     error,
     invitation,
+    member,
     ready,
     status,
     time_text,
@@ -37,6 +39,8 @@ from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from atlas_invites.invitation.model import Status
 
 ORPHANED = "OrphanedInvitation"
 
@@ -113,6 +117,7 @@ async def test_the_policy_decides(there: str, policy: str | None, calls: list[st
     assert await delete(world) is None
     assert world.atlas.names == calls
     assert is_gone(world)
+    assert ORPHANED not in world.events.reasons
 
 
 @virtual_time
@@ -778,6 +783,230 @@ async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
     assert await world.turn(OTHER) is None
     assert world.atlas.groups[GROUP_ID].invitations == {}
     assert world.cluster.objects == {}
+
+
+# What may be left in Atlas.
+
+
+def warnings(world: World) -> list[str]:
+    """Return what the events say of things that may be left in Atlas."""
+    return [notice.note for _, notice in world.events.published if notice.reason == ORPHANED]
+
+
+async def killed_after_sending(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
+    """Return a new process's world: the one before died between the sending and the status write."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(**spec))
+    world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    world.start_anew()
+    world.forget_calls()
+    return world
+
+
+@pytest.mark.parametrize("api", list(Api))
+@virtual_time
+async def test_what_a_former_process_may_have_sent_is_left_and_warned_of(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Status shows nothing of it, and no policy is set: nothing is removed, and the event names what may be left."""
+    world = World()
+    world.atlas.api = api
+    world.cluster.apply(finalizers=[FINALIZER])
+    there = world.atlas.invite() if api is Api.INVITES else world.atlas.let_in(user(Membership.PENDING))
+    before = orphans() or 0.0
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.writes == []
+    (warning,) = warnings(world)
+    assert there.id in warning
+    assert EMAIL in warning
+    assert orphans() == before + 1
+    assert "OrphanedInvitation" in caplog.text
+    assert EMAIL not in caplog.text
+
+
+@virtual_time
+async def test_an_invitation_whose_status_write_was_lost_is_warned_of() -> None:
+    """The sending worked, the status write failed, the process died, the object was deleted: somebody is told."""
+    world = await killed_after_sending()
+    (sent,) = world.atlas.groups[GROUP_ID].invitations.values()
+    assert await delete(world) is None
+    assert list(world.atlas.groups[GROUP_ID].invitations) == [sent.id]
+    (warning,) = warnings(world)
+    assert sent.id in warning
+
+
+@virtual_time
+async def test_what_may_have_been_sent_and_shows_late_is_warned_of() -> None:
+    """A list may lag behind what a former process has sent: a minute, and one more look."""
+    world = World()
+    world.cluster.apply(finalizers=[FINALIZER])
+    asyncio.get_running_loop().call_later(45, arrives, world)
+    world.cluster.delete()
+    await goes(world)
+    assert world.atlas.writes == []
+    (warning,) = warnings(world)
+    assert LATER_ID in warning
+
+
+@pytest.mark.parametrize("there", ["nothing", "member"])
+@virtual_time
+async def test_where_nothing_is_left_nothing_is_warned_of(there: str) -> None:
+    """Nobody is invited, or the person is a member, whom no policy asks to remove."""
+    world = World()
+    world.cluster.apply(finalizers=[FINALIZER])
+    if there == "member":
+        world.atlas.let_in(user())
+    world.cluster.delete()
+    await goes(world)
+    assert world.atlas.writes == []
+    assert world.events.reasons == (["ConfirmingInvitation"] if there == "nothing" else [])
+
+
+@virtual_time
+async def test_an_object_for_which_nothing_can_have_been_sent_goes_without_a_look() -> None:
+    """This process put the finalizer on and Atlas refused the sending; or the object is by id, and never sends."""
+    world = World()
+    world.atlas.faults.fail("CreateInvite", Failure(Reason.INVALID_REQUEST, "no", error=error(400, "NO")))
+    world.cluster.apply()
+    await world.turn()
+    by_id = Key("team-a", "by-id")
+    spec = wire_spec(username=None, invitationId=OTHER_ID)
+    world.cluster.apply(by_id, spec=spec, finalizers=[FINALIZER])
+    world.forget_calls()
+    for key in (KEY, by_id):
+        world.cluster.delete(key)
+        assert await world.turn(key) is None
+    assert world.cluster.objects == {}
+    assert world.atlas.calls == []
+    assert world.events.published == []
+
+
+@virtual_time
+async def test_what_a_former_process_may_have_sent_again_is_left_and_warned_of() -> None:
+    """OnExpiry, and status knows the expired one alone: under another id it is not known to be this object's."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(reinvitePolicy="OnExpiry"), finalizers=[FINALIZER])
+    world.cluster.put_status(EXPIRED)
+    arrives(world)
+    assert await delete(world) is None
+    assert world.atlas.writes == []
+    (warning,) = warnings(world)
+    assert LATER_ID in warning
+
+
+PENDING = status(
+    observed_generation=1,
+    state=State.PENDING,
+    origin=Origin.CREATED,
+    invitation=invitation(),
+    atlas=AtlasInfo(),
+    conditions=(ready(Reason.INVITED, status="True"),),
+)
+ACCEPTED = PENDING.model_copy(update={"state": State.ACCEPTED, "member": member()})
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+@pytest.mark.parametrize(
+    ("policy", "known", "named"),
+    [
+        (None, PENDING, INVITATION_ID),
+        ("Cancel", PENDING, INVITATION_ID),
+        ("Revoke", PENDING, INVITATION_ID),
+        ("Retain", PENDING, None),
+        (None, ACCEPTED, None),
+        ("Cancel", ACCEPTED, None),
+        ("Revoke", ACCEPTED, USER_ID),
+    ],
+)
+@pytest.mark.parametrize("because", ["suspended", "another e-mail"])
+@virtual_time
+async def test_what_was_created_and_is_left_behind_is_warned_of(
+    because: str, policy: str | None, known: Status, named: str | None, origin: Origin
+) -> None:
+    """What the policy would have taken away of what this object created is named where Atlas is left alone."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(deletionPolicy=policy, suspend=because == "suspended"), finalizers=[FINALIZER])
+    conditions = (ready(Reason.IDENTITY_MISMATCH),) if because == "another e-mail" else known.conditions
+    world.cluster.put_status(known.model_copy(update={"origin": origin, "conditions": conditions}))
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.calls == []
+    if origin is Origin.CREATED and named is not None:
+        (warning,) = warnings(world)
+        assert named in warning
+        assert EMAIL in warning
+    else:
+        assert world.events.published == []
+
+
+@pytest.mark.parametrize("known", [PENDING, ACCEPTED], ids=["pending", "accepted"])
+@pytest.mark.parametrize("origin", list(Origin))
+@virtual_time
+async def test_what_a_spec_that_cannot_be_read_created_is_warned_of(origin: Origin, known: Status) -> None:
+    """Nobody knows its policy: nothing is removed, and what it created may be left."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Burn"), finalizers=[FINALIZER])
+    world.cluster.put_status(known.model_copy(update={"origin": origin}))
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.calls == []
+    assert len(warnings(world)) == (origin is Origin.CREATED)
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+@virtual_time
+async def test_what_was_created_is_warned_of_where_a_look_shows_another_e_mail(origin: Origin) -> None:
+    """Under the id of the spec there is another person's invitation: it is left alone, and so is the member."""
+    world = World()
+    world.atlas.invite(invitation(id=OTHER_ID, username=OTHER_EMAIL))
+    spec = wire_spec(invitationId=OTHER_ID, deletionPolicy="Revoke")
+    world.cluster.apply(spec=spec, finalizers=[FINALIZER])
+    world.cluster.put_status(ACCEPTED.model_copy(update={"origin": origin, "invitation": None}))
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.names == ["Look"]
+    assert [USER_ID in warning for warning in warnings(world)] == [True] * (origin is Origin.CREATED)
+
+
+@virtual_time
+async def test_a_project_that_nobody_resolved_may_hold_what_a_former_process_sent() -> None:
+    """The finalizer goes on only once the project was read, so a former process may have sent something."""
+    world = World()
+    world.cluster.apply(spec=wire_spec(**BY_REF), finalizers=[FINALIZER])
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.atlas.calls == []
+    assert len(warnings(world)) == 1
+
+
+@pytest.mark.parametrize("change", [{}, {"suspend": True}, {"deletionPolicy": "Burn"}], ids=str)
+@virtual_time
+async def test_what_another_object_has_is_no_orphan(change: dict[str, Any]) -> None:
+    """Created and renamed: the new object takes it over, so nothing is left behind, suspended or unreadable or not."""
+    world = await settled("nothing")
+    await with_another(world)
+    await world.turn(OTHER)
+    world.cluster.apply(spec=wire_spec(**change))
+    world.forget_calls()
+    assert await delete(world) is None
+    assert is_gone(world)
+    assert world.events.published == []
+
+
+@virtual_time
+async def test_an_orphan_that_atlas_refused_to_end_is_named() -> None:
+    """The event of a deletion that was given up names the invitation, its e-mail, and why."""
+    world = await settled(deletionPolicy="Cancel")
+    world.cluster.annotate(FORCE_DELETE, "true")
+    fail_always(world, FORBIDDEN)
+    await delete(world)
+    (warning,) = warnings(world)
+    assert INVITATION_ID in warning
+    assert EMAIL in warning
+    assert FORBIDDEN.message in warning
 
 
 # What changes while the turn is under way.

@@ -10,17 +10,27 @@ import pytest
 from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.deletion import (
     TABLE_D,
+    DeletionCase,
     Removal,
     leaves_member_alone,
     orphaned_because,
-    policy,
     project_gone,
     trouble_of,
     untouched,
 )
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
 from atlas_invites.invitation.outcome import Failure, Kind, Reason
-from tests.unit.builders import error, invitation, ready, spec, status
+from tests.unit.builders import (
+    EMAIL,
+    INVITATION_ID,
+    USER_ID,
+    error,
+    invitation,
+    member,
+    ready,
+    spec,
+    status,
+)
 
 if TYPE_CHECKING:
     from atlas_invites.invitation.model import Spec, Status
@@ -30,45 +40,100 @@ BY_REF = spec(groupId=None, projectRef={"name": "payments"}, deletionPolicy="Can
 PENDING = status(state=State.PENDING, invitation=invitation(), atlas=AtlasInfo(), conditions=(ready(Reason.INVITED),))
 
 
+def case(spec_: Spec | None, known: Status, *, sent: bool = False, finalizer_ours: bool = True) -> DeletionCase:
+    return DeletionCase(spec_, known, sent, finalizer_ours)
+
+
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [(Origin.CREATED, DeletionPolicy.CANCEL), (Origin.ADOPTED, DeletionPolicy.RETAIN), (None, DeletionPolicy.RETAIN)],
 )
 def test_the_policy_that_is_not_set(origin: Origin | None, expected: DeletionPolicy) -> None:
-    """Not set: Cancel for what this object created, Retain for what it adopted, or never knew."""
-    assert policy(spec(), status(origin=origin)) is expected
+    """Not set: Cancel for what this object created, Retain for what it adopted, or never sent."""
+    assert case(spec(), status(origin=origin)).policy is expected
 
 
 @pytest.mark.parametrize("given", DeletionPolicy)
 @pytest.mark.parametrize("origin", [None, *Origin])
 def test_the_policy_that_is_set(given: DeletionPolicy, origin: Origin | None) -> None:
     """A policy that is set goes before where the invitation came from."""
-    assert policy(spec(deletionPolicy=given), status(origin=origin)) is given
+    assert case(spec(deletionPolicy=given), status(origin=origin), sent=True, finalizer_ours=False).policy is given
 
 
 @pytest.mark.parametrize(
-    ("spec_", "known", "why"),
+    ("spec_", "origin", "sent", "finalizer_ours", "expected"),
     [
-        (spec(deletionPolicy="Revoke", suspend=True), PENDING, "the object is suspended"),
-        (RETAIN, PENDING, "the deletion policy is Retain"),
-        (spec(), PENDING.model_copy(update={"origin": Origin.ADOPTED}), "the deletion policy is Retain"),
-        (REVOKE, status(conditions=(ready(Reason.IDENTITY_MISMATCH),)), "it is for another e-mail"),
-        (REVOKE, status(conditions=(ready(Reason.DUPLICATE_INVITE),)), "another object has the invitation"),
-        (BY_REF, status(), "the project was never resolved"),
-        (BY_REF, status(conditions=(ready(Reason.PROJECT_NOT_READY),)), "the project was never resolved"),
+        (spec(), Origin.CREATED, False, False, True),
+        (spec(), Origin.ADOPTED, False, False, False),
+        (spec(), Origin.ADOPTED, True, True, True),
+        (spec(), None, True, True, True),
+        (spec(), None, False, True, False),
+        (spec(), None, False, False, True),
+        (spec(invitationId=INVITATION_ID), None, False, False, False),
+        (spec(username=None, invitationId=INVITATION_ID), None, False, False, False),
+        (None, None, False, False, True),
     ],
-    ids=["suspended", "retain", "adopted", "mismatch", "duplicate", "no-project", "project-not-ready"],
 )
-def test_what_is_left_alone(spec_: Spec, known: Status, why: str) -> None:
-    """Atlas is not even looked at."""
-    assert untouched(spec_, known) == why
+def test_what_an_object_may_have_made(
+    spec_: Spec | None,
+    origin: Origin | None,
+    sent: bool,  # noqa: FBT001 - a parameter of a test
+    finalizer_ours: bool,  # noqa: FBT001 - a parameter of a test
+    expected: bool,  # noqa: FBT001 - a parameter of a test
+) -> None:
+    """Created; sent by this process; or, where status does not say, perhaps by a former one, unless it never sends."""
+    assert case(spec_, status(origin=origin), sent=sent, finalizer_ours=finalizer_ours).may_have_made is expected
+
+
+CREATED = PENDING.model_copy(update={"origin": Origin.CREATED})
+ADOPTED = PENDING.model_copy(update={"origin": Origin.ADOPTED})
+
+
+@pytest.mark.parametrize(
+    ("spec_", "known", "why", "warns"),
+    [
+        (None, CREATED, "its spec cannot be read", True),
+        (spec(deletionPolicy="Revoke", suspend=True), CREATED, "the object is suspended", True),
+        (RETAIN, CREATED, "the deletion policy is Retain", False),
+        (spec(), ADOPTED, "the deletion policy is Retain", False),
+        (REVOKE, status(conditions=(ready(Reason.IDENTITY_MISMATCH),)), "it is for another e-mail", True),
+        (REVOKE, status(conditions=(ready(Reason.DUPLICATE_INVITE),)), "another object has the invitation", False),
+        (BY_REF, status(), "the project was never resolved", True),
+        (BY_REF, status(conditions=(ready(Reason.PROJECT_NOT_READY),)), "the project was never resolved", True),
+    ],
+    ids=["unreadable", "suspended", "retain", "adopted", "mismatch", "duplicate", "no-project", "project-not-ready"],
+)
+def test_what_is_left_alone(spec_: Spec | None, known: Status, why: str, warns: bool) -> None:  # noqa: FBT001 - a parameter
+    """Atlas is not even looked at, and what may be left is warned of unless the user or another object asked for it."""
+    row = untouched(case(spec_, known))
+    assert row is not None
+    assert (row.why, row.warns) == (why, warns)
 
 
 @pytest.mark.parametrize("known", [status(), status(conditions=(ready(Reason.PROJECT_NOT_READY),))])
 def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> None:
     """Status may not say so yet, or not any more."""
-    assert untouched(BY_REF, known, sent=True) is None
-    assert untouched(RETAIN, known, sent=True) is not None
+    assert untouched(case(BY_REF, known, sent=True)) is None
+    assert untouched(case(RETAIN, known, sent=True)) is not None
+
+
+@pytest.mark.parametrize("state", [None, *State])
+@pytest.mark.parametrize("spec_", [None, CANCEL, RETAIN, REVOKE, spec()])
+@pytest.mark.parametrize("origin", Origin)
+def test_what_is_left_behind(spec_: Spec | None, state: State | None, origin: Origin) -> None:
+    """What this object created, is there by what status last showed, and its policy would have taken away."""
+    left = case(spec_, status(state=state, origin=origin, invitation=invitation(), member=member())).left
+    pending = state in {None, State.UNKNOWN, State.PENDING} and spec_ is not RETAIN
+    accepted = state is State.ACCEPTED and (spec_ is None or spec_ is REVOKE)
+    named = f"member {USER_ID} ({EMAIL})" if accepted else f"invitation {INVITATION_ID} ({EMAIL})"
+    assert left == (named if origin is Origin.CREATED and (pending or accepted) else None)
+
+
+def test_what_is_left_is_named_by_what_is_known() -> None:
+    """An id where there is one, and the e-mail of the spec, else of the invitation."""
+    assert case(CANCEL, status()).named == f"an invitation ({EMAIL})"
+    assert case(spec(username=None, invitationId=INVITATION_ID), status()).named == f"invitation {INVITATION_ID}"
+    assert case(None, CREATED).named == f"invitation {INVITATION_ID} ({EMAIL})"
 
 
 @pytest.mark.parametrize("state", [None, *State])
@@ -76,7 +141,7 @@ def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> No
 def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State | None) -> None:
     """There is nothing to be done about a member under Cancel, nor about who is none any more."""
     expected = spec_ is CANCEL and state in {State.ACCEPTED, State.REMOVED}
-    assert leaves_member_alone(spec_, status(state=state)) is expected
+    assert leaves_member_alone(case(spec_, status(state=state))) is expected
 
 
 @pytest.mark.parametrize(
@@ -85,7 +150,7 @@ def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State |
         (CANCEL, PENDING),
         (REVOKE, PENDING),
         (CANCEL, status()),
-        (spec(), PENDING.model_copy(update={"origin": Origin.CREATED})),
+        (spec(), CREATED),
         (BY_REF, PENDING),
         (BY_REF, status(atlas=AtlasInfo(), conditions=(ready(Reason.PROJECT_NOT_READY),))),
         (BY_REF, status(conditions=(ready(Reason.ATLAS_UNAVAILABLE),))),
@@ -94,7 +159,12 @@ def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State |
 )
 def test_what_is_looked_at(spec_: Spec, known: Status) -> None:
     """Everything else is looked at in Atlas."""
-    assert untouched(spec_, known) is None
+    assert untouched(case(spec_, known)) is None
+
+
+def test_what_a_former_process_may_have_sent_is_looked_at() -> None:
+    """No policy is set, and status does not say whether anything was sent: only a look can tell what is left."""
+    assert untouched(case(spec(), status(), finalizer_ours=False)) is None
 
 
 @pytest.mark.parametrize(("sight", "policy_"), list(product(Sight, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE])))
