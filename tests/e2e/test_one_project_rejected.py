@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.kstatus import condition
@@ -24,7 +26,7 @@ def test_the_other_project_goes_on(world: World, kind: str) -> None:
     """A 401 for one project, for ever: the other project's objects stay Ready, change, and are canceled."""
     rejected = world.sandbox.control("POST", "/projects", {})["id"]
     put_secret(world, kind, world.project, rejected)
-    error = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use the project."}
+    error: dict[str, Any] = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use the project."}
     world.sandbox.fault(project=rejected, **error)
     world.adopt("jane")
     world.adopt("john", deletionPolicy="Cancel")

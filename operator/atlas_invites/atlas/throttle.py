@@ -8,8 +8,8 @@ whatever the project, which no header tells: it is felt for, as TCP feels for a 
 - A refusal, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas answers
   again, and for no less than ``Retry-After`` asks (at most 15 minutes). When a hold ends, one call tries, and the
   others wait for what it meets. So an outage is met by few calls, not by each object on its own.
-- Rejected credentials change nothing: Atlas sends a 401, which may be a digest challenge, before it counts the call. It
-  neither holds a scope nor ends a hold, and its headers are not read.
+- A 401, which may be a digest challenge, says nothing of a limit: Atlas sends it before it counts the call. It neither
+  holds a scope nor ends a hold; after a hold, the next call is the trial again. Its headers are not read.
 - ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
   one at the pace of a bucket of one minute, at least one a second.
 - Once Atlas has refused to send, invitations go one by one: half as fast after each refusal, a twentieth faster after
@@ -69,9 +69,13 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class _State:
-    """What holds one scope back; times are monotonic seconds."""
+    """What holds one scope back; times are monotonic seconds.
+
+    ``ends_at`` is the end of the hold; ``held_until`` is later while a trial is under way.
+    """
 
     failure: AtlasFailure | None = None
+    ends_at: float = 0.0
     held_until: float = 0.0
     strikes: int = 0
     struck_at: float = 0.0
@@ -136,9 +140,11 @@ class Throttle:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Take in what came of a call that went out at ``began``; ``headers`` ignore case, None without an answer."""
-        if isinstance(failure, CredentialsRejected):
-            return
         main, *sending = _scopes(operation, of)
+        if isinstance(failure, CredentialsRejected):
+            for scope in (main, *sending):
+                self._give_back_trial(scope)
+            return
         if failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
             scope = sending[0] if sending else main
             if self._strike(scope, began, failure):
@@ -190,7 +196,7 @@ class Throttle:
         guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes > 0 else 0.0
         if (hold := max(guess, failure.retry_after or 0.0)) > 0:
             state.failure = failure
-            state.held_until = max(state.held_until, now + hold)
+            state.held_until = state.ends_at = max(state.held_until, now + hold)
         return is_news
 
     def _recovered(self, scope: Scope, began: float) -> None:
@@ -199,6 +205,12 @@ class Throttle:
         if state is not None and began >= state.struck_at:
             state.strikes, state.trials, state.failure = 0, 0, None
             state.held_until = 0.0
+
+    def _give_back_trial(self, scope: Scope) -> None:
+        """Let the next call of a scope try: the last trial met nothing that says whether its hold is over."""
+        state = self._states.get(scope)
+        if state is not None and state.failure is not None:
+            state.trials, state.held_until = 0, state.ends_at
 
     def _pace(self, scope: Scope, headers: Mapping[str, str]) -> None:
         limit, remaining = _number(headers, "Limit"), _number(headers, "Remaining")

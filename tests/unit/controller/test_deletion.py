@@ -967,7 +967,7 @@ async def test_what_was_created_is_warned_of_where_a_look_shows_another_e_mail(o
     world.cluster.put_status(ACCEPTED.model_copy(update={"origin": origin, "invitation": None}))
     assert await delete(world) is None
     assert is_gone(world)
-    assert world.atlas.names == ["Look"]
+    assert world.atlas.names == ["Look", "Confirm"]
     assert [USER_ID in warning for warning in warnings(world)] == [True] * (origin is Origin.CREATED)
 
 
