@@ -26,7 +26,7 @@ def test_the_other_project_goes_on(world: World, kind: str) -> None:
     """A 401 for one project, for ever: the other project's objects stay Ready, change, and are canceled."""
     rejected = world.sandbox.control("POST", "/projects", {})["id"]
     put_secret(world, kind, world.project, rejected)
-    error: dict[str, Any] = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use the project."}
+    error: dict[str, Any] = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use it."}
     world.sandbox.fault(project=rejected, **error)
     world.adopt("jane")
     world.adopt("john", deletionPolicy="Cancel")
@@ -38,7 +38,7 @@ def test_the_other_project_goes_on(world: World, kind: str) -> None:
             "error": 401,
             "errorCode": "USER_UNAUTHORIZED",
             "reason": "Unauthorized",
-            "detail": "This key may not use the project.",
+            "detail": "This key may not use it.",
             "parameters": [],
             "operation": "ListInvites",
         }
