@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, Key, Resource
 
@@ -78,6 +79,14 @@ class Cluster:
     trouble: Trouble = field(default_factory=Trouble)
     writes: list[Write] = field(default_factory=list)
     notices: list[tuple[Key, Notice]] = field(default_factory=list)
+    finalized: Callable[[Resource], None] = lambda _: None
+    """Called with each object right before our finalizer comes off."""
+    warned: set[str] = field(default_factory=set)
+    """The uids of the objects of which an event says that something may be left in Atlas."""
+    failing: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    """When the operator first and last read a Secret that was missing or invalid, since it was started."""
+    stripped: dict[str, float] = field(default_factory=dict)
+    """When somebody took the finalizers off an object, by uid."""
     version: int = 1000
 
     def now(self) -> datetime:
@@ -132,6 +141,18 @@ class Cluster:
         elif "deletionTimestamp" not in new["metadata"]:
             new["metadata"]["deletionTimestamp"] = _text(self.now())
             new["metadata"]["generation"] += 1
+            self._store(key, new)
+
+    def strip(self, key: Key) -> None:
+        """Take all finalizers off an object, as somebody with kubectl does."""
+        if key not in self.objects:
+            return
+        new = copy.deepcopy(self.objects[key])
+        new["metadata"]["finalizers"] = []
+        self.stripped[new["metadata"]["uid"]] = self.time()
+        if "deletionTimestamp" in new["metadata"]:
+            self._remove(key)
+        else:
             self._store(key, new)
 
     # The watch.
@@ -190,6 +211,8 @@ class Cluster:
         self._meet_down()
         found = self.secrets.get(secret) or Failure(Reason.SECRET_NOT_FOUND, f"The Secret {secret.name} is not there.")
         if isinstance(found, Failure):
+            first, _ = self.failing.get(secret, (self.time(), 0.0))
+            self.failing[secret] = first, self.time()
             raise Failure(found.reason, found.message)
         return found
 
@@ -204,6 +227,8 @@ class Cluster:
     def publish(self, resource: Resource, notice: Notice) -> None:
         """Take an event."""
         self.notices.append((resource.key, notice))
+        if notice.reason == EventReason.ORPHANED_INVITATION:
+            self.warned.add(resource.uid)
 
     async def _write(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:
         await asyncio.sleep(LATENCY / 2)
@@ -226,6 +251,8 @@ class Cluster:
             raise Stale(f"{resource.key} has changed or gone")
         new = copy.deepcopy(stored)
         change(new)
+        if resource.has_finalizer and FINALIZER not in new["metadata"]["finalizers"]:
+            self.finalized(Resource.from_body(stored))
         self.writes.append(Write(self.time(), kind, resource.key, _said(kind, new)))
         if new["metadata"].get("deletionTimestamp") and not new["metadata"]["finalizers"]:
             self.objects[resource.key] = new

@@ -16,27 +16,40 @@ from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_
 from atlas_sandbox import invites, people, users
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import Fault
+from atlas_sandbox.overrides import Override
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import PROJECT_ID
 from atlas_sandbox.seeding import INVITER
 from tests.simulation.cluster import Trouble
-from tests.simulation.world import ACCOUNT, API_KEY, OTHER_PROJECT, OTHER_SECRET, PROJECT_REF, SECRET, WRITES, World
+from tests.simulation.world import (
+    ACCOUNT,
+    API_KEY,
+    OTHER_PROJECT,
+    OTHER_SECRET,
+    PROJECT_REF,
+    SECRET,
+    STRANGER,
+    UNTIL_RESYNCED,
+    WRITES,
+    World,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from atlas_invites.atlas.sunset import Mode
+    from atlas_sandbox.model import Invitation, User
     from atlas_sandbox.project import Project
 
 KEYS = (Key("team-a", "ann"), Key("team-a", "bob"), Key("team-b", "ann"), Key("team-b", "zoe"))
 EMAILS = ("ann@example.com", "bob@example.com")
+NEW_EMAILS = ("ann.new@example.com", "ann.new@example.com", *EMAILS)
 ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_CLUSTER_MANAGER")
 SENDS = frozenset({"CreateInvite", "AddUser"})
 LISTS = frozenset({"ListInvites", "ListUsers"})
+DELETES = frozenset({"CancelInvite", "RemoveUser"})
+READS = frozenset({"ReadInvite", "ReadUser", "ReadProject"})
 HOUR, DAY = 3600.0, 86400.0
-UNTIL_SWEPT = 700.0
-"""Seconds within which every project is swept."""
-FORBIDDEN = 403
 
 moments = st.sampled_from([0.0, 0.004, 0.03, 0.06, 0.2, 2.0])
 roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2, unique=True)
@@ -51,7 +64,12 @@ troubles = st.builds(
     Trouble, skip=st.integers(0, 3), stale=st.integers(0, 2), lost=st.integers(0, 1), down=st.integers(0, 2)
 )
 lags = st.sampled_from([Lag(), Lag(), Lag(seconds=20.0), Lag(seconds=300.0)])
-chapters = st.sampled_from(["accept", "accept", "decline", "expire", "remove", "remove", "leap", "a day", "restart"])
+chapters = st.sampled_from(
+    [
+        *("accept", "accept", "accept", "decline", "expire", "remove", "remove"),
+        *("rename", "replace", "leap", "a day", "restart"),
+    ]
+)
 specs = st.fixed_dictionaries(
     {
         "project": st.sampled_from([PROJECT_ID, PROJECT_ID, PROJECT_ID, PROJECT_ID, OTHER_PROJECT, None]),
@@ -83,6 +101,20 @@ faults = st.sampled_from(
         Fault("status", status=400, error_code="INVITATIONS_RATE_LIMITED_IP", operations=SENDS),
         Fault("status", status=409, error_code="USER_ALREADY_IN_GROUP", operations=SENDS),
         Fault("status", status=403, error_code="USER_UNAUTHORIZED"),
+        Fault("status", status=404, error_code="GROUP_NOT_FOUND"),
+        Fault("status", status=401, error_code="UNAUTHORIZED"),
+    ]
+)
+optional_attributes: dict[str, object] = {"createdAt": 7, "links": [None], "inviterUsername": 5, "groupName": []}
+unreadable = st.sampled_from(
+    [
+        Override("", optional_attributes),
+        Override("", {"id": 7}),
+        Override("", {"username": {}}),
+        Override("", without=frozenset({"id"})),
+        Override("", without=frozenset({"username"})),
+        Override("", {"username": "ann@xn--nn-fka.example"}),
+        Override("", {"roles": [{"roleName": "GROUP_OWNER"}]}),
     ]
 )
 
@@ -125,12 +157,11 @@ class Life(RuleBasedStateMachine):
         self.world.sandbox.state.set_lag(lag)
         if fault is not None:
             self.world.sandbox.faults.add(replace(fault, operations=fault.operations or SENDS))
-            self.world.forbidden |= fault.status == FORBIDDEN
         for key, spec in zip(KEYS, [first, second], strict=False):
             if spec is not None:
                 self._run(0.0, partial(self.world.cluster.create, key, self._wire(spec, 0)))
         for chapter in past:
-            self._run(UNTIL_SWEPT)
+            self._run(UNTIL_RESYNCED)
             self._live(chapter)
 
     def _live(self, chapter: str) -> None:
@@ -142,6 +173,9 @@ class Life(RuleBasedStateMachine):
         elif chapter == "restart":
             self.world.kill()
             self.world.start()
+        elif chapter in {"rename", "replace"}:
+            granted = [ROLES[0]] if chapter == "replace" else None
+            self._in_atlas(UNTIL_RESYNCED, 0, partial(self._rename, NEW_EMAILS[0], granted))
         else:
             state = self.world.sandbox.state
             acts: dict[str, Callable[..., object]] = {
@@ -150,7 +184,7 @@ class Life(RuleBasedStateMachine):
                 "expire": people.expire,
                 "remove": people.remove,
             }
-            self._in_atlas(UNTIL_SWEPT, 0, lambda project, email: acts[chapter](state, project, email))
+            self._in_atlas(UNTIL_RESYNCED, 0, lambda project, email: acts[chapter](state, project, email))
 
     # Users of the cluster.
 
@@ -207,6 +241,8 @@ class Life(RuleBasedStateMachine):
         secret, secrets = Key("team-a", SECRET), self.world.cluster.secrets
         good = {"unknown": ApiKey("unknown", "no-key-of-anybody"), "key": API_KEY, "account": ACCOUNT}
         if what in good:
+            if what == "unknown":
+                self.world.safety.rejected.add(secret)
             self._run(moment, lambda: secrets.update({secret: good[what]}))
         else:
             self._run(moment, lambda: self.world.spoil_secret(secret, missing=what == "missing"))
@@ -268,6 +304,11 @@ class Life(RuleBasedStateMachine):
         state = self.world.sandbox.state
         self._run(moment, lambda: state.join_organisation(email) if joins else state.leave_organisation(email))
 
+    @rule(number=chosen, new_email=st.sampled_from(NEW_EMAILS), granted=st.none() | roles, moment=moments)
+    def change_email(self, number: int, new_email: str, granted: list[str] | None, moment: float) -> None:
+        """A member gets another e-mail; another person may join the project under the old one, with these roles."""
+        self._in_atlas(moment, number, partial(self._rename, new_email, granted))
+
     @rule(
         number=chosen,
         change=st.sampled_from(["delete", "delete", "delete", "roles", "suspend", "request"]),
@@ -295,14 +336,70 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         fault=faults,
-        operations=st.sampled_from([SENDS, SENDS, WRITES, LISTS, frozenset()]),
+        operations=st.sampled_from([SENDS, SENDS, WRITES, LISTS, DELETES, READS, frozenset()]),
         count=st.integers(1, 3),
+        skip=st.sampled_from([0, 0, 0, 1, 2]),
         moment=moments,
     )
-    def order_fault(self, fault: Fault, operations: frozenset[str], count: int, moment: float) -> None:
-        """Something goes wrong with the next calls of Atlas."""
-        self.world.forbidden |= fault.status == FORBIDDEN
-        self.world.sandbox.faults.add(replace(fault, operations=fault.operations or operations, count=count))
+    def order_fault(self, fault: Fault, operations: frozenset[str], count: int, skip: int, moment: float) -> None:
+        """Something goes wrong with the next calls of Atlas, or with some after the next."""
+        ordered = replace(fault, operations=fault.operations or operations, count=count, skip=skip)
+        self.world.sandbox.faults.add(ordered)
+        self._run(moment)
+
+    @rule(
+        project_id=st.sampled_from([PROJECT_ID, PROJECT_ID, OTHER_PROJECT]),
+        status=st.sampled_from([401, 401, 403, 404]),
+        moment=moments,
+    )
+    def refuse_project(self, project_id: str, status: int, moment: float) -> None:
+        """Atlas refuses every call for one project, until that is over."""
+        code = {401: "UNAUTHORIZED", 403: "USER_UNAUTHORIZED", 404: "GROUP_NOT_FOUND"}[status]
+        self.world.sandbox.faults.add(Fault("status", status=status, error_code=code, project=project_id, count=None))
+        self._run(moment)
+
+    @rule(
+        override=unreadable,
+        username=st.sampled_from([STRANGER, STRANGER, *EMAILS]),
+        operations=st.sampled_from([frozenset(), frozenset(), LISTS, SENDS]),
+        member=st.booleans(),
+        moment=moments,
+    )
+    def show_otherwise(
+        self,
+        override: Override,
+        username: str,
+        operations: frozenset[str],
+        member: bool,  # noqa: FBT001 - drawn
+        moment: float,
+    ) -> None:
+        """Atlas shows an entry in a way that cannot be read in part: somebody's, whom no object is about, or ours."""
+        if "roles" in override.attributes:
+            username = STRANGER
+        self.world.sandbox.overrides.add(replace(override, username=username, operations=operations))
+        if username == STRANGER:
+            for project_id in self.world.sandbox.state.projects:
+                self._act(project_id, STRANGER, lambda _, p, email: self._invite(p, email, [ROLES[0]], member))
+                if member:
+                    self._act(project_id, STRANGER, people.accept)
+        self._run(moment)
+
+    @rule(
+        dropped=st.sampled_from([(), ("GROUP_OWNER",), ("GROUP_CLUSTER_MANAGER",)]),
+        added=st.sampled_from([(), (), ("GROUP_SEARCH_INDEX_EDITOR",)]),
+        moment=moments,
+    )
+    def keep_other_roles(self, dropped: tuple[str, ...], added: tuple[str, ...], moment: float) -> None:
+        """Atlas keeps other roles than writes ask for, or not any more."""
+        rules = self.world.sandbox.state.rules
+        rules.dropped_roles, rules.added_roles = frozenset(dropped), added
+        self._run(moment)
+
+    @rule(moment=moments)
+    def end_faults(self, moment: float) -> None:
+        """Whatever was wrong with responses of Atlas is over."""
+        self.world.sandbox.faults.clear()
+        self.world.sandbox.overrides.clear()
         self._run(moment)
 
     @rule(
@@ -349,9 +446,27 @@ class Life(RuleBasedStateMachine):
         self.world.start()
         self._run(moment)
 
+    @rule(number=chosen, down_for=st.sampled_from([None, 0.0, 120.0]), moment=moments)
+    def strip_finalizer(self, number: int, down_for: float | None, moment: float) -> None:
+        """Somebody takes the finalizer off an object, while the operator runs (None) or is down."""
+        key, cluster = self._key(number), self.world.cluster
+        if key is None:
+            return
+        if down_for is not None:
+            self.world.kill()
+        self._run(down_for or 0.0, lambda: cluster.strip(key))
+        self.world.start()
+        self._run(moment)
+
     # Time.
 
-    @rule(seconds=st.sampled_from([0.1, 5.0, 30.0, 65.0, 130.0, UNTIL_SWEPT, UNTIL_SWEPT]))
+    @rule(seconds=st.sampled_from([-HOUR, HOUR, 25 * HOUR]))
+    def set_node_clock(self, seconds: float) -> None:
+        """The clock of the operator's node jumps."""
+        self.world.wall_ahead += seconds
+        self._run(0.0)
+
+    @rule(seconds=st.sampled_from([0.1, 5.0, 30.0, 65.0, 130.0, UNTIL_RESYNCED, UNTIL_RESYNCED]))
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self._run(seconds)
@@ -395,6 +510,9 @@ class Life(RuleBasedStateMachine):
         """Let something happen to one of the people that the objects are about."""
         specs_ = [o["spec"] for o in self.world.cluster.objects.values()]
         named = {(s.get("groupId", PROJECT_ID), s.get("username", EMAILS[0]).lower()) for s in specs_}
+        state = self.world.sandbox.state
+        renamed = NEW_EMAILS[0]
+        named |= {(p.id, renamed) for p in state.projects.values() if p.users.of(renamed) is not None}
         group, email = sorted(named | {(PROJECT_ID, EMAILS[0])})[number % (len(named) or 1)]
 
         self._run(moment, lambda: self._act(group, email, lambda _, project, person: act(project, person)))
@@ -409,6 +527,13 @@ class Life(RuleBasedStateMachine):
         send: Callable[..., object] = users.add if by_users_api else invites.create
         send(self.world.sandbox.state, project, email, tuple(granted), INVITER)
 
+    def _rename(self, new_email: str, granted: list[str] | None, project: Project, email: str) -> None:
+        state = self.world.sandbox.state
+        state.rename_member(email, new_email)
+        if granted is not None and email != new_email:
+            state.join_organisation(email)
+            state.activate(project, email, tuple(granted))
+
     def _key(self, number: int) -> Key | None:
         """Return one of the objects that are there."""
         keys = sorted(self.world.cluster.objects)
@@ -418,7 +543,8 @@ class Life(RuleBasedStateMachine):
         """Return a spec as a user writes it; ids are those of invitations that are there, or of none."""
         group = spec["project"] or PROJECT_ID
         project = self.world.sandbox.state.project(group)
-        ids = sorted([i.id for i in project.invitations.all()] + [u.id for u in project.users.all()])
+        there: list[Invitation | User] = [*project.invitations.all(), *project.users.all()]
+        ids = sorted(entry.id for entry in there if entry.username != STRANGER)
         by = spec["by"] if ids or number == 0 else "email"
         ids = ids or ["f" * 24]
         wire: dict[str, Any] = {

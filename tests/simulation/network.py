@@ -32,7 +32,10 @@ class Exchange:
     """One request of the operator and what became of it; times are seconds of the virtual clock.
 
     ``carried_out`` is when it reached Atlas, None while it has not. ``answered`` is whether a usable answer came back
-    (one of Atlas's own: a 2xx, or an error with a code); ``refused``: it was never sent.
+    (one of Atlas's own: a 2xx, or an error with a code); ``challenged``: the response asks for other credentials;
+    ``shown_id``: the id of the one entry that the response shows;
+    ``unclear``: the id or the e-mail of an entry of a list cannot be read;
+    ``refused``: it was never sent. ``filter`` is the e-mail that a list asks for, in lower case.
     """
 
     number: int
@@ -40,12 +43,15 @@ class Exchange:
     group_id: str
     record_id: str
     body: dict[str, Any]
-    filtered: bool
+    filter: str
     began: float
     carried_out: float | None = None
     ended: float | None = None
     status: int = 0
     code: str = ""
+    challenged: bool = False
+    unclear: bool = False
+    shown_id: str = ""
     refused: bool = False
 
     @property
@@ -70,6 +76,7 @@ class Network:
         down: connections are refused.
         before: called with each exchange as it leaves the operator.
         arriving: called with each exchange right before Atlas carries it out.
+        done: called with each exchange right after that, whatever becomes of the response.
         after: called with each exchange when it is over for the operator.
     """
 
@@ -78,6 +85,7 @@ class Network:
     down: bool = False
     before: Callable[[Exchange], None] = lambda _: None
     arriving: Callable[[Exchange], None] = lambda _: None
+    done: Callable[[Exchange], None] = lambda _: None
     after: Callable[[Exchange], None] = lambda _: None
     count: int = 0
     _app: Any = None
@@ -106,6 +114,9 @@ class Network:
             task.add_done_callback(self._landed)
             response = await asyncio.shield(task)
             exchange.status, exchange.code = response.status_code, _code(response.content)
+            exchange.challenged = "WWW-Authenticate" in response.headers
+            exchange.shown_id = _id(response.content)
+            exchange.unclear = any(not _is_clear(entry) for entry in _entries(response.content))
         finally:
             exchange.ended = self.time()
             self.after(exchange)
@@ -132,7 +143,10 @@ class Network:
             else:
                 body.append(message.get("body", b""))
 
-        await self._app(_scope(request), receive, send)
+        try:
+            await self._app(_scope(request), receive, send)
+        finally:
+            self.done(exchange)
         await asyncio.sleep(LATENCY / 2)
         return httpx.Response(started["status"], headers=started["headers"], content=b"".join(body))
 
@@ -196,14 +210,33 @@ def _exchange(number: int, request: httpx.Request, now: float) -> Exchange:
         group_id=segments[5] if len(segments) > 5 else "",
         record_id=segments[7].partition(":")[0] if len(segments) > 7 else "",
         body=body,
-        filtered="username" in parse_qs(request.url.query.decode()),
+        filter=parse_qs(request.url.query.decode()).get("username", [""])[0].lower(),
         began=now,
     )
 
 
 def _code(content: bytes) -> str:
-    try:
-        answer = json.loads(content)
-    except ValueError:
-        return ""
+    answer = _json(content)
     return str(answer.get("errorCode", "")) if isinstance(answer, dict) else ""
+
+
+def _id(content: bytes) -> str:
+    answer = _json(content)
+    return str(answer.get("id", "")) if isinstance(answer, dict) else ""
+
+
+def _entries(content: bytes) -> list[Any]:
+    answer = _json(content)
+    listed = answer.get("results", []) if isinstance(answer, dict) else answer
+    return listed if isinstance(listed, list) else []
+
+
+def _is_clear(entry: dict[str, Any]) -> bool:
+    return isinstance(entry.get("id"), str) and isinstance(entry.get("username"), str)
+
+
+def _json(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atlas_sandbox.project import Project
     from atlas_sandbox.sandbox import Sandbox
     from tests.simulation.cluster import Cluster
+    from tests.simulation.safety import Safety
 
 A_DAY = timedelta(days=1)
 KINDS = {
@@ -43,6 +44,8 @@ CONDITIONS = {
     "Waiting": {"Ready": "False", "Reconciling": "True"},
     "Stalled": {"Ready": "False", "Stalled": "True"},
 }
+REFUSED = frozenset({"InvalidRequest", "Forbidden", "ProjectNotFound"})
+"""The reasons of a refusal: one of a write stands until something changes, one of a read ends with the next resync."""
 RETRYING = frozenset({"RateLimited", "AtlasUnavailable", "Conflict", "ConfirmingInvitation"})
 
 
@@ -65,13 +68,14 @@ class Oracle:
     Attributes:
         users_mode: whether the invites API is not in use any more.
         accepted_keys: the credentials that Atlas accepts.
-        maybe_proven: uids of objects that status does not prove, but this process may know.
+        safety: what was seen of the requests.
     """
 
     cluster: Cluster
     sandbox: Sandbox
     users_mode: bool
     accepted_keys: frozenset[Credentials]
+    safety: Safety
 
     def problems(self) -> Iterator[str]:
         """Everything that is not as it must be."""
@@ -81,6 +85,28 @@ class Oracle:
                 self.judge(resource)
             except BrokenError as broken:
                 yield f"{key}: {broken}"
+
+    def withheld(self) -> Iterator[Key]:
+        """Every object that waits for a request to reconcile, because Atlas refused its last write.
+
+        Raises:
+            BrokenError: a refused read stands, or what the object asks for is there all the same.
+        """
+        for key in self.cluster.objects:
+            resource = Resource.from_body(self.cluster.objects[key])
+            ready = resource.status.condition("Ready")
+            if resource.spec.suspend or ready is None or ready.reason not in REFUSED:
+                continue
+            group = self._group(resource)
+            secret = self.cluster.secrets.get(Key(key.namespace, resource.spec.connection_secret_ref.name))
+            if group is not None and secret in self.accepted_keys and not any(self._rivals(resource, group)):
+                names = _names_in_calls(resource)
+                _expect(
+                    any((group, name) in self.safety.withheld for name in names),
+                    f"{key}: it says {ready.reason}, though no write was refused",
+                )
+                _expect(not self._is_there(resource, group), f"{key}: it says {ready.reason}, and adopts nothing")
+            yield key
 
     def judge(self, resource: Resource) -> None:
         """Judge one object.
@@ -106,7 +132,9 @@ class Oracle:
                 break
         else:
             raise BrokenError(f"it says {said}, and must say one of {allowed}")
-        wanted = CONDITIONS[KINDS.get(ready.reason, "Stalled")]
+        kind = KINDS.get(ready.reason, "Stalled")
+        _expect(kind != "Settled" or resource.has_finalizer, "it is settled and lacks our finalizer")
+        wanted = CONDITIONS[kind]
         there = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
         _expect(there == wanted, f"its conditions are {there}, and must be {wanted}")
         accepted = status.condition("Accepted")
@@ -136,21 +164,35 @@ class Oracle:
 
     def _table_a(self, spec: Spec, status: Status, project: Project) -> Iterator[Expected]:
         known, roles = status.invitation, set(spec.roles)
-        ids = {id_ for id_ in (spec.invitation_id, known.id if known else None) if id_}
-        email = (spec.username or (known.username if known else None) or "").lower()
+        ids = _ids(spec, status)
+        email = _email(spec, status)
         user = project.users.of(email) if email else next((u for u in map(project.users.get, ids) if u), None)
+        active = user if user is not None and user.status is Membership.ACTIVE else None
+        if (member_id := _member_id(status)) is not None:
+            member = project.users.get(member_id)
+            if member is not None and member.status is Membership.ACTIVE:
+                yield from self._of_member(spec, status, member)
+                return
+            if active is not None:
+                yield Expected("IdentityMismatch")
+                return
         pending = self._pending(spec, project, ids, email)
-        others = [p for p in pending if spec.username and p.username.lower() != email]
-        if user is not None and user.status is Membership.ACTIVE:
-            yield from self._of_member(spec, status, user)
+        own = {known.id} if known is not None and status.origin == "Created" else set()
+        others = [p for p in pending if spec.username and p.username.lower() != email and p.id not in own]
+        if active is not None:
+            yield from self._of_member(spec, status, active)
         elif pending:
             if others:
                 yield Expected("IdentityMismatch")
             for one in pending:
                 if known is not None and known.id == one.id and one not in others:
-                    _expect(set(one.roles) == roles, f"law 6: the roles are {one.roles}, and must be {sorted(roles)}")
+                    differs = set(one.roles) != roles
+                    kept = self._was_kept(one)
+                    _expect(kept or not differs, f"law 6: the roles are {one.roles}, and must be {sorted(roles)}")
                     _expect(_same(known, one, project), f"law 4: status shows {known}, and Atlas {one}")
-                    yield Expected("Invited", "Pending")
+                    if differs:
+                        self._expect_both_sets(status, roles ^ set(one.roles))
+                    yield Expected("RolesDiffer" if differs else "Invited", "Pending")
         else:
             yield from self._of_nobody(spec, status, user)
 
@@ -162,15 +204,38 @@ class Oracle:
         by_email = email if spec.username else None
         return [p for p in found if p.id in ids or p.username.lower() == by_email]
 
-    @staticmethod
-    def _of_member(spec: Spec, status: Status, user: User) -> Iterator[Expected]:
-        member = status.member
+    def _of_member(self, spec: Spec, status: Status, user: User) -> Iterator[Expected]:
+        member, differing = status.member, set(user.roles) ^ set(spec.roles)
         shown = member is not None and (member.id, set(member.roles)) == (user.id, set(user.roles))
         _expect(shown, f"law 4: status shows the member {member}, and Atlas {user}")
-        if set(user.roles) == set(spec.roles):
+        said = member.to_wire().get("username") if member is not None else None
+        _expect(said == user.username, f"law 4: status shows the member's e-mail {said}, and Atlas {user}")
+        if not differing:
             yield Expected("Accepted", "Accepted")
-        elif spec.member_policy == "Observe":
+        elif spec.member_policy == "Observe" or self._was_kept(user):
+            self._expect_both_sets(status, differing)
             yield Expected("RolesDiffer", "Accepted")
+
+    def _was_kept(self, there: Invitation | User) -> bool:
+        """Whether Atlas kept just these roles when we asked for others last: then nothing is asked again."""
+        return self.safety.kept.get(there.id) == frozenset(there.roles)
+
+    @staticmethod
+    def _expect_both_sets(status: Status, differing: set[str]) -> None:
+        ready = status.condition("Ready")
+        unsaid = [role for role in differing if ready is not None and role not in ready.message]
+        said_if_so = ready is None or ready.reason != "RolesDiffer" or not unsaid
+        _expect(said_if_so, f"law 4: the message does not name {unsaid}: {ready and ready.message}")
+
+    def _is_there(self, resource: Resource, group: str) -> bool:
+        """Whether what an object asks for is there, with its roles, and only has to be adopted."""
+        spec, status, project = resource.spec, resource.status, self.sandbox.state.project(group)
+        email, member_id = _email(spec, status), _member_id(status)
+        user = project.users.get(member_id) if member_id else project.users.of(email)
+        if user is not None and user.status is Membership.ACTIVE:
+            return set(user.roles) == set(spec.roles)
+        there = self._pending(spec, project, _ids(spec, status), email)
+        return any(set(p.roles) == set(spec.roles) and p.username.lower() == email for p in there)
 
     def _of_nobody(self, spec: Spec, status: Status, user: User | None) -> Iterator[Expected]:
         known, now = status.invitation, self.sandbox.clock()
@@ -219,9 +284,10 @@ class Oracle:
         return not spec.suspend and self._group(resource) is not None and secret in self.accepted_keys
 
     def _names(self, resource: Resource, group: str | None, *, also_ended: bool) -> set[str]:
-        spec, known = resource.spec, resource.status.invitation
+        spec, known, member = resource.spec, resource.status.invitation, resource.status.member
         groups = {group, known.group_id if known else None} - {None}
         names = {n.lower() for n in (spec.username, spec.invitation_id) if n}
+        names |= {member.id} if member is not None and also_ended else set()
         names |= {n.lower() for n in ((known.username, known.id) if known else ()) if n}
         return {f"{g}/{n}" for g in groups if g for n in names | self._found(g, names, also_ended=also_ended)}
 
@@ -240,6 +306,29 @@ class Oracle:
         if spec.project_ref is None:
             return spec.group_id
         return self.cluster.project_ids.get(Key(resource.key.namespace, spec.project_ref.name))
+
+
+def _ids(spec: Spec, status: Status) -> set[str]:
+    known = status.invitation
+    return {id_ for id_ in (spec.invitation_id, known.id if known else None) if id_}
+
+
+def _email(spec: Spec, status: Status) -> str:
+    """Return the e-mail of an object in lower case: the spec's, else the one on status."""
+    known = status.invitation
+    return (spec.username or (known.username if known else None) or "").lower()
+
+
+def _member_id(status: Status) -> str | None:
+    """Return the id of the member that an object knows: it comes before the e-mail."""
+    return status.member.id if status.member is not None and status.state in {"Accepted", "Removed"} else None
+
+
+def _names_in_calls(resource: Resource) -> set[str]:
+    """Return what the writes for an object can be about: e-mails and ids."""
+    member = resource.status.member
+    names = {_email(resource.spec, resource.status), *_ids(resource.spec, resource.status)}
+    return names | ({member.id} if member is not None else set())
 
 
 def _age(resource: Resource) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from atlas_invites.controller.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from atlas_invites.atlas.sunset import Mode
     from atlas_invites.invitation.resource import Resource
@@ -46,9 +47,17 @@ class Process:
         network: the way to Atlas.
         api: the setting ``--atlas-api``.
         told: called with every version of an object that the operator takes for the latest.
+        wall: the clock of its node.
     """
 
-    def __init__(self, cluster: Cluster, network: Network, api: Mode, told: Callable[[Resource], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        network: Network,
+        api: Mode,
+        told: Callable[[Resource], None],
+        wall: Callable[[], datetime],
+    ) -> None:
         clock = cluster.time
         self._cluster = cluster
         with patch.object(client, "HttpClient", network.client):
@@ -63,7 +72,7 @@ class Process:
             workers=WORKERS,
             resync_interval=RESYNC_INTERVAL,
             clock=clock,
-            wall=cluster.now,
+            wall=wall,
             store=self.store,
         )
         self.queue, self.engine, self.resync = controller.queue, controller.engine, controller.resync

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atlas_invites.invitation.model import Spec, Status
+    from atlas_sandbox.model import Invitation, User
     from atlas_sandbox.sandbox import Sandbox
     from tests.simulation.cluster import Cluster
     from tests.simulation.network import Exchange
@@ -29,9 +30,16 @@ KNEW = 120.0
 PROVEN = 90.0
 """Seconds after which an object that shows its invitation on status must be heeded by everybody."""
 A_DAY = timedelta(days=1)
+REFUSED, SECRET_LOST = 590.0, 59.0
+"""Seconds for which a deletion is tried at least, where Atlas refuses, and where the Secret is missing or invalid."""
+TOLD_WITHIN = 5.0
+"""Seconds within which an event says that something may be left in Atlas."""
 SENDING = frozenset({"CreateInvite", "AddUser"})
 LISTS = frozenset({"ListInvites", "ListUsers"})
 ROLES = frozenset({"AddRole", "RemoveRole"})
+ROLE_WRITES = SENDING | ROLES | {"UpdateInvite"}
+WRITES = ROLE_WRITES | {"CancelInvite", "RemoveUser"}
+ACCEPTED = frozenset({"Accepted", "Removed"})
 LATCHED = frozenset({"Accepted", "Removed", "Withdrawn"})
 
 
@@ -64,14 +72,33 @@ class Safety:
     """When a sending to a person of a project got no answer last."""
     looked: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
     """When the latest list of a project that was answered began, by operation."""
-    read: dict[tuple[str, str], tuple[float, Membership | None]] = field(default_factory=dict)
-    """What the last answered read of a user showed, and when."""
+    read: dict[tuple[str, str], tuple[float, User | None]] = field(default_factory=dict)
+    """What the last read of a user found, and when."""
     sent: set[str] = field(default_factory=set)
     """Ids of the invitations that we sent."""
+    sent_to: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The e-mail of what a response to our sending showed, by project and id; it need not have become pending."""
     remembered: set[str] = field(default_factory=set)
     """Ids of the invitations that a status has shown."""
     started: float = 0.0
     """When the process that runs began."""
+    kept: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The roles that Atlas kept, by the rule that it keeps others than asked for, when we last wrote roles, by id."""
+    withheld: set[tuple[str, str]] = field(default_factory=set)
+    """Projects and e-mails (or ids) for which Atlas refused the last write."""
+    unauthorized: set[str] = field(default_factory=set)
+    """Projects for which Atlas answered a 401 that asks for no other credentials; empty for the token endpoint."""
+    rejected: set[Key] = field(default_factory=set)
+    """Secrets that ever held credentials which Atlas does not know."""
+    projects_gone: dict[str, float] = field(default_factory=dict)
+    """When reading a project said last that it is not there."""
+    unclear: set[tuple[str, str]] = field(default_factory=set)
+    """Projects and operations whose last answered list has an entry whose id or e-mail cannot be read."""
+    asked_for: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    """When the latest answered list of one e-mail began, by project, operation and e-mail."""
+    left_behind: dict[str, float] = field(default_factory=dict)
+    """When an object, by uid, was finalized although its invitation is still pending."""
+    _before: dict[int, object] = field(default_factory=dict)
 
     def told(self, resource: Resource) -> None:
         """Take note of what the operator was told, and see that it never goes back to an older version (law 7)."""
@@ -86,6 +113,8 @@ class Safety:
         waits = ready is not None and ready.reason == "DuplicateInvite"
         if status.invitation is not None or status.member is not None or waits:
             self.shown.setdefault(resource.uid, self.cluster.time())
+        if ready is not None and ready.reason == "CredentialsRejected":
+            self._judge_rejection(resource)
 
     def before(self, exchange: Exchange) -> None:
         """Judge a request as it leaves the operator."""
@@ -112,7 +141,18 @@ class Safety:
             self._break(exchange, "law 1: an invitation of ours is live already")
         if exchange.operation == "ReadUser":
             user = self.sandbox.state.project(exchange.group_id).users.get(exchange.record_id)
-            self.read[exchange.group_id, exchange.record_id] = (self.cluster.time(), user.status if user else None)
+            self.read[exchange.group_id, exchange.record_id] = (self.cluster.time(), user)
+        if exchange.operation in ROLE_WRITES:
+            self._before[exchange.number] = self._record(exchange)
+
+    def done(self, exchange: Exchange) -> None:
+        """Record which roles Atlas kept of a write, whatever becomes of its response."""
+        if exchange.operation in ROLE_WRITES:
+            before, record, rules = self._before.pop(exchange.number), self._record(exchange), self.sandbox.state.rules
+            if record is not None and record is not before:
+                self.kept.pop(record.id, None)
+                if rules.dropped_roles or rules.added_roles:
+                    self.kept[record.id] = frozenset(record.roles)
 
     def after(self, exchange: Exchange) -> None:
         """Take note of what became of a request."""
@@ -120,23 +160,64 @@ class Safety:
         if project := self.sandbox.state.projects.get(exchange.group_id):
             self.sent |= {i.id for i in project.invitations.all() if i.inviter in self.ours}
             self.sent |= {u.id for u in project.users.all() if u.inviter in self.ours}
+        if exchange.operation in SENDING and exchange.shown_id:
+            self.sent_to[exchange.group_id, exchange.shown_id] = exchange.username
         if exchange.operation in SENDING and not exchange.answered and not exchange.refused:
             self.unanswered[exchange.group_id, exchange.username] = now
-        if exchange.operation in LISTS and exchange.status == 200 and not exchange.filtered:
-            known = self.looked[exchange.group_id, exchange.operation]
-            self.looked[exchange.group_id, exchange.operation] = max(known, exchange.began)
+        if exchange.operation in LISTS and exchange.status == 200:
+            self._note_list(exchange)
+        if exchange.operation in WRITES and exchange.answered:
+            about = exchange.group_id, exchange.record_id or exchange.username
+            (self.withheld.add if exchange.status >= 400 else self.withheld.discard)(about)
+        if exchange.status == 401 and not exchange.challenged:
+            self.unauthorized.add(exchange.group_id)
+        if exchange.operation == "Token" and exchange.status >= 400:
+            self.unauthorized.add("")
+        if exchange.operation == "ReadProject" and exchange.code == "GROUP_NOT_FOUND":
+            self.projects_gone[exchange.group_id] = now
+
+    def finalized(self, resource: Resource) -> None:
+        """Judge the end of an object whose invitation, which it sent itself, is still pending (law 8)."""
+        status, spec = resource.status, resource.spec
+        known, ready = status.invitation, status.condition("Ready")
+        if known is None or known.group_id is None or (status.state, status.origin) != ("Pending", "Created"):
+            return
+        policy, reason = spec.deletion_policy or "Cancel", ready.reason if ready else None
+        project = self.sandbox.state.projects.get(known.group_id)
+        is_pending = project is not None and (known.id in _pending_ids(project.invitations.all(), project.users.all()))
+        if spec.suspend or policy == "Retain" or reason == "DuplicateInvite" or known.id not in self.sent:
+            return
+        if not is_pending or self._has_namesake(resource, known.group_id, known.id):
+            return
+        if not self.cluster.trouble.lost:
+            self.left_behind[resource.uid] = self.cluster.time()
+        if not resource.force_delete and not self._may_leave_behind(resource, known.group_id):
+            self.broken.append(f"law 8: {resource.key} went, and left its invitation {known.id}, before its time")
+
+    def check_told(self) -> None:
+        """See that an event says so where an object left its invitation behind, unless the process ended meanwhile."""
+        due = self.cluster.time() - TOLD_WITHIN
+        for uid, at in list(self.left_behind.items()):
+            if uid in self.cluster.warned or at < self.started:
+                del self.left_behind[uid]
+            elif at < due:
+                self.broken.append(f"law 8: the object {uid} left its invitation behind, and no event says so")
 
     # The judgements.
 
     def _judge_sending(self, exchange: Exchange) -> None:
         group, email = exchange.group_id, exchange.username
         named = [r for r in self._objects() if self._asks_for(r, group, email)]
-        if not any(r.has_finalizer for r in named):
+        recently = self.cluster.time() - KNEW
+        if not any(r.has_finalizer or self.cluster.stripped.get(r.uid, float("-inf")) > recently for r in named):
             self._break(exchange, "law 2: no object with our finalizer asks for it")
         since = self.unanswered.get((group, email))
         look = "ListInvites" if exchange.operation == "CreateInvite" else "ListUsers"
         if since is not None and self.looked[group, look] < since + MINUTE:
             self._break(exchange, "law 3: a sending got no answer less than a minute before the last look")
+        asked_for = self.asked_for.get((group, look, email), float("-inf"))
+        if (group, look) in self.unclear and asked_for < exchange.began - MINUTE:
+            self._break(exchange, "a list had an entry that cannot be read, and nobody asked for the e-mail itself")
         if not any(self._may_send(r) for r in named):
             self._break(
                 exchange, "no object may send it: accepted, withdrawn, claimed by an older one, or not asked for"
@@ -151,7 +232,8 @@ class Safety:
         read_at, seen = self.read.get((group, id_), (float("-inf"), None))
         if seen is None or read_at < self.cluster.time() - MINUTE:
             self._break(exchange, "the user was not read right before")
-        allowed = {"Cancel", "Revoke"} if seen is Membership.PENDING else {"Revoke"}
+        is_pending = seen is not None and seen.status is Membership.PENDING
+        allowed = {"Cancel", "Revoke"} if is_pending else {"Revoke"}
         self._judge_ending(exchange, self._email_of(exchange), allowed)
 
     def _judge_ending(self, exchange: Exchange, email: str, allowed: set[str]) -> None:
@@ -169,7 +251,7 @@ class Safety:
         return any(
             self.shown.get(other.uid, known_until) < known_until
             and not other.deleting
-            and self._names(other, exchange, email)
+            and self._names(other, exchange.group_id, exchange.record_id, email)
             for other in self._objects()
         )
 
@@ -177,12 +259,58 @@ class Safety:
         _, seen = self.read.get((exchange.group_id, exchange.record_id), (0.0, None))
         email = self._email_of(exchange)
         claims = list(self._live_claims(exchange, email))
-        if seen is Membership.ACTIVE and not any(r.spec.member_policy == "Manage" for r in claims):
+        is_member = seen is not None and seen.status is Membership.ACTIVE
+        if is_member and not any(r.spec.member_policy == "Manage" for r in claims):
             self._break(exchange, "no object manages this member")
         if not claims:
             self._break(exchange, "no live object asks for these roles")
 
+    def _judge_rejection(self, resource: Resource) -> None:
+        """A 401 counts for its project: the credentials are rejected only if Atlas does not know them."""
+        secret = Key(resource.key.namespace, resource.spec.connection_secret_ref.name)
+        groups = {"", self._group(resource.key, resource.spec)}
+        if secret not in self.rejected and groups.isdisjoint(self.unauthorized):
+            self.broken.append(f"{resource.key}: CredentialsRejected, though only another project was refused")
+
+    def _may_leave_behind(self, resource: Resource, group: str) -> bool:
+        """Whether a deletion was tried for as long as it has to be: by this process, and since it was refused first."""
+        now, deleted = self.cluster.time(), ((resource.deleted_at or self.cluster.now()) - START).total_seconds()
+        since = max(self.started, deleted)
+        if self.projects_gone.get(group, float("-inf")) >= since:
+            return True
+        secret = Key(resource.key.namespace, resource.spec.connection_secret_ref.name)
+        first, last = self.cluster.failing.get(secret, (now, float("-inf")))
+        if last > now - PROVEN and now - max(first, since) >= SECRET_LOST:
+            return True
+        refusals = (e.began for e in self.exchanges if e.group_id == group and e.began >= since and _refuses(e))
+        is_legacy = resource.status.invitation is not None and resource.status.invitation.api == "Invites"
+        first = next(refusals, since if is_legacy and self.sandbox.sunset.gone(self.sandbox.clock()) else now)
+        return now - first >= REFUSED
+
+    def _has_namesake(self, resource: Resource, group: str, record_id: str) -> bool:
+        """Whether another object names the same invitation."""
+        email = _email(resource)
+        return any(
+            other.key != resource.key and self._names(other, group, record_id, email) for other in self._objects()
+        )
+
     # What the operator knows.
+
+    def _note_list(self, exchange: Exchange) -> None:
+        group, operation = exchange.group_id, exchange.operation
+        if exchange.filter:
+            known = self.asked_for.get((group, operation, exchange.filter), float("-inf"))
+            self.asked_for[group, operation, exchange.filter] = max(known, exchange.began)
+            return
+        self.looked[group, operation] = max(self.looked[group, operation], exchange.began)
+        (self.unclear.add if exchange.unclear else self.unclear.discard)((group, operation))
+
+    def _member_id(self, resource: Resource) -> str | None:
+        """Return the id of the member that an object knows, by the latest that the operator was told of it."""
+        versions = self.history[resource.key]
+        latest = versions[-1].resource if versions and versions[-1].resource.uid == resource.uid else resource
+        status = latest.status
+        return status.member.id if status.member is not None and status.state in ACCEPTED else None
 
     def _told(self) -> Iterator[Resource]:
         """Every version that the operator holds, or held a moment ago."""
@@ -229,23 +357,30 @@ class Safety:
 
     def _live_claims(self, exchange: Exchange, email: str) -> Iterator[Resource]:
         for resource in self._told():
-            if not resource.deleting and not resource.spec.suspend and self._names(resource, exchange, email):
+            names = self._names(resource, exchange.group_id, exchange.record_id, email)
+            if names and not resource.deleting and not resource.spec.suspend:
                 yield resource
 
     def _may_end(self, exchange: Exchange, resource: Resource, email: str, allowed: set[str]) -> bool:
-        if not resource.deleting or resource.spec.suspend or not self._names(resource, exchange, email):
+        names = self._names(resource, exchange.group_id, exchange.record_id, email)
+        if not resource.deleting or resource.spec.suspend or not names:
             return False
         policy = resource.spec.deletion_policy
         if policy is None:
             return "Cancel" in allowed and (resource.status.origin == "Created" or exchange.record_id in self.sent)
         return policy in allowed
 
-    def _names(self, resource: Resource, exchange: Exchange, email: str) -> bool:
-        status = resource.status
-        ids = {resource.spec.invitation_id, status.invitation.id if status.invitation else None}
+    def _names(self, resource: Resource, group: str, record_id: str, email: str) -> bool:
+        """Whether an object names an invitation or a user: a known member by the id alone, then by the e-mail."""
+        status, member_id = resource.status, self._member_id(resource)
         groups = {self._group(resource.key, resource.spec), status.invitation.group_id if status.invitation else None}
-        named = exchange.record_id in ids or (bool(email) and _email(resource) == email)
-        return exchange.group_id in groups and named
+        user = self.sandbox.state.project(group).users.get(record_id)
+        if group not in groups:
+            return False
+        if member_id is not None and user is not None and user.status is Membership.ACTIVE:
+            return user.id == member_id
+        ids = {resource.spec.invitation_id, status.invitation.id if status.invitation else None, member_id}
+        return record_id in ids or (bool(email) and _email(resource) == email)
 
     def _group(self, key: Key, spec: Spec) -> str | None:
         if spec.project_ref is None:
@@ -254,13 +389,27 @@ class Safety:
 
     # What is true in Atlas.
 
+    def _record(self, exchange: Exchange) -> Invitation | User | None:
+        """Return the invitation or user whose roles a request writes, as it is."""
+        project = self.sandbox.state.projects.get(exchange.group_id)
+        if project is None:
+            return None
+        if exchange.record_id:
+            return project.invitations.get(exchange.record_id) or project.users.get(exchange.record_id)
+        invited = project.invitations.of(exchange.username) if exchange.operation == "CreateInvite" else None
+        return invited or project.users.of(exchange.username)
+
     def _email_of(self, exchange: Exchange) -> str:
-        """The e-mail of the invitation or user that a request is about, as it is or as it ended."""
+        """The e-mail of the invitation or user that a request is about, as it was read last, else as it is or ended."""
+        read_at, user = self.read.get((exchange.group_id, exchange.record_id), (0.0, None))
+        if user is not None and read_at > self.cluster.time() - MINUTE:
+            return user.username.lower()
         project = self.sandbox.state.project(exchange.group_id)
         found = project.invitations.get(exchange.record_id) or project.users.get(exchange.record_id)
         if found is not None:
             return found.username.lower()
-        return next((e.username.lower() for e in project.ended if e.id == exchange.record_id), "")
+        sent_to = self.sent_to.get((exchange.group_id, exchange.record_id), "")
+        return next((e.username.lower() for e in project.ended if e.id == exchange.record_id), sent_to)
 
     def _sent_live(self, exchange: Exchange) -> bool:
         """Whether an invitation that we sent to the person is pending, in either API, as far as anybody can know.
@@ -306,6 +455,15 @@ class Safety:
 
     def _break(self, exchange: Exchange, what: str) -> None:
         self.broken.append(f"{self.cluster.time():.3f} s: {exchange.operation} {exchange.username}: {what}")
+
+
+def _pending_ids(invitations: list[Invitation], users: list[User]) -> set[str]:
+    return {i.id for i in invitations} | {u.id for u in users if u.status is Membership.PENDING}
+
+
+def _refuses(exchange: Exchange) -> bool:
+    """Whether Atlas refused a request for good, and did not ask for patience."""
+    return 400 <= exchange.status < 500 and exchange.status not in {409, 429}
 
 
 def _email(resource: Resource) -> str:

@@ -128,6 +128,17 @@ def test_a_sending_that_was_lost_before_the_end_of_the_invites_api_binds_its_suc
         assert world.sandbox.calls.by_operation["AddUser"] == 0
 
 
+def test_an_outage_that_outlives_the_challenge_ends() -> None:
+    """Atlas cannot be reached until the challenge is stale: the first response is a 401, and work goes on."""
+    with a_world() as world:
+        world.run(5, lambda: world.cluster.create(ANN, spec()))
+        world.network.down = True
+        world.run(700, lambda: world.cluster.edit(ANN, {"roles": ["GROUP_OWNER"]}))
+        world.network.down = False
+        world.run(200)
+        assert world.reason(ANN) == "Invited"
+
+
 def _uid(world: World, key: Key) -> str:
     resource = world.cluster.resource(key)
     return resource.uid if resource else ""

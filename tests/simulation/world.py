@@ -25,6 +25,7 @@ from tests.unit.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from atlas_invites.atlas.sunset import Mode
 
@@ -34,10 +35,12 @@ SECRET, OTHER_SECRET, PROJECT_REF = "atlas-credentials", "second-credentials", "
 API_KEY: Credentials = ApiKey(PUBLIC_KEY, PRIVATE_KEY)
 ACCOUNT: Credentials = ServiceAccount(CLIENT_ID, CLIENT_SECRET)
 WRITES = frozenset({"CreateInvite", "AddUser", "UpdateInvite", "CancelInvite", "RemoveUser", "AddRole", "RemoveRole"})
-UNTIL_RETRIED = 1300.0
-"""Seconds after which everything that was held back has been tried again: Retry-After is at most 900."""
-UNTIL_HOURLY = 4000.0
-"""The same for what is tried hourly: a 403, a project that is not there."""
+UNTIL_RESYNCED = 700.0
+"""Seconds within which a resync has seen what came of the last writes."""
+UNTIL_RETRIED = 900.0 + 2 * UNTIL_RESYNCED
+"""Seconds after which everything that was held has been tried again, and seen: ``Retry-After`` is at most 900."""
+STRANGER = "joe@example.com"
+"""Somebody whom no object is about."""
 LINES = 60
 """Lines that are told of a failure."""
 NEAR = 200.0
@@ -88,12 +91,14 @@ class World:
             self.loop.time,
             before=self.safety.before,
             arriving=self.safety.arriving,
+            done=self.safety.done,
             after=self.safety.after,
         )
         for namespace in NAMESPACES:
             self.cluster.secrets[Key(namespace, SECRET)] = API_KEY
             self.cluster.secrets[Key(namespace, OTHER_SECRET)] = ACCOUNT
-        self.forbidden = False
+        self.cluster.finalized = self.safety.finalized
+        self.wall_ahead = 0.0
         self.process: Process | None = None
         self.log = Log()
         logging.getLogger("atlas_invites").addHandler(self.log)
@@ -113,6 +118,7 @@ class World:
 
     def check(self) -> None:
         """Raise for a law that was broken, an error that was logged, a process that has ended."""
+        self.safety.check_told()
         assert not self.safety.broken, "\n".join(self.safety.broken)
         assert not self.log.errors, "\n".join(self.log.errors)
         if self.process is not None:
@@ -140,10 +146,15 @@ class World:
 
         async def starting() -> None:
             self.safety.started = self.loop.time()
-            self.process = Process(self.cluster, self.network, self.api, self.safety.told)
+            self.cluster.failing.clear()
+            self.process = Process(self.cluster, self.network, self.api, self.safety.told, self.wall)
 
         if self.process is None:
             self.loop.run_until_complete(starting())
+
+    def wall(self) -> datetime:
+        """Return the time by the clock of the operator's node."""
+        return self.cluster.now() + timedelta(seconds=self.wall_ahead)
 
     def kill(self) -> None:
         """Kill the operator, if it is running."""
@@ -170,18 +181,20 @@ class World:
         """End every fault, let time pass until everything is at rest, and judge it."""
         self.sandbox.faults.clear()
         self.sandbox.state.set_lag(Lag())
+        for override in self.sandbox.overrides.all():
+            if override.username != STRANGER:
+                self.sandbox.overrides.remove(override.id)
         self.network.down = False
         self.cluster.trouble = Trouble()
         self.cluster.watch.twice, self.cluster.watch.lag = False, 0.001
         self.start()
         self.run(1, self.cluster.mend)
-        self.run(UNTIL_HOURLY if self.forbidden else UNTIL_RETRIED)
-        self.forbidden = False
-        refused = [key for key in self.cluster.objects if self.reason(key) == "InvalidRequest"]
-        for key in refused:
+        self.run(UNTIL_RETRIED)
+        withheld = list(self._oracle().withheld())
+        for key in withheld:
             self.run(0, partial(self.request, key))
-        if refused:
-            self.run(300)
+        if withheld:
+            self.run(UNTIL_RESYNCED)
         while self._is_near():
             self.run(NEAR)
         problems = list(self._oracle().problems())
@@ -240,7 +253,7 @@ class World:
             ApiKey(c.id, c.secret) if c.kind == "apiKey" else ServiceAccount(c.id, c.secret)
             for c in self.sandbox.credentials.all()
         }
-        return Oracle(self.cluster, self.sandbox, self.api == "users" or over, frozenset(accepted))
+        return Oracle(self.cluster, self.sandbox, self.api == "users" or over, frozenset(accepted), self.safety)
 
     def _check_secrets(self) -> None:
         """Law 9, and no e-mail in a log."""
