@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.e2e.kstatus import condition
@@ -26,8 +24,8 @@ def test_the_other_project_goes_on(world: World, kind: str) -> None:
     """A 401 for one project, for ever: the other project's objects stay Ready, change, and are canceled."""
     rejected = world.sandbox.control("POST", "/projects", {})["id"]
     put_secret(world, kind, world.project, rejected)
-    error: dict[str, Any] = {"status": 401, "errorCode": "USER_UNAUTHORIZED", "detail": "This key may not use it."}
-    world.sandbox.fault(project=rejected, **error)
+    detail = "This key may not use the project."
+    world.sandbox.fault(project=rejected, status=401, errorCode="USER_UNAUTHORIZED", detail=detail)
     world.adopt("jane")
     world.adopt("john", deletionPolicy="Cancel")
 
@@ -38,11 +36,12 @@ def test_the_other_project_goes_on(world: World, kind: str) -> None:
             "error": 401,
             "errorCode": "USER_UNAUTHORIZED",
             "reason": "Unauthorized",
-            "detail": "This key may not use it.",
+            "detail": detail,
             "parameters": [],
             "operation": "ListInvites",
         }
-        assert "for this project (401 USER_UNAUTHORIZED)" in condition(item, "Ready")["message"]  # type: ignore[index]
+        message = condition(item, "Ready")["message"]  # type: ignore[index]
+        assert "for this project: could not list the project's invitations (401 USER_UNAUTHORIZED)" in message
 
     world.edit("jane", roles=[OWNER])
     assert world.until("jane", "Invited")["status"]["invitation"]["roles"] == [OWNER]

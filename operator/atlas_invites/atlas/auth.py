@@ -12,6 +12,7 @@ import hashlib
 import re
 import secrets
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -33,6 +34,10 @@ RENEW_AT = 0.8
 """The part of its life after which a token is renewed."""
 RENEW_AGAIN = 30.0
 """Seconds between attempts to renew a token that still works."""
+TOKENS, TOKENS_IN = 2, 60.0
+"""A token that met a 401 is replaced only if Atlas gave fewer tokens than that in the last so many seconds."""
+PROBE_WITH = 240.0
+"""Seconds after which a rejected project is tried with a new token: Atlas may have forgotten the old one."""
 
 
 def auth_for(
@@ -102,8 +107,9 @@ def _challenge(text: str) -> Challenge | None:
 class DigestAuth(httpx.Auth):
     """HTTP digest with one challenge for all calls; ``nc`` rises with each and never repeats for a nonce.
 
-    A call that is refused is signed again with the challenge that came with the refusal; refused once more, the key is
-    wrong.
+    A call that is refused is signed again with the challenge that came with the refusal. If that is refused too, and
+    with another challenge, Atlas does not know the key: the response is marked ``unknown_key``. A refusal without a
+    challenge is about the call's project; one more try, freshly signed, decides, unless the call is a probe.
     """
 
     ATTEMPTS = 4
@@ -115,18 +121,17 @@ class DigestAuth(httpx.Auth):
         self._secret = ""
         self._count = 0
 
-    @property
-    def ready(self) -> bool:
-        """Whether a challenge is known; where none is, let one call through at a time, which brings it."""
+    def ready_for(self, _request: httpx.Request) -> bool:
+        """Return whether a challenge is known; if none is, let one call through at a time, which brings it."""
         return self._challenge is not None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Yield the request, signed when a challenge is known, until it is not refused or the key must be wrong.
+        """Yield the request, signed when a challenge is known, until it is not refused or a refusal is final.
 
         Raises:
             AtlasUnavailable: every challenge is stale at once, which says nothing of the key.
         """
-        ours = False
+        ours = is_second = False
         for _ in range(self.ATTEMPTS):
             used = self._challenge
             if used is not None:
@@ -135,9 +140,14 @@ class DigestAuth(httpx.Auth):
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 return
             challenge = challenge_of(response.headers.get_list("WWW-Authenticate"))
-            if challenge is None or (ours and not challenge.stale):
+            if challenge is None:
+                if is_second or request.extensions.get("is_probe"):
+                    return
+                is_second = True
+            elif ours and not challenge.stale:
+                response.extensions["unknown_key"] = True
                 return
-            if ours := self._challenge is used:  # else another call has brought a newer one meanwhile
+            elif ours := self._challenge is used:  # else another call has brought a newer one meanwhile
                 self._adopt(challenge)
         raise AtlasUnavailable.of(request.extensions["operation"], "no challenge lasts", sent=False)
 
@@ -181,9 +191,12 @@ class Token:
 class BearerAuth(httpx.Auth):
     """OAuth 2.0 client credentials with one token for all calls.
 
-    Where there is no token, let one call through at a time (``ready``): it brings one. A token is renewed by one call
-    when 80 % of its life is over, while the others go on with it. A 401 voids it, once; the answer is then marked
-    ``voided`` if a new token may help.
+    If there is no token, let one call through at a time (``ready_for``): it brings one. A token is renewed by one call
+    when 80 % of its life is over, while the others go on with it.
+
+    A 401 may mean that Atlas has forgotten the token, or be about the call's project. The response is marked
+    ``try_again``. The second try replaces the token that met the 401, unless the call had just fetched it, and at most
+    twice a minute; the other calls go on with the old one meanwhile.
     """
 
     def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float] = time.monotonic) -> None:
@@ -192,17 +205,23 @@ class BearerAuth(httpx.Auth):
         self._clock = clock
         self._token: Token | None = None
         self._renew_at = 0.0
+        self._asked_at = 0.0
+        self._given_at: deque[float] = deque(maxlen=TOKENS)
         self._fetching = 0
 
     @property
     def fetching(self) -> bool:
-        """Whether there is no token, and one is on its way."""
-        return self._fetching > 0 and not self.ready
+        """Whether a token is on its way."""
+        return self._fetching > 0
 
     @property
     def ready(self) -> bool:
         """Whether there is a token that has not ended."""
         return self._token is not None and self._clock() < self._token.ends_at
+
+    def ready_for(self, request: httpx.Request) -> bool:
+        """Return whether there is a token for a request: another one than it was refused with, if one may be had."""
+        return self.ready and not self._is_refused(request)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield a request for a token where one is due, then the request with the token.
@@ -210,24 +229,45 @@ class BearerAuth(httpx.Auth):
         Raises:
             AtlasFailure: the token endpoint gave none; ``operation`` is Token.
         """
-        token = self._token
-        if not self.ready or self._clock() >= self._renew_at:
-            began = self._clock()
-            self._renew_at = began + RENEW_AGAIN
+        token, is_refused = self._token, self._is_refused(request)
+        if self._is_due(request):
+            self._asked_at = began = self._clock()
+            self._renew_at = max(self._renew_at, began + RENEW_AGAIN)
             self._fetching += 1
             try:
                 response = yield self._request(request)
             finally:
                 self._fetching -= 1
-            self._accept(response, began)
-        fetched = self._token is not token
+            self._accept(response, began, is_refused=is_refused)
+        is_new = self._token is not token
         token = self._token
         request.headers["Authorization"] = f"Bearer {token.value if token else ''}"
         response = yield request
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            if self._token is token:
-                self._token = None
-            response.extensions["voided"] = not fetched
+            response.extensions["try_again"] = True
+            if not is_new:
+                request.extensions["refused_token"] = token
+
+    def _is_due(self, request: httpx.Request) -> bool:
+        """Return whether a token has to be asked for before a request goes."""
+        now = self._clock()
+        if not self.ready or now >= self._renew_at:
+            return True
+        is_old = request.extensions.get("is_probe", False) and now >= self._asked_at + PROBE_WITH
+        return (is_old or self._is_refused(request)) and self._may_replace()
+
+    def _is_refused(self, request: httpx.Request) -> bool:
+        """Return whether a request needs another token than the one there is, which it was refused with.
+
+        If that one may not be replaced yet, it is new, and the 401 is not about the token.
+        """
+        was_used = self.ready and self._token is request.extensions.get("refused_token")
+        return was_used and (self.fetching or self._may_replace())
+
+    def _may_replace(self) -> bool:
+        """Return whether one more token may be asked for because of a 401."""
+        now = self._clock()
+        return self._fetching + sum(now < at + TOKENS_IN for at in self._given_at) < TOKENS
 
     def _request(self, request: httpx.Request) -> httpx.Request:
         """Return the request for a token that a request needs (Atlas: POST /api/oauth/token at the host's root)."""
@@ -245,14 +285,15 @@ class BearerAuth(httpx.Auth):
             extensions={**request.extensions, "operation": Operation.TOKEN, "of": id(self), "envelope": False},
         )
 
-    def _accept(self, response: httpx.Response, began: float) -> None:
-        """Keep the token of an answer; without one go on with the old one while it lasts."""
+    def _accept(self, response: httpx.Response, began: float, *, is_refused: bool) -> None:
+        """Keep the token of an answer; without one go on with the old one while it lasts, unless that was refused."""
         failure = failure_of(Operation.TOKEN, response.status_code, response.extensions["json"], response.headers)
         token = None if failure else _token(response.extensions["json"], began)
         if token is not None:
             self._token = token
+            self._given_at.append(self._clock())
             self._renew_at = began + RENEW_AT * (token.ends_at - began)
-        elif not self.ready:
+        elif is_refused or not self.ready:
             raise failure or AtlasUnavailable.of(Operation.TOKEN, "an answer that cannot be read")
 
 

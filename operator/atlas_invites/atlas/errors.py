@@ -5,6 +5,7 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
     Failure (invitation.outcome)
       AtlasFailure
         CredentialsRejected   401; the token endpoint's 400, 401, 403
+          RejectedForProject  401 that is about one project only: see ``rejections``
         RateLimited           429; 400 INVITATIONS_RATE_LIMITED_IP; or held back here, before Atlas has to refuse
         AtlasUnavailable      5xx, 3xx, time-out, reset, an answer that is not Atlas's JSON: a write may have worked
         Forbidden             403; 404 NOT_IN_GROUP
@@ -111,6 +112,20 @@ class CredentialsRejected(AtlasFailure):
 
     becomes = Reason.CREDENTIALS_REJECTED
     text = "Atlas rejected the credentials ({what}). Put a valid API key or service account into the Secret."
+
+    def for_project(self) -> RejectedForProject:
+        """Return the same rejection as one that is about a single project."""
+        return RejectedForProject(self.operation, self.what, error=self.error)
+
+
+class RejectedForProject(CredentialsRejected):
+    """Atlas does not accept the key or the service account for one project, or for writes to it."""
+
+    text = (
+        "Atlas rejected the credentials for this project: could not {task} ({what}). In Atlas, grant them Project Owner"
+        " in the project and add the operator's IP address to their API access list, or put other credentials into the"
+        " Secret."
+    )
 
 
 class RateLimited(AtlasFailure):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.auth import auth_for
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
+from atlas_invites.atlas.rejections import Rejections
 from atlas_invites.atlas.transport import DISCONNECTED
-from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from atlas_invites.invitation.credentials import Credentials
-
-PROBE_EVERY = 60.0
-"""Seconds for which rejected credentials are not tried again; then one call tries them for all."""
+    from atlas_invites.invitation.model import Operation
 
 PATIENCE = 2.0
 """Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
@@ -31,8 +29,8 @@ class Session:
     """Sends requests with one set of credentials.
 
     While it is not known that Atlas accepts them, or there is no token, one call goes at a time: so there is one first
-    challenge, one token, and one probe of a dead key, however many wait. Who waited for the same project shares its
-    failure.
+    challenge, one token, and one probe of a dead key, however many wait. The same holds for one project that Atlas
+    rejects them for. Who waited for the same project shares its failure.
     """
 
     def __init__(
@@ -41,85 +39,79 @@ class Session:
         self._auth = auth_for(credentials, client.base_url, clock)
         self._client = client
         self._clock = clock
-        self._lock = asyncio.Lock()
-        self._accepted = False
-        self._failure: AtlasFailure | None = None
-        self._failed_at = 0.0
-        self._failed_of: Hashable = None
+        self._rejections = Rejections(clock)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer.
 
         Raises:
-            CredentialsRejected: Atlas does not accept the credentials, now or less than a minute ago.
+            CredentialsRejected: Atlas rejected the credentials, perhaps for this project only, now or less than a
+                minute ago.
             RateLimited: it was not sent, because Atlas asked us to wait.
             AtlasUnavailable: no answer.
         """
-        operation: Operation = request.extensions["operation"]
-        response = await self._send(request, operation)
-        if response.extensions.get("voided"):
-            response = await self._send(request, operation)
-        return response
-
-    async def _send(self, request: httpx.Request, operation: Operation) -> httpx.Response:
         asked = self._clock()
-        if not self._ready:
-            async with self._turn():
-                self._share(asked, request)
-                if not self._ready:
-                    return await self._try(request, operation)
-        return await self._try(request, operation)
+        async with self._gate(request, asked) as is_alone:
+            response = await self._try(request, is_last=False)
+            if is_alone and _may_be_sent_again(response):  # in the same turn: nobody else tries meanwhile
+                return await self._try(request, is_last=True)
+        if not _may_be_sent_again(response):
+            return response
+        async with self._gate(request, asked):
+            return await self._try(request, is_last=True)
 
-    @property
-    def _ready(self) -> bool:
-        return self._accepted and self._auth.ready
+    def _is_open(self, request: httpx.Request) -> bool:
+        return self._auth.ready_for(request) and self._rejections.is_open(*_about(request))
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _gate(self, request: httpx.Request, asked: float) -> AsyncIterator[bool]:
+        """Wait until a request may go, and yield whether it goes alone.
+
+        Raises:
+            AtlasFailure: another call has met it for this one too.
+        """
+        if not self._is_open(request):
+            async with self._turn(request):
+                if failure := self._rejections.failure_for(*_about(request), asked):
+                    raise failure.again(request.extensions["operation"])
+                if not self._is_open(request):
+                    yield True
+                    return
+        yield False
+
+    @asynccontextmanager
+    async def _turn(self, request: httpx.Request) -> AsyncIterator[None]:
         """Wait for the call before, but not for one that hangs, as each call for one project may.
 
         A token is waited for, however long it takes: without it nobody can go, and its endpoint allows few requests.
         """
-        while not await self._is_our_turn():
-            if not self._auth.fetching:
+        is_ready = self._auth.ready_for(request)
+        turn = (self._rejections.scope_of(*_about(request)) if is_ready else self._rejections.credentials).turn
+        while not await _is_taken(turn):
+            if self._auth.ready_for(request) or not self._auth.fetching:
                 yield
                 return
         try:
             yield
         finally:
-            self._lock.release()
+            turn.release()
 
-    async def _is_our_turn(self) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._lock.acquire()
-        except TimeoutError:
-            return False
-
-    def _share(self, asked: float, request: httpx.Request) -> None:
-        """Raise what another call met since we asked, or within the last minute where it is a rejection.
-
-        What it met at another project says nothing of this one.
-        """
-        if self._failure is None:
-            return
-        rejected = isinstance(self._failure, CredentialsRejected)
-        for_all = rejected or self._failure.operation is Operation.TOKEN or self._failed_of == request.extensions["of"]
-        if for_all and self._failed_at >= (self._clock() - PROBE_EVERY if rejected else asked):
-            raise self._failure.again(request.extensions["operation"])
-
-    async def _try(self, request: httpx.Request, operation: Operation) -> httpx.Response:
-        began = self._clock()
+    async def _try(self, request: httpx.Request, *, is_last: bool) -> httpx.Response:
+        """Send a request and record what came of it; a 401 is a rejection only if the request is not sent again."""
+        began, (of, operation) = self._clock(), _about(request)
+        request.extensions["is_probe"] = is_probe = self._rejections.is_rejected(of, operation)
         try:
             response = await self._exchange(request)
         except AtlasFailure as failure:
-            self._note(failure, began, request.extensions["of"])
+            self._rejections.learn(of, operation, began, failure)
             raise
-        if not response.extensions.get("voided"):
-            meant = failure_of(operation, response.status_code, response.extensions["json"], response.headers)
-            self._note(meant, began, request.extensions["of"])
-            if isinstance(meant, CredentialsRejected):
-                raise meant
+        if _may_be_sent_again(response) and not (is_last or is_probe):
+            return response
+        meant = failure_of(operation, response.status_code, response.extensions["json"], response.headers)
+        unknown_key = "unknown_key" in response.extensions
+        meant = self._rejections.learn(of, operation, began, meant, unknown_key=unknown_key)
+        if isinstance(meant, CredentialsRejected):
+            raise meant
         return response
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
@@ -127,7 +119,7 @@ class Session:
         try:
             return await self._exchange_once(request)
         except AtlasFailure as failure:
-            if failure.operation is request.extensions["operation"] or not self._auth.ready:
+            if failure.operation is request.extensions["operation"] or not self._auth.ready_for(request):
                 raise
         return await self._exchange_once(request)
 
@@ -144,13 +136,19 @@ class Session:
                 raise
         return await self._client.send(request, auth=self._auth)
 
-    def _note(self, failure: AtlasFailure | None, began: float, of: Hashable) -> None:
-        """Remember what a call that began then says of the credentials: an answer other than 401 accepts them."""
-        if isinstance(self._failure, CredentialsRejected) and began <= self._failed_at:
-            return  # older news than the rejection
-        if isinstance(failure, CredentialsRejected | RateLimited | AtlasUnavailable):
-            self._failure, self._failed_at = failure, self._clock()
-            self._failed_of = of
-            self._accepted = self._accepted and not isinstance(failure, CredentialsRejected)
-        else:
-            self._failure, self._accepted = None, True
+
+def _about(request: httpx.Request) -> tuple[Hashable, Operation]:
+    """Return the project and the operation that a request is for."""
+    return request.extensions["of"], request.extensions["operation"]
+
+
+def _may_be_sent_again(response: httpx.Response) -> bool:
+    return "try_again" in response.extensions
+
+
+async def _is_taken(turn: asyncio.Lock) -> bool:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await turn.acquire()
+    except TimeoutError:
+        return False

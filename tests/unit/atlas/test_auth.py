@@ -184,7 +184,9 @@ def test_refused_with_a_fresh_challenge_the_key_is_wrong() -> None:
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
     flow.send(response(401, challenge=digest("one")))
-    assert ended(flow, response(401, challenge=digest("two")))
+    refused = response(401, challenge=digest("two"))
+    assert ended(flow, refused)
+    assert refused.extensions["unknown_key"] is True
 
 
 def test_a_server_that_always_says_stale_ends_too() -> None:
@@ -199,11 +201,56 @@ def test_a_server_that_always_says_stale_ends_too() -> None:
 
 
 @pytest.mark.parametrize("challenge", [None, "Basic realm=x", 'Digest realm="r"', "Digest", ""])
-def test_without_a_challenge_that_can_be_answered_the_401_stands(challenge: str | None) -> None:
-    """No digest is made up."""
+def test_without_a_challenge_that_can_be_answered_the_second_401_stands(challenge: str | None) -> None:
+    """No digest is made up, and nothing is said of the key."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
-    assert ended(flow, response(401, challenge=challenge))
+    assert "Authorization" not in flow.send(response(401, challenge=challenge)).headers
+    refused = response(401, challenge=challenge)
+    assert ended(flow, refused)
+    assert "unknown_key" not in refused.extensions
+
+
+def signing() -> DigestAuth:
+    """Return an authentication that has a challenge."""
+    auth = DigestAuth(KEY)
+    flow = auth.auth_flow(request())
+    next(flow)
+    flow.send(response(401, challenge=digest("n")))
+    assert ended(flow, response())
+    return auth
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_401_without_a_challenge_is_signed_once_more(status: int) -> None:
+    """It is about the project, not the key: a second one stands, with the same challenge and another count."""
+    flow = signing().auth_flow(request("POST"))
+    assert fields(next(flow))["nc"] == "00000002"
+    again = fields(flow.send(response(401)))
+    assert (again["nonce"], again["nc"]) == ("n", "00000003")
+    refused = response(status)
+    assert ended(flow, refused)
+    assert "unknown_key" not in refused.extensions
+
+
+def test_a_probe_is_signed_once() -> None:
+    """A project that is rejected already is tried with one request."""
+    asked = request()
+    asked.extensions["is_probe"] = True
+    flow = signing().auth_flow(asked)
+    next(flow)
+    assert ended(flow, response(401))
+
+
+def test_a_stale_nonce_and_then_a_401_of_the_project_is_no_unknown_key() -> None:
+    """Each kind of refusal has its own second try."""
+    flow = signing().auth_flow(request())
+    next(flow)
+    flow.send(response(401, challenge=digest("new", stale=True)))
+    flow.send(response(401))
+    refused = response(401)
+    assert ended(flow, refused)
+    assert "unknown_key" not in refused.extensions
 
 
 @pytest.mark.parametrize(
@@ -368,32 +415,110 @@ def test_a_token_that_has_ended_is_not_used(bearer: BearerAuth, clock: Clock) ->
         run(bearer, response(500))
 
 
-def test_a_401_voids_a_shared_token_once(bearer: BearerAuth) -> None:
-    """Fifty calls meet a 401 with the same token: it is voided, and the next one that is fetched is left alone."""
+def refused(auth: BearerAuth, asked: httpx.Request) -> httpx.Response:
+    """Let a request be answered 401 with the token that there is, and return the response."""
+    flow = auth.auth_flow(asked)
+    assert next(flow) is asked
+    answer = response(401)
+    assert ended(flow, answer)
+    return answer
+
+
+def test_a_401_replaces_a_shared_token_once(bearer: BearerAuth) -> None:
+    """Fifty calls meet a 401 with the same token: one fetches the next, which serves the others too."""
     run(bearer, token("t1"), response())
-    flows = [bearer.auth_flow(request()) for _ in range(50)]
-    for flow in flows:
-        next(flow)
-    first, *others = flows
-    refused = response(401)
-    assert ended(first, refused)
-    assert refused.extensions["voided"] is True
-    assert not bearer.ready
-    run(bearer, token("t2"), response())
-    for flow in others:
-        refused = response(401)
-        assert ended(flow, refused)
-        assert refused.extensions["voided"] is True
+    calls = [request() for _ in range(50)]
+    assert all(refused(bearer, call).extensions["try_again"] for call in calls)
     assert bearer.ready
-    [sent] = run(bearer, response())
-    assert sent.headers["Authorization"] == "Bearer t2"
+    assert not any(bearer.ready_for(call) for call in calls)
+    flow = bearer.auth_flow(calls[0])
+    assert next(flow).url == TOKEN_URL
+    assert bearer.fetching
+    assert flow.send(token("t2")).headers["Authorization"] == "Bearer t2"
+    for call in calls[1:]:
+        assert bearer.ready_for(call)
+        assert next(bearer.auth_flow(call)).headers["Authorization"] == "Bearer t2"
 
 
-def test_a_401_with_a_token_of_its_own_is_final(bearer: BearerAuth) -> None:
-    """A token that was fetched for this very call and is refused will not get better."""
-    refused = response(401)
-    run(bearer, token("t1"), refused)
-    assert refused.extensions["voided"] is False
+def test_while_a_token_is_replaced_the_others_go_on(bearer: BearerAuth) -> None:
+    """The 401 may be about the project: whoever has not met one uses the token that there is."""
+    run(bearer, token("t1"), response())
+    call = request()
+    refused(bearer, call)
+    replacing = bearer.auth_flow(call)
+    assert next(replacing).url == TOKEN_URL
+    assert bearer.ready_for(request())
+    [other] = run(bearer, response())
+    assert other.headers["Authorization"] == "Bearer t1"
+
+
+def test_a_401_with_a_token_of_its_own_replaces_nothing(bearer: BearerAuth) -> None:
+    """A token that was fetched for this very call and is refused will not get better: the second try uses it too."""
+    call = request()
+    flow = bearer.auth_flow(call)
+    next(flow)
+    flow.send(token("t1"))
+    answer = response(401)
+    assert ended(flow, answer)
+    assert answer.extensions["try_again"] is True
+    assert bearer.ready_for(call)
+    assert next(bearer.auth_flow(call)) is call
+
+
+def test_two_tokens_a_minute_are_asked_for_because_of_401s(bearer: BearerAuth, clock: Clock) -> None:
+    """After that a 401 is about the project; another minute, another token."""
+    asked = []
+    run(bearer, token("t0"), response())
+    for number in range(1, 200):
+        clock.time += 5
+        call = request()
+        refused(bearer, call)
+        sent = run_again(bearer, call, token(f"t{number}"))
+        if sent.url == TOKEN_URL:
+            asked.append(clock.time)
+        assert bearer.ready
+    assert asked[0] == 1005
+    assert all(later - earlier >= 60 for earlier, later in zip(asked, asked[2:], strict=False))
+    assert len(asked) > 30
+
+
+def run_again(auth: BearerAuth, call: httpx.Request, answer: httpx.Response) -> httpx.Request:
+    """Send a call once more; return what was sent first."""
+    flow = auth.auth_flow(call)
+    first = next(flow)
+    if first is not call:
+        flow.send(answer)
+    assert ended(flow, response(401))
+    return first
+
+
+def test_a_refused_token_that_cannot_be_replaced_is_not_used_again(bearer: BearerAuth) -> None:
+    """It may be the token that Atlas has forgotten: the failure of its replacement is that of the call."""
+    run(bearer, token("t1"), response())
+    for _ in range(10):
+        call = request()
+        refused(bearer, call)
+        flow = bearer.auth_flow(call)
+        assert next(flow).url == TOKEN_URL
+        with pytest.raises(AtlasUnavailable) as failed:
+            flow.send(response(503))
+        assert failed.value.operation is Operation.TOKEN
+        assert bearer.ready_for(request())
+
+
+def test_a_probe_takes_no_old_token(bearer: BearerAuth, clock: Clock) -> None:
+    """A project that is rejected is tried with a new token every few minutes, or with the old one if there is none."""
+    run(bearer, token("t1"), response())
+    probe = request()
+    probe.extensions["is_probe"] = True
+    clock.time += 239
+    assert next(bearer.auth_flow(probe)) is probe
+    clock.time += 1
+    assert next(bearer.auth_flow(request())).url != TOKEN_URL
+    flow = bearer.auth_flow(probe)
+    assert next(flow).url == TOKEN_URL
+    assert flow.send(response(503)).headers["Authorization"] == "Bearer t1"
+    assert next(bearer.auth_flow(probe)) is probe
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.errors import (
+    READS,
+    AtlasFailure,
+    AtlasUnavailable,
+    CredentialsRejected,
+    RateLimited,
+    RejectedForProject,
+)
 from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
@@ -22,14 +29,22 @@ KEY = ApiKey("public", "private")
 ACCOUNT = ServiceAccount("id", "secret")
 CHALLENGE = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
 TOKEN_PATH = "/api/oauth/token"
+BOTH = pytest.mark.parametrize("credentials", [KEY, ACCOUNT], ids=["key", "account"])
 
 
 class Atlas(httpx.AsyncBaseTransport):
-    """An Atlas that does as it is told, one event loop turn late."""
+    """An Atlas that does as it is told, one event loop turn late.
+
+    ``rejects``: it does not know the credentials. ``rejected``: it knows them, but not for these projects. ``blinks``:
+    so many calls are answered 401, and those after them are not. ``void``: the tokens that it has forgotten.
+    """
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.projects: list[str] = []
         self.rejects = False
+        self.rejected: set[str] = set()
+        self.blinks = 0
         self.breaks: bool | str = False
         self.how = "no answer in time"
         self.token = 0
@@ -43,6 +58,7 @@ class Atlas(httpx.AsyncBaseTransport):
         token_call = request.url.path == TOKEN_PATH
         kind = "token" if token_call else "signed" if "Authorization" in request.headers else "bare"
         self.heard.append(kind)
+        self.projects.append("" if token_call else request.extensions["of"])
         await self.gate.wait()
         await asyncio.sleep(0)
         if self.breaks:
@@ -52,11 +68,16 @@ class Atlas(httpx.AsyncBaseTransport):
             await asyncio.sleep(self.token_takes)
             if self.token_breaks:
                 raise self.token_breaks
+            if self.rejects:
+                return self._answer(401, {"error": "invalid_client"})
             self.token += 1
             return self._answer(200, {"access_token": f"t{self.token}", "expires_in": 3600})
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if kind == "bare" or self.rejects or bearer in self.void:
             return self._answer(401, {"error": 401, "errorCode": "UNAUTHORIZED"}, CHALLENGE)
+        if self.blinks or request.extensions["of"] in self.rejected:
+            self.blinks = max(self.blinks - 1, 0)
+            return self._answer(401, {"error": 401, "errorCode": "USER_UNAUTHORIZED"})
         return self._answer(200, {})
 
     @staticmethod
@@ -71,15 +92,27 @@ class Bench:
         self.time = 1000.0
 
     def session(self, credentials: Credentials = KEY) -> Session:
-        return Session(credentials, self.client, lambda: self.time)
+        return Session(credentials, self.client, self.tick)
+
+    def tick(self) -> float:
+        """Return the time, which passes a little."""
+        self.time += 1e-6
+        return self.time
 
     async def call(self, session: Session, operation: Operation = Operation.READ_INVITE, project: str = "g") -> int:
         extensions = {"operation": operation, "of": project, "envelope": False}
         request = self.client.build_request("GET", "/x", extensions=extensions)
         return (await session.send(request)).status_code
 
-    async def many(self, session: Session, count: int = 50) -> list[int | BaseException]:
-        return await asyncio.gather(*(self.call(session) for _ in range(count)), return_exceptions=True)
+    async def many(self, session: Session, count: int = 50, project: str = "g") -> list[int | BaseException]:
+        calls = (self.call(session, project=project) for _ in range(count))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    async def fails(self, session: Session, project: str) -> CredentialsRejected:
+        """Make a call that is rejected, and return why."""
+        with pytest.raises(CredentialsRejected) as failed:
+            await self.call(session, project=project)
+        return failed.value
 
 
 @pytest.fixture
@@ -102,7 +135,7 @@ async def test_a_cold_account_costs_one_token(bench: Bench) -> None:
     assert bench.atlas.heard.count("token") == 1
 
 
-@pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
+@BOTH
 async def test_dead_credentials_are_probed_once_a_minute(bench: Bench, credentials: Credentials) -> None:
     """A thousand calls make one probe, its verdict is theirs, and for a minute nobody asks again."""
     bench.atlas.rejects = True
@@ -111,10 +144,10 @@ async def test_dead_credentials_are_probed_once_a_minute(bench: Bench, credentia
     assert {type(result) for result in results} == {CredentialsRejected}
     assert len({str(result) for result in results}) == 1
     assert len({id(result) for result in results}) == 1000
-    assert len(bench.atlas.heard) == 2
+    assert bench.atlas.heard == (["bare", "signed"] if credentials is KEY else ["token"])
     bench.time += 59
     assert {type(result) for result in await bench.many(session)} == {CredentialsRejected}
-    assert len(bench.atlas.heard) == 2
+    assert len(bench.atlas.heard) <= 2
     bench.time += 2
     bench.atlas.rejects = False
     assert await bench.many(session) == [200] * 50
@@ -131,23 +164,7 @@ async def test_a_key_that_dies_stops_everyone(bench: Bench) -> None:
     assert len(bench.atlas.heard) == heard
 
 
-async def test_a_success_that_is_older_than_the_rejection_changes_nothing(bench: Bench) -> None:
-    """An answer to a call from before the key was revoked does not make it good."""
-    session = bench.session()
-    await bench.call(session)
-    bench.atlas.gate.clear()
-    older = asyncio.create_task(bench.call(session))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert bench.atlas.heard[-1] == "signed"
-    session._note(CredentialsRejected(Operation.READ_INVITE, "401"), bench.time + 1, "g")  # noqa: SLF001 - a call overtook it
-    bench.atlas.gate.set()
-    assert await older == 200
-    with pytest.raises(CredentialsRejected):
-        await bench.call(session)
-
-
-async def test_a_401_voids_the_token_once(bench: Bench) -> None:
+async def test_a_401_replaces_the_token_once(bench: Bench) -> None:
     """A token that Atlas forgot: fifty calls meet it, one fetches the next, all succeed."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
@@ -161,13 +178,215 @@ async def test_a_new_token_that_is_refused_too_ends_it(bench: Bench) -> None:
     """The account may have tokens but no access: that is a rejection, not a loop."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
-    bench.atlas.rejects = True
-    with pytest.raises(CredentialsRejected):
-        await bench.call(session)
+    bench.atlas.rejected.add("g")
+    assert type(await bench.fails(session, "g")) is RejectedForProject
     assert bench.atlas.heard == ["token", "signed", "signed", "token", "signed"]
 
 
-@pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
+@BOTH
+async def test_a_rejected_project_stops_no_other_project(bench: Bench, credentials: Credentials) -> None:
+    """A 401 for one project, for ever: before, meanwhile and after, calls for another one succeed."""
+    bench.atlas.rejected.add("bad")
+    session = bench.session(credentials)
+    results = await asyncio.gather(bench.many(session, project="bad"), bench.many(session, project="good"))
+    assert {type(result) for result in results[0]} == {RejectedForProject}
+    assert results[1] == [200] * 50
+    for _ in range(100):
+        bench.time += 20
+        await bench.fails(session, "bad")
+        assert await bench.many(session, 3, "good") == [200] * 3
+
+
+@BOTH
+async def test_a_rejected_project_is_tried_once_a_minute(bench: Bench, credentials: Credentials) -> None:
+    """A thousand calls make one probe, and share its failure for a minute; then one call goes first again."""
+    session = bench.session(credentials)
+    await bench.call(session, project="good")
+    bench.atlas.rejected.add("bad")
+    results = await bench.many(session, 1000, "bad")
+    assert {type(result) for result in results} == {RejectedForProject}
+    bench.time += 61
+    bench.atlas.projects.clear()
+    for _ in range(60):
+        assert {type(result) for result in await bench.many(session, 100, "bad")} == {RejectedForProject}
+        bench.time += 0.99
+    assert bench.atlas.projects == ["bad"]
+    bench.time += 1
+    bench.atlas.rejected.clear()
+    bench.atlas.projects.clear()
+    assert await bench.many(session, project="bad") == [200] * 50
+    assert bench.atlas.projects == ["bad"] * 50
+
+
+@BOTH
+@pytest.mark.parametrize("is_cold", [True, False])
+async def test_a_passing_401_rejects_nothing(bench: Bench, credentials: Credentials, *, is_cold: bool) -> None:
+    """One 401 and then a success is a success, for the first call too."""
+    session = bench.session(credentials)
+    if not is_cold:
+        await bench.call(session)
+    bench.atlas.blinks = 1
+    assert await bench.call(session, Operation.CREATE_INVITE) == 200
+    bench.atlas.heard.clear()
+    assert await bench.many(session) == [200] * 50
+    assert bench.atlas.heard == ["signed"] * 50
+
+
+@BOTH
+async def test_projects_that_agree_reject_the_credentials(bench: Bench, credentials: Credentials) -> None:
+    """Two projects, and none accepted: the others are not even tried, but for one a minute."""
+    bench.atlas.rejected |= {f"g{number}" for number in range(100)}
+    session = bench.session(credentials)
+    kinds = [type(await bench.fails(session, f"g{number}")) for number in range(100)]
+    assert kinds == [RejectedForProject] + [CredentialsRejected] * 99
+    assert set(bench.atlas.projects) - {""} == {"g0", "g1"}
+    for minute in range(20):
+        bench.time += 61
+        for number in range(100):
+            await bench.fails(session, f"g{number}")
+        assert len(set(bench.atlas.projects) - {""}) == minute + 3
+
+
+@BOTH
+async def test_projects_that_agree_do_not_stop_one_that_is_accepted(bench: Bench, credentials: Credentials) -> None:
+    """However many are rejected, and however long ago it was called: its calls go out, and their answers count."""
+    bench.atlas.rejected |= {"bad", "worse"}
+    session = bench.session(credentials)
+    await bench.call(session, project="good")
+    for _ in range(10):
+        await bench.fails(session, "bad")
+        await bench.fails(session, "worse")
+        bench.time += 599
+        await bench.fails(session, "bad")
+        await bench.fails(session, "worse")
+        assert await bench.many(session, project="good") == [200] * 50
+        assert await bench.call(session, project=f"new{bench.time}") == 200
+
+
+async def test_a_key_that_atlas_does_not_know_stops_projects_that_were_not_accepted(bench: Bench) -> None:
+    """Another challenge after a fresh signature rejects the credentials; an accepted project finds out by itself."""
+    session = bench.session()
+    await bench.call(session, project="good")
+    await bench.call(session, project="bad")
+    bench.atlas.rejects = True
+    assert type(await bench.fails(session, "bad")) is CredentialsRejected
+    bench.atlas.heard.clear()
+    assert type(await bench.fails(session, "new")) is CredentialsRejected
+    assert bench.atlas.heard == []
+    bench.atlas.rejects = False
+    assert await bench.call(session, project="good") == 200
+    assert await bench.call(session, project="new") == 200
+
+
+async def test_a_token_endpoint_that_rejects_stops_everyone_who_needs_a_token(bench: Bench) -> None:
+    """While there is no token, an accepted project is no exception: the endpoint is asked once a minute."""
+    session = bench.session(ACCOUNT)
+    await bench.call(session)
+    bench.time += 3601
+    bench.atlas.rejects = True
+    bench.atlas.heard.clear()
+    for number in range(100):
+        await bench.fails(session, "g" if number % 2 else f"g{number}")
+        bench.time += 0.5
+    assert bench.atlas.heard == ["token"]
+
+
+@virtual_time
+async def test_rejected_projects_cost_at_most_two_tokens_a_minute() -> None:
+    """Forty projects that are rejected one after the other and for ever, and one that is not and notices nothing."""
+    atlas = Atlas()
+    asked: list[float] = []
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = Session(ACCOUNT, client, now)
+        await bench.call(session, project="good")
+        for second in range(1200):
+            if second % 10 == 0:
+                atlas.rejected.add(f"bad{second // 10 % 40}")
+            for project in sorted(atlas.rejected):
+                await bench.fails(session, project)
+            assert await bench.call(session, project="good") == 200
+            asked += [now()] * (atlas.token - len(asked))
+            await asyncio.sleep(1)
+    assert all(later - earlier >= 60 for earlier, later in zip(asked, asked[2:], strict=False))
+    assert asked
+
+
+async def test_a_project_that_stays_rejected_costs_few_tokens(bench: Bench) -> None:
+    """The first 401 is worth a new token; after that the project is tried with any that is a few minutes old."""
+    session = bench.session(ACCOUNT)
+    await bench.call(session, project="good")
+    bench.atlas.rejected.add("bad")
+    for _ in range(60):
+        await bench.fails(session, "bad")
+        bench.time += 61
+    assert bench.atlas.token <= 17
+
+
+async def test_a_rejected_project_is_found_when_its_token_was_to_blame(bench: Bench) -> None:
+    """Atlas forgot the token while the project was rejected: within five minutes it is tried with another one."""
+    session = bench.session(ACCOUNT)
+    bench.atlas.rejected.add("bad")
+    await bench.fails(session, "bad")
+    bench.atlas.rejected.clear()
+    bench.atlas.void.add("t1")
+    for _ in range(5):
+        bench.time += 60
+        [result] = await bench.many(session, 1, "bad")
+    assert result == 200
+
+
+@pytest.mark.parametrize("failure", [AtlasUnavailable(Operation.TOKEN, "x"), RateLimited(Operation.TOKEN, "429")])
+async def test_a_rejected_project_takes_the_token_from_nobody(bench: Bench, failure: AtlasFailure) -> None:
+    """While its 401 asks for a token that does not come, calls for other projects go on with the old one."""
+    session = bench.session(ACCOUNT)
+    await bench.call(session, project="good")
+    bench.atlas.rejected.add("bad")
+    bench.atlas.token_breaks = failure
+    for _ in range(30):
+        assert isinstance((await bench.many(session, 1, "bad"))[0], AtlasFailure)
+        bench.atlas.heard.clear()
+        assert await bench.many(session, project="good") == [200] * 50
+        assert bench.atlas.heard == ["signed"] * 50
+        bench.time += 20
+
+
+@virtual_time
+async def test_a_token_that_hangs_holds_up_only_who_needs_it() -> None:
+    """A rejected project waits for its new token; the other one's calls do not."""
+    atlas = Atlas()
+    async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
+        bench = Bench(client, atlas)
+        session = Session(ACCOUNT, client, now)
+        await bench.call(session, project="good")
+        atlas.rejected.add("bad")
+        atlas.token_takes = 20
+        rejected = asyncio.create_task(bench.many(session, 3, "bad"))
+        await asyncio.sleep(1)
+        assert await bench.many(session, project="good") == [200] * 50
+        assert now() == 1
+        assert {type(result) for result in await rejected} == {RejectedForProject}
+        assert atlas.heard.count("token") == 2
+
+
+async def test_a_forgotten_token_that_cannot_be_replaced_rejects_nothing(bench: Bench) -> None:
+    """An outage of the token endpoint is an outage, however often it is met; then all goes on."""
+    session = bench.session(ACCOUNT)
+    await bench.call(session)
+    bench.time += 100
+    bench.atlas.void.add("t1")
+    bench.atlas.heard.clear()
+    bench.atlas.token_breaks = AtlasUnavailable(Operation.TOKEN, "no answer in time")
+    for _ in range(20):
+        assert {type(result) for result in await bench.many(session)} == {AtlasUnavailable}
+        assert bench.atlas.heard.count("token") == 1
+        bench.atlas.heard.clear()
+        bench.time += 1
+    bench.atlas.token_breaks = None
+    assert await bench.many(session) == [200] * 50
+
+
+@BOTH
 async def test_who_waited_shares_the_failure(bench: Bench, credentials: Credentials) -> None:
     """A cold start into an outage costs one call for all who waited, and nothing that was never sent is in doubt."""
     bench.atlas.breaks = True
@@ -295,7 +514,7 @@ async def test_a_renewal_that_fails_takes_no_call_along(bench: Bench, failure: A
     assert not failed.value.unanswered
 
 
-@pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
+@BOTH
 async def test_a_cancelled_probe_passes_its_turn_on(bench: Bench, credentials: Credentials) -> None:
     """Who goes first and is cancelled takes nobody along."""
     bench.atlas.gate.clear()
@@ -322,7 +541,7 @@ async def test_an_outage_is_no_verdict(bench: Bench) -> None:
     assert await bench.many(session) == [200] * 50
 
 
-@pytest.mark.parametrize("credentials", [KEY, ACCOUNT])
+@BOTH
 @pytest.mark.parametrize("operation", Operation)
 async def test_a_read_on_a_dead_connection_is_sent_once_more(
     bench: Bench, credentials: Credentials, operation: Operation

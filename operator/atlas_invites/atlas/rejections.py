@@ -1,0 +1,200 @@
+"""Whether Atlas rejects one set of credentials, as a whole or for one project. Pure: no network, the clock is given.
+
+A 401 need not mean that the credentials are invalid: Atlas also sends it for what a key may not do in a project. What a
+401 is about; the first row that matches counts:
+
+====================================================================================  ===================
+the token endpoint refused (its 400 and 403 too)                                      the credentials
+a freshly signed request was refused with another challenge: Atlas knows no such key  the credentials
+it was a write, and Atlas accepted the project's last read                            the project's writes
+the credentials are rejected already, and no project has been accepted since          the credentials
+another project was newly rejected lately, and none has been accepted since           the credentials
+otherwise                                                                             the project
+====================================================================================  ===================
+
+A call is not sent if what it is about is rejected: reads go on while only writes are rejected. A project that Atlas
+accepted last is an exception while the credentials are rejected: its calls go on if there is a token, and what Atlas
+answers counts.
+
+What is rejected is tried once a minute; every other call shares the failure. Rejected credentials are tried for the
+project that was tried longest ago: so one that Atlas accepts again is found, however many others stay rejected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.lru import LruCache
+from atlas_invites.invitation.model import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+PROBE_EVERY = 60.0
+"""Seconds for which rejected credentials are not tried again; then one call tries them for all."""
+LATELY = 2 * PROBE_EVERY
+"""Seconds for which a rejected project is evidence; while it is in use, it is tried again in less."""
+PROJECTS = 10_000
+"""Projects that are remembered for one set of credentials; those used least recently are forgotten."""
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """What the credentials are accepted for, or are not.
+
+    Attributes:
+        accepted: whether Atlas accepts them; None until it is known.
+        failure: what the last call met; None after an acceptance.
+        at: when that was, in monotonic seconds.
+        turn: held by the call that tries, where only one may.
+    """
+
+    accepted: bool | None = None
+    failure: AtlasFailure | None = None
+    at: float = float("-inf")
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def learn(self, failure: AtlasFailure | None, began: float, now: float, *, accepted: bool | None) -> None:
+        """Record what came of a call that began then, unless a rejection is newer."""
+        if self.accepted is not False or began > self.at:
+            self.accepted, self.failure, self.at = accepted, failure, now
+
+    def shares(self, asked: float, now: float) -> bool:
+        """Return whether a call that was asked for then shares the failure: a rejection lasts a minute."""
+        if isinstance(self.failure, CredentialsRejected):
+            return now < self.at + PROBE_EVERY
+        return self.failure is not None and self.at >= asked
+
+
+@dataclass(slots=True, eq=False)
+class ProjectScope(Scope):
+    """One project; ``writes`` of it may be rejected while reads are accepted."""
+
+    writes: Scope = field(default_factory=Scope)
+
+
+class Rejections:
+    """What Atlas answered to one set of credentials, and what that means for the next call."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.credentials = Scope()
+        self._projects: LruCache[Hashable, ProjectScope] = LruCache(PROJECTS)
+        self._clock = clock
+        self._evidence: Scope | None = None
+        self._next: Scope | None = None
+
+    def is_open(self, of: Hashable, operation: Operation) -> bool:
+        """Return whether such calls for a project may go out together, since Atlas accepts the credentials."""
+        is_accepted = self._project(of).accepted or self.credentials.accepted
+        return bool(is_accepted) and not self.is_rejected(of, operation)
+
+    def is_rejected(self, of: Hashable, operation: Operation) -> bool:
+        """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
+        return any(scope.accepted is False for scope in self._scopes(of, operation))
+
+    def scope_of(self, of: Hashable, operation: Operation) -> Scope:
+        """Return the scope that such a call has to wait for, if it may not go together with others."""
+        if not self.credentials.accepted:
+            return self.credentials
+        scopes = self._scopes(of, operation)
+        return next((scope for scope in scopes if scope.accepted is False), scopes[0])
+
+    def failure_for(self, of: Hashable, operation: Operation, asked: float) -> AtlasFailure | None:
+        """Return the failure that a call for a project shares and is not sent for, or None if it may go.
+
+        Args:
+            of: the project.
+            operation: what is called.
+            asked: when the call was asked for: it shares an outage that another call has met since.
+        """
+        project, whole, now = self._project(of), self.credentials, self._clock()
+        for scope in self._scopes(of, operation):
+            if scope.shares(asked, now):
+                return scope.failure
+        if not isinstance(whole.failure, CredentialsRejected) or whole.failure.operation is Operation.TOKEN:
+            return whole.failure if whole.shares(asked, now) else None
+        return None if project.accepted or self._is_turn_of(project, now) else whole.failure
+
+    def learn(
+        self,
+        of: Hashable,
+        operation: Operation,
+        began: float,
+        failure: AtlasFailure | None,
+        *,
+        unknown_key: bool = False,
+    ) -> AtlasFailure | None:
+        """Record what came of a call that began then, and return what it means, by the table above.
+
+        Args:
+            of: the project.
+            operation: what was called.
+            began: when the call went out.
+            failure: what the response, or that there was none, means by itself.
+            unknown_key: whether a freshly signed request was refused with another challenge.
+        """
+        if isinstance(failure, CredentialsRejected):
+            return self._reject(of, operation, began, failure, unknown_key=unknown_key)
+        now = self._clock()
+        if isinstance(failure, RateLimited | AtlasUnavailable):
+            scope = self.credentials if failure.operation is Operation.TOKEN else self._project(of)
+            scope.learn(failure, began, now, accepted=scope.accepted)
+            return failure
+        self._evidence = None
+        for scope in (self.credentials, *self._scopes(of, operation)):
+            scope.learn(None, began, now, accepted=True)
+        return failure
+
+    def _reject(
+        self, of: Hashable, operation: Operation, began: float, failure: CredentialsRejected, *, unknown_key: bool
+    ) -> CredentialsRejected:
+        project, now = self._project(of), self._clock()
+        if failure.operation is Operation.TOKEN:
+            self._reject_whole(failure, began, now)
+            return failure
+        if operation not in READS and project.accepted and not unknown_key:
+            failure = failure.for_project()
+            project.writes.learn(failure, began, now, accepted=False)
+            return failure
+        if unknown_key or self.credentials.accepted is False or self._is_agreed(project, now):
+            self._reject_whole(failure, began, now)
+        else:
+            failure = failure.for_project()
+        if project.accepted is not False:
+            self._evidence = project
+        project.learn(failure, began, now, accepted=False)
+        return failure
+
+    def _reject_whole(self, failure: CredentialsRejected, began: float, now: float) -> None:
+        self.credentials.learn(failure, began, now, accepted=False)
+        self._next = None
+
+    def _is_agreed(self, project: Scope, now: float) -> bool:
+        """Return whether a newly rejected project is the second one, with no acceptance in between.
+
+        A project that stays rejected while others are accepted is no evidence any more.
+        """
+        other = self._evidence
+        is_new = project.accepted is not False and other is not project
+        return is_new and other is not None and now < other.at + LATELY
+
+    def _is_turn_of(self, project: Scope, now: float) -> bool:
+        """Return whether rejected credentials are tried for this project: it was tried longest ago, of those that ask.
+
+        If the one whose turn it is does not ask for a minute, every other may try.
+        """
+        if self._next is None or project.at <= self._next.at:
+            self._next = project
+        waited = now - self.credentials.at
+        return waited >= 2 * PROBE_EVERY or (waited >= PROBE_EVERY and self._next is project)
+
+    def _project(self, of: Hashable) -> ProjectScope:
+        return self._projects.get(of, ProjectScope)
+
+    def _scopes(self, of: Hashable, operation: Operation) -> tuple[Scope, ...]:
+        """Return what a call for a project is about: the project, and for a write its writes."""
+        project = self._project(of)
+        return (project,) if operation in READS else (project, project.writes)
