@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import CredentialsRejected, RejectedForProject
 from atlas_sandbox.faults import Fault
 from atlas_sandbox.sandbox import PROJECT_ID
@@ -61,10 +62,10 @@ async def test_a_401_that_passes_is_not_noticed(every_way: Bench, projects: list
     """At the first call, at any later one, and of a write, which was not carried out."""
     for _ in range(2):
         reject(every_way, PROJECT_ID, count=1)
-        assert await projects[0].list_invites() == ()
+        assert await projects[0].list_invites() == Entries(())
     reject(every_way, PROJECT_ID, count=1)
     made = await projects[0].create_invite("jane@example.com", ["GROUP_OWNER"])
-    assert await projects[0].list_invites() == (made,)
+    assert await projects[0].list_invites() == Entries((made,))
 
 
 async def test_a_401_for_every_project_is_about_the_credentials(every_way: Bench, projects: list[Project]) -> None:
@@ -96,7 +97,7 @@ async def test_a_401_for_writes_leaves_the_looks_alone(every_way: Bench, project
     assert {type(failure) for failure in sent} == {RejectedForProject}
     assert "could not create the invitation (401 USER_UNAUTHORIZED)" in str(sent[0])
     struck = fault.struck
-    assert await many(50, 50, limited.list_invites) == [()] * 50
+    assert await many(50, 50, limited.list_invites) == [Entries(())] * 50
     again = await many(50, 50, lambda: limited.create_invite("jane@example.com", ["GROUP_OWNER"]))
     assert {type(failure) for failure in again} == {RejectedForProject}
     assert fault.struck == struck

@@ -36,6 +36,7 @@ class Claim:
         found: the names that it came upon in Atlas, beyond those of spec and status.
         proven: its own credentials have read the project.
         reconciled: it was reconciled once by this process.
+        doubtful_since: it is deleted, and a former process may have sent something for it that no status shows.
     """
 
     key: Key
@@ -48,6 +49,7 @@ class Claim:
     found: tuple[str, ...] = ()
     proven: bool = False
     reconciled: bool = False
+    doubtful_since: float | None = None
 
     @property
     def evaluated(self) -> bool:
@@ -71,7 +73,7 @@ class Claims:
         self.wake: Callable[[Iterable[Key]], None] = lambda _: None
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
-        self._given_up: OrderedDict[str, None] = OrderedDict()
+        self._given_up: OrderedDict[str, float | None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
@@ -100,7 +102,7 @@ class Claims:
         if claim is None:
             return
         self._index(key, claim.names + claim.unplaced, ())
-        self._given_up.update(dict.fromkeys(claim.names))
+        self._given_up.update(dict.fromkeys(claim.names, claim.doubtful_since))
         while len(self._given_up) > GIVEN_UP:
             self._given_up.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])
@@ -166,6 +168,18 @@ class Claims:
         """Tell whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
         claim = self._claims.get(key)
         return claim is not None and any(name in self._given_up for name in claim.names)
+
+    def doubt(self, key: Key, now: float) -> None:
+        """Record that something may have been sent for an object that is being deleted (monotonic seconds)."""
+        claim = self._claims.get(key)
+        if claim is not None:
+            claim.doubtful_since = now
+
+    def doubtful_since(self, key: Key) -> float | None:
+        """Return when an object went that named the same and for which something may have been sent, or None."""
+        claim = self._claims.get(key)
+        times = [self._given_up.get(name) for name in claim.names] if claim else []
+        return max((time for time in times if time is not None), default=None)
 
     def rivals(self, key: Key) -> list[Key]:
         """Return the other objects that name the same, live or being deleted, proven or not."""

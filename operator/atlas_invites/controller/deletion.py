@@ -61,6 +61,7 @@ class Deletion:
     def __init__(  # noqa: PLR0913 - its collaborators
         self, store: Store, writer: Writer, access: Access, atlas: Atlas, events: Events, *, clock: Callable[[], float]
     ) -> None:
+        self._claims = store.claims
         self._writer = writer
         self._access = access
         self._events = events
@@ -81,7 +82,10 @@ class Deletion:
         resource, memory = attempt.resource, attempt.memory
         if not resource.has_finalizer:
             return None
-        if await self._leave_alone(resource, memory.deletion_case(attempt.spec, attempt.known)):
+        case = memory.deletion_case(attempt.spec, attempt.known)
+        if case.is_doubtful:
+            self._claims.doubt(resource.key, self._clock())
+        if await self._leave_alone(resource, case):
             return None
         if self._ender.another_has_it(resource, memory):
             await self._finish(resource, ANOTHERS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from atlas_invites.controller.roles import is_same_user
 from atlas_invites.controller.sending import hold_back, origin_of
 from atlas_invites.invitation.case import Sight, case_of, target
 from atlas_invites.invitation.deletion import TABLE_D, Removal, name_invitation, project_gone
@@ -259,9 +260,10 @@ async def _take_away(attempt: Attempt, case: Case, project: Project, check: Call
             is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
             left = None if is_adopted else name_invitation(invitation.id, invitation.username)
             return Ended.leaving("it is not known to have been made by this object", left)
-        return await _cancel(project, invitation, policy, check)
+        return await _cancel(project, invitation, policy, check, case.found_by_email)
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
-        return _REVOKED if await _remove(project, case.member.id, Membership.ACTIVE, check) else _NOTHING_THERE
+        removed = await _remove(project, case.member.id, Membership.ACTIVE, check, case.found_by_email)
+        return _REVOKED if removed else _NOTHING_THERE
     return Ended("the deletion policy leaves a member alone")
 
 
@@ -278,9 +280,11 @@ def _is_known(attempt: Attempt, invitation: Invitation) -> bool:
     return known is not None and known.id == invitation.id
 
 
-async def _cancel(project: Project, invitation: Invitation, policy: DeletionPolicy, check: Callable[[], None]) -> Ended:
+async def _cancel(
+    project: Project, invitation: Invitation, policy: DeletionPolicy, check: Callable[[], None], email: str | None
+) -> Ended:
     if invitation.api is Api.USERS:
-        cancelled = await _remove(project, invitation.id, Membership.PENDING, check)
+        cancelled = await _remove(project, invitation.id, Membership.PENDING, check, email)
     else:
         check()
         cancelled = await project.cancel_invite(invitation.id)
@@ -291,12 +295,14 @@ async def _cancel(project: Project, invitation: Invitation, policy: DeletionPoli
     return _NOTHING_THERE
 
 
-async def _remove(project: Project, user_id: str, membership: Membership, check: Callable[[], None]) -> bool:
+async def _remove(
+    project: Project, user_id: str, membership: Membership, check: Callable[[], None], email: str | None
+) -> bool:
     """Remove a user who is still what was seen: the same call takes access from someone who has just accepted."""
     user = await project.read_user(user_id)
     if user is None:
         return False
-    if user.org_membership_status != membership:
+    if not is_same_user(user, membership, email):
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
     check()
     return await project.remove_user(user_id)

@@ -229,7 +229,8 @@ class Inviter:
     def _heed_former(self, attempt: Attempt) -> None:
         """Let a sending of a former process for another object count as one of this object's that got no answer.
 
-        That object has a finalizer which is not from this process, and status shows nothing that came of it.
+        That object has, or had until it was deleted, a finalizer which is not from this process, and status shows
+        nothing that came of it.
         """
         for key in self._claims.rivals(attempt.resource.key):
             rival = self._store.get(key)
@@ -237,6 +238,9 @@ class Inviter:
                 status = rival.status
                 if status.invitation is None and status.member is None:
                     begin_wait(attempt.memory, self._clock())
+        gone_at = self._claims.doubtful_since(attempt.resource.key)
+        if gone_at is not None:
+            attempt.memory.confirming_since = max(attempt.memory.confirming_since or gone_at, gone_at)
 
     @staticmethod
     def _outcome(attempt: Attempt, action: Action, did: Did | None = None) -> Outcome:
@@ -282,8 +286,9 @@ def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | No
 
 async def _with_roles_set(project: Project, case: Case, check: Callable[[], None]) -> Case:
     """Set the roles of what is there, and return the case as Atlas answered it."""
+    roles, email = case.spec.roles, case.found_by_email
     if case.invitation is not None:
-        return replace(case, invitation=await set_invitation_roles(project, case.invitation, case.spec.roles, check))
+        return replace(case, invitation=await set_invitation_roles(project, case.invitation, roles, check, email))
     if case.member is not None:
-        return replace(case, member=await set_member_roles(project, case.member, case.spec.roles, check))
+        return replace(case, member=await set_member_roles(project, case.member, roles, check, email))
     return case

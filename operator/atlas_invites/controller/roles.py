@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.email import same_email
 from atlas_invites.invitation.model import Api, Membership, User
 from atlas_invites.invitation.outcome import Failure, Reason
 
@@ -17,7 +18,7 @@ _CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles
 
 
 async def set_invitation_roles(
-    project: Project, invitation: Invitation, roles: frozenset[str], check: Callable[[], None]
+    project: Project, invitation: Invitation, roles: frozenset[str], check: Callable[[], None], email: str | None = None
 ) -> Invitation:
     """Set the roles of a pending invitation and return it as Atlas answered.
 
@@ -26,6 +27,7 @@ async def set_invitation_roles(
         invitation: as it was seen.
         roles: what it is to have.
         check: called right before each write; raises where it is not wanted any more.
+        email: the e-mail by which it was found, or None for one that is known by its id.
 
     Raises:
         Failure: Conflict where it is not pending any more; else what Atlas answered.
@@ -36,10 +38,12 @@ async def set_invitation_roles(
         if updated is None:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
         return updated
-    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles, check)).as_invitation()
+    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles, check, email)).as_invitation()
 
 
-async def set_member_roles(project: Project, member: User, roles: frozenset[str], check: Callable[[], None]) -> User:
+async def set_member_roles(
+    project: Project, member: User, roles: frozenset[str], check: Callable[[], None], email: str | None = None
+) -> User:
     """Set the roles of an ACTIVE member and return the member as Atlas answered.
 
     Args:
@@ -47,19 +51,36 @@ async def set_member_roles(project: Project, member: User, roles: frozenset[str]
         member: as seen.
         roles: what the member is to have.
         check: called right before each write; raises where it is not wanted any more.
+        email: the e-mail by which the member was found, or None for one who is known by the id.
 
     Raises:
         Failure: Conflict where the user is not ACTIVE any more; else what Atlas answered.
     """
-    return await _set_user_roles(project, member.id, Membership.ACTIVE, roles, check)
+    return await _set_user_roles(project, member.id, Membership.ACTIVE, roles, check, email)
 
 
-async def _set_user_roles(
-    project: Project, user_id: str, membership: Membership, roles: frozenset[str], check: Callable[[], None]
+def is_same_user(user: User, membership: Membership, email: str | None) -> bool:
+    """Return whether a user who was read right before a write is what a list showed, which may lag.
+
+    Args:
+        user: as read.
+        membership: as listed.
+        email: as listed, or None for one who is known by the id.
+    """
+    return user.org_membership_status == membership and (email is None or same_email(user.username, email))
+
+
+async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what must hold
+    project: Project,
+    user_id: str,
+    membership: Membership,
+    roles: frozenset[str],
+    check: Callable[[], None],
+    email: str | None,
 ) -> User:
     """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen."""
     user = await project.read_user(user_id)
-    if user is None or user.org_membership_status != membership:
+    if user is None or not is_same_user(user, membership, email):
         raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
     steps = [(project.add_role, role) for role in sorted(roles - set(user.roles))]
     steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]

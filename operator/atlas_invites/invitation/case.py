@@ -109,6 +109,15 @@ class Case:
         )
 
     @property
+    def found_by_email(self) -> str | None:
+        """The e-mail by which what is there was found, or None for what spec or status names by id."""
+        there, member = self.member or self.invitation, known_member(self.known)
+        named = {self.spec.invitation_id, member.id if member else None}
+        if there is None or there.id in named or (self.invitation is not None and self._is_known(self.invitation)):
+            return None
+        return there.username
+
+    @property
     def had_one(self) -> bool:
         """Whether this object has had an invitation."""
         return self.known.invitation is not None

@@ -80,6 +80,11 @@ class DeletionCase(NamedTuple):
         return sends and not self.finalizer_ours
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether something may have been sent that no status shows: who is to send to the same person waits."""
+        return self.may_have_made and self.known.invitation is None and self.known.member is None
+
+    @property
     def reason(self) -> str | None:
         """The reason of its condition Ready."""
         ready = self.known.condition(READY)

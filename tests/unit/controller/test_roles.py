@@ -12,6 +12,7 @@ from atlas_invites.invitation.outcome import Failure, Reason
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
+    OTHER_EMAIL,
     OWNER,
     READER,
     STREAMS,
@@ -154,3 +155,17 @@ async def test_atlas_refusal_stops_the_steps() -> None:
         await set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on)
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert atlas.groups[GROUP_ID].users[USER_ID] == user()
+
+
+@pytest.mark.parametrize("email", [OTHER_EMAIL, None])
+@virtual_time
+async def test_a_user_who_was_found_by_another_email_is_left_alone(email: str | None) -> None:
+    """The list lagged behind a change of the e-mail; who is known by the id may have any."""
+    atlas = FakeAtlas()
+    atlas.let_in(user(roles=[READER]))
+    setting = set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on, email)
+    if email is None:
+        assert (await setting).roles == (OWNER,)
+    else:
+        await conflict(setting)
+        assert atlas.calls == [("ReadUser", USER_ID)]
