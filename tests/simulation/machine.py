@@ -476,6 +476,8 @@ class Life(RuleBasedStateMachine):
         """Much time passes at once, for all or by Atlas's clock alone."""
         if atlas_only:
             self.world.sandbox.clock.advance(seconds)
+            accounts = [secret for secret, held in self.world.cluster.secrets.items() if held == ACCOUNT]
+            self.world.safety.rejected.update(accounts)  # their tokens have ended, one perhaps on its way
         else:
             self.world.loop.jump(seconds)
         self._run(0.2)

@@ -35,6 +35,8 @@ SECRET, OTHER_SECRET, PROJECT_REF = "atlas-credentials", "second-credentials", "
 API_KEY: Credentials = ApiKey(PUBLIC_KEY, PRIVATE_KEY)
 ACCOUNT: Credentials = ServiceAccount(CLIENT_ID, CLIENT_SECRET)
 WRITES = frozenset({"CreateInvite", "AddUser", "UpdateInvite", "CancelInvite", "RemoveUser", "AddRole", "RemoveRole"})
+UNTIL_RENEWED = 3700.0
+"""Seconds after which a failure that repeats has shown its latest words."""
 UNTIL_RESYNCED = 700.0
 """Seconds within which a resync has seen what came of the last writes."""
 UNTIL_RETRIED = 900.0 + 2 * UNTIL_RESYNCED
@@ -197,6 +199,8 @@ class World:
             self.run(UNTIL_RESYNCED)
         while self._is_near():
             self.run(NEAR)
+        if any(Resource.from_body(body).status.error is not None for body in self.cluster.objects.values()):
+            self.run(UNTIL_RENEWED)
         problems = list(self._oracle().problems())
         assert not problems, "\n".join(problems)
         self._check_secrets()

@@ -78,7 +78,10 @@ async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what mus
     check: Callable[[], None],
     email: str | None,
 ) -> User:
-    """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen."""
+    """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen.
+
+    A role that Atlas does not add is no reason to remove others: what it shows then is the result.
+    """
     user = await project.read_user(user_id)
     if user is None or not is_same_user(user, membership, email):
         raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
@@ -89,4 +92,6 @@ async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what mus
         user = await call(user_id, role)
         if user is None or user.org_membership_status != membership:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
+        if role in roles and role not in user.roles:
+            return user
     return user

@@ -784,6 +784,17 @@ async def test_a_member_with_other_roles_than_asked_for_is_said() -> None:
     assert world.cluster.status().state is State.ACCEPTED
 
 
+@virtual_time
+async def test_a_role_that_atlas_does_not_add_costs_no_other() -> None:
+    """Nothing is removed in the place of a role that Atlas did not add: that could be the last one."""
+    world = await accepted(memberPolicy="Manage")
+    keep_roles(world, READER)
+    world.cluster.apply(spec=wire_spec(memberPolicy="Manage", roles=[OWNER]))
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    assert world.atlas.writes == [("AddRole", USER_ID, OWNER)]
+
+
 # Roles that lists do not show yet.
 
 
