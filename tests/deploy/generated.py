@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -31,6 +33,7 @@ CHART_FILES = (
 ARGOCD = DEPLOY / "argocd"
 HEALTH = ARGOCD / "resource_customizations" / "atlasinvites.io" / "AtlasProjectInvite"
 WIDTH = 120
+Schema = dict[str, Any]
 
 
 def files() -> dict[Path, str]:
@@ -39,7 +42,49 @@ def files() -> dict[Path, str]:
     found[ARGOCD / "argocd-cm.yaml"] = config_map()
     found |= {HEALTH / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    found[CHART / "values.yaml"] = found[CHART / "files" / "values.yaml"] = chart_values(schema)
+    found[CHART / "README.md"] = chart_readme(schema)
     return found
+
+
+def chart_values(schema: Schema) -> str:
+    """Return values.yaml of the chart: the defaults of its schema, each with its description."""
+    return "# Generated from values.schema.json by make generate. README.md has the same as a table.\n\n" + "".join(
+        _value(name, field, field["default"]) for name, field in schema["properties"].items() if "default" in field
+    )
+
+
+def _value(name: str, field: Schema, default: object, indent: str = "") -> str:
+    """Return a value as YAML under its description, and so each field that the schema knows."""
+    described = "".join(f"{indent}# {line}\n" for line in textwrap.wrap(field["description"], WIDTH - len(indent) - 2))
+    known = field.get("properties")
+    if known and isinstance(default, dict) and default:
+        below = "".join(_value(key, known[key], inner, f"{indent}  ") for key, inner in default.items())
+        return f"{described}{indent}{name}:\n{below}"
+    return described + textwrap.indent(yaml.safe_dump({name: default}, sort_keys=False, width=WIDTH), indent)
+
+
+def chart_readme(schema: Schema) -> str:
+    """Return README.md of the chart with the table of values from its schema."""
+    rows = ["| value | default | |", "| --- | --- | --- |"]
+    for name, default, text in _values(schema, schema.get("default"), ""):
+        escaped = text.replace("|", "\\|")
+        rows.append(f"| `{name}` | {'' if default is None else f'`{json.dumps(default)}`'} | {escaped} |")
+    start, end = "<!-- values.schema.json, by make generate -->\n", "<!-- end -->"
+    before, _, rest = (CHART / "README.md").read_text().partition(start)
+    table = "\n".join(rows)
+    return f"{before}{start}{table}\n{end}{rest.partition(end)[2]}"
+
+
+def _values(schema: Schema, defaults: Any, above: str) -> Iterator[tuple[str, Any, str]]:  # noqa: ANN401 - JSON
+    """Yield path, default and description of every value below."""
+    for name, field in schema["properties"].items():
+        default = field.get("default", (defaults or {}).get(name))
+        below = field.get("properties")
+        yield f"{above}{name}", None if below else default, field["description"]
+        if below:
+            yield from _values(field, default, f"{above}{name}.")
 
 
 def config_map() -> str:

@@ -24,6 +24,33 @@ CHART = DEPLOY / "chart"
 COMPONENTS = ("network-policy", "monitoring", "role-guard")
 ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}
 """The chart's values for what kustomize has as components."""
+FIRST_VALUES: Object = {
+    "image": {"repository": "atlas-invites", "tag": "", "digest": "", "pullPolicy": "IfNotPresent"},
+    "imagePullSecrets": [],
+    "replicas": 2,
+    "scope": "cluster",
+    "settings": {},
+    "env": [],
+    "volumes": [],
+    "volumeMounts": [],
+    "serviceAccount": {"annotations": {}},
+    "fixedUser": True,
+    "crd": {"create": True},
+    "userRoles": {"create": True},
+    "roleGuard": {"enabled": False},
+    "networkPolicy": {"enabled": False, "prometheusNamespace": "monitoring", "ports": [443, 6443]},
+    "monitoring": {"enabled": False, "labels": {}, "runbookUrl": "docs/runbook.md"},
+    "resources": {
+        "requests": {"cpu": "50m", "memory": "128Mi"},
+        "limits": {"cpu": "1", "memory": "512Mi"},
+    },
+    "podAnnotations": {},
+    "nodeSelector": {},
+    "tolerations": [],
+    "affinity": {},
+    "priorityClassName": "",
+}
+"""The values of the first release of the chart."""
 
 
 def load(text: str) -> list[Object]:
@@ -63,10 +90,18 @@ def chart(values: Object | None = None, namespace: str = "atlas-invites") -> lis
     Raises:
         helm_python.HelmValuesError: the values do not fit the schema.
     """
-    with helm_python.Chart.load(CHART) as loaded:
-        loaded.validate_schema(values or {})
-        rendered = loaded.render(values or {}, name="atlas-invites", namespace=namespace)
-    return [one for text in rendered.values() for one in load(text)]
+    return rendered(CHART, values, namespace)
+
+
+def rendered(folder: Path, values: Object | None = None, namespace: str = "atlas-invites") -> list[Object]:
+    """Return the objects of any chart for these values, without its notes.
+
+    Raises:
+        helm_python.HelmValuesError: the values do not fit the schema.
+    """
+    with helm_python.Chart.load(folder) as loaded:
+        texts = loaded.render(values or {}, name="atlas-invites", namespace=namespace)
+    return [one for name, text in texts.items() if name.endswith(".yaml") for one in load(text)]
 
 
 def by_name(objects: Iterable[Object]) -> dict[str, Object]:

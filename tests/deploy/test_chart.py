@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tests.deploy.manifests import (
     COMPONENTS,
     CRD,
     DEPLOY,
+    FIRST_VALUES,
     by_name,
     chart,
     kustomized,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from tests.control_plane.control_plane import ControlPlane
 
+NAME = "atlas-invites"
+LABEL = "app.kubernetes.io/name"
 KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 OWN = {"lease_namespace"}
@@ -82,9 +86,46 @@ def test_lint() -> None:
 
 
 def test_defaults_fit_the_schema() -> None:
-    """The schema knows every value that the chart has, and no others."""
+    """The schema knows every value that the chart has, and no others but those that Helm uses."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert SCHEMA["properties"].keys() - {"global"} == defaults.keys()
+    assert SCHEMA["properties"].keys() - {"enabled", "global"} == defaults.keys()
+
+
+def test_the_readme_lists_every_value() -> None:
+    """README.md has a row for every value, and the default in it is that of values.yaml."""
+    rows = re.findall(r"^\| `([^`]+)` \| (?:`([^`]+)`)? \|", (CHART / "README.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in rows if "." not in name] == list(SCHEMA["properties"])
+    for name, default in rows:
+        value = yaml.safe_load((CHART / "values.yaml").read_text())
+        for part in name.split(".") if default else ():
+            value = value[part]
+        assert not default or json.loads(default) == value, name
+
+
+def notes(values: dict[str, Any]) -> str:
+    """Return what Helm prints after it has installed the chart."""
+    with helm_python.Chart.load(CHART) as loaded:
+        return str(loaded.render(values, name=NAME, namespace="platform")[f"{NAME}/templates/NOTES.txt"])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "other"),
+    [
+        ({}, ["delete ainv --all --all-namespaces", "--namespace platform"], ["-k crds/"]),
+        ({"scope": "namespace"}, ["delete ainv --all --namespace platform"], ["--all-namespaces"]),
+        (
+            {"scope": {"namespaces": ["team-a", "team-b"]}, "crd": {"create": False}},
+            ["team-a, team-b", "delete ainv --all --namespace team-a", "--all --namespace team-b", "-k crds/"],
+            ["--all-namespaces"],
+        ),
+    ],
+    ids=["cluster", "namespace", "namespaces"],
+)
+def test_notes(values: dict[str, Any], expected: list[str], other: list[str]) -> None:
+    """The notes say where the operator works, and what goes first at an uninstall."""
+    text = notes(values)
+    assert [part for part in expected if part not in text] == []
+    assert [part for part in other if part in text] == []
 
 
 def test_settings_are_the_operators() -> None:
@@ -135,6 +176,13 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"settings": {"resyncInterval": 0.5}},
         {"settings": {"leaseNamespace": "elsewhere"}},
         {"networkPolicy": {"ports": []}},
+        {"scope": {"namespaces": ["team-*"]}},
+        {"scope": {"namespaces": ["team-a", "team-a"]}},
+        {"scope": {"namespace": "team-a"}},
+        {"commonLabels": {LABEL: "another"}},
+        {"podLabels": {LABEL: "another"}},
+        {"env": [{"name": "HTTPS_PROXY", "value": 3128}]},
+        {"serviceAccount": {"name": "Operator"}},
     ],
     ids=str,
 )
@@ -162,19 +210,72 @@ def test_image(image: dict[str, str], expected: str) -> None:
 
 
 def test_pod_settings() -> None:
-    """Where the Pods run, and with which priority, is up to the values."""
+    """Where the Pods run, with which priority and how they are spread, is up to the values."""
     values = {
-        "nodeSelector": {"kubernetes.io/arch": "arm64"},
+        "nodeSelector": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"},
         "tolerations": [{"key": "infra", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "system-cluster-critical",
         "imagePullSecrets": [{"name": "pull"}],
-        "podAnnotations": {"example.com/team": "platform"},
+        "topologySpreadConstraints": [
+            {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+        ],
     }
     (deployment,) = of_kind(chart(values), "Deployment")
-    pod = deployment["spec"]["template"]
-    assert pod["metadata"]["annotations"] == values.pop("podAnnotations")
-    assert {key: pod["spec"][key] for key in values} == values
+    pod = deployment["spec"]["template"]["spec"]
+    assert {key: pod[key] for key in values} == values
+
+
+@pytest.mark.parametrize(
+    "objects", [kustomized(DEPLOY), chart(), chart({"nodeSelector": {"zone": "a"}})], ids=["kustomize", "chart", "more"]
+)
+def test_pods_run_on_linux(objects: list[dict[str, Any]]) -> None:
+    """The Pods do not go to a node of another operating system, also where more is asked of the node."""
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"] == "linux"
+
+
+def test_labels_and_annotations() -> None:
+    """Common labels are on every object and on the Pods; the Pods and the Deployment have more of their own."""
+    common, own = {"example.com/team": "platform"}, {"example.com/tier": "control"}
+    values = ALL_COMPONENTS | {
+        "commonLabels": common,
+        "podLabels": own,
+        "podAnnotations": {"example.com/scrape": "no"},
+        "deploymentAnnotations": {"example.com/reload": "yes"},
+        "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
+    }
+    for one in chart(values):
+        labels = one["metadata"]["labels"]
+        assert common.items() <= labels.items(), one["metadata"]["name"]
+        assert labels.get(LABEL, NAME) == NAME
+    (deployment,) = of_kind(chart(values), "Deployment")
+    template = deployment["spec"]["template"]["metadata"]
+    assert template == {"labels": common | own | {LABEL: NAME}, "annotations": {"example.com/scrape": "no"}}
+    assert deployment["metadata"]["annotations"] == {"example.com/reload": "yes"}
+    assert deployment["spec"]["selector"] == {"matchLabels": {LABEL: NAME}}, "a selector cannot be changed later"
+
+
+def test_security_contexts() -> None:
+    """A security context of one's own is added to the default field by field."""
+    values = {
+        "podSecurityContext": {"runAsUser": 2000, "fsGroup": 2000, "runAsNonRoot": False},
+        "securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}, "readOnlyRootFilesystem": False},
+    }
+    (deployment,) = of_kind(chart(values), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": False,
+        "runAsUser": 2000,
+        "runAsGroup": 10001,
+        "fsGroup": 2000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": False,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+    }
 
 
 def test_env() -> None:
@@ -184,6 +285,12 @@ def test_env() -> None:
         {"name": "HTTPS_PROXY", "value": "http://proxy"},
         {"name": "ATLAS_INVITES_WORKERS", "value": "5"},
     ]
+
+
+def test_env_from() -> None:
+    """Environment variables can come from a ConfigMap or a Secret."""
+    sources = [{"secretRef": {"name": "proxy"}}]
+    assert container({"envFrom": sources})["envFrom"] == sources
 
 
 def test_without_leader_election() -> None:
@@ -204,10 +311,58 @@ def test_certificates() -> None:
     assert pod["containers"][0]["volumeMounts"] == [mount]
 
 
-def test_service_account() -> None:
-    """The ServiceAccount can be annotated."""
-    (account,) = of_kind(chart({"serviceAccount": {"annotations": {"example.com/team": "platform"}}}), "ServiceAccount")
-    assert account["metadata"]["annotations"] == {"example.com/team": "platform"}
+@pytest.mark.parametrize("scope", ["cluster", "namespace", {"namespaces": ["team-a"]}], ids=str)
+@pytest.mark.parametrize("create", [True, False], ids=["created", "existing"])
+def test_service_account(scope: object, *, create: bool) -> None:
+    """The ServiceAccount can have another name and annotations, and can exist already; Pods and rights follow it."""
+    account = {"create": create, "name": "invites", "annotations": {"example.com/team": "platform"}}
+    objects = chart({"scope": scope, "serviceAccount": account}, namespace="platform")
+    found = [one["metadata"] | {"labels": None} for one in of_kind(objects, "ServiceAccount")]
+    metadata = {"name": "invites", "namespace": "platform", "annotations": account["annotations"], "labels": None}
+    assert found == ([metadata] if create else [])
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "invites"
+    for binding in of_kind(objects, "ClusterRoleBinding", "RoleBinding"):
+        (subject,) = binding["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": "invites", "namespace": "platform"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"scope": {"namespaces": ["team-a", "team-b"]}}, {"settings": {"namespaces": ["team-a", "team-b"]}}],
+    ids=["scope", "settings"],
+)
+def test_several_namespaces(values: dict[str, Any]) -> None:
+    """For several namespaces there are a Role and a RoleBinding in each, by the former name of the value too.
+
+    Nothing else gives the operator rights: no ClusterRole lets it read the Secrets of the cluster.
+    """
+    objects = chart(values)
+    named, everywhere = by_name(objects), by_name(chart())
+    for namespace in ("team-a", "team-b"):
+        role, binding = named[f"Role/{namespace}/{NAME}"], named[f"RoleBinding/{namespace}/{NAME}"]
+        assert role["rules"] == everywhere[f"ClusterRole/{NAME}"]["rules"]
+        assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAME}]
+    rights = {name for name in named if name.partition("/")[0] in RIGHTS}
+    assert rights == {
+        *(f"{kind}/{namespace}/{NAME}" for kind in ("Role", "RoleBinding") for namespace in ("team-a", "team-b")),
+        *(f"{kind}/{NAME}/{NAME}-lease" for kind in ("Role", "RoleBinding")),
+        f"ClusterRole/{NAME}-view",
+        f"ClusterRole/{NAME}-edit",
+    }
+    (variable,) = container(values)["env"]
+    assert variable == {"name": "ATLAS_INVITES_NAMESPACES", "value": "team-a,team-b"}
+
+
+RIGHTS = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+
+
+def test_namespaces_are_named_once() -> None:
+    """Where both names of the value are used, the error says which one to remove."""
+    values = {"scope": {"namespaces": ["team-a"]}, "settings": {"namespaces": ["team-b"]}}
+    with pytest.raises(helm_python.HelmRenderError, match=r"remove settings\.namespaces"):
+        chart(values)
 
 
 def test_monitoring_of_ones_own() -> None:
@@ -236,24 +391,31 @@ def test_package(tmp_path: Path) -> None:
     """The chart can be packaged, and the package renders the same."""
     archive = helm_python.package(CHART, destination=tmp_path)
     with helm_python.Chart.load(archive) as packaged:
-        rendered = packaged.render({}, name="atlas-invites", namespace="atlas-invites")
+        from_archive = packaged.render({}, name="atlas-invites", namespace="atlas-invites")
     with helm_python.Chart.load(CHART) as loaded:
-        assert rendered == loaded.render({}, name="atlas-invites", namespace="atlas-invites")
+        assert from_archive == loaded.render({}, name="atlas-invites", namespace="atlas-invites")
 
 
 def test_install_upgrade_uninstall(bare: ControlPlane, tmp_path: Path) -> None:
-    """Helm installs the chart whole; an upgrade reaches the CRD; an uninstall leaves the CRD and the invitations."""
+    """Helm installs the chart whole; an upgrade reaches the CRD; an uninstall leaves the CRD and the invitations.
+
+    An upgrade can reuse the values of the first release.
+    """
     cluster = bare
     cluster.kubectl("create", "namespace", "helm")
     release = helm_python.Config(kubeconfig_path=cluster.kubeconfig, namespace="helm")
     older = shutil.copytree(CHART, tmp_path / "chart")
+    (older / "values.yaml").write_text(yaml.safe_dump(FIRST_VALUES))
     crd = older / "files" / "atlasprojectinvites.yaml"
     crd.write_text(crd.read_text().replace("categories: [atlas]", "categories: [older]"))
     release.install(str(older), "atlas-invites", ALL_COMPONENTS)
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
     cluster.kubectl("apply", "--namespace", "helm", "-f", str(DEPLOY / "examples" / "invitation.yaml"))
 
-    release.upgrade(str(CHART), "atlas-invites", {"replicas": 3})
+    release.upgrade(str(CHART), NAME, {"settings": None}, reuse_values=True)
+    kept = cluster.kubectl("get", "networkpolicy,prometheusrule", "-n", "helm", "-o", "name").stdout
+    assert kept.count(NAME) == 2, "what the first release was told still holds"
+    release.upgrade(str(CHART), NAME, {"replicas": 3})
     shown = cluster.kubectl("get", CRD, "-o", "jsonpath={.spec.names.categories}").stdout
     assert json.loads(shown) == ["atlas"]
     replicas = cluster.kubectl("get", "deploy", "atlas-invites", "-n", "helm", "-o", "jsonpath={.spec.replicas}").stdout

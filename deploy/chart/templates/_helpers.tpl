@@ -1,31 +1,89 @@
 {{/*
-One file of kustomize's manifests, as they are, in the release's namespace. With scope: namespace, what is for the
-whole cluster becomes what is for the namespace.
+Give every value that is missing or null its default: Helm leaves such values where it reuses those of an older release
+(--reuse-values), and where a map is set to null. In the maps that Kubernetes defines, a field that is missing was
+removed on purpose.
+*/}}
+{{- define "atlas-invites.defaults" -}}
+{{- range $name, $default := fromYaml (.Files.Get "files/values.yaml") }}
+{{- $value := index $.Values $name }}
+{{- if kindIs "invalid" $value }}
+{{- $_ := set $.Values $name $default }}
+{{- else if and (kindIs "map" $value) (not (has $name (list "nodeSelector" "podSecurityContext" "resources" "securityContext"))) }}
+{{- range $field, $inner := $default }}
+{{- if kindIs "invalid" (index $value $field) }}{{ $_ := set $value $field $inner }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The namespaces in which the operator has rights, with commas. Empty: all.
+*/}}
+{{- define "atlas-invites.namespaces" -}}
+{{- $former := .Values.settings.namespaces }}
+{{- if eq (toString .Values.scope) "namespace" }}
+{{- .Release.Namespace }}
+{{- else if kindIs "string" .Values.scope }}
+{{- join "," $former }}
+{{- else }}
+{{- if and $former .Values.scope.namespaces }}
+{{- fail "settings.namespaces is the former name of scope.namespaces: remove settings.namespaces" }}
+{{- end }}
+{{- join "," (default $former .Values.scope.namespaces) }}
+{{- end }}
+{{- end }}
+
+{{/*
+The name of the ServiceAccount.
+*/}}
+{{- define "atlas-invites.serviceAccount" -}}
+{{- default "atlas-invites" .Values.serviceAccount.name }}
+{{- end }}
+
+{{/*
+The labels of every object.
+*/}}
+{{- define "atlas-invites.labels" -}}
+{{- toYaml (merge (dict "app.kubernetes.io/name" "atlas-invites") .Values.commonLabels) }}
+{{- end }}
+
+{{/*
+One file of the manifests for kustomize, in the namespace of the release. Where "namespaces" names some, what is there
+for the whole cluster becomes a Role or a RoleBinding in each of them.
 */}}
 {{- define "atlas-invites.objects" -}}
 {{- $root := .root -}}
 {{- range $document := splitList "\n---\n" ($root.Files.Get .file) }}
 {{- $object := fromYaml $document }}
-{{- $object = mergeOverwrite $object (dict "metadata" (dict "labels" (dict "app.kubernetes.io/name" "atlas-invites"))) }}
-{{- $bound := has $object.kind (list "ClusterRole" "ClusterRoleBinding") }}
-{{- if and $bound (eq $root.Values.scope "namespace") }}
-{{- $_ := set $object "kind" (trimPrefix "Cluster" $object.kind) }}
-{{- if $object.roleRef }}{{ $_ := set $object.roleRef "kind" "Role" }}{{ end }}
-{{- $bound = false }}
-{{- end }}
-{{- if not (or $bound (hasPrefix "Validating" $object.kind)) }}
-{{- $_ := set $object.metadata "namespace" $root.Release.Namespace }}
+{{- $_ := set $object.metadata "labels" (merge (fromYaml (include "atlas-invites.labels" $root)) (default dict $object.metadata.labels)) }}
+{{- $namespaces := list $root.Release.Namespace }}
+{{- if hasPrefix "Cluster" $object.kind }}
+{{- $namespaces = $.namespaces | default (list "") }}
+{{- else if hasPrefix "Validating" $object.kind }}
+{{- $namespaces = list "" }}
 {{- end }}
 {{- if eq $object.kind "ServiceAccount" }}
+{{- $_ := set $object.metadata "name" (include "atlas-invites.serviceAccount" $root) }}
 {{- with $root.Values.serviceAccount.annotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end }}
+{{- if not $root.Values.serviceAccount.create }}{{ $namespaces = list }}{{ end }}
 {{- else if eq $object.kind "NetworkPolicy" }}
 {{- include "atlas-invites.network" (dict "policy" $object "values" $root.Values.networkPolicy) }}
 {{- else if hasPrefix "monitoring.coreos.com/" $object.apiVersion }}
 {{- include "atlas-invites.monitoring" (dict "object" $object "values" $root.Values.monitoring) }}
 {{- end }}
-{{- range $object.subjects }}{{ $_ := set . "namespace" $root.Release.Namespace }}{{ end }}
+{{- range $object.subjects }}
+{{- $_ := set . "namespace" $root.Release.Namespace }}
+{{- $_ := set . "name" (include "atlas-invites.serviceAccount" $root) }}
+{{- end }}
+{{- range $namespace := $namespaces }}
+{{- if $namespace }}
+{{- $_ := set $object.metadata "namespace" $namespace }}
+{{- $_ := set $object "kind" (trimPrefix "Cluster" $object.kind) }}
+{{- if $object.roleRef }}{{ $_ := set $object.roleRef "kind" "Role" }}{{ end }}
+{{- end }}
 ---
 {{ toYaml $object }}
+{{- end }}
 {{- end }}
 {{- end }}
 
