@@ -135,9 +135,17 @@ def cluster_errors(what: str) -> Iterator[None]:
     except ApiException as error:
         if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise Stale(f"{what}: it has changed or gone") from None
-        hint = "; check the operator's RBAC" if error.status == HTTPStatus.FORBIDDEN else ""
-        raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{hint}") from None
+        raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{_hint(error)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ClusterUnavailable(f"{what}: {type(error).__name__}") from None
     except _ODD as error:
         raise ClusterUnavailable(f"{what}: the answer is none of an API server ({type(error).__name__})") from None
+
+
+def _hint(error: ApiException) -> str:
+    """Return what to look at; a namespace that is being deleted may take the operator's rights away first."""
+    if error.status != HTTPStatus.FORBIDDEN:
+        return ""
+    if "NamespaceTerminating" in str(error.body):
+        return "; the namespace is being deleted"
+    return "; the operator's RBAC lacks this right, or the namespace is being deleted"

@@ -222,7 +222,7 @@ def test_a_lease_that_is_deleted_passes_on(own: World, pair: Pair) -> None:
 def test_without_rights_on_the_lease(own: World, start: Start) -> None:
     """An operator that may not use the Lease stands by, and says what it lacks."""
     started = start(*ELECTION[:1], "--lease-namespace", "kube-system", wait=False)
-    started.operator.wait_for_line("check the operator's RBAC")
+    started.operator.wait_for_line("the operator's RBAC lacks this right")
     assert not started.leads
     assert started.terminate() == 0
     own.forgive_refusals()
