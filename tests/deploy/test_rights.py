@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING
 
+import helm_python
 import pytest
 
-from tests.deploy.manifests import DEPLOY, kustomized, of_kind
+from tests.deploy.manifests import CHART, CRD, DEPLOY, kustomized, of_kind
 from tests.deploy.running import (
+    NAME,
     apply,
     audited,
     forbidden,
@@ -86,6 +89,32 @@ def test_every_right_is_used_and_none_is_missing(
     assert forbidden(requests) == []
     assert used(requests) == granted(*operators_roles(kustomized(DEPLOY)))
     assert sandbox.control("GET", f"/projects/{project}")["invitations"] == []
+
+
+def test_several_namespaces(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
+    """With the chart's scope.namespaces the operator does its work in each of them, and has no rights in others."""
+    teams = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
+    for name in (NAME, *teams, other := f"test-{secrets.token_hex(4)}"):
+        bare.kubectl("create", "namespace", name)
+    release = helm_python.Config(kubeconfig_path=bare.kubeconfig, namespace=NAME)
+    release.install(str(CHART), NAME, {"scope": {"namespaces": teams}})
+    bare.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
+    since = bare.audit_log.mark()
+    project = sandbox.control("POST", "/projects", {})["id"]
+    with operator(processes, bare, sandbox, NAME, *(f"--namespace={team}" for team in teams)):
+        for team in teams:
+            put_secret(bare, team)
+            apply(bare, team, invite(team, project))
+            wait_for(bare, team, team)
+            bare.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
+    for team in teams:
+        assert forbidden(audited(bare, NAME, team, since)) == []
+    for place in ("--all-namespaces", f"--namespace={other}"):
+        asked = ["get", "secrets", place, f"--as=system:serviceaccount:{NAME}:{NAME}"]
+        assert bare.kubectl("auth", "can-i", *asked, check=False).stdout.strip() == "no"
+    release.uninstall(NAME)
+    bare.kubectl("delete", CRD)
+    bare.kubectl("delete", "namespace", NAME, *teams, other)
 
 
 @pytest.mark.parametrize(
