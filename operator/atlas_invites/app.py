@@ -15,8 +15,9 @@ import kopf
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
+from atlas_invites.environment import StartupError
 from atlas_invites.handlers import Watch, keep_watching
-from atlas_invites.kube.connection import StartupError, connect, load_configuration
+from atlas_invites.kube.connection import connect, load_configuration
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
 from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_election

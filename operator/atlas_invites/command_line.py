@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from atlas_invites.environment import StartupError
 from atlas_invites.export import ExportSettings, credentials_of, export
 from atlas_invites.invitation.outcome import Failure
 from atlas_invites.settings import Settings
@@ -56,7 +57,6 @@ def _run(given: dict[str, Any]) -> int:
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
     from atlas_invites.app import App  # noqa: PLC0415
-    from atlas_invites.kube.connection import StartupError  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)

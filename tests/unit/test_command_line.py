@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites import command_line
-from atlas_invites.kube.connection import StartupError
+from atlas_invites.environment import StartupError
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:

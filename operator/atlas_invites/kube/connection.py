@@ -9,13 +9,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from atlas_invites.environment import StartupError, proxy_for
 from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
 
 if TYPE_CHECKING:
@@ -28,18 +27,13 @@ MERGE_PATCH = "application/merge-patch+json"
 _ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
-class StartupError(Exception):
-    """What the operator cannot start with, in one line for whoever has set it up."""
-
-
 async def load_configuration() -> Configuration:
     """Return how to reach the cluster: the pod's ServiceAccount, else ``KUBECONFIG`` or ``~/.kube/config``.
 
-    A pod reaches its own API server without a proxy, whatever the environment names: ``NO_PROXY`` usually excepts it by
-    a range of addresses, which Python does not understand.
+    A pod reaches its own API server without a proxy, whatever the environment names.
 
     Raises:
-        StartupError: neither is there, or the kubeconfig cannot be used.
+        StartupError: neither is there, or the kubeconfig or the proxy of the environment cannot be used.
     """
     configuration = Configuration()
     try:
@@ -78,14 +72,6 @@ async def connect() -> ApiClient:
     client = ApiClient(configuration)
     client.user_agent = f"atlas-invites/{version('atlas-invites')}"  # also names who manages which field
     return client
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL (``HTTPS_PROXY``, ``NO_PROXY`` ...), or None."""
-    parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.config import incluster_config, kube_config
 
 from atlas_invites.app import _login
-from atlas_invites.kube.connection import connect, load_configuration, proxy_for
+from atlas_invites.kube.connection import connect, load_configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +31,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))  # it is read at import
-
-
-def test_the_proxy_of_the_environment_is_used_unless_the_host_is_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTPS_PROXY is for https alone, and NO_PROXY names the hosts that are reached without it."""
-    assert proxy_for(SERVER) is None
-    monkeypatch.setenv("HTTPS_PROXY", PROXY)
-    assert proxy_for(SERVER) == PROXY
-    assert proxy_for("http://cluster.example.com") is None
-    monkeypatch.setenv("NO_PROXY", "localhost,.example.com")
-    assert proxy_for(SERVER) is None
 
 
 async def test_the_proxy_is_looked_up_once_and_not_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +87,8 @@ async def test_the_proxy_of_a_kubeconfig_goes_first(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("pod")
 async def test_a_pod_reaches_its_own_api_server_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_PROXY excepts the cluster by a range of addresses, which Python does not understand."""
+    """Whatever proxy the environment names, and whatever exceptions."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
-    monkeypatch.setenv("NO_PROXY", "10.96.0.0/12,.svc")
     login = await _login()
     assert (login.server, login.proxy_url) == ("https://10.96.0.1:443", None)
     assert (await load_configuration()).proxy is None

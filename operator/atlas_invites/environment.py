@@ -1,0 +1,163 @@
+"""How the environment of the process changes its connections: proxies and certificates, for Atlas and the cluster."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+
+log = logging.getLogger(__name__)
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class StartupError(Exception):
+    """What the operator cannot start with, in one line for whoever has set it up."""
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL, or None.
+
+    The variables are those of curl, Go and httpx, in lower or upper case: ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the
+    scheme of the URL, else ``ALL_PROXY``; ``NO_PROXY`` lists the exceptions.
+
+    Returns:
+        An ``http://`` or ``https://`` URL of a host, with user name and password, percent-encoded, if there are any.
+
+    Raises:
+        StartupError: the proxy cannot be used. The message names the variable, never its value.
+    """
+    parts = urlsplit(url)
+    variable, proxy = _variable(f"{parts.scheme}_proxy")
+    if not proxy:
+        variable, proxy = _variable("all_proxy")
+    if not proxy or any(exception.matches(parts) for exception in _exceptions(*_variable("no_proxy"))):
+        return None
+    return usable_proxy(variable, proxy)
+
+
+def usable_proxy(origin: str, value: str) -> str:
+    """Return the URL of a proxy in the one form that all clients understand.
+
+    Args:
+        origin: the variable or field that names it.
+        value: its value.
+
+    Raises:
+        StartupError: no client of ours can use it. The message names the origin, never the value.
+    """
+    with suppress(ValueError):  # its text shows a part of the value
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        host = parts.hostname or ""
+        nothing_else = parts.path in {"", "/"} and not parts.query and not parts.fragment
+        if parts.scheme in _PORTS and re.fullmatch(r"[\w.:-]+", host, re.ASCII) and parts.port != 0 and nothing_else:
+            address = f"[{host}]" if ":" in host else host
+            port = f":{parts.port}" if parts.port else ""
+            userinfo, at, _ = parts.netloc.rpartition("@")
+            encoded = ":".join(quote(unquote_to_bytes(word), safe="") for word in userinfo.split(":", 1))
+            return f"{parts.scheme}://{encoded}{at}{address}{port}"
+    raise StartupError(
+        f"{origin}: must be the http:// or https:// URL of a proxy, or host:port. "
+        "Percent-encode special characters of the user name and password, such as / as %2F"
+    )
+
+
+def check_certificates() -> None:
+    """Check that the file of ``SSL_CERT_FILE`` can be read and holds a certificate.
+
+    Raises:
+        StartupError: the file cannot be read, or holds none.
+    """
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=file)
+    except ssl.SSLError as error:
+        raise StartupError(f"SSL_CERT_FILE: the file holds no certificate: {openssl_reason(error)}") from None
+    except OSError as error:
+        raise StartupError(f"SSL_CERT_FILE: the file cannot be read: {error.strerror}") from None
+
+
+def accept_legacy_certificates(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return the context, which now accepts the certificates that kubectl and curl accept.
+
+    Since Python 3.13 contexts check X.509 strictly by default. That rejects what many companies' CAs issue, such as
+    certificates without key identifiers. Signatures, names and dates are verified all the same.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def openssl_reason(error: BaseException | None) -> str | None:
+    """Return the reason that OpenSSL gives in an error or in one of its causes, or None if TLS is not the cause."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message.rstrip(".")
+        if isinstance(error, ssl.SSLError):
+            return (error.reason or "PEM lib").lower().replace("_", " ")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _variable(name: str) -> tuple[str, str]:
+    """Return a variable of the environment as it is spelled there, and its value. Lower case has priority."""
+    spelled = name if name in os.environ else name.upper()
+    return spelled, os.environ.get(spelled, "").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Exception:
+    """An entry of ``NO_PROXY``: which hosts are reached without a proxy, at which port if not at any."""
+
+    hosts: re.Pattern[str] | IPv4Network | IPv6Network
+    port: int | None
+
+    @classmethod
+    def read(cls, entry: str) -> _Exception:
+        """Return what an entry says: ``*``, a domain with its subdomains (``.domain``: without itself), addresses.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if entry == "*":
+            return cls(re.compile(".*"), None)
+        host, colon, port = entry.rpartition(":")
+        if not colon or not port.isdecimal() or (":" in host and host[-1] != "]"):
+            host, port = entry, ""
+        domain = host.removeprefix("*").rstrip(".").lower()
+        if re.fullmatch(r"\.?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", domain):
+            subdomains = ".+" if domain[0] == "." else r"(.+\.)?"
+            return cls(re.compile(subdomains + re.escape(domain)), int(port) if port else None)
+        return cls(ip_network(re.sub(r"^\[(.*)\]", r"\1", host), strict=False), int(port) if port else None)
+
+    def matches(self, url: SplitResult) -> bool:
+        """Return whether the URL is reached without a proxy."""
+        host = (url.hostname or "").rstrip(".")
+        if self.port not in {None, url.port or _PORTS.get(url.scheme)}:
+            return False
+        if isinstance(self.hosts, re.Pattern):
+            return self.hosts.fullmatch(host) is not None
+        try:
+            return ip_address(host) in self.hosts
+        except ValueError:
+            return False
+
+
+@functools.cache
+def _exceptions(variable: str, value: str) -> tuple[_Exception, ...]:
+    """Return the entries of ``NO_PROXY``, and warn once of those that are not understood."""
+    found = []
+    for entry in filter(None, re.split(r"[,\s]+", value)):
+        try:
+            found.append(_Exception.read(entry))
+        except ValueError:
+            log.warning("%s: ignoring the entry %r: it is no name, domain, address or range", variable, entry)
+    return tuple(found)
