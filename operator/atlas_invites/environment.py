@@ -80,8 +80,8 @@ def check_certificates() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=file)
-    except ssl.SSLError as error:
-        raise StartupError(f"SSL_CERT_FILE: the file holds no certificate: {openssl_reason(error)}") from None
+    except ssl.SSLError:
+        raise StartupError("SSL_CERT_FILE: the file holds no certificate in PEM format") from None
     except OSError as error:
         raise StartupError(f"SSL_CERT_FILE: the file cannot be read: {error.strerror}") from None
 
@@ -99,10 +99,11 @@ def accept_legacy_certificates(context: ssl.SSLContext) -> ssl.SSLContext:
 def openssl_reason(error: BaseException | None) -> str | None:
     """Return the reason that OpenSSL gives in an error or in one of its causes, or None if TLS is not the cause."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message.rstrip(".")
-        if isinstance(error, ssl.SSLError):
-            return (error.reason or "PEM lib").lower().replace("_", " ")
+        if isinstance(error, ssl.SSLError):  # aiohttp's own are of this type too, and have no reason
+            if message := getattr(error, "verify_message", None):
+                return str(message).rstrip(".")
+            if reason := getattr(error, "reason", None):
+                return str(reason).lower().replace("_", " ")
         error = error.__cause__ or error.__context__
     return None
 

@@ -28,6 +28,7 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from pydantic_core import from_json
 
 from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.environment import accept_legacy_certificates, openssl_reason, proxy_for
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +130,22 @@ class Transport(AiohttpTransport):
 
 
 class HttpClient(HttpxAiohttpClient):
-    """httpx's client with our transport for direct connections and for each proxy of the environment."""
+    """httpx's client with our transport, through the proxy of the environment if there is one.
+
+    httpx would read the environment in its own way: it raises for a range of IPv6 addresses in ``NO_PROXY``, and reads
+    a netrc file.
+
+    Raises:
+        StartupError: the proxy of the environment cannot be used.
+    """
 
     def __init__(self, interceptor: Interceptor, url: str) -> None:
         self._interceptor = interceptor
         super().__init__(
             base_url=url,
-            verify=httpx.create_ssl_context(),  # one for all transports; heeds SSL_CERT_FILE and SSL_CERT_DIR
+            verify=accept_legacy_certificates(httpx.create_ssl_context()),  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+            trust_env=False,
+            proxy=proxy_for(url),
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT, pool=None),
             follow_redirects=False,
         )
@@ -192,7 +202,10 @@ def _described(error: Exception) -> tuple[str, bool]:
     if isinstance(error, _Unreadable):
         return str(error), True
     if isinstance(error.__cause__, aiohttp.ClientConnectorError):
-        return "no connection", False
+        reason = openssl_reason(error)
+        return f"no connection: {reason}" if reason else "no connection", False
+    if isinstance(error.__cause__, aiohttp.ClientHttpProxyError):
+        return f"no connection: the proxy responded with HTTP {error.__cause__.status}", False
     if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
         return "no answer in time", True
     if isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):

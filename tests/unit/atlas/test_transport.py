@@ -12,7 +12,7 @@ import ssl
 import traceback
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CANARY = "canary-7d1f"
 PEM = Path(__file__).with_name("localhost.pem")
+LEGACY, LEGACY_CA = Path(__file__).with_name("legacy.pem"), Path(__file__).with_name("legacy_ca.pem")
+"""A certificate for 127.0.0.1 and atlas.example.com, with its key, and its CA; neither has key identifiers."""
 OPERATIONS = {
     "GET": Operation.READ_INVITE,
     "POST": Operation.CREATE_INVITE,
@@ -443,7 +445,9 @@ async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, 
     """HTTPS goes through a tunnel, in which the proxy sees no header of ours; its refusal is no answer of Atlas's."""
     async with wire(always(answer(status))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://user:{CANARY}@"))
-        await failure_of("https://atlas.invalid", "POST")
+        failure = await failure_of("https://atlas.invalid", "POST")
+    assert failure.what == f"no connection: the proxy responded with HTTP {status}"
+    assert not failure.unanswered
     assert [heard.line for heard in proxy.heard] == ["CONNECT atlas.invalid:443 HTTP/1.1"]
     heard = proxy.heard[0].headers
     assert "authorization" not in heard
@@ -456,16 +460,66 @@ async def test_a_dead_proxy_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert not (await failure_of("https://atlas.invalid", "POST")).unanswered
 
 
+async def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """host:port will do, and exceptions that Python's own URLs do not know keep nobody from using it."""
+    monkeypatch.setenv("NO_PROXY", "fd00:10:96::/112,[::1],[fd00::]/8,10.96.0.0/12,.svc")
+    async with wire(always(answer(502))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
+        await failure_of("https://atlas.invalid", "POST")
+    assert [heard.line for heard in proxy.heard] == ["CONNECT atlas.invalid:443 HTTP/1.1"]
+
+
+async def test_a_proxy_that_speaks_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTPS_PROXY may be an https:// URL; its certificate is verified as Atlas's is, and failed with a reason."""
+    async with wire(always(answer(502)), serving(PEM)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert (await failure_of("https://atlas.invalid", "POST")).what == "no connection: self-signed certificate"
+        monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+        await failure_of("https://atlas.invalid", "POST")
+    assert [heard.line for heard in proxy.heard] == ["CONNECT atlas.invalid:443 HTTP/1.1"]
+
+
+def serving(pem: Path) -> ssl.SSLContext:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    return tls
+
+
 async def test_tls_trusts_what_ssl_cert_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """An authority of one's own is trusted when SSL_CERT_FILE names it, and not before; nothing is sent then."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(PEM)
-    async with wire(always(answer(200, {"secure": True})), tls) as server:
-        assert not (await failure_of(server.url, "POST")).unanswered
+    async with wire(always(answer(200, {"secure": True})), serving(PEM)) as server:
+        failure = await failure_of(server.url, "POST")
+        assert not failure.unanswered
+        assert failure.what == "no connection: self-signed certificate"
         assert not server.heard
         monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
         async with client_of(server.url) as client:
             assert (await send(client)).extensions["json"] == {"secure": True}
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check X.509 strictly, as Python 3.13 does by default."""
+    make = ssl.create_default_context
+
+    def strictly(**options: Any) -> ssl.SSLContext:  # noqa: ANN401 - the library's
+        context = make(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strictly)
+
+
+@pytest.mark.usefixtures("strict")
+async def test_the_ca_of_a_company_is_accepted_as_kubectl_accepts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA and a certificate without key identifiers will do, whatever the version of Python; names are verified."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(LEGACY_CA))
+    async with wire(always(answer(200, {"secure": True})), serving(LEGACY)) as server:
+        async with client_of(server.url) as client:
+            assert (await send(client)).extensions["json"] == {"secure": True}
+        failure = await failure_of(server.url.replace("127.0.0.1", "localhost"), "POST")
+    assert failure.what.startswith("no connection: Hostname mismatch, certificate is not valid for 'localhost'")
+    assert len(server.heard) == 1
 
 
 @pytest.mark.parametrize("talk", BREAKS)
