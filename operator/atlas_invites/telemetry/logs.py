@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -18,7 +19,7 @@ class TextFormatter(logging.Formatter):
         """Return the line; a traceback follows on lines of its own."""
         about = f" [{record.object}]" if hasattr(record, "object") else ""
         line = f"{_time(record)} {record.levelname} {record.name}{about} {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return _without_passwords(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             line["object"] = str(record.object)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _without_passwords(json.dumps(line, ensure_ascii=False))
 
 
 def configure(log_format: str, log_level: str) -> None:
@@ -60,6 +61,11 @@ def _without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:
     if record.name.startswith("kopf"):
         record.exc_info = record.exc_text = None
     return True
+
+
+def _without_passwords(line: str) -> str:
+    """Return a line without the user names and passwords of URLs: aiohttp's errors show that of the proxy."""
+    return re.sub(r"(?<=://)[^\s/@\"]+@", "", line)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -8,6 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientConnectorCertificateError
+from aiohttp.client_reqrep import ConnectionKey
+from yarl import URL
 
 from atlas_invites.invitation.resource import Key
 from atlas_invites.telemetry.logs import JsonFormatter, TextFormatter, configure
@@ -15,6 +18,7 @@ from atlas_invites.telemetry.logs import JsonFormatter, TextFormatter, configure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PROXY = "http://user:canary%2F'%40canary@proxy:3128"
 TIME = 1_787_000_000.25
 
 
@@ -43,6 +47,18 @@ def test_json_is_one_object_a_line() -> None:
         "logger": "atlas_invites.app",
         "message": "3 objects",
     }
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_the_password_of_a_proxy_is_not_shown(formatter: logging.Formatter) -> None:
+    """Whole errors of aiohttp, as kopf logs them, have the URL of the proxy in them, password included."""
+    key = ConnectionKey("x", 443, is_ssl=True, ssl=True, proxy=URL(PROXY), proxy_auth=None, proxy_headers_hash=None)
+    error = ClientConnectorCertificateError(key, OSError())
+    assert "canary" in repr(error)
+    trace = (ValueError, ValueError(repr(error)), None)
+    line = formatter.format(record("a request failed -> %r", (error,), exc_info=trace))
+    assert "canary" not in line
+    assert line.count("http://proxy:3128") == 2
 
 
 def test_json_names_the_object() -> None:
