@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run the command line and return the exit code; see ``command_line``."""
-    if sys.argv[1:2] == ["run"]:
-        # Until the operator takes them. As the first process of a container Python is not ended by a signal before it
-        # has a handler of its own, and nobody sends a second one: so it comes before everything that takes time.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: os._exit(0))
+def main() -> NoReturn:
+    """Run the command line and exit; see ``command_line``."""
+    # Until the operator takes them. As the first process of a container Python is not ended by a signal before it has a
+    # handler of its own, and nobody sends a second one: so it comes before everything that takes time.
+    runs = sys.argv[1:2] == ["run"]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: os._exit(0 if runs else 128 + number))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None: closed before the process started
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
     from atlas_invites.command_line import main as command_line  # noqa: PLC0415 - takes time
+    from atlas_invites.stopping import end  # noqa: PLC0415
 
-    return command_line()
+    try:
+        code = command_line()
+    except SystemExit as exited:
+        code = int(exited.code or 0)
+    end(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

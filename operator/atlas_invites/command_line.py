@@ -1,7 +1,5 @@
 """The command line: ``atlas-invites run`` and ``atlas-invites export``."""
 
-# ruff: noqa: T201 - this is the module that speaks to a terminal
-
 from __future__ import annotations
 
 import argparse
@@ -9,16 +7,18 @@ import asyncio
 import logging
 import os
 import re
+import signal
 import sys
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from atlas_invites.environment import StartupError
-from atlas_invites.export import ExportSettings, credentials_of, export
-from atlas_invites.invitation.outcome import Failure
-from atlas_invites.settings import Settings
+from atlas_invites.environment import StartupError, check_certificates
+from atlas_invites.export import ExportError, ExportSettings, credentials_of, export
+from atlas_invites.settings import NAMESPACE_VARIABLES, Settings, namespaces_of
 from atlas_invites.stopping import FAILED, end
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-BAD_SETTINGS, INCOMPLETE = 2, 3
+BAD_SETTINGS, INCOMPLETE, CLOSED_PIPE = 2, 3, 128 + signal.SIGPIPE
 log = logging.getLogger(__name__)
 
 _SHOWN = (str, int, float)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     0 when all is done (``run``: after SIGTERM), 1 for a failure, 2 for bad settings, 3 for an export that left
-    something out.
+    something out, 141 if nobody reads the output any more.
     """
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
@@ -45,14 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
         return _bad_settings(f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help")
     given = vars(parsed)
-    return _export(given) if given.pop("command") == "export" else _run(given)
+    try:
+        _check_variables(os.environ)
+        if "namespaces" not in given and (namespaces := namespaces_of(os.environ)) is not None:
+            given["namespaces"] = namespaces
+        return _export(given) if given.pop("command") == "export" else _run(given)
+    except ValidationError as error:
+        return _bad_settings(_one_line(error))
+    except StartupError as error:
+        return _bad_settings(str(error))
 
 
 def _run(given: dict[str, Any]) -> int:
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        return _bad_settings(_one_line(error))
+    settings = Settings(**given)
+    check_certificates()
 
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
@@ -75,21 +81,38 @@ def _run(given: dict[str, Any]) -> int:
 
 
 def _export(given: dict[str, Any]) -> int:
-    try:
-        settings = ExportSettings(**given)
-        credentials = credentials_of(os.environ)
-    except ValidationError as error:
-        return _bad_settings(_one_line(error))
-    except ValueError as error:
-        return _bad_settings(str(error))
+    settings = ExportSettings(**given)
+    credentials = credentials_of(os.environ)
+    check_certificates()
     try:
         done = asyncio.run(export(settings, credentials))
-    except Failure as failure:
-        detail = f" ({failure.error.detail})" if failure.error and failure.error.detail else ""
-        print(f"atlas-invites: {failure.message}{detail}", file=sys.stderr)
+    except ExportError as error:
+        _complain(str(error))
         return FAILED
-    sys.stdout.write(done.text)
+    _show(done.text)
     return 0 if done.complete else INCOMPLETE
+
+
+def _check_variables(environment: Mapping[str, str]) -> None:
+    """Check that each ``ATLAS_INVITES_`` variable is one that a command reads: a typo would change nothing.
+
+    Kubernetes gives a Pod variables for each Service of its namespace, such as ``ATLAS_INVITES_PORT``: those of a
+    Service are known by its ``_SERVICE_HOST``.
+
+    Raises:
+        StartupError: there are others. The message has the nearest name that is known.
+    """
+    fields = [*Settings.model_fields, *ExportSettings.model_fields]
+    known = sorted({variable for name in fields for variable in _variables(name)})
+    services = [name.removesuffix("HOST") for name in environment if name.endswith("_SERVICE_HOST")]
+    links = (*services, *(f"{service.removesuffix('SERVICE_')}PORT" for service in services))
+    unknown = [
+        f"unknown variable {name}; the nearest name is {get_close_matches(name.upper(), known, 1, 0)[0]}"
+        for name in sorted(environment)
+        if name.upper().startswith("ATLAS_INVITES_") and name.upper() not in known and not name.startswith(links)
+    ]
+    if unknown:
+        raise StartupError("; ".join(unknown))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -98,6 +121,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit as for bad settings; argparse shows the value of a switch that takes none."""
         sys.exit(_bad_settings(re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)))
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print the help or the version."""
+        del file
+        _show(message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,20 +174,45 @@ def _shown(default: object) -> str:
 
 def _one_line(error: ValidationError) -> str:
     """Return which settings are wrong and why, without their values: one may hold a password."""
-    return "; ".join(
-        f"{_flag(str(e['loc'][0]))} ({_variable(str(e['loc'][0]))}): {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors(include_input=False, include_url=False)
-    )
+    found = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0])
+        rule = problem["msg"].removeprefix("Value error, ")
+        found.append(f"{_flag(name)} ({' or '.join(_variables(name))}): {rule}")
+    return "; ".join(found)
 
 
 def _flag(name: str) -> str:
     return "--namespace" if name == "namespaces" else f"--{name.replace('_', '-')}"
 
 
-def _variable(name: str) -> str:
-    return f"ATLAS_INVITES_{name.upper()}"
+def _variables(name: str) -> tuple[str, ...]:
+    return NAMESPACE_VARIABLES if name == "namespaces" else (f"ATLAS_INVITES_{name.upper()}",)
 
 
 def _bad_settings(message: str) -> int:
-    print(f"atlas-invites: {' '.join(message.split())}", file=sys.stderr)
+    _complain(message)
     return BAD_SETTINGS
+
+
+def _complain(message: str) -> None:
+    """Print one line to standard error, unless it takes no more or was closed before the process started."""
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"atlas-invites: {' '.join(message.split())}\n")
+
+
+def _show(text: str) -> None:
+    """Print to standard output, or exit if it takes no more: a reader such as ``head`` has read enough, or it is full.
+
+    Raises:
+        SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.exit(CLOSED_PIPE)
+    except (OSError, AttributeError) as error:  # None: closed before the process started
+        why = error.strerror if isinstance(error, OSError) else "it is closed"
+        _complain(f"cannot write to standard output: {why}")
+        sys.exit(FAILED)

@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class StartupError(Exception):
-    """What the operator cannot start with, in one line for whoever has set it up."""
+    """What a command cannot start with, in one line for whoever has set it up."""
 
 
 def proxy_for(url: str) -> str | None:

@@ -9,18 +9,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from atlas_invites.environment import StartupError
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
 from atlas_invites.invitation.model import Membership
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
-from atlas_invites.settings import AtlasUrl  # noqa: TC001 - pydantic reads it
+from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Invitation
 
@@ -46,7 +49,15 @@ _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
 _NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _NAME_LENGTH, _HASH_LENGTH = 50, 8
 
+
+def _group_id(value: str) -> str:
+    if re.fullmatch(r"[a-f0-9]{24}", value) is None:
+        raise ValueError("must be the id of an Atlas project, 24 lower-case hex digits")
+    return value
+
+
 Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
+GroupId = Annotated[str, AfterValidator(_group_id)]
 
 
 class ExportSettings(BaseSettings):
@@ -54,13 +65,51 @@ class ExportSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, hide_input_in_errors=True)
 
-    group_id: str = Field(pattern=r"^[a-f0-9]{24}$", description="id of the Atlas project, 24 hex digits")
-    namespace: Name | None = Field(None, description="namespace of the manifests; they name none by default")
+    group_id: GroupId = Field(description="id of the Atlas project, 24 hex digits")
+    namespaces: Namespaces = Field((), description="namespace of the manifests; they name none by default")
     secret_name: Name = Field("atlas-credentials", description="name of the Secret that the manifests refer to")
     atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
 
+    @field_validator("namespaces")
+    @classmethod
+    def _is_single(cls, namespaces: tuple[str, ...]) -> tuple[str, ...]:
+        if len(namespaces) > 1:
+            raise ValueError("must be a single namespace: the manifests are for one")
+        return namespaces
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace that the manifests name, if any."""
+        return next(iter(self.namespaces), None)
+
 
 _PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
+
+
+_LATER = "Run the command again later."
+_MESSAGES = {
+    Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),
+    Reason.RATE_LIMITED: ("Atlas rate-limited the request", _LATER),
+    Reason.ATLAS_UNAVAILABLE: (
+        "Atlas is unavailable",
+        "Check the connection, and run the command again later.",
+    ),
+    Reason.CONFLICT: ("Atlas reported a conflict", _LATER),
+    Reason.FORBIDDEN: (
+        "The credentials may not read the invitations of the project",
+        "Grant them Project Owner, and add the IP address of this machine to their API access list.",
+    ),
+    Reason.PROJECT_NOT_FOUND: (
+        "Atlas found no such project",
+        "Correct --group-id, or use credentials of the project's organization.",
+    ),
+    Reason.INVALID_REQUEST: ("Atlas rejected the request", "Correct --group-id."),
+}
+"""What a failure means to someone who runs the command, and what to do. Status has its own words, for the operator."""
+
+
+class ExportError(Exception):
+    """Atlas did not show the invitations; one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +124,7 @@ def credentials_of(environment: Mapping[str, str]) -> Credentials:
     """Return the credentials that environment variables hold, an API key or a service account.
 
     Raises:
-        ValueError: there are none, half a pair, or both pairs. The message names the variables, never a value.
+        StartupError: there are none, half a pair, or both pairs. The message names the variables, never a value.
     """
     found = {name for name in (*_API_KEY, *_SERVICE_ACCOUNT) if environment.get(name)}
     if found == set(_API_KEY):
@@ -83,22 +132,35 @@ def credentials_of(environment: Mapping[str, str]) -> Credentials:
     if found == set(_SERVICE_ACCOUNT):
         return ServiceAccount(*(environment[name] for name in _SERVICE_ACCOUNT))
     pairs = " or ".join(" and ".join(pair) for pair in (_API_KEY, _SERVICE_ACCOUNT))
-    raise ValueError(f"no credentials: set {pairs}, one pair and not both")
+    raise StartupError(f"no credentials: set {pairs}, one pair and not both")
 
 
 async def export(settings: ExportSettings, credentials: Credentials) -> Export:
     """Read the project's pending invitations, those of both APIs, and return them as manifests.
 
     Raises:
-        Failure: Atlas did not show them.
+        ExportError: Atlas did not show them.
+        StartupError: the proxy of the environment cannot be used.
     """
     from atlas_invites.atlas.client import Atlas  # noqa: PLC0415 - help and bad settings answer at once
+    from atlas_invites.atlas.errors import AtlasFailure  # noqa: PLC0415
 
     async with Atlas(settings.atlas_url) as atlas:
-        snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())
+        try:
+            snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())
+        except AtlasFailure as failure:
+            raise ExportError(_explained(failure)) from None
     pending = [user for user in snapshot.users.by_id.values() if user.org_membership_status == Membership.PENDING]
     found = written([*snapshot.invitations.by_id.values(), *(user.as_invitation() for user in pending)], settings)
     return found if snapshot.complete else Export(found.text + _PARTIAL, complete=False)
+
+
+def _explained(failure: AtlasFailure) -> str:
+    """Return what happened, what Atlas said, and what to do before the command is run again."""
+    happened, advice = _MESSAGES[failure.reason]
+    detail = failure.error.detail if failure.error else None
+    said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
+    return f"{happened} ({failure.operation}: {failure.what}).{said} {advice}"
 
 
 def written(invitations: Iterable[Invitation], settings: ExportSettings) -> Export:

@@ -7,13 +7,19 @@ import re
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from atlas_invites.environment import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE_VARIABLES = ("ATLAS_INVITES_NAMESPACES", "ATLAS_INVITES_NAMESPACE")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -94,6 +100,18 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def namespaces_of(environment: Mapping[str, str]) -> str | None:
+    """Return what ``ATLAS_INVITES_NAMESPACES`` or ``ATLAS_INVITES_NAMESPACE`` says, or None if neither is set.
+
+    Raises:
+        StartupError: the two say different things.
+    """
+    said = [environment[name] for name in NAMESPACE_VARIABLES if name in environment]
+    if len({_names(value) for value in said}) > 1:
+        raise StartupError(f"{' and '.join(NAMESPACE_VARIABLES)} differ: set only one of them")
+    return said[0] if said else None
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]

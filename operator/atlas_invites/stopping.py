@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,10 @@ def end(code: int) -> NoReturn:
     """End the process where it is, whatever its threads do.
 
     To close the loop would wait for them, and one that looks up a name while DNS does not answer takes tens of seconds.
+    What can no longer be written, such as a log line to a full disk, does not change the exit code.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # None: closed before the process started
+            stream.flush()
     os._exit(code)

@@ -17,7 +17,7 @@ from atlas_invites.export import ExportSettings
 from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Kind, Reason
-from atlas_invites.settings import Settings
+from atlas_invites.settings import NAMESPACE_VARIABLES, Settings
 from atlas_invites.telemetry import metrics as telemetry
 from atlas_invites.telemetry.metrics import Gauges
 from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
@@ -145,7 +145,7 @@ def test_flags(command: str, name: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_variables() -> None:
     """Every environment variable of the operator is in the documentation, and no other."""
     written = set(re.findall(r"`(ATLAS_INVITES_\w+)`", page("configuration")))
-    assert written == {f"ATLAS_INVITES_{name.upper()}" for name in Settings.model_fields}
+    assert written == {f"ATLAS_INVITES_{name.upper()}" for name in Settings.model_fields} | {*NAMESPACE_VARIABLES}
 
 
 @pytest.mark.parametrize(("fields", "name"), [(Settings, "configuration"), (ExportSettings, "export")], ids=str)

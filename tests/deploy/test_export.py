@@ -45,7 +45,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 def test_manifest() -> None:
     """An invitation becomes the manifest that takes it over: project, e-mail, roles, Secret, and Cancel."""
-    settings = ExportSettings(group_id=GROUP_ID, namespace="team-a", secret_name="atlas")
+    settings = ExportSettings(group_id=GROUP_ID, namespaces=("team-a",), secret_name="atlas")
     done = written([invitation(roles=[READER, OWNER])], settings)
     assert done.complete
     assert load(done.text) == [

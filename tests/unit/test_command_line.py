@@ -17,6 +17,7 @@ import pytest
 
 from atlas_invites import command_line
 from atlas_invites.environment import StartupError
+from atlas_invites.export import Export, ExportSettings
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ENDS_WITHIN = 60.0
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("ATLAS_INVITES_") or name == "KUBERNETES_SERVICE_HOST":
+        if name.startswith(("ATLAS_INVITES_", "MONGODB_ATLAS_")) or name == "KUBERNETES_SERVICE_HOST":
             monkeypatch.delenv(name)
 
 
@@ -212,6 +213,149 @@ def test_a_bad_setting_is_one_line(  # noqa: PLR0913, PLR0917 - the columns of t
     assert rule in by_flag
     monkeypatch.setenv(variable, text)
     assert refusal(capsys, "run") == by_flag
+
+
+NAMESPACE_VARIABLES = ["ATLAS_INVITES_NAMESPACE", "ATLAS_INVITES_NAMESPACES"]
+GROUP = ["--group-id", "32b6e34b3d91647abb20e7b8"]
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ExportSettings]:
+    """Run the command line with an export that only remembers its settings."""
+    given: list[ExportSettings] = []
+
+    async def export(settings: ExportSettings, _: object) -> Export:
+        given.append(settings)
+        return Export("", complete=True)
+
+    monkeypatch.setattr(command_line, "export", export)
+    monkeypatch.setenv("MONGODB_ATLAS_PUBLIC_API_KEY", "public")
+    monkeypatch.setenv("MONGODB_ATLAS_PRIVATE_API_KEY", "private")
+
+    def call(*arguments: str) -> ExportSettings:
+        assert command_line.main(["export", *GROUP, *arguments]) == 0
+        return given.pop()
+
+    return call
+
+
+@pytest.mark.parametrize("variable", NAMESPACE_VARIABLES)
+def test_both_commands_read_the_namespace_from_either_variable(
+    run: Callable[..., Settings],
+    exported: Callable[..., ExportSettings],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    """Nobody who takes the other one watches everything unawares; a flag has priority."""
+    monkeypatch.setenv(variable, "team-a")
+    assert run().namespaces == ("team-a",)
+    assert exported().namespace == "team-a"
+    assert run("--namespace", "team-b").namespaces == ("team-b",)
+    assert exported("--namespace", "team-b").namespace == "team-b"
+    monkeypatch.setenv(variable, "")
+    assert run().namespaces == ()
+    assert exported().namespace is None
+
+
+def test_both_variables_may_say_the_same(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces and repetitions are no difference; a flag decides where there is one."""
+    monkeypatch.setenv("ATLAS_INVITES_NAMESPACE", "team-a, team-b")
+    monkeypatch.setenv("ATLAS_INVITES_NAMESPACES", "team-a,team-b,team-a")
+    assert run().namespaces == ("team-a", "team-b")
+    monkeypatch.setenv("ATLAS_INVITES_NAMESPACE", "team-c")
+    assert run("--namespace", "team-d").namespaces == ("team-d",)
+
+
+@pytest.mark.parametrize("command", [["run"], ["export", *GROUP]])
+def test_namespaces_that_differ_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """Which of the two variables is meant, nobody can know."""
+    monkeypatch.setenv("ATLAS_INVITES_NAMESPACE", "team-a")
+    monkeypatch.setenv("ATLAS_INVITES_NAMESPACES", "team-a,team-b")
+    assert refusal(capsys, *command) == (
+        "atlas-invites: ATLAS_INVITES_NAMESPACES and ATLAS_INVITES_NAMESPACE differ: set only one of them"
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [["--namespace", "team-a", "--namespace", "team-b"], ["--namespace", "team-a,team-b"]]
+)
+def test_an_export_is_for_one_namespace(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
+    """Several are refused: the first or the last one would be a guess."""
+    assert refusal(capsys, "export", *GROUP, *given) == (
+        "atlas-invites: --namespace (ATLAS_INVITES_NAMESPACES or ATLAS_INVITES_NAMESPACE):"
+        " must be a single namespace: the manifests are for one"
+    )
+
+
+@pytest.mark.parametrize("command", [["run"], ["export", *GROUP]])
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("ATLAS_INVITES_NAMESAPCES", "ATLAS_INVITES_NAMESPACES"),
+        ("ATLAS_INVITES_WORKER", "ATLAS_INVITES_WORKERS"),
+        ("ATLAS_INVITES_RESYNC_INTERVAL_SECONDS", "ATLAS_INVITES_RESYNC_INTERVAL"),
+        ("ATLAS_INVITES_URL", "ATLAS_INVITES_ATLAS_URL"),
+        ("ATLAS_INVITES_PORT", "ATLAS_INVITES_WORKERS"),
+        ("atlas_invites_log", "ATLAS_INVITES_LOG_LEVEL"),
+    ],
+)
+def test_an_unknown_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    unknown: str,
+    nearest: str,
+) -> None:
+    """A typo would leave the default in place; the line has the nearest name, and never the value."""
+    monkeypatch.setenv(unknown, CANARY)
+    assert refusal(capsys, *command) == f"atlas-invites: unknown variable {unknown}; the nearest name is {nearest}"
+
+
+def test_the_variables_of_a_service_are_known(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes gives each Pod variables for the Services of its namespace, also for those named as we are."""
+    for service in ("ATLAS_INVITES", "ATLAS_INVITES_METRICS"):
+        for name, value in {
+            "SERVICE_HOST": "10.0.0.1",
+            "SERVICE_PORT": "8080",
+            "SERVICE_PORT_METRICS": "8080",
+            "PORT": "tcp://10.0.0.1:8080",
+            "PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            "PORT_8080_TCP_PROTO": "tcp",
+            "PORT_8080_TCP_PORT": "8080",
+            "PORT_8080_TCP_ADDR": "10.0.0.1",
+        }.items():
+            monkeypatch.setenv(f"{service}_{name}", value)
+    monkeypatch.setenv("ATLAS_INVITES_GROUP_ID", "of the other command")
+    run()
+
+
+@pytest.mark.parametrize("command", [["run"], ["export", *GROUP]])
+def test_a_file_of_certificates_that_is_missing_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """It is looked for before anything connects."""
+    monkeypatch.setenv("MONGODB_ATLAS_CLIENT_ID", "id")
+    monkeypatch.setenv("MONGODB_ATLAS_CLIENT_SECRET", "secret")
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    assert refusal(capsys, *command) == (
+        "atlas-invites: SSL_CERT_FILE: the file cannot be read: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ([], "Field required"),
+        (["--group-id="], "must be the id of an Atlas project, 24 lower-case hex digits"),
+        (["--group-id", f"{CANARY}"], "must be the id of an Atlas project, 24 lower-case hex digits"),
+        (["--group-id", "32B6E34B3D91647ABB20E7B8"], "must be the id of an Atlas project, 24 lower-case hex digits"),
+    ],
+)
+def test_a_project_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: list[str], rule: str) -> None:
+    """Without one, or with another word, the line says what it must be."""
+    assert refusal(capsys, "export", *given) == f"atlas-invites: --group-id (ATLAS_INVITES_GROUP_ID): {rule}"
 
 
 def test_many_bad_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
