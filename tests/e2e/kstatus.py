@@ -24,6 +24,7 @@ REASONS = {
         "MemberRemoved",
         "DuplicateInvite",
         "LegacyInvitation",
+        "WriteRefused",
     },
 }
 CONDITIONS = {

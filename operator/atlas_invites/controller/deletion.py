@@ -90,12 +90,16 @@ class Deletion:
         if self._ender.another_has_it(resource, memory):
             await self._finish(resource, ANOTHERS)
             return None
-        began = self._clock()
-        ended = await self._try_once(attempt)
-        if isinstance(ended, _Failed):
-            return await self._after(attempt, ended, began)
-        memory.note_trouble(None, self._clock())
-        await self._finish(resource, ended)
+        if memory.ended is None:
+            began = self._clock()
+            ended = await self._try_once(attempt)
+            if isinstance(ended, _Failed):
+                return await self._after(attempt, ended, began)
+            memory.note_trouble(None, self._clock())
+            if ended.notice is not None:
+                self._events.publish(resource, ended.notice)
+            memory.ended = ended
+        await self._finish(resource, memory.ended)
         return None
 
     async def delete_unreadable(self, resource: Resource, known: Status, memory: Memory) -> None:
@@ -135,14 +139,12 @@ class Deletion:
         return None
 
     async def _finish(self, resource: Resource, ended: Ended) -> None:
-        """Remove the finalizer, and say what was done and what is left.
+        """Remove the finalizer, and say what is left.
 
         Raises:
             Stale: the object has changed meanwhile.
             ClusterUnavailable: the API server failed; try again.
         """
-        if ended.notice is not None:
-            self._events.publish(resource, ended.notice)
         await self._writer.remove_finalizer(resource)
         log.info("finalizer removed: %s", ended.why, extra={"object": resource.key})
         if ended.orphan is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
-from atlas_invites.invitation.outcome import ClusterUnavailable, Kind, Later, Stale
+from atlas_invites.invitation.outcome import BACKED_OFF, ClusterUnavailable, Later, Reason, Stale, WriteRefused
 from atlas_invites.telemetry.metrics import (
     CLUSTER_UNAVAILABLE,
     ERROR,
@@ -238,6 +238,10 @@ class Engine:
             log.warning("will retry: %s", error, extra={"object": key})
             RECONCILES.labels(ERROR, CLUSTER_UNAVAILABLE).inc()
             self._queue.add_after(key, self._queue.back_off(key))
+        except WriteRefused as refused:
+            log.warning("will retry: %s", refused, extra={"object": key})
+            RECONCILES.labels(ERROR, Reason.WRITE_REFUSED).inc()
+            self._queue.add_after(key, self._queue.back_off(key))
         except Exception:
             log.exception("a reconcile failed in an unexpected way; will retry", extra={"object": key})
             RECONCILES.labels(ERROR, UNEXPECTED).inc()
@@ -249,7 +253,7 @@ class Engine:
         RECONCILE_SECONDS.observe(self._clock() - started)
 
     def _requeue(self, key: Key, outcome: Outcome | None) -> None:
-        if outcome is not None and outcome.reason.kind is Kind.RETRYING:
+        if outcome is not None and outcome.reason in BACKED_OFF:
             asked = outcome.requeue_after
             if asked is None:
                 delay = self._queue.back_off(key)

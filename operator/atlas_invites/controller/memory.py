@@ -11,6 +11,7 @@ from atlas_invites.invitation.outcome import Later
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from atlas_invites.controller.ending import Ended
     from atlas_invites.controller.refusals import Refusal
     from atlas_invites.invitation.deletion import Trouble
     from atlas_invites.invitation.model import Spec, Status
@@ -46,6 +47,8 @@ class Memory:
         waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
         unsaved: the status that a write to Atlas led to, until the cluster holds it.
         trouble: what its deletion met last, and since when.
+        ended: what its deletion did in Atlas, until the finalizer is removed.
+        told: the last refusal of the API server of which an event tells.
     """
 
     uid: str
@@ -63,6 +66,8 @@ class Memory:
     waiting_since: dict[bool, float] = field(default_factory=dict)
     unsaved: Status | None = None
     trouble: tuple[Trouble | None, float] = (None, 0.0)
+    ended: Ended | None = None
+    told: str | None = None
 
     def await_others(self, now: float, *, waiting: bool, ending: bool = False) -> None:
         """Wait, for a minute in all, until other objects that name the same person were evaluated.

@@ -13,8 +13,8 @@ from atlas_invites.controller.inviting import Inviter
 from atlas_invites.controller.memory import Memories
 from atlas_invites.controller.refusals import Request
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.events import notices
-from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason, requeue_after
+from atlas_invites.invitation.events import EventType, Notice, notices
+from atlas_invites.invitation.outcome import Failure, Kind, Outcome, Reason, WriteRefused, requeue_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,7 @@ class Reconciler:
             Stale: the object has changed or gone meanwhile; its event makes one more reconcile.
             Later: it waits for another object.
             ClusterUnavailable: the API server failed; try again.
+            WriteRefused: the API server refuses the status.
         """
         resource = self._store.get(key)
         if resource is None:
@@ -104,7 +105,10 @@ class Reconciler:
                 await self._deletion.delete_unreadable(resource, known, memory)
                 return None
             return await self._conclude(resource, memory, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
-        outcome = await self._evaluate(attempt)
+        try:
+            outcome = await self._evaluate(attempt)
+        except WriteRefused as refused:
+            outcome = Outcome(Reason.WRITE_REFUSED, refused.message)
         if outcome is None:
             return None
         concluded = await self._conclude(attempt.resource, memory, known, outcome)
@@ -165,8 +169,14 @@ class Reconciler:
         wanted = next_status(known, evaluated, outcome, self._wall(), renew=renew)
         if outcome.did is not None:
             memory.unsaved = wanted
-        await self._writer.write_status(resource, wanted)
-        memory.unsaved = None
+        try:
+            await self._writer.write_status(resource, wanted)
+        except WriteRefused as refused:
+            if memory.told != refused.message:
+                memory.told = refused.message
+                self._events.publish(resource, Notice(EventType.WARNING, Reason.WRITE_REFUSED, refused.message))
+            raise
+        memory.unsaved = memory.told = None
         if memory.renewed_at is None or renew or wanted.error != known.error:
             memory.renewed_at = now
         for notice in notices(resource.status, wanted, outcome):

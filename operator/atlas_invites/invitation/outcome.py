@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MEMBER_REMOVED = "MemberRemoved"
     DUPLICATE_INVITE = "DuplicateInvite"
     LEGACY_INVITATION = "LegacyInvitation"
+    WRITE_REFUSED = "WriteRefused"
 
     @property
     def kind(self) -> Kind:
@@ -73,6 +74,7 @@ _KINDS = {
             Reason.MEMBER_REMOVED,
             Reason.DUPLICATE_INVITE,
             Reason.LEGACY_INVITATION,
+            Reason.WRITE_REFUSED,
         ],
         Kind.STALLED,
     ),
@@ -132,7 +134,12 @@ _COMES_BACK: dict[Reason, float] = {
 REFUSED = frozenset({Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NOT_FOUND})
 """The reasons for which Atlas does not do what it was asked to, although it accepts the credentials."""
 
-SWEPT = frozenset(r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK)
+BACKED_OFF = frozenset({*(r for r in Reason if r.kind is Kind.RETRYING), Reason.WRITE_REFUSED})
+"""The reasons whose objects come back with the work queue's back-off."""
+
+SWEPT = frozenset(
+    r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK and r not in BACKED_OFF
+)
 """The reasons whose objects the sweep brings back."""
 
 _OVERDUE = 60.0
@@ -142,7 +149,7 @@ _OVERDUE = 60.0
 def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime) -> float | None:
     """Return after how many seconds an outcome asks for another reconcile.
 
-    None leaves it to the sweep, and for Retrying to the work queue's back-off.
+    None leaves it to the sweep, and for ``BACKED_OFF`` to the work queue's back-off.
 
     Args:
         outcome: how the reconcile ended.
@@ -208,3 +215,19 @@ class Stale(Exception):  # noqa: N818 - says what the object is
 
 class ClusterUnavailable(Exception):  # noqa: N818 - says what the API server is
     """The Kubernetes API server did not answer as it should; the message says to what. Try again."""
+
+
+class WriteRefused(Exception):  # noqa: N818 - says what the API server does
+    """The Kubernetes API server refuses a write for good: an admission policy or webhook, or validation.
+
+    Attributes:
+        message: what was refused, the API server's words, and what to do; for status and events. The words may be
+            anything, so ``str`` leaves them out.
+    """
+
+    def __init__(self, what: str, status: int, words: str) -> None:
+        super().__init__(f"{what}: refused (HTTP {status})")
+        self.message = (
+            f"The API server refuses {what} (HTTP {status}): {words.rstrip('.')}. Change the policy or the object so "
+            "that the operator may write it; the operator tries again."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
 
 MERGE_PATCH = "application/merge-patch+json"
+_INVALID = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 _ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -99,6 +101,21 @@ async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[st
     if not answer["metadata"]["name"]:
         raise ValueError("an object without a name")
     return dict(answer)
+
+
+def refusal(error: ApiException) -> str | None:
+    """Return the words with which the API server refuses a write for good, or None for every other error.
+
+    An invalid object (400, 413, 422: also what a ValidatingAdmissionPolicy denies) stays invalid. A 403 is one of
+    admission if it says ``denied`` (Kubernetes: "Validating Admission Policy", "Dynamic Admission Control"); any other
+    403 is about the operator's rights.
+    """
+    try:
+        words = str(json.loads(error.body or "")["message"])
+    except (ValueError, TypeError, KeyError):
+        words = str(error.reason)
+    is_denied = error.status == HTTPStatus.FORBIDDEN and "denied" in words
+    return words if is_denied or error.status in _INVALID else None
 
 
 def micro_time() -> str:

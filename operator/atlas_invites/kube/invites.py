@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.invitation.outcome import ClusterUnavailable, WriteRefused
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
-from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors
+from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, refusal
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
@@ -68,23 +68,28 @@ class Invites:
         patch = merge_patch(json.loads(resource.status_json), status)
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": patch}
         write = self._api.patch_namespaced_custom_object_status
-        return await self._write(f"writing the status of {resource.key}", write, resource, body)
+        return await self._write("the status", write, resource, body)
 
     async def _write_finalizers(self, resource: Resource, finalizers: Sequence[str]) -> Resource:
         body = {"metadata": {"resourceVersion": resource.resource_version, "finalizers": list(finalizers)}}
         write = self._api.patch_namespaced_custom_object
-        return await self._write(f"writing the finalizer of {resource.key}", write, resource, body)
+        return await self._write("the finalizer", write, resource, body)
 
     async def _write(
         self, what: str, write: Callable[..., Awaitable[Any]], resource: Resource, body: Mapping[str, Any]
     ) -> Resource:
         """Write within the time that the gate gives; aiohttp alone would round it up to a full second."""
-        with cluster_errors(what):
+        with cluster_errors(f"writing {what} of {resource.key}"):
             seconds = min(REQUEST_TIMEOUT, self._gate())
-            async with asyncio.timeout(seconds):
-                return Resource.from_body(
-                    await write(*_path(resource), body, _content_type=MERGE_PATCH, _request_timeout=seconds)
-                )
+            try:
+                async with asyncio.timeout(seconds):
+                    return Resource.from_body(
+                        await write(*_path(resource), body, _content_type=MERGE_PATCH, _request_timeout=seconds)
+                    )
+            except ApiException as error:
+                if (words := refusal(error)) is not None:
+                    raise WriteRefused(f"to write {what}", error.status, words) from None
+                raise
 
     async def _list(self, namespace: str | None) -> list[Resource]:
         """List from one snapshot; where it expired between two pages, begin again, once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from atlas_invites.invitation.model import Api, AtlasInfo, Membership, Origin, State
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Later, Outcome, Reason, Stale
+from atlas_invites.invitation.outcome import (
+    ClusterUnavailable,
+    Failure,
+    Kind,
+    Later,
+    Outcome,
+    Reason,
+    Stale,
+    WriteRefused,
+)
 from atlas_invites.invitation.resource import FINALIZER, FORCE_DELETE, Key
 from tests.unit.builders import (
     EMAIL,
@@ -1275,14 +1285,14 @@ async def test_force_delete_of_a_living_object_is_nothing() -> None:
 @pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
 @virtual_time
 async def test_a_finalizer_that_cannot_be_taken_off_is_tried_again(trouble: Exception) -> None:
-    """Cancelled in Atlas, the cluster is away: the next turn finds nothing to cancel, and lets go."""
+    """Canceled in Atlas, the cluster is away: the next turn asks Atlas for nothing, and removes the finalizer."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.faults.fail("finalizer", trouble)
     world.cluster.delete()
     with pytest.raises(type(trouble)):
         await world.turn()
     assert await world.turn() is None
-    assert world.atlas.names == ["CancelInvite", "CancelInvite"]
+    assert world.atlas.names == ["CancelInvite"]
     assert is_gone(world)
     assert world.events.reasons == ["Canceled"]
 
@@ -1331,3 +1341,25 @@ async def test_the_users_id_is_what_is_removed() -> None:
     assert known.id == users_invitation().id
     await delete(world)
     assert world.atlas.writes == [("RemoveUser", USER_ID)]
+
+
+@pytest.mark.parametrize(
+    "trouble", [WriteRefused("to write the finalizer", 422, "denied"), ClusterUnavailable("no answer")]
+)
+@virtual_time
+async def test_a_finalizer_that_cannot_be_removed_asks_atlas_once(trouble: Exception) -> None:
+    """Canceled once, told once, however often the API server refuses the finalizer; then the object goes."""
+    world = await settled("pending", deletionPolicy="Cancel")
+    world.cluster.faults.fail_always("finalizer", trouble)
+    world.cluster.delete()
+    for _ in range(5):
+        with suppress(ClusterUnavailable):
+            outcome = await world.turn()
+            assert outcome is not None
+            assert outcome.reason is Reason.WRITE_REFUSED
+    assert world.atlas.writes == [("CancelInvite", INVITATION_ID)]
+    assert world.events.reasons.count("Canceled") == 1
+    world.cluster.faults.fail_always("finalizer", None)
+    assert await world.turn() is None
+    assert is_gone(world)
+    assert len(world.atlas.writes) == 1

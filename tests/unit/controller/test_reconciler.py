@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Origin, State, Status, View
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason, Stale
+from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason, Stale, WriteRefused
 from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
 from tests.unit.builders import (
     CREATED,
@@ -1452,3 +1452,50 @@ async def test_objects_that_come_and_go_leave_nothing_behind() -> None:
             await asyncio.sleep(5)
         assert world.cluster.objects == {}
         assert world.reconciler._memories._memories == {}  # noqa: SLF001 - there is no other door
+
+
+# Writes that the API server refuses.
+
+
+DENIED = WriteRefused("to write the finalizer", 422, "ValidatingAdmissionPolicy 'labels' denied request: no label team")
+
+
+@virtual_time
+async def test_a_refused_finalizer_is_said_in_the_words_of_the_api_server() -> None:
+    """Stalled, and nothing is sent; once the policy is changed, it goes on."""
+    world = World()
+    world.cluster.apply()
+    world.cluster.faults.fail("finalizer", DENIED, DENIED)
+    for _ in range(2):
+        assert reason_of(await world.turn()) is Reason.WRITE_REFUSED
+    ready = world.cluster.status().condition("Ready")
+    assert ready is not None
+    assert "denied request: no label team. Change the policy" in ready.message
+    assert world.events.reasons == ["WriteRefused"]
+    assert world.write_kinds == ["status"]
+    assert world.atlas.writes == []
+    assert reason_of(await world.turn()) is Reason.INVITED
+
+
+@virtual_time
+async def test_a_refused_status_is_told_by_one_event_and_asks_atlas_once() -> None:
+    """The role change is done in Atlas once, however often its status is refused, and is on status in the end."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    world.cluster.faults.fail_always("status", DENIED)
+    for _ in range(5):
+        with pytest.raises(WriteRefused):
+            await world.turn()
+    assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER)]
+    assert world.events.reasons == ["WriteRefused"]
+    world.cluster.faults.fail_always("status", None)
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert len(world.atlas.writes) == 1
+    assert world.cluster.status().invitation == invitation(roles=[OWNER])
+
+
+def test_the_words_of_a_refusal_are_not_logged() -> None:
+    """A policy's message may hold an e-mail: it stands in status and events."""
+    assert (
+        str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: refused (HTTP 422)"
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.invitation.model import State
-from atlas_invites.invitation.outcome import SWEPT, Failure, Kind, Outcome, Reason, requeue_after
+from atlas_invites.invitation.outcome import BACKED_OFF, SWEPT, Failure, Kind, Outcome, Reason, requeue_after
 from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ KINDS = {
     "Waiting": "SecretNotFound SecretInvalid ProjectNotReady",
     "Retrying": "RateLimited AtlasUnavailable Conflict ConfirmingInvitation",
     "Stalled": "CredentialsRejected Forbidden InvalidRequest ProjectNotFound InvitationNotFound IdentityMismatch "
-    "InvitationExpired InvitationWithdrawn MemberRemoved DuplicateInvite LegacyInvitation",
+    "InvitationExpired InvitationWithdrawn MemberRemoved DuplicateInvite LegacyInvitation WriteRefused",
 }
 KIND_OF = {reason: kind for kind, reasons in KINDS.items() for reason in reasons.split()}
 
@@ -45,14 +45,16 @@ def test_when_an_object_comes_back(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_sweep_brings_back_what_has_no_time_of_its_own(reason: Reason) -> None:
-    """The sweep leaves Waiting and Retrying alone, and what comes back by itself."""
-    assert (reason in SWEPT) == (reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK)
+    """The sweep leaves Waiting and Retrying alone, what has a time of its own, and what is backed off."""
+    swept = reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK and reason != "WriteRefused"
+    assert (reason in SWEPT) == swept
+    assert (reason in BACKED_OFF) == (reason.kind is Kind.RETRYING or reason == "WriteRefused")
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_comes_back_somehow(reason: Reason) -> None:
     """No object is ever forgotten: it has a time, a back-off, or the sweep."""
-    assert reason in SWEPT or reason.kind is Kind.RETRYING or requeue_after(Outcome(reason, "m"), None, NOW)
+    assert reason in SWEPT or reason in BACKED_OFF or requeue_after(Outcome(reason, "m"), None, NOW)
 
 
 @pytest.mark.parametrize(
