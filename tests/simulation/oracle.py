@@ -294,7 +294,8 @@ class Oracle:
     def _found(self, group: str, names: set[str], *, also_ended: bool) -> set[str]:
         """The e-mails of what an object's ids lead to."""
         project = self.sandbox.state.project(group)
-        there = {u.id: u.username for u in project.users.all()}
+        live = {Membership.ACTIVE, Membership.PENDING}
+        there = {u.id: u.username for u in project.users.all() if also_ended or u.status in live}
         if not self.users_mode:
             there |= {i.id: i.username for i in project.invitations.all()}
         if also_ended:
