@@ -18,6 +18,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._clock_resolution = 1e-6  # a nanosecond is lost after half a year, and a timer would never be due
         selector: Any = self._selector  # type: ignore[attr-defined]
         really_select = selector.select
 
