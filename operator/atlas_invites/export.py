@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ async def export(settings: ExportSettings, credentials: Credentials) -> Export:
     from atlas_invites.atlas.client import Atlas  # noqa: PLC0415 - help and bad settings answer at once
     from atlas_invites.atlas.errors import AtlasFailure  # noqa: PLC0415
 
+    logging.getLogger("atlas_invites.atlas").setLevel(logging.ERROR)  # the error has what else a warning would say
     async with Atlas(settings.atlas_url) as atlas:
         try:
             snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())

@@ -73,6 +73,7 @@ class Transport(AiohttpTransport):
     def __init__(self, interceptor: Interceptor, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
         super().__init__(**options)
         self._interceptor = interceptor
+        self._tls_fault: str | None = None
 
     def get_client(self) -> aiohttp.ClientSession:
         """Return a new aiohttp session; called at the first request, for it needs a running loop."""
@@ -123,10 +124,18 @@ class Transport(AiohttpTransport):
                     await response.aclose()
         except Exception as error:  # noqa: BLE001 - whatever it is, it may print the request's headers
             what, sent = _described(error)
+            self._log_tls(openssl_reason(error))
         else:
+            self._log_tls(None)
             return _answer(response, content, enveloped=request.extensions.get("envelope", False))
         # Raised outside of the except block, so that the exception has neither cause nor context.
         raise AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
+
+    def _log_tls(self, fault: str | None) -> None:
+        """Log why TLS fails, once until it fails for another reason or works again."""
+        if fault is not None and fault != self._tls_fault:
+            log.warning("no TLS connection to Atlas, or to the proxy: %s", fault)
+        self._tls_fault = fault
 
 
 class HttpClient(HttpxAiohttpClient):

@@ -485,6 +485,16 @@ def serving(pem: Path) -> ssl.SSLContext:
     return tls
 
 
+async def test_a_certificate_that_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why, with OpenSSL's words, however often the call is tried again."""
+    async with wire(always(answer(200)), serving(PEM)) as server, client_of(server.url) as client:
+        for _ in range(3):
+            with pytest.raises(AtlasUnavailable):
+                await send(client)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["no TLS connection to Atlas, or to the proxy: self-signed certificate"]
+
+
 async def test_tls_trusts_what_ssl_cert_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """An authority of one's own is trusted when SSL_CERT_FILE names it, and not before; nothing is sent then."""
     async with wire(always(answer(200, {"secure": True})), serving(PEM)) as server:
