@@ -1,0 +1,30 @@
+"""What ``atlas-invites export`` says when Atlas does not show the invitations."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from atlas_invites.atlas import errors
+from atlas_invites.atlas.errors import AtlasFailure, Gone
+from atlas_invites.export import _explained
+from atlas_invites.invitation.model import ErrorBody, Operation
+
+OF_A_LIST = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, AtlasFailure) and kind not in {AtlasFailure, Gone}
+]
+"""All that a call can meet; ``Gone`` is about a single invitation."""
+
+
+@pytest.mark.parametrize("kind", OF_A_LIST)
+def test_the_message_is_for_who_runs_the_command(kind: type[AtlasFailure]) -> None:
+    """It has the call, what came back, and what Atlas said; nothing in it is about an operator or its objects."""
+    body = ErrorBody(error=403, errorCode="X", detail="Not now.")
+    message = _explained(kind(Operation.LIST_INVITES, "403 X", error=body))
+    assert "(ListInvites: 403 X)." in message
+    assert " Atlas says: Not now. " in message
+    assert message.endswith(".")
+    assert not re.search(r"automatic|Secret\b|operator|object|status|spec\b|reconcile|look", message)
