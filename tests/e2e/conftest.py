@@ -15,7 +15,7 @@ from tests.e2e.world import Plane, World
 from tests.stack import Operator, Sandbox, install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 DEBUG = ("--listen", "off", "--log-level", "debug")
@@ -24,7 +24,13 @@ DEBUG = ("--listen", "off", "--log-level", "debug")
 class StartOperator(Protocol):
     """Starts an operator for the test's namespace alone, which ends with the test."""
 
-    def __call__(self, *options: str, sandbox: Sandbox | None = None, wait: bool = True) -> Operator: ...
+    def __call__(
+        self,
+        *options: str,
+        sandbox: Sandbox | None = None,
+        wait: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Operator: ...
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +115,18 @@ def start_operator(own: World) -> Iterator[StartOperator]:
     """Starts an operator for the test's own world."""
     group = ProcessGroup()
 
-    def start(*options: str, sandbox: Sandbox | None = None, wait: bool = True) -> Operator:
+    def start(
+        *options: str,
+        sandbox: Sandbox | None = None,
+        wait: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> Operator:
         url = (sandbox or own.sandbox).url
         number = len(own.operators)
         settings = ("--atlas-url", url, "--namespace", own.namespace, *DEBUG, *options)
-        started = Operator.start(group, own.plane.control_plane, *settings, name=f"operator-{number}", wait=wait)
+        started = Operator.start(
+            group, own.plane.control_plane, *settings, name=f"operator-{number}", wait=wait, variables=variables
+        )
         own.operators.append(started)
         return started
 
