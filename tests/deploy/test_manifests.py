@@ -120,6 +120,7 @@ def test_pod(cluster: ControlPlane) -> None:
     }
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["securityContext"]["runAsUser"] >= 10_000
+    assert pod["enableServiceLinks"] is False
     assert [spread["topologyKey"] for spread in pod["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
 
 
