@@ -21,11 +21,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
-from atlas_invites.invitation.model import Operation
+from atlas_invites.atlas.errors import SENDING, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from atlas_invites.invitation.model import Operation
 
 SHORT = 1.0
 """Seconds for which a call waits for the end of a hold; a longer hold is raised at once."""
@@ -54,7 +55,6 @@ SENDS_FREELY = SENDS_FIRST / 10
 SCOPES = 10_000
 """Scopes that are remembered at most; those that hold nothing back are forgotten first."""
 
-_SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
 _SENDING_LIMIT = "INVITATIONS_RATE_LIMITED_IP"
 
 Scope = tuple[str, "Hashable"]
@@ -243,7 +243,7 @@ class Throttle:
 def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:
     """Return what a call is counted by: its own scope first."""
     own = (operation.value, of)
-    return (own, ("sending", None)) if operation in _SENDING else (own,)
+    return (own, ("sending", None)) if operation in SENDING else (own,)
 
 
 def _is_in_line(state: _State, now: float) -> bool:
