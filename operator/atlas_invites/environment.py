@@ -10,7 +10,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,15 @@ def proxy_for(url: str) -> str | None:
     Raises:
         StartupError: the proxy cannot be used. The message names the variable, never its value.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # who connects to it says so
+        return None
     variable, proxy = _variable(f"{parts.scheme}_proxy")
     if not proxy:
         variable, proxy = _variable("all_proxy")
-    if not proxy or any(exception.matches(parts) for exception in _exceptions(*_variable("no_proxy"))):
+    if not proxy or any(exception.matches(host, port) for exception in _exceptions(*_variable("no_proxy"))):
         return None
     return usable_proxy(variable, proxy)
 
@@ -139,10 +143,9 @@ class _Exception:
             return cls(re.compile(subdomains + re.escape(domain)), int(port) if port else None)
         return cls(ip_network(re.sub(r"^\[(.*)\]", r"\1", host), strict=False), int(port) if port else None)
 
-    def matches(self, url: SplitResult) -> bool:
-        """Return whether the URL is reached without a proxy."""
-        host = (url.hostname or "").rstrip(".")
-        if self.port not in {None, url.port or _PORTS.get(url.scheme)}:
+    def matches(self, host: str, port: int | None) -> bool:
+        """Return whether a host is reached without a proxy at a port."""
+        if self.port not in {None, port}:
             return False
         if isinstance(self.hosts, re.Pattern):
             return self.hosts.fullmatch(host) is not None

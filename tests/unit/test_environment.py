@@ -121,6 +121,14 @@ def test_a_proxy_that_leads_nowhere_we_go_is_not_judged(monkeypatch: pytest.Monk
     assert proxy_for(ATLAS) is None
 
 
+@pytest.mark.parametrize("url", ["https://[::1", "https://host:port", "cluster"])
+def test_a_url_without_a_host_has_no_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A kubeconfig may hold such a server; who connects to it says so."""
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    monkeypatch.setenv("NO_PROXY", "10.0.0.0/8")
+    assert proxy_for(url) is None
+
+
 EXCEPTIONS: list[tuple[str, str, bool]] = [
     ("*", ATLAS, True),
     ("a, * ,b", ATLAS, True),
