@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from atlas_invites.invitation.credentials import ApiKey
-from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key
+from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key, Resource
 from atlas_sandbox import invites, people, users
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import Fault
@@ -448,9 +448,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=chosen, down_for=st.sampled_from([None, 0.0, 120.0]), moment=moments)
     def strip_finalizer(self, number: int, down_for: float | None, moment: float) -> None:
-        """Somebody takes the finalizer off an object, while the operator runs (None) or is down."""
+        """Somebody takes the finalizer off an object, while the operator runs (None) or is down.
+
+        Only once status shows that Atlas was looked at: before, a finalizer that was there cannot be told from none
+        (docs/decisions.md), so nobody can know of a sending that got no response.
+        """
         key, cluster = self._key(number), self.world.cluster
-        if key is None:
+        if key is None or Resource.from_body(cluster.objects[key]).status.atlas is None:
             return
         if down_for is not None:
             self.world.kill()
@@ -531,7 +535,8 @@ class Life(RuleBasedStateMachine):
 
     def _rename(self, new_email: str, granted: list[str] | None, project: Project, email: str) -> None:
         state = self.world.sandbox.state
-        state.rename_member(email, new_email)
+        member_id = state.rename_member(email, new_email)
+        self.world.safety.former_emails.setdefault(member_id, set()).add(email.lower())
         if granted is not None and email != new_email:
             state.join_organisation(email)
             state.activate(project, email, tuple(granted))

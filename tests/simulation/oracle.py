@@ -300,7 +300,9 @@ class Oracle:
             there |= {i.id: i.username for i in project.invitations.all()}
         if also_ended:
             there |= {e.id: e.username for e in project.ended}
-        return {there[name].lower() for name in names if name in there}
+        found = {there[name].lower() for name in names if name in there}
+        former = self.safety.former_emails if also_ended else {}
+        return found.union(*(former.get(name, ()) for name in names))
 
     def _group(self, resource: Resource) -> str | None:
         spec = resource.spec

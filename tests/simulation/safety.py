@@ -89,6 +89,8 @@ class Safety:
     unauthorized: set[str] = field(default_factory=set)
     """Projects for which Atlas answered a 401 that asks for no other credentials; empty for the token endpoint."""
     rejected: set[Key] = field(default_factory=set)
+    former_emails: dict[str, set[str]] = field(default_factory=dict)
+    """The e-mails that members had before, by their id: the operator may have claimed one with it."""
     """Secrets that ever held credentials which Atlas does not know."""
     projects_gone: dict[str, float] = field(default_factory=dict)
     """When reading a project said last that it is not there."""

@@ -64,7 +64,7 @@ class Project:
             target: what is looked for.
             since: monotonic seconds; nothing that was seen before is returned.
             enough: whether a view bears the decision. The lists lag, and their pages are not atomic: as long as their
-                view is not enough, the ids and the e-mail are asked for (up to four calls). Then it is ``CONFIRMED``.
+                view is not enough, the ids and the e-mail are asked for (up to five calls). Then it is ``CONFIRMED``.
 
         Raises:
             AtlasUnavailable: an entry that may be the one that is meant cannot be read.
@@ -77,6 +77,7 @@ class Project:
             (email if self.api is Api.INVITES else None, self._invitations_of),
             (target.member_id, self._member),
             (email, self._users_of),
+            (target.shown_as, self._users_of),
         )
         for key, ask in asks:
             if enough(seen):

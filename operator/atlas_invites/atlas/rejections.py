@@ -60,7 +60,8 @@ class Scope:
     def learn(self, failure: AtlasFailure | None, began: float, now: float, *, accepted: bool | None) -> None:
         """Record what came of a call that began then, unless a rejection is newer."""
         if self.accepted is not False or began > self.at:
-            self.accepted, self.failure, self.at = accepted, failure, now
+            # A copy: the failure that is raised keeps the frames that it came through, and what they hold.
+            self.accepted, self.failure, self.at = accepted, failure and failure.again(), now
 
     def shares(self, asked: float, now: float) -> bool:
         """Return whether a call that was asked for then shares the failure: a rejection lasts a minute."""

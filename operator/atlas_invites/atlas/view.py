@@ -47,7 +47,7 @@ class Snapshot:
         """Return every candidate: by id, by e-mail, and by the e-mail of what an id led to."""
         ids = (target.invitation_id, target.member_id)
         named: tuple[Invitation | User, ...] = (*self.invitations.find(ids, ()), *self.users.find(ids, ()))
-        known = (target.username, *(entry.username for entry in named))
+        known = (target.username, target.shown_as, *(entry.username for entry in named))
         emails = sorted({email_key(email) for email in known if email})
         return Seen(
             invitations=self.invitations.find(ids, emails),

@@ -102,7 +102,9 @@ class Claims:
         if claim is None:
             return
         self._index(key, claim.names + claim.unplaced, ())
-        self._given_up.update(dict.fromkeys(claim.names, claim.doubtful_since))
+        for name in claim.names:
+            times = {self._given_up.pop(name, None), claim.doubtful_since} - {None}
+            self._given_up[name] = max(filter(None, times), default=None)
         while len(self._given_up) > GIVEN_UP:
             self._given_up.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])

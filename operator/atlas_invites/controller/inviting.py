@@ -86,7 +86,9 @@ class Inviter:
             if updated is not None:
                 action = self._decide(attempt, project, Seen(invitations=(updated,)))
                 return self._outcome(attempt, action, Did.SET_ROLES)
-        action = await self._look(attempt, project, attempt.since, never_had_one=not self._may_have_one(attempt))
+        # A refused sending is not repeated, so the lists are enough to say so again.
+        is_listed_enough = attempt.may_be_refused or not self._may_have_one(attempt)
+        action = await self._look(attempt, project, attempt.since, never_had_one=is_listed_enough)
         claims_more = self._claim_found(attempt, project, action.case)
         if claims_more and (duplicate := self._yield_to_older(attempt)) is not None:
             return duplicate
@@ -156,6 +158,9 @@ class Inviter:
                 if action.row.do is Do.SEND:
                     if (refused := await self._standing_refusal(attempt, project, action)) is not None:
                         return refused
+                    if not is_conclusive(action, never_had_one=not self._may_have_one(attempt)):
+                        action = await self._look(attempt, project, since)
+                if action.row.do is Do.SEND:
                     with self._remembering(attempt, action):
                         return await self._send(attempt, project, action, since)
         case = action.case
@@ -165,8 +170,8 @@ class Inviter:
             if (refused := await self._standing_refusal(attempt, project, action)) is not None:
                 return refused
             with self._remembering(attempt, action):
-                case = await _with_roles_set(project, case, partial(self._check, attempt))
-            return self._outcome(attempt, replace(action, case=case), Did.SET_ROLES)
+                case, wrote = await _with_roles_set(project, case, partial(self._check, attempt))
+            return self._outcome(attempt, replace(action, case=case), Did.SET_ROLES if wrote else None)
         return self._outcome(attempt, action)
 
     async def _standing_refusal(self, attempt: Attempt, project: Project, action: Action) -> Outcome | None:
@@ -284,11 +289,13 @@ def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | No
     return None
 
 
-async def _with_roles_set(project: Project, case: Case, check: Callable[[], None]) -> Case:
-    """Set the roles of what is there, and return the case as Atlas answered it."""
+async def _with_roles_set(project: Project, case: Case, check: Callable[[], None]) -> tuple[Case, bool]:
+    """Set the roles of what is there. Return the case as Atlas responded, and whether anything was written."""
     roles, email = case.spec.roles, case.found_by_email
     if case.invitation is not None:
-        return replace(case, invitation=await set_invitation_roles(project, case.invitation, roles, check, email))
+        invitation, wrote = await set_invitation_roles(project, case.invitation, roles, check, email)
+        return replace(case, invitation=invitation), wrote
     if case.member is not None:
-        return replace(case, member=await set_member_roles(project, case.member, roles, check, email))
-    return case
+        member, wrote = await set_member_roles(project, case.member, roles, check, email)
+        return replace(case, member=member), wrote
+    return case, False

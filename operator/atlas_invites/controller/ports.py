@@ -29,6 +29,10 @@ class Entries(Protocol[E_co]):
     """What could be read of a list."""
 
     @property
+    def complete(self) -> bool:
+        """Whether the id and the e-mail of every entry could be read."""
+
+    @property
     def read(self) -> tuple[E_co, ...]:
         """The entries that could be read."""
 

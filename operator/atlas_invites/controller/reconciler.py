@@ -160,7 +160,8 @@ class Reconciler:
                 raise
             # The invites API has just ended: once more, through the users API.
             outcome = await self._inviter.invite(attempt, project)
-        return replace(outcome.in_project(group_id), atlas=outcome.atlas or project.info)
+        atlas = outcome.atlas if outcome.error else outcome.atlas or project.info
+        return replace(outcome.in_project(group_id), atlas=atlas)
 
     async def _conclude(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
         evaluated, now = Evaluated(resource.generation, resource.reconcile_requested_at), self._clock()

@@ -19,8 +19,8 @@ _CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles
 
 async def set_invitation_roles(
     project: Project, invitation: Invitation, roles: frozenset[str], check: Callable[[], None], email: str | None = None
-) -> Invitation:
-    """Set the roles of a pending invitation and return it as Atlas answered.
+) -> tuple[Invitation, bool]:
+    """Set the roles of a pending invitation. Return it as Atlas responded, and whether anything was written.
 
     Args:
         project: where it is.
@@ -37,14 +37,15 @@ async def set_invitation_roles(
         updated = await project.update_invite(invitation.id, sorted(roles))
         if updated is None:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
-        return updated
-    return (await _set_user_roles(project, invitation.id, Membership.PENDING, roles, check, email)).as_invitation()
+        return updated, True
+    user, wrote = await _set_user_roles(project, invitation.id, Membership.PENDING, roles, check, email)
+    return user.as_invitation(), wrote
 
 
 async def set_member_roles(
     project: Project, member: User, roles: frozenset[str], check: Callable[[], None], email: str | None = None
-) -> User:
-    """Set the roles of an ACTIVE member and return the member as Atlas answered.
+) -> tuple[User, bool]:
+    """Set the roles of an ACTIVE member. Return the member as Atlas responded, and whether anything was written.
 
     Args:
         project: where the member is.
@@ -77,7 +78,7 @@ async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what mus
     roles: frozenset[str],
     check: Callable[[], None],
     email: str | None,
-) -> User:
+) -> tuple[User, bool]:
     """Add before removing: a user never has zero roles. The user is read right before, and must be what was seen.
 
     A role that Atlas does not add is no reason to remove others: what it shows then is the result.
@@ -93,5 +94,5 @@ async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what mus
         if user is None or user.org_membership_status != membership:
             raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
         if role in roles and role not in user.roles:
-            return user
-    return user
+            break
+    return user, bool(steps)

@@ -170,11 +170,14 @@ async def _explain_conflict(memory: Memory, username: str, project: Project, fai
 
 
 async def _is_there(project: Project, username: str) -> bool:
-    """Return whether lists of the e-mail alone show a pending invitation or a member."""
-    if project.api is Api.INVITES and (await project.list_invites(username)).read:
-        return True
-    found = await project.list_users(username, flatten_teams=False, include_org_users=False)
-    return any(user.org_membership_status in {Membership.ACTIVE, Membership.PENDING} for user in found.read)
+    """Return whether lists of the e-mail alone show a pending invitation or a member, or what cannot be read."""
+    if project.api is Api.INVITES:
+        invitations = await project.list_invites(username)
+        if invitations.read or not invitations.complete:
+            return True
+    users = await project.list_users(username, flatten_teams=False, include_org_users=False)
+    live = {Membership.ACTIVE, Membership.PENDING}
+    return not users.complete or any(user.org_membership_status in live for user in users.read)
 
 
 async def who_is_elsewhere(project: Project, username: str) -> frozenset[str]:

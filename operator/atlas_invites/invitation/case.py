@@ -69,10 +69,11 @@ class Case:
 
     @property
     def is_gone(self) -> bool:
-        """Whether something is not there: what the object asks for, or the member that it had."""
-        if self.sight is Sight.PENDING:
-            return known_member(self.known) is not None
-        return self.sight is not Sight.MEMBER
+        """Whether something is not there: what the object asks for, or the invitation or member that it had."""
+        if self.sight is not Sight.PENDING:
+            return self.sight is not Sight.MEMBER
+        is_another = self.had_one and self.invitation is not None and not self._is_known(self.invitation)
+        return is_another or known_member(self.known) is not None
 
     @property
     def roles(self) -> frozenset[str]:
@@ -87,7 +88,12 @@ class Case:
 
     @property
     def are_other_roles_kept(self) -> bool:
-        """Whether Atlas responded to the spec's roles with those that are there, and nothing has changed since."""
+        """Whether Atlas responded to the spec's roles with those that are there, and nothing has changed since.
+
+        Also if nobody can read which roles are there: an invitation or a member has at least one.
+        """
+        if not self.roles:
+            return True
         ready, known = self.known.condition(READY), self.known.member if self.member else self.known.invitation
         return (
             self.is_repeat
@@ -111,11 +117,9 @@ class Case:
     @property
     def found_by_email(self) -> str | None:
         """The e-mail by which what is there was found, or None for what spec or status names by id."""
-        there, member = self.member or self.invitation, known_member(self.known)
-        named = {self.spec.invitation_id, member.id if member else None}
-        if there is None or there.id in named or (self.invitation is not None and self._is_known(self.invitation)):
-            return None
-        return there.username
+        there, member, known = self.member or self.invitation, known_member(self.known), self.known.invitation
+        named = {self.spec.invitation_id, member.id if member else None, known.id if known else None}
+        return None if there is None or there.id in named else there.username
 
     @property
     def had_one(self) -> bool:
@@ -176,6 +180,8 @@ class Target(NamedTuple):
     username: str | None = None
     invitation_id: str | None = None
     member_id: str | None = None
+    shown_as: str | None = None
+    """The e-mail that Atlas shows for the invitation that the object made, if it is another."""
 
 
 def target(spec: Spec, known: Status) -> Target:
@@ -185,7 +191,15 @@ def target(spec: Spec, known: Status) -> Target:
         username=spec.username or (invitation.username if invitation else None),
         invitation_id=invitation.id if invitation else spec.invitation_id,
         member_id=member.id if member else None,
+        shown_as=_shown_as(spec, known),
     )
+
+
+def _shown_as(spec: Spec, known: Status) -> str | None:
+    if known.origin is not Origin.CREATED or known.invitation is None:
+        return None
+    shown = known.invitation.username
+    return None if same_email(shown, spec.username) else shown
 
 
 def known_member(known: Status) -> Member | None:
@@ -214,9 +228,13 @@ def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> C
     email = email or next((i.username for i in seen.invitations if i.id in ids), None)
     member = known_member(known)
 
+    user_ids = {member.id if member else None, known.invitation.id if known.invitation else None}
+    shown_as = _shown_as(spec, known)
+
     def is_candidate(user: User) -> bool:
-        is_known = member is not None and user.id == member.id
-        return is_known or (same_email(user.username, email) if email else user.id in ids)
+        if user.id in user_ids or same_email(user.username, shown_as):
+            return True
+        return same_email(user.username, email) if email else user.id in ids
 
     users = list(filter(is_candidate, seen.users))
     active = [u for u in users if u.org_membership_status == Membership.ACTIVE]

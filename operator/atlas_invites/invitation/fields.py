@@ -19,7 +19,13 @@ _EXACT = 2.0**53
 """A whole number of at least this size, written as a float, may come back with other digits."""
 
 
+def _whole(text: str) -> str:
+    """Return a text without halves of a UTF-16 pair, which JSON can hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _shortened(text: str, length: int = TEXT_MAX) -> str:
+    text = _whole(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -36,7 +42,7 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return a JSON value as the API server gives it back; a number that it cannot hold exactly becomes text."""
     match value:
         case dict():
-            return {name: _storable(item) for name, item in value.items() if item is not None}
+            return {_whole(name): _storable(item) for name, item in value.items() if item is not None}
         case list() | tuple():
             return [_storable(item) for item in value]
         case float() if not math.isfinite(value) or (value.is_integer() and abs(value) >= _EXACT):
@@ -46,12 +52,16 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         case int() if value not in INT64:
             return str(value)
         case _:
-            return value
+            return _whole(value) if isinstance(value, str) else value
 
 
 def _parameters(values: tuple[Any, ...]) -> tuple[Any, ...]:
     kept, size = [], 0
-    for value in map(_storable, _first(values)):
+    try:
+        storable = list(map(_storable, _first(values)))
+    except RecursionError:
+        return ()
+    for value in storable:
         size += len(json.dumps(value))
         if size > DETAIL_MAX:
             break

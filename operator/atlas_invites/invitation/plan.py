@@ -80,7 +80,7 @@ class Action:
             id=case.spec.invitation_id or (known.id if known else None),
             roles=_difference(case.roles, case.spec.roles),
             asked=", ".join(sorted(case.spec.roles)),
-            shown=", ".join(sorted(case.roles)),
+            shown=", ".join(sorted(case.roles)) or "none that can be read",
         )
 
 
@@ -113,8 +113,8 @@ _MISMATCH = Says(
 _SUCCEEDED = Says(
     Reason.IDENTITY_MISMATCH,
     State.REMOVED,
-    "{who} accepted and is no longer a member of the project. Another person uses that e-mail address now, and is left "
-    "untouched. To manage that person's access, delete and recreate this object.",
+    "The member of this object (status.member.id) has left the project. Another person uses {who} now, and the "
+    "operator leaves that person alone. To manage that person's access, delete and recreate this object.",
 )
 _ROLES_DIFFER = Says(
     Reason.ROLES_DIFFER,

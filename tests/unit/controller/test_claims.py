@@ -263,3 +263,13 @@ def test_who_is_gone_claims_nothing() -> None:
     made.prove(TWO)
     assert made.holder(ONE) is None
     assert made.is_alone(ONE)
+
+
+def test_a_doubt_outlives_whoever_goes_after_it() -> None:
+    """Something may have been sent for the first: that a second object of the same person goes later says nothing."""
+    first, second, third = object_(ONE, OLD), object_(TWO, NEW), object_(Key("team-c", "jane"), NEW)
+    made = claims(first, second, third)
+    made.doubt(ONE, 100.0)
+    made.forget(ONE)
+    made.forget(TWO)
+    assert made.doubtful_since(third.key) == 100.0

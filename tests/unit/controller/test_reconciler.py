@@ -644,6 +644,22 @@ async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code
 
 
 @virtual_time
+async def test_what_was_refused_costs_no_confirmation() -> None:
+    """After a restart too, the lists are enough to say again that nothing is sent."""
+    world = World()
+    world.cluster.apply()
+    failure = Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", operation=Operation.CREATE_INVITE))
+    world.atlas.faults.fail_always("CreateInvite", failure)
+    await world.turn()
+    world.start_anew()
+    world.forget_calls()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.FORBIDDEN
+    assert world.atlas.names == ["Look"] * 4
+    assert world.cluster.writes == []
+
+
+@virtual_time
 async def test_a_refusal_outlives_an_outage() -> None:
     """A look that fails in between is no reason to repeat the write."""
     world = await refused()
@@ -793,6 +809,31 @@ async def test_a_role_that_atlas_does_not_add_costs_no_other() -> None:
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
     assert world.atlas.writes == [("AddRole", USER_ID, OWNER)]
+
+
+@virtual_time
+async def test_roles_that_nobody_can_read_are_not_written() -> None:
+    """Atlas shows the roles in a form that cannot be read: said, and not asked for with each look."""
+    world = World()
+    world.atlas.invite(invitation(roles=[]))
+    world.cluster.apply()
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ROLES_DIFFER
+    ready = world.cluster.status().condition("Ready")
+    assert ready is not None
+    assert "Atlas shows: none that can be read." in ready.message
+    assert world.atlas.writes == []
+
+
+@virtual_time
+async def test_roles_that_are_right_already_are_no_event() -> None:
+    """The list lags, and the read right before the write shows the roles of spec: nothing was done, nothing is told."""
+    world = await accepted(memberPolicy="Manage")
+    world.atlas.unlisted[USER_ID] = user(roles=[OWNER])
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.ACCEPTED
+    assert world.atlas.writes == []
+    assert world.events.published == []
 
 
 # Roles that lists do not show yet.

@@ -51,7 +51,7 @@ async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
     atlas = FakeAtlas()
     atlas.invite()
     updated = await set_invitation_roles(project_of(atlas), invitation(), frozenset({READER, OWNER}), go_on)
-    assert updated == invitation(roles=[OWNER, READER])
+    assert updated == (invitation(roles=[OWNER, READER]), True)
     assert atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER, READER)]
 
 
@@ -79,17 +79,16 @@ async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Mem
         ("RemoveRole", USER_ID, READER),
     ]
     now_there = user(membership, roles=[OWNER, STREAMS])
-    assert done == (now_there.as_invitation() if membership is Membership.PENDING else now_there)
+    assert done == (now_there.as_invitation() if membership is Membership.PENDING else now_there, True)
 
 
 @virtual_time
 async def test_what_was_read_decides_not_what_was_seen() -> None:
-    """The roles may have changed since they were seen: the difference is taken from the read."""
+    """The roles may have changed since they were seen: the difference is taken from the read, and may be none."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[OWNER]))
-    assert await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER}), go_on) == user(
-        roles=[OWNER]
-    )
+    done = await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER}), go_on)
+    assert done == (user(roles=[OWNER]), False)
     assert atlas.calls == [("ReadUser", USER_ID)]
 
 
@@ -165,7 +164,8 @@ async def test_a_user_who_was_found_by_another_email_is_left_alone(email: str | 
     atlas.let_in(user(roles=[READER]))
     setting = set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on, email)
     if email is None:
-        assert (await setting).roles == (OWNER,)
+        done, wrote = await setting
+        assert (done.roles, wrote) == ((OWNER,), True)
     else:
         await conflict(setting)
         assert atlas.calls == [("ReadUser", USER_ID)]

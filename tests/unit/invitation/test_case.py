@@ -222,19 +222,38 @@ def test_a_known_member_is_known_by_the_id(
         (ACCEPTED, Seen(users=(SUCCESSOR,)), True),
         (HAD_ONE, Seen(), True),
         (HAD_ONE, Seen(users=(user(Membership.REJECTED),)), True),
-        (REINVITED, INVITED_USER, False),
+        (REINVITED, Seen(invitations=(invitation(),)), False),
+        (REINVITED, INVITED_USER, True),
+        (HAD_ONE, INVITED_USER, True),
+        (NEVER_HAD_ONE, INVITED_USER, False),
     ],
 )
 def test_a_known_member_who_is_not_there_is_gone(known: Status, seen: Seen, *, is_gone: bool) -> None:
-    """That a member was invited again, or succeeded, says that the member is gone."""
+    """Gone: a member who was invited again or succeeded, an invitation in whose place is another."""
     assert case_of(spec(), known, seen, NOW, Api.INVITES).is_gone is is_gone
+
+
+MADE = status(invitation=invitation(username=OTHER_EMAIL), origin=Origin.CREATED, state=State.PENDING)
+MADE_OF_USERS = status(invitation=users_invitation(), origin=Origin.CREATED, state=State.PENDING)
+
+
+def test_who_accepts_what_this_object_made_is_the_member_under_any_email() -> None:
+    """Atlas shows the invitation under another e-mail, or the person changes it before accepting."""
+    assert target(spec(), MADE) == Target(EMAIL, INVITATION_ID, shown_as=OTHER_EMAIL)
+    assert target(spec(), MADE.model_copy(update={"origin": Origin.ADOPTED})).shown_as is None
+    renamed = Seen(users=(user(username=OTHER_EMAIL),))
+    for known in (MADE, MADE_OF_USERS):
+        assert chosen(spec(), known, renamed, Api.USERS) == (Sight.MEMBER, USER_ID)
+    assert case_of(spec(), MADE_OF_USERS, renamed, NOW, Api.USERS).found_by_email is None
 
 
 # What an answer leaves out.
 
 
 def test_roles_that_could_not_be_read_are_those_last_known() -> None:
-    """Nothing is written because of roles that cannot be read."""
+    """Nothing is written because of roles that cannot be read, whether or not others are known."""
+    unknown = case_of(spec(), NEVER_HAD_ONE, Seen(invitations=(invitation(roles=[]),)), NOW, Api.INVITES)
+    assert unknown.are_other_roles_kept
     sparse = Seen(invitations=(invitation(roles=[]),), users=(user(username=OTHER_EMAIL),))
     assert case_of(spec(), HAD_ONE, sparse, NOW, Api.INVITES).roles_equal
     assert case_of(spec(), ACCEPTED, Seen(users=(user(roles=[]),)), NOW, Api.INVITES).roles_equal

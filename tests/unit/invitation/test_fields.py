@@ -116,3 +116,21 @@ def test_nothing_makes_a_status_too_large(answer: Invitation | Member | User | E
     """Texts are cut, of lists the first entries are kept."""
     assert len(json.dumps(answer.to_wire())) < 100_000
     assert all(len(value) <= LIST_MAX for _, value in answer if isinstance(value, tuple))
+
+
+def test_half_a_pair_of_utf_16_is_replaced() -> None:
+    """JSON can hold it, and UTF-8, which the API server speaks, cannot: the rest of the text is kept."""
+    half, whole = "x\ud83d", "x\ufffd"
+    assert invitation(groupName=half).group_name == whole
+    refused = error(403, "NO", detail=half, parameters=[{half: [half]}])
+    assert (refused.detail, refused.parameters) == (whole, ({whole: [whole]},))
+    assert invitation(groupName="José 🎉").group_name == "José 🎉"
+
+
+def test_parameters_that_are_nested_too_deep_are_left_out() -> None:
+    """The rest of the error is kept."""
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    refused = error(400, "NO", detail="why", parameters=[deep])
+    assert (refused.detail, refused.parameters) == ("why", ())
