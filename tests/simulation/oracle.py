@@ -101,6 +101,7 @@ class Oracle:
             secret = self.cluster.secrets.get(Key(key.namespace, resource.spec.connection_secret_ref.name))
             if group is not None and secret in self.accepted_keys and not any(self._rivals(resource, group)):
                 names = _names_in_calls(resource)
+                names |= self._ids_of(_email(resource.spec, resource.status), group)
                 _expect(
                     any((group, name) in self.safety.withheld for name in names),
                     f"{key}: it says {ready.reason}, though no write was refused",
@@ -303,6 +304,12 @@ class Oracle:
         found = {there[name].lower() for name in names if name in there}
         former = self.safety.former_emails if also_ended else {}
         return found.union(*(former.get(name, ()) for name in names))
+
+    def _ids_of(self, email: str, group: str) -> set[str]:
+        """The ids of what is or was in a project under an e-mail: a refused write may be all that came of it."""
+        project = self.sandbox.state.project(group)
+        there = [*project.invitations.all(), *project.users.all(), *project.ended]
+        return {entry.id for entry in there if entry.username.lower() == email}
 
     def _group(self, resource: Resource) -> str | None:
         spec = resource.spec

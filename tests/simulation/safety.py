@@ -275,7 +275,10 @@ class Safety:
             self.broken.append(f"{resource.key}: CredentialsRejected, though only another project was refused")
 
     def _may_leave_behind(self, resource: Resource, group: str) -> bool:
-        """Whether a deletion was tried for as long as it has to be: by this process, and since it was refused first."""
+        """Whether a deletion was tried for as long as it has to be: by this process, and since it was refused first.
+
+        Its first try may share a refusal of the last minute.
+        """
         now, deleted = self.cluster.time(), ((resource.deleted_at or self.cluster.now()) - START).total_seconds()
         since = max(self.started, deleted)
         if self.projects_gone.get(group, float("-inf")) >= since:
@@ -284,7 +287,8 @@ class Safety:
         first, last = self.cluster.failing.get(secret, (now, float("-inf")))
         if last > now - PROVEN and now - max(first, since) >= SECRET_LOST:
             return True
-        refusals = (e.began for e in self.exchanges if e.group_id == group and e.began >= since and _refuses(e))
+        recent = (e for e in self.exchanges if e.group_id == group and e.began >= since - MINUTE and _refuses(e))
+        refusals = (max(e.began, since) for e in recent)
         is_legacy = resource.status.invitation is not None and resource.status.invitation.api == "Invites"
         first = next(refusals, since if is_legacy and self.sandbox.sunset.gone(self.sandbox.clock()) else now)
         return now - first >= REFUSED
