@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Invitation as Known
     from atlas_invites.invitation.model import Spec, Status
-    from atlas_sandbox.model import Invitation, User
+    from atlas_sandbox.model import Ended, Invitation, User
     from atlas_sandbox.project import Project
     from atlas_sandbox.sandbox import Sandbox
     from tests.simulation.cluster import Cluster
@@ -308,7 +308,7 @@ class Oracle:
     def _ids_of(self, email: str, group: str) -> set[str]:
         """The ids of what is or was in a project under an e-mail: a refused write may be all that came of it."""
         project = self.sandbox.state.project(group)
-        there = [*project.invitations.all(), *project.users.all(), *project.ended]
+        there: list[Invitation | User | Ended] = [*project.invitations.all(), *project.users.all(), *project.ended]
         return {entry.id for entry in there if entry.username.lower() == email}
 
     def _group(self, resource: Resource) -> str | None:
