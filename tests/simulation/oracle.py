@@ -219,7 +219,8 @@ class Oracle:
 
     def _was_kept(self, there: Invitation | User) -> bool:
         """Whether Atlas kept just these roles when we asked for others last: then nothing is asked again."""
-        return self.safety.kept.get(there.id) == frozenset(there.roles)
+        groups = self.sandbox.state.projects
+        return any(self.safety.kept.get((group, there.id)) == frozenset(there.roles) for group in groups)
 
     @staticmethod
     def _expect_both_sets(status: Status, differing: set[str]) -> None:

@@ -82,8 +82,8 @@ class Safety:
     """Ids of the invitations that a status has shown."""
     started: float = 0.0
     """When the process that runs began."""
-    kept: dict[str, frozenset[str]] = field(default_factory=dict)
-    """The roles that Atlas kept, by the rule that it keeps others than asked for, when we last wrote roles, by id."""
+    kept: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    """The roles that Atlas kept, by the rule that it keeps others, when we last wrote roles, by project and id."""
     withheld: set[tuple[str, str]] = field(default_factory=set)
     """Projects and e-mails (or ids) for which Atlas refused the last write."""
     unauthorized: set[str] = field(default_factory=set)
@@ -152,9 +152,9 @@ class Safety:
         if exchange.operation in ROLE_WRITES:
             before, record, rules = self._before.pop(exchange.number), self._record(exchange), self.sandbox.state.rules
             if record is not None and record is not before:
-                self.kept.pop(record.id, None)
+                self.kept.pop((exchange.group_id, record.id), None)
                 if rules.dropped_roles or rules.added_roles:
-                    self.kept[record.id] = frozenset(record.roles)
+                    self.kept[exchange.group_id, record.id] = frozenset(record.roles)
 
     def after(self, exchange: Exchange) -> None:
         """Take note of what became of a request."""
