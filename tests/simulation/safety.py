@@ -163,6 +163,7 @@ class Safety:
             self.sent |= {i.id for i in project.invitations.all() if i.inviter in self.ours}
             self.sent |= {u.id for u in project.users.all() if u.inviter in self.ours}
         if exchange.operation in SENDING and exchange.shown_id:
+            self.sent.add(exchange.shown_id)  # it may have been accepted at once
             self.sent_to[exchange.group_id, exchange.shown_id] = exchange.username
         if exchange.operation in SENDING and not exchange.answered and not exchange.refused:
             self.unanswered[exchange.group_id, exchange.username] = now
