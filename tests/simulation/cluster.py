@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from atlas_invites.controller.ending import PROJECT_GONE
 from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
 from atlas_invites.invitation.resource import FINALIZER, Key, Resource
@@ -82,7 +83,7 @@ class Cluster:
     finalized: Callable[[Resource], None] = lambda _: None
     """Called with each object right before our finalizer comes off."""
     warned: set[str] = field(default_factory=set)
-    """The uids of the objects of which an event says that something may be left in Atlas."""
+    """The uids of the objects whose last event says what may be left in Atlas, or that the project is gone."""
     failing: dict[Key, tuple[float, float]] = field(default_factory=dict)
     """When the operator first and last read a Secret that was missing or invalid, since it was started."""
     stripped: dict[str, float] = field(default_factory=dict)
@@ -227,7 +228,7 @@ class Cluster:
     def publish(self, resource: Resource, notice: Notice) -> None:
         """Take an event."""
         self.notices.append((resource.key, notice))
-        if notice.reason == EventReason.ORPHANED_INVITATION:
+        if notice.reason == EventReason.ORPHANED_INVITATION or notice == PROJECT_GONE.notice:
             self.warned.add(resource.uid)
 
     async def _write(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:

@@ -110,6 +110,9 @@ class Safety:
         self.history[resource.key].append(Told(self.cluster.time(), resource))
         status = resource.status
         if status.invitation is not None:
+            if status.invitation.id not in self.remembered:
+                # Atlas has shown the invitation, so the result of an unconfirmed send is known.
+                self.unanswered.pop((status.invitation.group_id or "", _email(resource)), None)
             self.remembered.add(status.invitation.id)
         ready = status.condition("Ready")
         waits = ready is not None and ready.reason == "DuplicateInvite"

@@ -170,3 +170,14 @@ def test_a_user_whom_a_read_shows_under_another_email_is_not_managed() -> None:
         world.run(5, lambda: world.cluster.create(ANN, managed))
         assert world.reason(ANN) == "Conflict"
         assert world.sandbox.calls.by_operation["AddRole"] == 0
+
+
+def test_an_object_of_a_project_that_is_gone_says_so() -> None:
+    """Atlas says twice that the project does not exist: the object goes, and its event names the project."""
+    with a_world() as world:
+        world.run(5, lambda: world.cluster.create(ANN, spec()))
+        gone = Fault("status", status=404, error_code="GROUP_NOT_FOUND", project=PROJECT_ID, count=None)
+        world.sandbox.faults.add(gone)
+        world.run(10, lambda: world.cluster.delete(ANN))
+        assert world.cluster.resource(ANN) is None
+        assert [notice.reason for key, notice in world.cluster.notices if key == ANN][-1] == "ProjectNotFound"

@@ -59,7 +59,7 @@ _CANCELED = Ended(
     "the invitation was cancelled",
     Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
 )
-_PROJECT_GONE = Ended(
+PROJECT_GONE = Ended(
     "the project is gone",
     Notice(
         EventType.WARNING,
@@ -103,7 +103,7 @@ class Ender:
         except Failure as failure:
             if not project_gone(failure) or not await _is_gone(project):
                 raise
-        return _PROJECT_GONE
+        return PROJECT_GONE
 
     async def _end_in(self, attempt: Attempt, project: Project) -> Ended:
         spec, invitation, since = attempt.spec, attempt.known.invitation, attempt.since
