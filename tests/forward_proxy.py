@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from tests.in_thread import InThread
 
 if TYPE_CHECKING:
     import ssl
 
 
 @dataclass(slots=True)
-class ForwardProxy:
+class ForwardProxy(InThread):
     """Passes connections on to a server, whatever host a client asks for, in a thread of its own.
 
     Attributes:
@@ -32,32 +33,13 @@ class ForwardProxy:
     address: str = ""
     asked: list[str] = field(default_factory=list)
     refused: int = 0
-    _ready: threading.Event = field(default_factory=threading.Event)
-    _loop: asyncio.AbstractEventLoop | None = None
-    _stopping: asyncio.Event | None = None
-    _thread: threading.Thread | None = None
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        assert self._stopping is not None
-        assert self._thread is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
-
     async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
         self.address = f"{host}:{port}"
-        self._ready.set()
-        await self._stopping.wait()
+        await self._serve_until_stopped()
         server.close()
         for connection in self._connections:
             connection.cancel()

@@ -87,7 +87,7 @@ class AtlasApi:
                 raise self._connection_error(fault.kind) from fault
             await break_connection(asked.transport, fault, receive)
         except ClientLeftError:
-            pass
+            pass  # Nobody is left to respond to; the call is recorded below.
         finally:
             self._sandbox.calls.add(
                 CallRecord(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
 
+from tests.in_thread import InThread
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Proxy:
+class Proxy(InThread):
     """Passes requests on to a server, in a thread of its own.
 
     Attributes:
@@ -83,23 +83,6 @@ class Proxy:
     seen: list[Seen] = field(default_factory=list)
     _faults: list[Fault] = field(default_factory=list)
     _streams: set[asyncio.Transport] = field(default_factory=set)
-    _ready: threading.Event = field(default_factory=threading.Event)
-    _loop: asyncio.AbstractEventLoop | None = None
-    _stopping: asyncio.Event | None = None
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        assert self._stopping is not None
-        assert self._thread is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
 
     def fault(  # noqa: PLR0913 - the levers
         self,
@@ -135,7 +118,6 @@ class Proxy:
             self._streams.pop().abort()
 
     async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         options: dict[str, Any] = {} if self.tls is None else {"ssl": self.tls}
         connector = aiohttp.TCPConnector(limit=0, **options)
         timeout = aiohttp.ClientTimeout(total=None)
@@ -151,8 +133,7 @@ class Proxy:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            self._ready.set()
-            await self._stopping.wait()
+            await self._serve_until_stopped()
             await runner.cleanup()
 
     async def _pass(self, request: web.Request, client: aiohttp.ClientSession) -> web.StreamResponse:
@@ -197,7 +178,7 @@ class Proxy:
                 await response.write(chunk)
             await response.write_eof()
         except aiohttp.ClientConnectionResetError:
-            pass  # the client has left
+            pass  # The client has left: nobody reads the rest.
         finally:
             self._streams -= {stream}
         return response

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_invites.atlas.auth import BearerAuth, Challenge, DigestAuth, auth_for, challenge_of
+from atlas_invites.atlas.auth import auth_for
+from atlas_invites.atlas.bearer import BearerAuth
+from atlas_invites.atlas.digest import Challenge, DigestAuth, challenge_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
 from atlas_invites.invitation.model import Operation

@@ -1,0 +1,163 @@
+"""Bearer authentication with a service account (RFC 6749, client credentials), as a flow of ``next()`` and ``send()``.
+
+All calls share one token, which is renewed before it ends. Account and token are secrets: no repr shows them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+
+from atlas_invites.atlas.answers import failure_of
+from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.invitation.model import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from atlas_invites.invitation.credentials import ServiceAccount
+
+TOKEN_LIFE = 3600.0
+"""Seconds that a token is used at most, also where its answer does not say how long it lives (Atlas: one hour)."""
+RENEW_AT = 0.8
+"""The part of its life after which a token is renewed."""
+RENEW_AGAIN = 30.0
+"""Seconds between attempts to renew a token that still works."""
+TOKENS, TOKENS_IN = 2, 60.0
+"""A token that met a 401 is replaced only if Atlas gave fewer tokens than that in the last so many seconds."""
+PROBE_WITH = 240.0
+"""Seconds after which a rejected project is tried with a new token: Atlas may have forgotten the old one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, and when it ends (seconds of the monotonic clock)."""
+
+    value: str = field(repr=False)
+    ends_at: float
+
+
+class BearerAuth(httpx.Auth):
+    """OAuth 2.0 client credentials with one token for all calls.
+
+    If there is no token, let one call through at a time (``ready_for``): it brings one. A token is renewed by one call
+    when 80 % of its life is over, while the others go on with it.
+
+    A 401 may mean that Atlas has forgotten the token, or be about the call's project. The response is marked
+    ``try_again``. The second try replaces the token that met the 401, unless the call had just fetched it, and at most
+    twice a minute; the other calls go on with the old one meanwhile.
+    """
+
+    def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float] = time.monotonic) -> None:
+        self._account = account
+        self._url = url
+        self._clock = clock
+        self._token: Token | None = None
+        self._renew_at = 0.0
+        self._asked_at = 0.0
+        self._given_at: deque[float] = deque(maxlen=TOKENS)
+        self._fetching = 0
+
+    @property
+    def fetching(self) -> bool:
+        """Whether a token is on its way."""
+        return self._fetching > 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a token that has not ended."""
+        return self._token is not None and self._clock() < self._token.ends_at
+
+    def ready_for(self, request: httpx.Request) -> bool:
+        """Return whether there is a token for a request: another one than it was refused with, if one may be had."""
+        return self.ready and not self._is_refused(request)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yield a request for a token where one is due, then the request with the token.
+
+        Raises:
+            AtlasFailure: the token endpoint gave none; ``operation`` is Token.
+        """
+        token, is_refused = self._token, self._is_refused(request)
+        if self._is_due(request):
+            self._asked_at = began = self._clock()
+            self._renew_at = max(self._renew_at, began + RENEW_AGAIN)
+            self._fetching += 1
+            try:
+                response = yield self._request(request)
+            finally:
+                self._fetching -= 1
+            self._accept(response, began, is_refused=is_refused)
+        is_new = self._token is not token
+        token = self._token
+        request.headers["Authorization"] = f"Bearer {token.value if token else ''}"
+        response = yield request
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            response.extensions["try_again"] = True
+            if not is_new:
+                request.extensions["refused_token"] = token
+
+    def _is_due(self, request: httpx.Request) -> bool:
+        """Return whether a token has to be asked for before a request goes."""
+        now = self._clock()
+        if not self.ready or now >= self._renew_at:
+            return True
+        is_old = request.extensions.get("is_probe", False) and now >= self._asked_at + PROBE_WITH
+        return (is_old or self._is_refused(request)) and self._may_replace()
+
+    def _is_refused(self, request: httpx.Request) -> bool:
+        """Return whether a request needs another token than the one there is, which it was refused with.
+
+        If that one may not be replaced yet, it is new, and the 401 is not about the token.
+        """
+        was_used = self.ready and self._token is request.extensions.get("refused_token")
+        return was_used and (self.fetching or self._may_replace())
+
+    def _may_replace(self) -> bool:
+        """Return whether one more token may be asked for because of a 401."""
+        now = self._clock()
+        return self._fetching + sum(now < at + TOKENS_IN for at in self._given_at) < TOKENS
+
+    def _request(self, request: httpx.Request) -> httpx.Request:
+        """Return the request for a token that a request needs (Atlas: POST /api/oauth/token at the host's root)."""
+        pair = f"{self._account.client_id}:{self._account.client_secret}".encode()
+        return httpx.Request(
+            "POST",
+            self._url,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Authorization": f"Basic {base64.b64encode(pair).decode()}",
+                "User-Agent": request.headers["User-Agent"],
+            },
+            data={"grant_type": "client_credentials"},
+            extensions={**request.extensions, "operation": Operation.TOKEN, "of": id(self), "envelope": False},
+        )
+
+    def _accept(self, response: httpx.Response, began: float, *, is_refused: bool) -> None:
+        """Keep the token of an answer; without one go on with the old one while it lasts, unless that was refused."""
+        failure = failure_of(Operation.TOKEN, response.status_code, response.extensions["json"], response.headers)
+        token = None if failure else _token(response.extensions["json"], began)
+        if token is not None:
+            self._token = token
+            self._given_at.append(self._clock())
+            self._renew_at = began + RENEW_AT * (token.ends_at - began)
+        elif is_refused or not self.ready:
+            raise failure or AtlasUnavailable.of(Operation.TOKEN, "an answer that cannot be read")
+
+
+def _token(json: object, began: float) -> Token | None:
+    """Return the token of an answer that was asked for at ``began``, or None for an answer that has none."""
+    if not isinstance(json, dict):
+        return None
+    value, life = json.get("access_token"), json.get("expires_in", TOKEN_LIFE)
+    if isinstance(value, str) and re.fullmatch(r"[!-~]+", value) and isinstance(life, int | float) and life > 0:
+        return Token(value, began + min(life, TOKEN_LIFE))
+    return None

@@ -1,0 +1,153 @@
+"""HTTP digest authentication with an API key (RFC 7616), as a flow of ``next()`` and ``send()``.
+
+A challenge is reused, so that a steady client pays one round trip a call. The key is a secret: no repr shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+
+from atlas_invites.atlas.errors import AtlasUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from atlas_invites.invitation.credentials import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a ``WWW-Authenticate: Digest`` asks for, with the client nonce that we answer it with."""
+
+    realm: str
+    nonce: str
+    algorithm: str = "MD5"
+    opaque: str | None = None
+    qop: bool = True
+    stale: bool = False
+    cnonce: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def hash(self, text: str) -> str:
+        """Return the hex digest of the algorithm (RFC 7616: MD5 or SHA-256, each also as ``-sess``)."""
+        if self.algorithm.upper().startswith("SHA-256"):
+            return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    def secret(self, key: ApiKey) -> str:
+        """Return HA1. The client nonce is one for all calls of a challenge, so that ``-sess`` has but one reading."""
+        secret = self.hash(f"{key.public_key}:{self.realm}:{key.private_key}")
+        if self.algorithm.upper().endswith("-SESS"):
+            return self.hash(f"{secret}:{self.nonce}:{self.cnonce}")
+        return secret
+
+
+_ALGORITHMS = ("SHA-256", "SHA-256-SESS", "MD5", "MD5-SESS")
+_DIGEST = re.compile(r"(?:^|,)\s*digest\s+", re.IGNORECASE)
+_PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+
+def challenge_of(headers: Iterable[str]) -> Challenge | None:
+    """Return the strongest digest challenge of the ``WWW-Authenticate`` headers that we can answer, or None."""
+    found = [challenge for header in headers for part in _DIGEST.split(header)[1:] if (challenge := _challenge(part))]
+    return min(found, key=lambda challenge: _ALGORITHMS.index(challenge.algorithm.upper()), default=None)
+
+
+def _challenge(text: str) -> Challenge | None:
+    given: dict[str, str] = {}
+    for name, quoted, plain in _PARAMETER.findall(text):
+        given.setdefault(name.lower(), plain or re.sub(r"\\(.)", r"\1", quoted))
+    qop = {option.strip().lower() for option in given["qop"].split(",")} if "qop" in given else None
+    algorithm = given.get("algorithm", "MD5")
+    if not given.get("nonce") or algorithm.upper() not in _ALGORITHMS or (qop is not None and "auth" not in qop):
+        return None
+    return Challenge(
+        realm=given.get("realm", ""),
+        nonce=given["nonce"],
+        algorithm=algorithm,
+        opaque=given.get("opaque"),
+        qop=qop is not None,
+        stale=given.get("stale", "").lower() == "true",
+    )
+
+
+class DigestAuth(httpx.Auth):
+    """HTTP digest with one challenge for all calls; ``nc`` rises with each and never repeats for a nonce.
+
+    A call that is refused is signed again with the challenge that came with the refusal. If that is refused too, and
+    with another challenge, Atlas does not know the key: the response is marked ``unknown_key``. A refusal without a
+    challenge is about the call's project; one more try, freshly signed, decides, unless the call is a probe.
+    """
+
+    ATTEMPTS = 4
+    fetching = False
+
+    def __init__(self, key: ApiKey) -> None:
+        self._key = key
+        self._challenge: Challenge | None = None
+        self._secret = ""
+        self._count = 0
+
+    def ready_for(self, _request: httpx.Request) -> bool:
+        """Return whether a challenge is known; if none is, let one call through at a time, which brings it."""
+        return self._challenge is not None
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yield the request, signed when a challenge is known, until it is not refused or a refusal is final.
+
+        Raises:
+            AtlasUnavailable: every challenge is stale at once, which says nothing of the key.
+        """
+        ours = is_second = False
+        for _ in range(self.ATTEMPTS):
+            used = self._challenge
+            if used is not None:
+                request.headers["Authorization"] = self._signature(used, request)
+            response = yield request
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
+                return
+            challenge = challenge_of(response.headers.get_list("WWW-Authenticate"))
+            if challenge is None:
+                if is_second or request.extensions.get("is_probe"):
+                    return
+                is_second = True
+            elif ours and not challenge.stale:
+                response.extensions["unknown_key"] = True
+                return
+            elif ours := self._challenge is used:  # else another call has brought a newer one meanwhile
+                self._adopt(challenge)
+        raise AtlasUnavailable.of(request.extensions["operation"], "no challenge lasts", sent=False)
+
+    def _adopt(self, challenge: Challenge) -> None:
+        if self._challenge is None or self._challenge.nonce != challenge.nonce:
+            self._count = 0
+        self._challenge = challenge
+        self._secret = challenge.secret(self._key)
+
+    def _signature(self, challenge: Challenge, request: httpx.Request) -> str:
+        self._count += 1
+        uri = request.url.raw_path.decode("ascii")
+        resource = challenge.hash(f"{request.method}:{uri}")
+        said = {"username": self._key.public_key, "realm": challenge.realm, "nonce": challenge.nonce, "uri": uri}
+        bare = {"algorithm": challenge.algorithm}
+        signed = [self._secret, challenge.nonce, resource]
+        if challenge.qop:
+            count = f"{self._count:08x}"
+            signed[2:2] = [count, challenge.cnonce, "auth"]
+            said["cnonce"] = challenge.cnonce
+            bare |= {"nc": count, "qop": "auth"}
+        said["response"] = challenge.hash(":".join(signed))
+        if challenge.opaque is not None:
+            said["opaque"] = challenge.opaque
+        quoted = [f'{name}="{_escaped(value)}"' for name, value in said.items()]
+        return "Digest " + ", ".join([*quoted, *(f"{name}={value}" for name, value in bare.items())])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
