@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class StartupError(Exception):
-    """What a command cannot start with, in one line for whoever has set it up."""
+    """A setting with which a command cannot start, in one line for the administrator."""
 
 
 def proxy_for(url: str) -> str | None:
@@ -54,7 +54,7 @@ def usable_proxy(origin: str, value: str) -> str:
         value: its value.
 
     Raises:
-        StartupError: no client of ours can use it. The message names the origin, never the value.
+        StartupError: none of the clients can use it. The message names the origin, never the value.
     """
     with suppress(ValueError):  # its text shows a part of the value
         parts = urlsplit(value if "://" in value else f"http://{value}")
@@ -130,7 +130,7 @@ class _Exception:
         """Return what an entry says: ``*``, a domain with its subdomains (``.domain``: without itself), addresses.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: it has none of these forms.
         """
         if entry == "*":
             return cls(re.compile(".*"), None)

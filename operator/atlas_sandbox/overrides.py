@@ -1,6 +1,6 @@
-"""Overrides: how answers show the entry of one e-mail otherwise than Atlas holds it, on order.
+"""Overrides: how responses show the entry of one e-mail differently than Atlas holds it.
 
-An entry is an invitation or a user, alone or in a list. What Atlas holds does not change: a call finds the entry by
+An entry is an invitation or a user, also in a list. What Atlas holds does not change: a call finds the entry by
 its true id and e-mail.
 """
 
@@ -27,7 +27,7 @@ class Override:
     id: str = ""
 
     def matches(self, operation: str, project: str) -> bool:
-        """Return whether the answer of this call is one of those that the override is for."""
+        """Return whether the override applies to the response of this call."""
         return (not self.operations or operation in self.operations) and self.project in {"", project}
 
 
@@ -57,7 +57,7 @@ class Overrides:
         self._overrides.clear()
 
     def shown(self, operation: str, project: str, content: object) -> object:
-        """Return the content of an answer as the overrides show it."""
+        """Return the content of a response as the overrides show it."""
         found = [override for override in self._overrides.values() if override.matches(operation, project)]
         if not found:
             return content

@@ -99,7 +99,7 @@ class State:
         """Give a member another e-mail in every project, and return the member's id, which stays.
 
         Raises:
-            AtlasError: 404 RESOURCE_NOT_FOUND: no member has the e-mail; 409 USERNAME_IN_USE: somebody has the new one.
+            AtlasError: 404 RESOURCE_NOT_FOUND: no member has the e-mail; 409 USERNAME_IN_USE: the new one is in use.
         """
         self._expire_due()
         member_id = self.members.get(email_key(email))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import ServiceAccount
 
 TOKEN_LIFE = 3600.0
-"""Seconds that a token is used at most, also where its answer does not say how long it lives (Atlas: one hour)."""
+"""Seconds that a token is used at most, also if the response does not say how long it lives (Atlas: one hour)."""
 RENEW_AT = 0.8
 """The part of its life after which a token is renewed."""
 RENEW_AGAIN = 30.0
@@ -142,7 +142,7 @@ class BearerAuth(httpx.Auth):
         )
 
     def _accept(self, response: httpx.Response, began: float, *, is_refused: bool) -> None:
-        """Keep the token of an answer; without one go on with the old one while it lasts, unless that was refused."""
+        """Keep the token of a response; without one, keep the old one while it lasts, unless that was refused."""
         failure = failure_of(Operation.TOKEN, response.status_code, response.extensions["json"], response.headers)
         token = None if failure else _token(response.extensions["json"], began)
         if token is not None:
@@ -150,11 +150,11 @@ class BearerAuth(httpx.Auth):
             self._given_at.append(self._clock())
             self._renew_at = began + RENEW_AT * (token.ends_at - began)
         elif is_refused or not self.ready:
-            raise failure or AtlasUnavailable.of(Operation.TOKEN, "an answer that cannot be read")
+            raise failure or AtlasUnavailable.of(Operation.TOKEN, "a response that cannot be read")
 
 
 def _token(json: object, began: float) -> Token | None:
-    """Return the token of an answer that was asked for at ``began``, or None for an answer that has none."""
+    """Return the token of a response to a request of ``began``, or None if it has none."""
     if not isinstance(json, dict):
         return None
     value, life = json.get("access_token"), json.get("expires_in", TOKEN_LIFE)

@@ -123,7 +123,7 @@ class Atlas:
         if json is not None or status == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
             with suppress(ValueError, TypeError, KeyError):  # it prints what it could not read: let nobody see it
                 return call.parse(json)
-        raise AtlasUnavailable.of(call.operation, "an answer that cannot be read")
+        raise AtlasUnavailable.of(call.operation, "a response that cannot be read")
 
     def _request(self, call: Call[T]) -> httpx.Request:
         headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}

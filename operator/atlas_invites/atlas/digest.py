@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a ``WWW-Authenticate: Digest`` asks for, with the client nonce that we answer it with."""
+    """What a ``WWW-Authenticate: Digest`` asks for, with our client nonce for it."""
 
     realm: str
     nonce: str
@@ -54,7 +54,7 @@ _PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
 def challenge_of(headers: Iterable[str]) -> Challenge | None:
-    """Return the strongest digest challenge of the ``WWW-Authenticate`` headers that we can answer, or None."""
+    """Return the strongest digest challenge of the ``WWW-Authenticate`` headers that is supported, or None."""
     found = [challenge for header in headers for part in _DIGEST.split(header)[1:] if (challenge := _challenge(part))]
     return min(found, key=lambda challenge: _ALGORITHMS.index(challenge.algorithm.upper()), default=None)
 

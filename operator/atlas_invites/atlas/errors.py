@@ -16,7 +16,7 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
         InvalidRequest        every other 4xx
 
 Messages are plain sentences for status. They hold no time, count or request id, so that they read the same when they
-repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``Forbidden`` of a sending repeats its
+repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``Forbidden`` of a send repeats its
 ``detail``, so no message is logged.
 
 Sources: the published OpenAPI document (``ApiError``), recorded answers.

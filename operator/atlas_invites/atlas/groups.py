@@ -9,5 +9,5 @@ MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
 
 
 def read_project(group_id: str) -> Call[str]:
-    """Return the call that reads the project, and whose answer is its id."""
+    """Return the call that reads the project, and whose result is its id."""
     return Call(Operation.READ_PROJECT, "GET", group_id, "", MEDIA_TYPE, lambda json: str(given(json)["id"]))

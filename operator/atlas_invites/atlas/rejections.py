@@ -13,8 +13,8 @@ otherwise                                                                       
 ====================================================================================  ===================
 
 A call is not sent if what it is about is rejected: reads go on while only writes are rejected. A project that Atlas
-accepted last is an exception while the credentials are rejected: its calls go on if there is a token, and what Atlas
-answers counts.
+accepted last is an exception while the credentials are rejected: its calls go on if there is a token, and their
+responses count.
 
 What is rejected is tried once a minute; every other call shares the failure. Rejected credentials are tried for the
 project that was tried longest ago: so one that Atlas accepts again is found, however many others stay rejected.
@@ -78,7 +78,7 @@ class ProjectScope(Scope):
 
 
 class Rejections:
-    """What Atlas answered to one set of credentials, and what that means for the next call."""
+    """The responses of Atlas to one set of credentials, and what they mean for the next call."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.credentials = Scope()
@@ -134,7 +134,7 @@ class Rejections:
             of: the project.
             operation: what was called.
             began: when the call went out.
-            failure: what the response, or that there was none, means by itself.
+            failure: what the response, or its absence, means without this history.
             unknown_key: whether a freshly signed request was refused with another challenge.
         """
         if isinstance(failure, CredentialsRejected):

@@ -65,7 +65,7 @@ class Session:
 
     @asynccontextmanager
     async def _gate(self, request: httpx.Request, asked: float) -> AsyncIterator[bool]:
-        """Wait until a request may go, and yield whether it goes alone.
+        """Wait until a request may go, and yield whether it is the only one.
 
         Raises:
             AtlasFailure: another call has met it for this one too.

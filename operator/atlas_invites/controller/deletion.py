@@ -103,7 +103,7 @@ class Deletion:
         return None
 
     async def delete_unreadable(self, resource: Resource, known: Status, memory: Memory) -> None:
-        """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so Atlas is left alone.
+        """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so nothing is changed.
 
         Raises:
             Stale: the object has changed meanwhile.
@@ -113,7 +113,7 @@ class Deletion:
             await self._leave_alone(resource, memory.deletion_case(None, known))
 
     async def _leave_alone(self, resource: Resource, case: DeletionCase) -> bool:
-        """Remove the finalizer where Atlas is left alone without looking; return whether it is."""
+        """Remove the finalizer if the policy needs no look at Atlas; return whether it was removed."""
         row = untouched(case)
         if row is None:
             return False
@@ -126,7 +126,7 @@ class Deletion:
         resource, failure, secret_lost = attempt.resource, failed.failure, failed.secret_lost
         case = attempt.memory.deletion_case(attempt.spec, attempt.known)
         if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
-            await self._finish(resource, Ended("its project is not known any more, and a member is left alone"))
+            await self._finish(resource, Ended("its project is not known any more, and a member keeps the access"))
             return None
         trouble = trouble_of(failure, secret_lost=secret_lost)
         lasted = began - attempt.memory.note_trouble(trouble, self._clock())

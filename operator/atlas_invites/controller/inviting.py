@@ -86,7 +86,7 @@ class Inviter:
             if updated is not None:
                 action = self._decide(attempt, project, Seen(invitations=(updated,)))
                 return self._outcome(attempt, action, Did.SET_ROLES)
-        # A refused sending is not repeated, so the lists are enough to say so again.
+        # A refused send is not repeated, so the lists are enough to say so again.
         is_listed_enough = attempt.may_be_refused or not self._may_have_one(attempt)
         action = await self._look(attempt, project, attempt.since, never_had_one=is_listed_enough)
         claims_more = self._claim_found(attempt, project, action.case)

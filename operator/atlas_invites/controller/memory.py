@@ -34,7 +34,7 @@ class Memory:
             anything for the object before.
         refusal: the write that Atlas refused last.
         elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
-            answered a sending with a second 409.
+            refused a send with a second 409.
         roles_written: the id and the roles of the last write of roles, until Atlas has shown them.
         renewed_at: when status.error was last renewed.
         confirming_since: when the wait before a sending began.

@@ -18,7 +18,7 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 ANEW = 10.0
-"""Seconds between two reads of a value that is in doubt."""
+"""Seconds between two reads of a value that may be outdated."""
 
 PATIENCE = 3.0
 """Seconds after which nobody waits for a read any more.
@@ -46,7 +46,7 @@ class _Entry(Generic[V]):
     Attributes:
         done: the latest read that returned a value or raised ``Failure``.
         pending: the latest read, while it is under way.
-        asked_at: when somebody last asked.
+        asked_at: when a caller last asked.
         anew_at: when the value was last read because of a doubt.
         said: what ``done`` resulted in.
         value: the last value that was good.
@@ -108,7 +108,7 @@ class Polled(Generic[K, V]):
         return read.task.result()
 
     async def get_anew(self, key: K, *, since: float) -> V:
-        """Return the value, read again if it is older than ``since``: it is in doubt, perhaps not only here.
+        """Return the value, read again if it is older than ``since``: it may be outdated, for all callers.
 
         However many doubt it, it is read once in ``ANEW`` seconds because of that, and all of them get what was read.
 

@@ -111,7 +111,7 @@ class Atlas(Protocol):
 class Invites(Protocol):
     """The custom resources. Writes are conditional: on the resource version, and to our parts of the object alone.
 
-    Every method raises ``ClusterUnavailable`` where the API server does not answer as it should, every write
+    Every method raises ``ClusterUnavailable`` if the API server does not respond as it should, every write
     ``WriteRefused`` if the API server refuses it for good.
     """
 

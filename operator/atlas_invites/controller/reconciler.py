@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 RENEW_ERROR_AFTER = 3600.0
-"""Seconds after which status shows the words of a failure that repeats anew."""
+"""Seconds after which status renews the words of a failure that repeats."""
 
 _LEADS_ELSEWHERE = (
     "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "

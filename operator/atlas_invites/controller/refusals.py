@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Resource
 
 REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
-"""Seconds for which a refused write is not repeated, unless something changes, or somebody asks."""
+"""Seconds for which a refused write is not repeated, unless something changes, or a user requests it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class Resync:
     async def _keep_probing(self) -> None:
         """See that nothing is refused for long after the cause has gone, for ever.
 
-        Each minute the Secrets of refused objects are read, for whoever corrects one expects an effect; and what could
+        Each minute the Secrets of refused objects are read: a user who corrects one expects an effect. What could
         not be swept is tried again. Refused projects are swept at least each ten minutes, whatever the interval is.
         """
         due = self._clock() + REFUSED_INTERVAL

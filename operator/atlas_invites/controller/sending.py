@@ -154,7 +154,7 @@ class Sender:
 async def _explain_conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
     """Let the first conflict be looked at again; a second one with nothing to see is Atlas's last word.
 
-    Who is in by a team or the organization alone is nothing to see.
+    A person whose access comes only through a team or the organization is not shown.
 
     Raises:
         Failure: InvalidRequest.
@@ -170,7 +170,7 @@ async def _explain_conflict(memory: Memory, username: str, project: Project, fai
 
 
 async def _is_there(project: Project, username: str) -> bool:
-    """Return whether lists of the e-mail alone show a pending invitation or a member, or what cannot be read."""
+    """Return whether lists of only the e-mail show a pending invitation or a member, or what cannot be read."""
     if project.api is Api.INVITES:
         invitations = await project.list_invites(username)
         if invitations.read or not invitations.complete:

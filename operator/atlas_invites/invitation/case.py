@@ -213,7 +213,7 @@ def known_member(known: Status) -> Member | None:
 def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
     """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING.
 
-    A member who is known is known by the id: the e-mail of a person may change, and somebody else have it then.
+    A known member is identified by the id: the e-mail of a person may change, and then belong to another person.
 
     Args:
         spec: what the user asks for.

@@ -19,7 +19,7 @@ class Trouble(Enum):
     """A kind of failure that a deletion does not wait for without end."""
 
     SECRET_LOST = auto()
-    """The Secret is gone or invalid, whatever Atlas answers to the credentials last read from it."""
+    """The Secret is gone or invalid, whatever Atlas responds to the credentials last read from it."""
     REFUSED = auto()
     """Atlas or the cluster refuses what the deletion needs."""
 
@@ -129,7 +129,7 @@ def name_invitation(id_: str | None, email: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Untouched:
-    """A row which leaves Atlas alone, without looking. ``warns``: what this object may have made there is warned of."""
+    """A row that neither looks at Atlas nor changes it. ``warns``: warn of what this object may have made there."""
 
     when: Callable[[DeletionCase], bool]
     why: str
@@ -147,7 +147,7 @@ UNTOUCHED: tuple[Untouched, ...] = (
 
 
 def untouched(case: DeletionCase) -> Untouched | None:
-    """Return the row by which Atlas is left alone without looking, or None."""
+    """Return the row that neither looks at Atlas nor changes it, or None."""
     return next((row for row in UNTOUCHED if row.when(case)), None)
 
 

@@ -171,7 +171,7 @@ class Spec(Model):
     @field_validator("username")
     @classmethod
     def _can_be_invited(cls, username: str | None) -> str | None:
-        """Refuse what no e-mail address looks like; the CRD may be older, and Atlas may send to whom nobody meant."""
+        """Reject what is no e-mail address: an older CRD lets it pass, and Atlas may invite a stranger."""
         if username is not None and (rule := email_fault(username)) is not None:
             raise PydanticCustomError("email", "{rule}", {"rule": rule})
         return username
@@ -216,9 +216,9 @@ class Invitation(Model):
         return None if created is None else created + INVITATION_LIFETIME
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this invitation with the fields that Atlas left out this time taken from an earlier answer.
+        """Return this invitation with the fields that Atlas left out this time taken from an earlier response.
 
-        An invitation has at least one role: where none could be read, those of the earlier answer stand.
+        An invitation has at least one role: if none could be read, those of the earlier response stand.
         """
         if earlier is None or earlier.id != self.id or earlier.api != self.api:
             return self
@@ -265,7 +265,7 @@ class Member(Model):
     org_membership_status: Text = Membership.ACTIVE
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this member with the e-mail that Atlas left out this time taken from an earlier answer."""
+        """Return this member with the e-mail that Atlas left out this time taken from an earlier response."""
         if self.username is not None or earlier is None or earlier.id != self.id:
             return self
         return self.model_copy(update={"username": earlier.username})

@@ -114,7 +114,7 @@ _SUCCEEDED = Says(
     Reason.IDENTITY_MISMATCH,
     State.REMOVED,
     "The member of this object (status.member.id) has left the project. Another person uses {who} now, and the "
-    "operator leaves that person alone. To manage that person's access, delete and recreate this object.",
+    "operator does not manage that person. To manage that person's access, delete and recreate this object.",
 )
 _ROLES_DIFFER = Says(
     Reason.ROLES_DIFFER,

@@ -152,7 +152,7 @@ async def test_a_success_that_cannot_be_read_may_have_worked(said: bytes) -> Non
     assert failed.value.unanswered
     assert failed.value.__cause__ is None
     assert failed.value.__context__ is None
-    assert failed.value.what == "an answer that cannot be read"
+    assert failed.value.what == "a response that cannot be read"
 
 
 @pytest.mark.parametrize(
