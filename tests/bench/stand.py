@@ -176,9 +176,14 @@ class Stand:
             for c in self.sandbox.calls()
         ]
 
-    def swept(self) -> set[str]:
-        """Return the projects whose users were listed since ``begin``."""
-        return {call.project for call in self.calls() if call.operation == "ListUsers" and call.status != _UNAUTHORIZED}
+    def is_swept(self) -> bool:
+        """Return whether the users of every project were listed since ``begin``."""
+        users = (call for call in self.calls() if call.operation == "ListUsers" and call.status != _UNAUTHORIZED)
+        return {call.project for call in users} == set(self.projects)
+
+    def wait_for_sweep(self) -> None:
+        """Wait until every project was swept since ``begin``."""
+        wait_until("every project is swept", self.is_swept, PATIENCE)
 
     def settle(self, done: Callable[[Counter[str]], bool]) -> None:
         """Wait until ``done`` of the operator's writes, and then until nothing more happens."""
