@@ -13,7 +13,7 @@ from atlas_invites.controller.sending import Sender, begin_wait, hold_back, orig
 from atlas_invites.invitation.case import Sight, case_of, target
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.email import email_key
-from atlas_invites.invitation.model import Api, Origin, Seen, State
+from atlas_invites.invitation.model import Api, Operation, Origin, Seen, State
 from atlas_invites.invitation.outcome import ClusterUnavailable, Did, Failure, Outcome, Reason, Stale
 from atlas_invites.invitation.plan import Do, answered, done, is_conclusive, judge, outcome_of
 from atlas_invites.invitation.resource import KIND
@@ -270,7 +270,7 @@ def _was_looked_at(known: Status) -> bool:
 def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | None:
     """Return the object's own pending invitation if it has other roles: one PATCH by id is all there is to do.
 
-    Not if the last write of roles came to nothing: then Atlas is looked at first.
+    Not if the last write of roles got no response of Atlas: then Atlas is looked at first.
     """
     known, invitation, ready = attempt.known, attempt.known.invitation, attempt.known.condition(READY)
     if (
@@ -281,12 +281,17 @@ def _patchable_invitation(attempt: Attempt, project: Project) -> Invitation | No
         and ready is not None
         and ready.reason not in {Reason.IDENTITY_MISMATCH, Reason.DUPLICATE_INVITE}
         and frozenset(invitation.roles) != attempt.spec.roles
-        and attempt.memory.roles_written is None
+        and (attempt.memory.roles_written is None or _failed_update(known))
         and not attempt.may_be_refused
         and not (ready.reason == Reason.ROLES_DIFFER and attempt.resource.is_evaluated_by(known))
     ):
         return invitation
     return None
+
+
+def _failed_update(known: Status) -> bool:
+    """Return whether Atlas last responded to a PATCH of the invitation with an error."""
+    return known.error is not None and known.error.operation is Operation.UPDATE_INVITE
 
 
 async def _with_roles_set(project: Project, case: Case, check: Callable[[], None]) -> tuple[Case, bool]:

@@ -878,6 +878,19 @@ async def test_a_write_of_roles_without_a_response_is_looked_at() -> None:
     assert world.atlas.names == ["UpdateInvite", "Look"]
 
 
+@virtual_time
+async def test_an_outage_costs_a_change_of_roles_no_look() -> None:
+    """Atlas's own error response to a PATCH: the next turn sends the PATCH, which is one call, and nothing else."""
+    world = await adopted()
+    world.cluster.apply(spec=AS_OWNER)
+    failure = Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X", operation=Operation.UPDATE_INVITE))
+    failure.unanswered = True
+    world.atlas.faults.fail("UpdateInvite", failure)
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names == ["UpdateInvite", "UpdateInvite"]
+
+
 # The words of a failure.
 
 
