@@ -297,12 +297,12 @@ class Oracle:
         """The e-mails of what an object's ids lead to."""
         project = self.sandbox.state.project(group)
         live = {Membership.ACTIVE, Membership.PENDING}
-        there = {u.id: u.username for u in project.users.all() if also_ended or u.status in live}
+        entries: list[Invitation | User | Ended] = [u for u in project.users.all() if also_ended or u.status in live]
         if not self.users_mode:
-            there |= {i.id: i.username for i in project.invitations.all()}
+            entries += project.invitations.all()
         if also_ended:
-            there |= {e.id: e.username for e in project.ended}
-        found = {there[name].lower() for name in names if name in there}
+            entries += project.ended
+        found = {entry.username.lower() for entry in entries if entry.id in names}
         former = self.safety.former_emails if also_ended else {}
         return found.union(*(former.get(name, ()) for name in names))
 

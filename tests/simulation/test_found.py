@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.invitation.resource import Key
-from atlas_sandbox import invites
+from atlas_sandbox import invites, people
 from atlas_sandbox.faults import Fault
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import PROJECT_ID
@@ -181,3 +181,18 @@ def test_an_object_of_a_project_that_is_gone_says_so() -> None:
         world.run(10, lambda: world.cluster.delete(ANN))
         assert world.cluster.resource(ANN) is None
         assert [notice.reason for key, notice in world.cluster.notices if key == ANN][-1] == "ProjectNotFound"
+
+
+def test_the_email_of_a_member_known_by_id_is_taken_whatever_it_was_before() -> None:
+    """A member was removed, joined again and changed the e-mail to that of another object: the older one has it."""
+    with a_world() as world:
+        state, project = world.sandbox.state, world.sandbox.state.project(PROJECT_ID)
+        world.run(5, lambda: world.cluster.create(ANN, spec()))
+        world.run(5, lambda: world.cluster.create(BOB, spec(username="bob@example.com", suspend=True)))
+        world.run(1300, lambda: people.accept(state, project, EMAIL))
+        world.run(1300, lambda: people.remove(state, project, EMAIL))
+        assert world.reason(ANN) == "MemberRemoved"
+        state.activate(project, EMAIL, ("GROUP_READ_ONLY",))
+        state.rename_member(EMAIL, "bob@example.com")
+        world.run(1300, lambda: world.cluster.edit(BOB, {"suspend": None}))
+        assert (world.reason(ANN), world.reason(BOB)) == ("Accepted", "DuplicateInvite")
