@@ -18,7 +18,7 @@ from tests.simulation.world import SECRET, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ANN, BOB = Key("team-a", "ann"), Key("team-a", "bob")
+ANN, BOB, CARL = Key("team-a", "ann"), Key("team-a", "bob"), Key("team-a", "carl")
 EMAIL = "ann@example.com"
 
 
@@ -196,3 +196,18 @@ def test_the_email_of_a_member_known_by_id_is_taken_whatever_it_was_before() -> 
         state.rename_member(EMAIL, "bob@example.com")
         world.run(1300, lambda: world.cluster.edit(BOB, {"suspend": None}))
         assert (world.reason(ANN), world.reason(BOB)) == ("Accepted", "DuplicateInvite")
+
+
+def test_an_object_whose_send_is_unconfirmed_is_remembered_for_a_minute() -> None:
+    """It is deleted, another object has its invitation, and that one goes too: the next process must still know."""
+    with a_world() as world:
+        world.sandbox.faults.add(Fault("reset", frozenset({"CreateInvite"})))
+        world.run(0.35, lambda: world.cluster.create(BOB, spec()))
+        world.run(1, lambda: world.cluster.create(ANN, spec()))
+        assert (world.reason(BOB), world.reason(ANN)) == ("AtlasUnavailable", "DuplicateInvite")
+        world.run(2, lambda: world.cluster.delete(BOB))
+        world.run(0.5, lambda: world.cluster.delete(ANN))
+        world.kill()
+        world.start()
+        world.run(10, lambda: world.cluster.create(CARL, spec()))
+        assert world.sandbox.calls.by_operation["CreateInvite"] == 1

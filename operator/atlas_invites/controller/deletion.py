@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.ending import ANOTHERS, Ended, Ender
+from atlas_invites.controller.sending import CONFIRM_AFTER
 from atlas_invites.invitation.deletion import (
     leaves_member_alone,
     orphaned_because,
@@ -14,7 +16,7 @@ from atlas_invites.invitation.deletion import (
     untouched,
 )
 from atlas_invites.invitation.events import orphan_notice
-from atlas_invites.invitation.outcome import Failure, Outcome, Reason
+from atlas_invites.invitation.outcome import Failure, Later, Outcome, Reason
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
@@ -85,10 +87,10 @@ class Deletion:
         case = memory.deletion_case(attempt.spec, attempt.known)
         if case.is_doubtful:
             self._claims.doubt(resource.key, self._clock())
-        if await self._leave_alone(resource, case):
+        if await self._leave_alone(resource, case, memory):
             return None
         if self._ender.another_has_it(resource, memory):
-            await self._finish(resource, ANOTHERS)
+            await self._finish_unseen(resource, ANOTHERS, memory)
             return None
         if memory.ended is None:
             began = self._clock()
@@ -99,7 +101,8 @@ class Deletion:
             if ended.notice is not None:
                 self._events.publish(resource, ended.notice)
             memory.ended = ended
-        await self._finish(resource, memory.ended)
+        finish = partial(self._finish_unseen, memory=memory) if memory.ended is ANOTHERS else self._finish
+        await finish(resource, memory.ended)
         return None
 
     async def delete_unreadable(self, resource: Resource, known: Status, memory: Memory) -> None:
@@ -110,15 +113,15 @@ class Deletion:
             ClusterUnavailable: the API server failed; try again.
         """
         if resource.has_finalizer:
-            await self._leave_alone(resource, memory.deletion_case(None, known))
+            await self._leave_alone(resource, memory.deletion_case(None, known), memory)
 
-    async def _leave_alone(self, resource: Resource, case: DeletionCase) -> bool:
+    async def _leave_alone(self, resource: Resource, case: DeletionCase, memory: Memory) -> bool:
         """Remove the finalizer if the policy needs no look at Atlas; return whether it was removed."""
         row = untouched(case)
         if row is None:
             return False
         is_left = row.warns and not self._ender.is_anothers(resource)
-        await self._finish(resource, Ended.leaving(row.why, case.left if is_left else None))
+        await self._finish_unseen(resource, Ended.leaving(row.why, case.left if is_left else None), memory)
         return True
 
     async def _after(self, attempt: Attempt, failed: _Failed, began: float) -> Outcome | None:
@@ -137,6 +140,20 @@ class Deletion:
         done = Ended(f"it could not be removed there ({failure.reason})", orphan=orphan_notice(case.named, why))
         await self._finish(resource, done)
         return None
+
+    async def _finish_unseen(self, resource: Resource, ended: Ended, memory: Memory) -> None:
+        """Finish without a look at Atlas, once a send of this process is confirmed or a minute old.
+
+        Until then the finalizer tells the next process that something may have been sent.
+
+        Raises:
+            Later: the minute is not over.
+        """
+        if memory.unanswered_since is not None and memory.confirming_since is not None and not resource.force_delete:
+            left = memory.confirming_since + CONFIRM_AFTER - self._clock()
+            if left > 0:
+                raise Later(left)
+        await self._finish(resource, ended)
 
     async def _finish(self, resource: Resource, ended: Ended) -> None:
         """Remove the finalizer, and say what is left.
