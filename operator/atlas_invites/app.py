@@ -8,7 +8,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import kopf
 
@@ -17,25 +17,28 @@ from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
 from atlas_invites.environment import StartupError
 from atlas_invites.handlers import Watch, keep_watching
-from atlas_invites.kube.connection import connect, load_configuration
+from atlas_invites.kube.connection import client_of
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
 from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.session import open_session
 from atlas_invites.stopping import CUT_AT, PARTS_END_BY, RELEASED_BY, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from kubernetes.aio.client import ApiClient
+    import aiohttp
 
     from atlas_invites.controller.queue import WorkQueue
     from atlas_invites.controller.resync import Resync
     from atlas_invites.controller.store import Store
+    from atlas_invites.handlers import Login
     from atlas_invites.invitation.resource import Key
+    from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,17 +72,16 @@ class App:
         """
         self._stopping.take_signals()
         async with AsyncExitStack() as stack:
-            client = await connect()
-            stack.push_async_callback(client.close)
+            session = await stack.enter_async_context(open_session())
             settings = self._settings
             lease, gate = None, no_election
             if settings.leader_election:
-                lease = Lease(LeaseObject(client, settings.lease_namespace), new_identity())
+                lease = Lease(LeaseObject(client_of(session), settings.lease_namespace), new_identity())
                 gate = lease.time_to_write
             atlas = await stack.enter_async_context(
                 Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
             )
-            parts = wire(settings, client, atlas, gate=gate)
+            parts = wire(settings, session, atlas, gate=gate)
             stack.enter_context(_state(parts, atlas, lease).exported())
             await self._serve(stack, parts, lease)
             stopping = asyncio.create_task(self._stopping.asked.wait(), name="signal")
@@ -134,7 +136,7 @@ class App:
         """Start all that runs side by side."""
         watch = Watch(
             parts.engine.on_event,
-            _login,
+            _login_by(parts.session),
             self._settings.namespaces,
             started=self._stopping.take_signals,
             lists=parts.engine.on_list_begun,
@@ -215,6 +217,7 @@ class Tasks(NamedTuple):
 class Parts:
     """The parts, wired."""
 
+    session: Session
     engine: Engine
     store: Store
     queue: WorkQueue[Key]
@@ -225,7 +228,7 @@ class Parts:
 
 def wire(  # noqa: PLR0913 - each is a choice of the caller's
     settings: Settings,
-    client: ApiClient,
+    session: Session,
     atlas: Atlas,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -236,12 +239,13 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 
     Args:
         settings: every knob.
-        client: the cluster.
+        session: the cluster.
         atlas: Atlas.
         clock: monotonic seconds.
         wall: the local time, UTC.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
+    client = client_of(session)
     events = Events(client, gate, lambda: not controller.queue.idle)
     controller = assemble(
         invites=Invites(client, settings.namespaces, gate),
@@ -254,7 +258,9 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         clock=clock,
         wall=wall,
     )
-    return Parts(controller.engine, controller.store, controller.queue, controller.resync, events, atlas.stop_sending)
+    return Parts(
+        session, controller.engine, controller.store, controller.queue, controller.resync, events, atlas.stop_sending
+    )
 
 
 async def _sweep(resync: Resync) -> None:
@@ -262,21 +268,16 @@ async def _sweep(resync: Resync) -> None:
     await resync.keep_sweeping()
 
 
-async def _login(**_kwargs: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's signature
-    """Give kopf the very connection that our own client uses; called again after a 401."""
-    configuration = await load_configuration()
-    authorization = await configuration.get_api_key_with_prefix("BearerToken") or ""
-    scheme, _, token = authorization.partition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        scheme=scheme.capitalize() or None,
-        token=token or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-        proxy_url=configuration.proxy,
-    )
+def _login_by(session: Session) -> Login:
+    """Return what gives kopf the session that our own client uses.
+
+    kopf asks again after a 401, which also the newest credentials have met then. It is given the same, and ends.
+    """
+
+    async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's signature
+        return kopf.AiohttpSession(server=session.server, aiohttp_session=cast("aiohttp.ClientSession", session))
+
+    return login
 
 
 def _dead(engine: Engine) -> str | None:

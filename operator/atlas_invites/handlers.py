@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import CodeType
 
-Login = Callable[..., Awaitable[kopf.ConnectionInfo]]
+Login = Callable[..., Awaitable[kopf.ConnectionInfo | kopf.AiohttpSession]]
 
 AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
 """Seconds until a watch that has ended begins anew: twice as many each time, unless it lasted."""

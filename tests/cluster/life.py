@@ -21,6 +21,9 @@ from kubernetes.aio.watch import Watch
 from atlas_invites.app import Parts, wire
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
+from atlas_invites.kube.access import Kubeconfig
+from atlas_invites.kube.connection import client_of
+from atlas_invites.kube.session import open_session
 from atlas_invites.settings import Settings
 from atlas_sandbox.app import create_app
 from atlas_sandbox.sandbox import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
@@ -29,6 +32,8 @@ from atlas_sandbox.server import serve
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
+
+    from atlas_invites.kube.session import Session
 
 Mode = Literal["auto", "invites", "users"]
 
@@ -62,7 +67,7 @@ class Life:
     sandbox_url: str
     levers: httpx.AsyncClient
     admin: ApiClient
-    operator_client: ApiClient
+    session: Session
     api: Mode = "auto"
     clock: MovableClock = field(default_factory=MovableClock)
     also: tuple[str, ...] = ()
@@ -78,7 +83,7 @@ class Life:
             namespaces=(self.namespace, *self.also), atlas_url=self.sandbox_url, atlas_api=self.api, workers=10
         )
         atlas = await stack.enter_async_context(Atlas(self.sandbox_url, api=self.api, clock=self.clock.monotonic))
-        self.parts = wire(settings, self.operator_client, atlas, clock=self.clock.monotonic, wall=self.clock.wall)
+        self.parts = wire(settings, self.session, atlas, clock=self.clock.monotonic, wall=self.clock.wall)
         await self.parts.engine.list_first()
         tasks = [asyncio.create_task(job) for job in (self.parts.engine.work(), self.parts.events.keep_publishing())]
         tasks += [asyncio.create_task(self._watch(namespace)) for namespace in (self.namespace, *self.also)]
@@ -313,7 +318,7 @@ class Life:
         )
 
     async def _watch(self, namespace: str) -> None:
-        api = CustomObjectsApi(self.operator_client)
+        api = CustomObjectsApi(client_of(self.session))
         while True:
             stream = Watch().stream(  # type: ignore[no-untyped-call]
                 api.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL
@@ -346,8 +351,9 @@ async def live(namespace: str, admin: Path, operator: Path, api: Mode = "auto") 
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(create_app()))
         levers = await stack.enter_async_context(httpx.AsyncClient(base_url=url))
-        user, service_account = [await stack.enter_async_context(await _client(path)) for path in (admin, operator)]
-        life = Life(namespace, url, levers, user, service_account, api)
+        user = await stack.enter_async_context(await _client(admin))
+        session = await stack.enter_async_context(open_session(Kubeconfig(str(operator))))
+        life = Life(namespace, url, levers, user, session, api)
         stack.push_async_callback(life.stop)
         await life.put_secret()
         await life.start()

@@ -76,7 +76,7 @@ class Api:
         """Return what the operator asked for since an earlier ``audit_mark``, oldest first."""
         self.ask("GET", "livez")  # whatever was answered before is in the log once this is
         requests = self._audit_log.requests(since)
-        return [r for r in requests if r["user"]["username"] == OPERATOR and r["stage"] == "ResponseComplete"]
+        return [r for r in requests if r["user"].get("username") == OPERATOR and r["stage"] == "ResponseComplete"]
 
     def audit_mark(self) -> int:
         """Return where the audit log ends now."""

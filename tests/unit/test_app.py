@@ -54,7 +54,9 @@ class Fakes:
 
     def parts(self) -> Parts:
         fake: Any = self
-        return Parts(engine=fake, store=fake, queue=fake, resync=fake, events=fake, stop_sending=self.stop_sending)
+        return Parts(
+            session=fake, engine=fake, store=fake, queue=fake, resync=fake, events=fake, stop_sending=self.stop_sending
+        )
 
     def stop_sending(self) -> None:
         self.said.append("sends no more")

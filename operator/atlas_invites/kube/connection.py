@@ -1,25 +1,24 @@
-"""The connection to the API server, and how its errors read."""
+"""The client of the API server, and how its errors read."""
 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from atlas_invites.environment import StartupError, proxy_for
+from atlas_invites.environment import openssl_reason
 from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.kube.session import USER_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from atlas_invites.kube.session import Session
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
@@ -29,50 +28,12 @@ _INVALID = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPSta
 _ODD = (ValueError, TypeError, KeyError, AttributeError)
 
 
-async def load_configuration() -> Configuration:
-    """Return how to reach the cluster: the pod's ServiceAccount, else ``KUBECONFIG`` or ``~/.kube/config``.
-
-    A pod reaches its own API server without a proxy, whatever the environment names.
-
-    Raises:
-        StartupError: neither is there, or the kubeconfig or the proxy of the environment cannot be used.
-    """
-    configuration = Configuration()
-    try:
-        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    except ConfigException:
-        if not _has_kubeconfig():
-            raise StartupError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
-        try:
-            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
-            what = (
-                str(error) if isinstance(error, ConfigException | OSError) else f"it is none ({type(error).__name__})"
-            )
-            raise StartupError(
-                f"no cluster: not in a pod, and the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {what}"
-            ) from None
-        configuration.proxy = configuration.proxy or proxy_for(configuration.host)
-    return configuration
-
-
-def _has_kubeconfig() -> bool:
-    paths = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
-    return any(Path(path).expanduser().is_file() for path in paths)
-
-
-async def connect() -> ApiClient:
-    """Return a client of the cluster; see ``load_configuration``.
-
-    The session trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call,
-    which takes a third of the CPU of a burst. Its connections have no limit but the number of workers: a hundred, the
-    library's own, could all be held by calls that hang, and the Lease's renewal would find none.
-    """
-    configuration = await load_configuration()
-    configuration.connection_pool_maxsize = 0  # aiohttp: no limit
-    configuration.client_session_kwargs = {"trust_env": False}
-    client = ApiClient(configuration)
-    client.user_agent = f"atlas-invites/{version('atlas-invites')}"  # also names who manages which field
+def client_of(session: Session) -> ApiClient:
+    """Return a client of the cluster that sends its requests by a session."""
+    client = ApiClient(Configuration(host=session.server))
+    client.user_agent = USER_AGENT
+    pool: Any = session
+    client.rest_client.pool_manager = pool
     return client
 
 
@@ -140,7 +101,8 @@ def cluster_errors(what: str) -> Iterator[None]:
             raise Stale(f"{what}: it has changed or gone") from None
         raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{_hint(error)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ClusterUnavailable(f"{what}: {type(error).__name__}") from None
+        reason = openssl_reason(error)
+        raise ClusterUnavailable(f"{what}: {type(error).__name__}{f' ({reason})' if reason else ''}") from None
     except _ODD as error:
         raise ClusterUnavailable(f"{what}: the answer is none of an API server ({type(error).__name__})") from None
 

@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -24,7 +24,7 @@ from tests.e2e.world import READ_ONLY
 from tests.stack import OPERATOR_NAMESPACE, PATIENCE, Operator, Sandbox, free_address, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.control_plane.control_plane import ControlPlane
@@ -37,16 +37,35 @@ ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How the proxy before the API server is reached.
+
+    Attributes:
+        certificate: its certificate and key, for TLS.
+        cluster: more fields of the kubeconfig's cluster.
+        user: the kubeconfig's user, instead of the operator's ServiceAccount.
+        variables: environment variables of the operator.
+    """
+
+    certificate: Path | None = None
+    cluster: Mapping[str, Any] = field(default_factory=dict)
+    user: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Behind:
     """A cluster whose API server is reached through a proxy."""
 
     control_plane: ControlPlane
     proxy: Proxy
+    way: Way
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Return a kubeconfig file that names the proxy."""
         config = json.loads(self.control_plane.kubeconfig_for(namespace, service_account).read_text())
-        config["clusters"][0]["cluster"] = {"server": self.proxy.url}
+        config["clusters"][0]["cluster"] = {"server": self.proxy.url, **self.way.cluster}
+        config["users"][0]["user"] = self.way.user or config["users"][0]["user"]
         path = self.control_plane.folder / f"behind-{self.proxy.url.rpartition(':')[2]}.kubeconfig"
         path.write_text(json.dumps(config))
         return path
@@ -110,10 +129,13 @@ class Contender:
         return float(found[1])
 
 
+PLAIN_HTTP = Way()
+
+
 class Start(Protocol):
     """Starts an operator for the test's own world behind proxies of its own."""
 
-    def __call__(self, *options: str, wait: bool = True, silent: bool = False) -> Contender: ...
+    def __call__(self, *options: str, wait: bool = True, silent: bool = False, way: Way = PLAIN_HTTP) -> Contender: ...
 
 
 @pytest.fixture
@@ -133,13 +155,14 @@ def start(own: World) -> Iterator[Start]:
     with ExitStack() as stack:
         stack.callback(group.close)
 
-        def begin(*options: str, wait: bool = True, silent: bool = False) -> Contender:
-            kube = stack.enter_context(Proxy(control_plane.url, tls, silent=silent))
+        def begin(*options: str, wait: bool = True, silent: bool = False, way: Way = PLAIN_HTTP) -> Contender:
+            kube = stack.enter_context(Proxy(control_plane.url, tls, way.certificate, silent=silent))
             atlas = stack.enter_context(Proxy(own.sandbox.url))
             address = free_address()
             settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
             name = f"operator-{len(own.operators)}"
-            operator = Operator.start(group, Behind(control_plane, kube), *settings, name=name, wait=wait)
+            cluster = Behind(control_plane, kube, way)
+            operator = Operator.start(group, cluster, *settings, name=name, wait=wait, variables=way.variables)
             own.operators.append(operator)
             return Contender(operator, kube, atlas, address)
 

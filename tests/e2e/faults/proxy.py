@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -16,7 +17,7 @@ from tests.in_thread import InThread
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
-    import ssl
+    from pathlib import Path
 
 _HOPS = frozenset({"host", "connection", "transfer-encoding", "content-length", "keep-alive"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -70,6 +71,7 @@ class Proxy(InThread):
     """Passes requests on to a server, in a thread of its own.
 
     Attributes:
+        certificate: certificate and key for TLS on the side of the client; None: plain HTTP.
         silent: nothing is passed on in either direction, and nothing is refused: what a cut cable looks like.
         swallowed: requests, and pieces of answers, that silence has swallowed: they never come, also when it has ended.
         seen: the requests that were passed on.
@@ -77,12 +79,21 @@ class Proxy(InThread):
 
     target: str
     tls: ssl.SSLContext | None = None
+    certificate: Path | None = None
     url: str = ""
     silent: bool = False
     swallowed: int = 0
     seen: list[Seen] = field(default_factory=list)
+    _presented: ssl.SSLContext | None = None
     _faults: list[Fault] = field(default_factory=list)
     _streams: set[asyncio.Transport] = field(default_factory=set)
+    _runner: web.AppRunner | None = None
+
+    def __enter__(self) -> Self:
+        if self.certificate is not None:
+            self._presented = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.present(self.certificate)
+        return InThread.__enter__(self)  # super() does not know the class that slots make
 
     def fault(  # noqa: PLR0913 - the levers
         self,
@@ -103,11 +114,21 @@ class Proxy(InThread):
         """Call a fault off. What it holds stays held until the client leaves."""
         self._faults.remove(fault)
 
+    def present(self, certificate: Path) -> None:
+        """Present another certificate to connections that begin from here on."""
+        assert self._presented is not None
+        self._presented.load_cert_chain(certificate)
+
     def cut_streams(self) -> None:
         """Reset the connections of all watches; one that was asked for a moment ago is waited for."""
         assert self._loop is not None
         wait_until("there is a watch to cut", lambda: self._streams)
         self._loop.call_soon_threadsafe(self._cut)
+
+    def cut_connections(self) -> None:
+        """Reset the connections of all clients, as an API server that ends does."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._cut_all)
 
     def writes(self, since: float = 0.0) -> list[Seen]:
         """Return the requests since a time that change something, but for those of the lease."""
@@ -116,6 +137,13 @@ class Proxy(InThread):
     def _cut(self) -> None:
         while self._streams:
             self._streams.pop().abort()
+
+    def _cut_all(self) -> None:
+        assert self._runner is not None
+        assert self._runner.server is not None
+        for connection in self._runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def _serve(self) -> None:
         options: dict[str, Any] = {} if self.tls is None else {"ssl": self.tls}
@@ -129,10 +157,11 @@ class Proxy(InThread):
             app = web.Application(client_max_size=2**24)
             app.router.add_route("*", "/{path:.*}", handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+            self._runner = runner
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._presented)
             await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            self.url = f"{site.name.partition(':')[0]}://127.0.0.1:{runner.addresses[0][1]}"
             await self._serve_until_stopped()
             await runner.cleanup()
 

@@ -1,0 +1,215 @@
+"""How to reach the cluster, and as whom: by the pod's ServiceAccount, else by a kubeconfig, as kubectl does."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config
+
+from atlas_invites.environment import StartupError, openssl_reason, proxy_for, usable_proxy
+from atlas_invites.kube.plugin import ask_plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+RELOAD = 60.0
+"""Seconds after which files are read again: a ServiceAccount's token, a kubeconfig and what it names."""
+
+_PROVIDERS = frozenset({"oidc"})
+_HEADER = "!#$&'*+.^_`|~"
+"""Characters that a header's name may have, beside letters, digits and hyphens; the others are percent-encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach the API server, and as whom.
+
+    Attributes:
+        server: its URL.
+        tls: the context of its connections.
+        server_name: the name that its certificate must have; None: the one in its URL.
+        proxy: the URL of the proxy on the way, or None.
+        headers: name and value of those that say who we are.
+        files: what the context was made of.
+        lasts: seconds after which this must be loaded again.
+    """
+
+    server: str
+    tls: ssl.SSLContext
+    server_name: str | None
+    proxy: str | None
+    headers: tuple[tuple[str, str], ...]
+    files: tuple[bytes | None, ...]
+    lasts: float
+
+
+class Cluster(Protocol):
+    """Where the access is found."""
+
+    async def load(self, known: Access | None) -> Access:
+        """Return the access as it is now.
+
+        Args:
+            known: what was loaded last, whose TLS context is kept unless a file has changed.
+
+        Raises:
+            StartupError: it cannot be used.
+        """
+
+
+def find_cluster() -> Cluster:
+    """Return where the access to the cluster is found: the pod's ServiceAccount, else a kubeconfig.
+
+    Raises:
+        StartupError: neither is there.
+    """
+    try:
+        load_incluster_config(Configuration())  # type: ignore[no-untyped-call]
+    except ConfigException:
+        paths = os.environ.get("KUBECONFIG") or "~/.kube/config"
+        if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep)):
+            raise StartupError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
+        return Kubeconfig(paths)
+    return _Pod()
+
+
+class _Pod:
+    """The ServiceAccount of the pod. Its API server is reached without a proxy, whatever the environment names."""
+
+    async def load(self, known: Access | None) -> Access:
+        """Read its token and CA; see ``Cluster``."""
+        configuration = Configuration()
+        try:
+            load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
+            return _access(configuration, {}, RELOAD, known)
+        except (ConfigException, OSError) as error:
+            raise StartupError(f"the ServiceAccount of the pod cannot be used: {_said(error)}") from None
+
+
+class Kubeconfig:
+    """A kubeconfig, in one file or several. The context that is the current one at first is kept.
+
+    Args:
+        paths: the files, as ``KUBECONFIG`` names them.
+    """
+
+    def __init__(self, paths: str) -> None:
+        self._paths = paths
+        self._context: str | None = None
+
+    async def load(self, known: Access | None) -> Access:
+        """Read it, and ask its credential plugin; see ``Cluster``."""
+        try:
+            return await self._load(known)
+        except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
+            raise StartupError(
+                f"the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {_said(error)}"
+            ) from None
+        finally:
+            _remove_private_keys()
+
+    async def _load(self, known: Access | None) -> Access:
+        files: Any = kube_config.KubeConfigMerger(self._paths)  # type: ignore[no-untyped-call]
+        if self._context is None:
+            named = (files.config_files[path].get("current-context") for path in files.paths)
+            self._context = next(filter(None, named), None)
+        loader: Any = kube_config.KubeConfigLoader(files.config, self._context, config_base_path=None)  # type: ignore[no-untyped-call]
+        context = files.config["contexts"].get_with_name(self._context)["context"]
+        cluster: Any = files.config["clusters"].get_with_name(context["cluster"])["cluster"]
+        user, lasts = {}, RELOAD
+        if "user" in context:
+            named_user: Any = files.config["users"].get_with_name(context["user"])["user"]
+            user = named_user.value
+            lasts = await _complete(user, cluster.value, Path(named_user.path).parent)
+        configuration = Configuration()
+        await loader.load_and_set(configuration)
+        proxy = configuration.proxy
+        configuration.proxy = usable_proxy("proxy-url", proxy) if proxy else proxy_for(configuration.host)
+        return _access(configuration, user, lasts, known)
+
+
+async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Path) -> float:
+    """Replace fields of a kubeconfig's user that the client library does not take as kubectl does.
+
+    Returns:
+        For how many seconds they are good.
+
+    Raises:
+        ConfigException: there is one that cannot be replaced.
+    """
+    if (provider := user.get("auth-provider")) and provider.get("name") not in _PROVIDERS:
+        raise ConfigException(f"auth-provider {provider.get('name')} is not supported; use exec")
+    if user.get("tokenFile"):
+        user.pop("token", None)
+    if plugin := user.pop("exec", None):
+        given = await ask_plugin(plugin, cluster, folder)
+        user |= given.user
+        return given.lasts
+    return RELOAD
+
+
+def _remove_private_keys() -> None:
+    """Remove the files in which the client library puts keys and certificates of a kubeconfig, now and not at exit."""
+    remove = kube_config._cleanup_temp_files  # noqa: SLF001 - at exit it is too late: see ``stopping.end``
+    remove()  # type: ignore[no-untyped-call]
+    atexit.unregister(remove)
+
+
+def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float, known: Access | None) -> Access:
+    """Return the access that a configuration of the client library describes.
+
+    Raises:
+        ConfigException: it is of another API server than the known one.
+        OSError: a file cannot be read, or holds no certificate.
+    """
+    if known and known.server != configuration.host:
+        raise ConfigException(
+            f"it names another API server, {configuration.host}; restart the operator to use that one"
+        )
+    paths = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    files = (
+        *(Path(path).read_bytes() if path else None for path in paths),
+        b"verify" if configuration.verify_ssl else None,
+    )
+    configuration.disable_strict_ssl_verification = True  # kubectl does not check strictly either
+    return Access(
+        server=configuration.host,
+        tls=known.tls if known and known.files == files else RESTClientObject(configuration).ssl_context,
+        server_name=configuration.tls_server_name,
+        proxy=configuration.proxy,
+        headers=tuple(_headers(configuration.api_key.get("BearerToken", "").strip(), user)),
+        files=files,
+        lasts=lasts,
+    )
+
+
+def _headers(authorization: str, user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the headers that say who we are; see "User impersonation" in the documentation of Kubernetes."""
+    if authorization:
+        yield "Authorization", authorization
+    if user.get("as"):
+        yield "Impersonate-User", user["as"]
+    if user.get("as-uid"):
+        yield "Impersonate-Uid", user["as-uid"]
+    for group in user.get("as-groups") or ():
+        yield "Impersonate-Group", group
+    for key, values in (user.get("as-user-extra") or {}).items():
+        for value in values:
+            yield f"Impersonate-Extra-{quote(key.lower(), safe=_HEADER)}", value
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, or what it is where its text is for programmers."""
+    if isinstance(error, ssl.SSLError):
+        return f"its certificates or keys: {openssl_reason(error) or 'not in PEM format'}"
+    if isinstance(error, ConfigException | StartupError | OSError):
+        return str(error)
+    return f"it is not a kubeconfig ({type(error).__name__})"

@@ -1,0 +1,146 @@
+"""The credential plugin of a kubeconfig (``exec``), from which an operator outside of a pod gets short-lived tokens.
+
+The client library can run one, but tells it nothing about the cluster, keeps why it failed to itself, and waits for it
+for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kubernetes.aio.config import ConfigException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ANSWERS_IN = 30.0
+"""Seconds that a plugin may take."""
+
+RENEWED_AT = 0.8
+"""The part of a token's life after which the plugin is asked again."""
+
+_CLUSTER = (
+    "server",
+    "tls-server-name",
+    "insecure-skip-tls-verify",
+    "certificate-authority-data",
+    "proxy-url",
+    "disable-compression",
+)
+_SAID = 300
+_EXTENSION = "client.authentication.k8s.io/exec"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a plugin gives: fields of a kubeconfig's user, and for how many seconds they are good."""
+
+    user: dict[str, str]
+    lasts: float
+
+
+async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], folder: Path) -> Given:
+    """Run a credential plugin, as client-go does, and return what it gives.
+
+    Args:
+        plugin: the field ``exec`` of a kubeconfig's user.
+        cluster: the cluster that the kubeconfig names.
+        folder: where the kubeconfig is.
+
+    Raises:
+        ConfigException: it cannot be run, fails, or gives nothing.
+    """
+    if plugin.get("interactiveMode") == "Always":
+        raise ConfigException("exec: interactiveMode Always needs a terminal, and the operator has none")
+    kind = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential"}
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.get("provideClusterInfo"):
+        spec["cluster"] = _about(cluster, folder)
+    variables = {one["name"]: one["value"] for one in plugin.get("env") or ()}
+    variables["KUBERNETES_EXEC_INFO"] = json.dumps({**kind, "spec": spec})
+    command = str(plugin.get("command"))
+    program = str(folder / command) if os.sep in command else command
+    printed = await _output([program, *(plugin.get("args") or ())], os.environ | variables)
+    try:
+        answer = json.loads(printed)
+        status = answer["status"]
+        if answer["apiVersion"] != kind["apiVersion"]:
+            raise ConfigException(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
+        return Given(_user(status), _lasts(status.get("expirationTimestamp")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigException(f"exec: {command} gives no token and no certificate") from None
+
+
+async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
+    """Run a command and return what it prints.
+
+    Raises:
+        ConfigException: it cannot be run, fails, or does not end in time.
+    """
+    name = command[0]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise ConfigException(f"exec: {name}: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(ANSWERS_IN):
+            printed, complaints = await process.communicate()
+    except TimeoutError:
+        raise ConfigException(f"exec: {name} has not ended within {ANSWERS_IN:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        said = " ".join(complaints.decode(errors="replace").split())
+        raise ConfigException(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")
+    return printed
+
+
+def _about(cluster: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what a plugin is told about the cluster if it wants to know."""
+    about = {name: cluster[name] for name in _CLUSTER if name in cluster}
+    if "certificate-authority" in cluster:
+        authority = (folder / cluster["certificate-authority"]).read_bytes()
+        about.setdefault("certificate-authority-data", base64.b64encode(authority).decode())
+    for one in cluster.get("extensions") or ():
+        if one["name"] == _EXTENSION:
+            about["config"] = one["extension"]
+    return about
+
+
+def _user(status: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a plugin gives as fields of a kubeconfig's user.
+
+    Raises:
+        KeyError: it gives no token, and no certificate with its key.
+    """
+    user = {"token": status["token"]} if "token" in status else {}
+    if "clientCertificateData" in status or not user:
+        for field, given in (("client-certificate", "clientCertificateData"), ("client-key", "clientKeyData")):
+            user[f"{field}-data"] = base64.b64encode(status[given].encode()).decode()
+    return user
+
+
+def _lasts(until: str | None) -> float:
+    """Return for how many seconds something is good that expires then, if ever; less a part of them, to be in time.
+
+    Raises:
+        ValueError: that is no time.
+    """
+    if until is None:
+        return float("inf")
+    return RENEWED_AT * max((datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds(), 0.0)

@@ -1,0 +1,172 @@
+"""The one way to the API server, for our own client and for kopf: one source of credentials, one TLS context."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from multidict import CIMultiDict
+
+from atlas_invites.environment import StartupError
+from atlas_invites.kube.access import find_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from atlas_invites.kube.access import Access, Cluster
+
+AGAIN = 5.0
+"""Seconds between two loads of the access at least, and after one that failed."""
+
+USER_AGENT = f"atlas-invites/{version('atlas-invites')}"
+"""Who we are in audit logs; what is before the slash also names who manages which field."""
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_session(cluster: Cluster | None = None) -> AsyncIterator[Session]:
+    """Give a session with a cluster: the one of the pod or of the kubeconfig, unless another one is given.
+
+    It trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call, which
+    takes a third of the CPU of a burst. Its connections have no limit but the number of workers: a hundred, aiohttp's
+    own, could all be held by calls that hang, and the Lease's renewal would find none.
+
+    Raises:
+        StartupError: no cluster is named, or how to reach it cannot be used.
+    """
+    cluster = cluster or find_cluster()
+    access = await cluster.load(None)
+    connector, headers = aiohttp.TCPConnector(limit=0), {"User-Agent": USER_AGENT}
+    async with aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False) as http:
+        session = Session(http, cluster, access)
+        try:
+            yield session
+        finally:
+            session.end()
+
+
+class Session:
+    """Sends requests, as ``aiohttp.ClientSession`` does, and keeps who we are and whom we trust up to date.
+
+    The access is loaded again in time, and at once when the API server rejects our credentials or we reject its
+    certificate; then the request is repeated, once.
+
+    Args:
+        http: sends them.
+        cluster: where the access is loaded from.
+        access: what was loaded first.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        cluster: Cluster,
+        access: Access,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = http
+        self._cluster = cluster
+        self._access = access
+        self._clock = clock
+        self._loaded_at = clock()
+        self._due = self._loaded_at + access.lasts
+        self._loading: asyncio.Task[None] | None = None
+        self._said = ""
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return self._access.server
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of each request that say nothing of who we are."""
+        return self._http.headers
+
+    @property
+    def closed(self) -> bool:
+        """Whether no request can be sent any more."""
+        return self._http.closed
+
+    async def close(self) -> None:
+        """Do nothing: kopf and the client library both close what they are given, and both use this."""
+
+    def end(self) -> None:
+        """Load nothing any more."""
+        if self._loading is not None:
+            self._loading.cancel()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401 - aiohttp's
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return the response; see ``aiohttp.ClientSession.request``."""
+        access = self._access
+        if self._clock() >= self._due:
+            _ = self._load()  # in the background: what there is has not expired yet
+        try:
+            response = await self._send(access, method, url, headers, options)
+        except aiohttp.ClientSSLError:
+            if (newer := await self._newer_than(access)) is access:
+                raise
+        else:
+            if response.status != HTTPStatus.UNAUTHORIZED or (newer := await self._newer_than(access)) is access:
+                return response
+            response.release()
+        return await self._send(newer, method, url, headers, options)
+
+    async def _send(
+        self, access: Access, method: str, url: str, headers: Mapping[str, str] | None, options: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
+        all_headers = CIMultiDict(headers or {})
+        all_headers.extend(access.headers)
+        return await self._http.request(
+            method,
+            url,
+            headers=all_headers,
+            ssl=access.tls,
+            server_hostname=access.server_name,
+            proxy=access.proxy,
+            **options,
+        )
+
+    async def _newer_than(self, rejected: Access) -> Access:
+        """Return the access as it is now, loaded again if that is the rejected one; the same if there is no other."""
+        if self._access is rejected and (self._loading is not None or self._clock() >= self._loaded_at + AGAIN):
+            await asyncio.shield(self._load())
+        return self._access
+
+    def _load(self) -> asyncio.Task[None]:
+        """Begin to load the access, unless that is under way: whoever waits for it may leave."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load_once(), name="access")
+        return self._loading
+
+    async def _load_once(self) -> None:
+        self._loaded_at = self._clock()
+        try:
+            access = await self._cluster.load(self._access)
+        except StartupError as error:
+            if self._said != str(error):
+                self._said = str(error)
+                log.warning("keeping the credentials for the API server, and trying again: %s", error)
+            self._due = self._loaded_at + AGAIN
+        else:
+            self._said = ""
+            self._due = self._loaded_at + max(access.lasts, AGAIN)
+            if access != self._access:
+                self._access = access
+        finally:
+            self._loading = None

@@ -1,0 +1,242 @@
+"""The one session with the API server: who we are and whom we trust are up to date, for our client and for kopf."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from atlas_invites.environment import StartupError
+from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.invitation.resource import Key
+from atlas_invites.kube.access import Access
+from atlas_invites.kube.connection import client_of
+from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.session import AGAIN, Session, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CERTIFICATES = Path(__file__).parents[2] / "certificates"
+LASTS = 100.0
+
+
+def trusting(name: str) -> ssl.SSLContext:
+    """Return a context that trusts one of the CAs, whose certificates lack key identifiers."""
+    context = ssl.create_default_context(cafile=str(CERTIFICATES / f"{name}-authority.pem"))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+TRUST = {name: trusting(name) for name in ("first", "second")}
+
+
+def as_(token: str, lasts: float = LASTS) -> Access:
+    """Return an access with a token."""
+    return Access("", TRUST["first"], None, None, (("Authorization", f"Bearer {token}"),), (), lasts)
+
+
+@dataclass
+class Server:
+    """An API server that accepts one token, and the files from which a client learns of it.
+
+    Attributes:
+        accepts: the token that it accepts.
+        access: what is loaded next; an error is raised.
+        loads: how often it was loaded.
+        slow: what a load waits for.
+        asked: the requests that came, with their bodies.
+    """
+
+    accepts: str = "one"
+    access: Access | StartupError = field(default_factory=lambda: as_("one"))
+    loads: int = 0
+    slow: asyncio.Event | None = None
+    asked: list[str] = field(default_factory=list)
+    now: float = 0.0
+    url: str = ""
+
+    async def load(self, _: Access | None) -> Access:
+        self.loads += 1
+        if self.slow is not None:
+            await self.slow.wait()
+        if isinstance(self.access, StartupError):
+            raise self.access
+        return replace(self.access, server=self.url)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        self.asked.append(f"{token} {request.method} {await request.text()}".strip())
+        return web.json_response({}, status=200 if token == self.accepts else 401)
+
+
+@asynccontextmanager
+async def serve(server: Server, certificate: str | None = None) -> AsyncIterator[Session]:
+    """Serve, and give a session."""
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(CERTIFICATES / f"{certificate}.pem")
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession() as http:
+        session = Session(http, server, await server.load(None), lambda: server.now)
+        yield session
+        session.end()
+    await runner.cleanup()
+
+
+async def status(session: Session, method: str = "GET", **options: Any) -> int:  # noqa: ANN401 - as aiohttp
+    return (await session.request(method, f"{session.server}/path", **options)).status
+
+
+# Credentials.
+
+
+async def test_rejected_credentials_are_loaded_again_and_the_request_is_repeated() -> None:
+    """A 401 is not seen if there are newer credentials; nothing is lost of the request."""
+    server = Server()
+    async with serve(server) as session:
+        assert await status(session) == 200
+        server.accepts, server.access, server.now = "two", as_("two"), AGAIN
+        assert await status(session, "PATCH", data="{}", headers={"Content-Type": "application/json"}) == 200
+    assert server.asked == ["one GET", "one PATCH {}", "two PATCH {}"]
+
+
+async def test_all_who_are_rejected_at_once_share_one_load() -> None:
+    """However many requests meet a 401 together, the credentials are loaded once."""
+    server = Server()
+    async with serve(server) as session:
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        requests = [asyncio.create_task(status(session)) for _ in range(20)]
+        while len(server.asked) < 20:  # noqa: ASYNC110 - it is about the order
+            await asyncio.sleep(0.01)
+        server.slow.set()
+        assert await asyncio.gather(*requests) == [200] * 20
+    assert server.loads == 2
+
+
+async def test_credentials_that_stay_rejected_are_not_loaded_all_the_time() -> None:
+    """If there are no others, the 401 is the response, and they are loaded every few seconds at most."""
+    server = Server(accepts="none")
+    async with serve(server) as session:
+        for _ in range(10):
+            assert await status(session) == 401
+        assert server.loads == 1
+        server.now = AGAIN
+        for _ in range(10):
+            assert await status(session) == 401
+    assert server.loads == 2
+    assert server.asked == ["one GET"] * 20
+
+
+async def test_credentials_are_renewed_before_they_expire_and_nobody_waits() -> None:
+    """What there is still serves while the new ones are loaded."""
+    server = Server()
+    async with serve(server) as session:
+        server.now, server.access, server.slow = LASTS, as_("two"), asyncio.Event()
+        assert await status(session) == 200
+        assert await status(session) == 200
+        server.slow.set()
+        server.accepts = "two"
+        await asyncio.sleep(0.01)
+        assert await status(session) == 200
+    assert server.loads == 2
+    assert server.asked == ["one GET", "one GET", "two GET"]
+
+
+async def test_a_renewal_that_fails_keeps_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried again a few seconds later, and said once."""
+    server = Server()
+    async with serve(server) as session:
+        server.access = StartupError("the plugin failed")
+        for number in range(5):
+            server.now = LASTS + number * AGAIN
+            assert await status(session) == 200
+            await asyncio.sleep(0.01)
+        assert server.loads == 6
+        server.access, server.now = as_("two"), LASTS + 5 * AGAIN
+        assert await status(session) == 200
+        await asyncio.sleep(0.01)
+        server.accepts = "two"
+        assert await status(session) == 200
+    (record,) = caplog.records
+    assert record.getMessage() == "keeping the credentials for the API server, and trying again: the plugin failed"
+
+
+async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
+    """A call that has no more time, such as a Lease's, does not end what all others wait for."""
+    server = Server()
+    async with serve(server) as session:
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(status(session), 0.05)
+        server.slow.set()
+        await asyncio.sleep(0.01)
+        assert await status(session) == 200
+    assert server.asked == ["one GET", "two GET"]
+
+
+# Certificates.
+
+
+async def test_a_rotated_ca_is_trusted() -> None:
+    """A rejected certificate makes us read the CA again; the old CA is not trusted any more."""
+    server = Server()
+    async with serve(server, "second") as session:
+        secrets = Secrets(client_of(session))
+        with pytest.raises(ClusterUnavailable, match=r"CertificateError \(unable to get local issuer certificate\)"):
+            await secrets.credentials(Key("team-a", "atlas-credentials"))
+        assert server.loads == 1
+        server.now, server.access = AGAIN, replace(as_("one"), tls=TRUST["second"])
+        assert await status(session) == 200
+    assert server.asked == ["one GET"]
+
+
+async def test_the_name_in_the_certificate() -> None:
+    """It is the one of `tls-server-name`, not the one in the URL."""
+    server = Server(access=replace(as_("one"), server_name="kubernetes.example.com"))
+    async with serve(server, "named") as session:
+        assert await status(session) == 200
+    server = Server()
+    async with serve(server, "named") as session:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await status(session)
+
+
+# Whoever uses it.
+
+
+async def test_closing_it_is_not_for_its_users() -> None:
+    """Both kopf and the client library close what they are given; the other one goes on."""
+    server = Server()
+    async with serve(server) as session:
+        await session.close()
+        await client_of(session).close()  # type: ignore[no-untyped-call]
+        assert not session.closed
+        assert await status(session) == 200
+    assert session.closed
+
+
+async def test_its_connections() -> None:
+    """They have no limit, so that calls that hang leave one for the Lease, and trust no environment."""
+    server = Server(access=replace(as_("one"), server="http://127.0.0.1"))
+    async with open_session(server) as session:
+        http = session._http  # noqa: SLF001 - what aiohttp was asked for
+        assert http.connector is not None
+        assert http.connector.limit == 0
+        assert not http.trust_env
+        assert session.headers["User-Agent"].startswith("atlas-invites/")
+        assert client_of(session).user_agent == session.headers["User-Agent"]
