@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,9 +17,11 @@ from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
 from atlas_invites.environment import StartupError
 from atlas_invites.handlers import Watch, keep_watching
+from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.kube.connection import client_of
+from atlas_invites.kube.contact import LOST_AFTER
 from atlas_invites.kube.events import Events
-from atlas_invites.kube.invites import Invites
+from atlas_invites.kube.invites import Invites, watch_path
 from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.handlers import Login
     from atlas_invites.invitation.resource import Key
+    from atlas_invites.kube.contact import Contact
     from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
@@ -48,6 +51,9 @@ UNWIND = 0.2
 
 ENDING = 2.0
 """Seconds that the parts have to end once they are told to."""
+
+CHECK = 20.0
+"""Seconds without a success after which the API server is asked for a list, to see whether it is there."""
 
 
 class App:
@@ -76,7 +82,8 @@ class App:
             settings = self._settings
             lease, gate = None, no_election
             if settings.leader_election:
-                lease = Lease(LeaseObject(client_of(session), settings.lease_namespace), new_identity())
+                leases = LeaseObject(client_of(session), settings.lease_namespace, session.contact.succeed)
+                lease = Lease(leases, new_identity())
                 gate = lease.time_to_write
             atlas = await stack.enter_async_context(
                 Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
@@ -100,7 +107,7 @@ class App:
         if listen == "off":
             return
         host, _, port = listen.rpartition(":")
-        app = probes.build_app(alive=lambda: _dead(parts.engine), ready=lambda: _not_ready(parts.engine, lease))
+        app = probes.build_app(alive=lambda: _dead(parts), ready=lambda: _not_ready(parts, lease))
         try:
             await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
         except OSError as error:
@@ -141,11 +148,13 @@ class App:
             started=self._stopping.take_signals,
             lists=parts.engine.on_list_begun,
             begun=parts.engine.on_watch_begun,
+            is_open=lambda namespace: parts.session.watches(watch_path(namespace)),
         )
         return Tasks(
             workers=asyncio.create_task(parts.engine.work(), name="workers"),
             publishing=asyncio.create_task(parts.events.keep_publishing(), name="events"),
             listing=asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
+            checking=asyncio.create_task(keep_in_touch(parts.invites, parts.session.contact), name="contact"),
             sweeping=asyncio.create_task(_sweep(parts.resync), name="sweep"),
             watching=asyncio.create_task(keep_watching(watch), name="watch"),
         )
@@ -154,6 +163,7 @@ class App:
         """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
         parts.queue.close()
         tasks.listing.cancel()
+        tasks.checking.cancel()
         tasks.sweeping.cancel()
         running = [tasks.workers] if holding is None else [tasks.workers, holding]
         await asyncio.wait(running, timeout=self._stopping.left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
@@ -209,6 +219,7 @@ class Tasks(NamedTuple):
     workers: asyncio.Task[None]
     publishing: asyncio.Task[None]
     listing: asyncio.Task[None]
+    checking: asyncio.Task[None]
     sweeping: asyncio.Task[None]
     watching: asyncio.Task[None]
 
@@ -222,6 +233,7 @@ class Parts:
     store: Store
     queue: WorkQueue[Key]
     resync: Resync
+    invites: Invites
     events: Events
     stop_sending: Callable[[], None]
 
@@ -246,9 +258,10 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
     client = client_of(session)
+    invites = Invites(client, settings.namespaces, gate, session.contact.succeed)
     events = Events(client, gate, lambda: not controller.queue.idle)
     controller = assemble(
-        invites=Invites(client, settings.namespaces, gate),
+        invites=invites,
         secrets=Secrets(client),
         projects=Projects(client),
         events=events,
@@ -259,7 +272,14 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         wall=wall,
     )
     return Parts(
-        session, controller.engine, controller.store, controller.queue, controller.resync, events, atlas.stop_sending
+        session=session,
+        engine=controller.engine,
+        store=controller.store,
+        queue=controller.queue,
+        resync=controller.resync,
+        invites=invites,
+        events=events,
+        stop_sending=atlas.stop_sending,
     )
 
 
@@ -280,12 +300,30 @@ def _login_by(session: Session) -> Login:
     return login
 
 
-def _dead(engine: Engine) -> str | None:
-    lag = engine.watch_lag()
-    return "the watch shows nothing that the list shows" if lag > WATCH_LAG_AT_MOST else None
+async def keep_in_touch(invites: Invites, contact: Contact) -> None:
+    """Ask the API server for a list whenever nothing else has succeeded for a while, for ever.
+
+    A quiet watch says nothing of whether the API server is there.
+    """
+    while True:
+        await asyncio.sleep(CHECK)
+        if contact.lost_for() >= CHECK:
+            with suppress(ClusterUnavailable):  # whatever needs the API server says so
+                await invites.check()
 
 
-def _not_ready(engine: Engine, lease: Lease | None) -> str | None:
-    """Return why this process is not ready: who stands by is."""
+def _dead(parts: Parts) -> str | None:
+    if parts.engine.watch_lag() > WATCH_LAG_AT_MOST:
+        return "the watch shows nothing that the list shows"
+    return _out_of_touch(parts)
+
+
+def _not_ready(parts: Parts, lease: Lease | None) -> str | None:
+    """Return why this process is not ready: who stands by is, as long as it can take over."""
     acts = lease is None or lease.leads
-    return "the first complete list has not arrived" if acts and not engine.listed else None
+    return "the first complete list has not arrived" if acts and not parts.engine.listed else _out_of_touch(parts)
+
+
+def _out_of_touch(parts: Parts) -> str | None:
+    lost = parts.session.contact.lost_for() > LOST_AFTER
+    return f"no list, watch or read of the Lease has succeeded for {LOST_AFTER:.0f} s" if lost else None

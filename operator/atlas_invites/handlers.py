@@ -26,6 +26,12 @@ AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
 ENDS_IN = 5.0
 """Seconds that kopf may take to end."""
 
+BEGINS_IN, BEGINS_IN_LAST = 60.0, 600.0
+"""Seconds that a watch may take to begin, or to begin again: twice as many each time, until it has begun."""
+
+LOOK = 1.0
+"""Seconds between two looks at whether the watch is open."""
+
 _PAGE = 500
 _KOPF = Path(kopf.__file__).parent
 
@@ -67,6 +73,7 @@ class Watch:
         lists: called when the watch begins to list, at first or anew: of what was deleted before that list there will
             be no event.
         begun: called when it has listed, and tells of every change from here on; what it has listed is on its way.
+        is_open: returns whether the API server responds to the watch of a namespace, or of all.
     """
 
     sink: Sink
@@ -75,22 +82,32 @@ class Watch:
     started: Callable[[], None]
     lists: Callable[[], None]
     begun: Callable[[], None]
+    is_open: Callable[[str | None], bool]
+
+
+class NotBegunError(Exception):
+    """The watch has not begun within so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it has not begun within {seconds:.0f} s")
+        self.seconds = seconds
 
 
 async def keep_watching(watch: Watch) -> None:
-    """Send the events of the watch to the sink, for ever: where kopf gives up, it is started anew."""
-    loop, pause = asyncio.get_running_loop(), AGAIN_FIRST
+    """Send the events of the watch to the sink, for ever: where kopf gives up, or gets nowhere, it is started anew."""
+    loop, pause, patience = asyncio.get_running_loop(), AGAIN_FIRST, BEGINS_IN
     loop.set_exception_handler(_on_loop_error)
     while True:
         began = loop.time()
-        error = await _run_kopf(watch)
+        error = await _run_kopf(watch, patience)
         pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
+        patience = min(2 * error.seconds, BEGINS_IN_LAST) if isinstance(error, NotBegunError) else BEGINS_IN
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
 
-async def _run_kopf(watch: Watch) -> BaseException | None:
-    """Run kopf until it ends, and return why it did.
+async def _run_kopf(watch: Watch, patience: float) -> BaseException | None:
+    """Run kopf until it ends, or the watch is not open for too many seconds, and return why.
 
     ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf. So
     we end kopf's tasks ourselves: those that it gives us, and then those that these have started (streams, a worker for
@@ -108,6 +125,7 @@ async def _run_kopf(watch: Watch) -> BaseException | None:
         namespaces=watch.namespaces,
     )
     watch.started()
+    tasks = [*tasks, asyncio.create_task(_look(watch, patience), name="look")]
     ended: set[asyncio.Task[None]] = set()
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -119,6 +137,25 @@ async def _run_kopf(watch: Watch) -> BaseException | None:
             if _is_kopfs(getattr(task.get_coro(), "cr_code", None)):
                 task.cancel()
     return next((error for task in ended if not task.cancelled() and (error := task.exception())), None)
+
+
+async def _look(watch: Watch, patience: float) -> None:
+    """Look at the watch of each namespace, for as long as none has been closed for too many seconds.
+
+    kopf looks for the kind when it starts. Where the CRD is not there just then, kopf watches nothing, for ever.
+
+    Raises:
+        NotBegunError: one has.
+    """
+    clock = asyncio.get_running_loop().time
+    open_at = dict.fromkeys(watch.namespaces or (None,), clock())
+    while clock() - min(open_at.values()) < patience:
+        await asyncio.sleep(LOOK)
+        are_open = [namespace for namespace in open_at if watch.is_open(namespace)]
+        open_at |= dict.fromkeys(are_open, clock())
+        if len(are_open) == len(open_at):
+            patience = BEGINS_IN
+    raise NotBegunError(patience)
 
 
 def _is_kopfs(code: CodeType | None) -> bool:

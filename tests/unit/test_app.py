@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from atlas_invites import app as module
 from atlas_invites import stopping
-from atlas_invites.app import App, Parts
+from atlas_invites.app import CHECK, App, Parts, keep_in_touch
+from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.kube.contact import LOST_AFTER, Contact
 from atlas_invites.kube.lease import Lease
 from atlas_invites.settings import Settings
 from atlas_invites.stopping import CUT_AT, FAILED, LAST, RELEASED_BY, SENDS_UNTIL, STOPPED
@@ -54,9 +57,8 @@ class Fakes:
 
     def parts(self) -> Parts:
         fake: Any = self
-        return Parts(
-            session=fake, engine=fake, store=fake, queue=fake, resync=fake, events=fake, stop_sending=self.stop_sending
-        )
+        fakes = dict.fromkeys(("session", "engine", "store", "queue", "resync", "invites", "events"), fake)
+        return Parts(**fakes, stop_sending=self.stop_sending)
 
     def stop_sending(self) -> None:
         self.said.append("sends no more")
@@ -94,6 +96,12 @@ class Fakes:
             self.said.append("cut")
             await asyncio.sleep(self.unwind)
             raise
+
+    # The session.
+
+    @property
+    def contact(self) -> Contact:
+        return Contact(now)
 
     # Events and the sweep.
 
@@ -273,3 +281,58 @@ def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, e
         await asyncio.wait([life.running])
 
     test()
+
+
+@dataclass
+class Checked:
+    """Lists that succeed while the API server is there."""
+
+    contact: Contact
+    there: bool = True
+    checks: list[float] = field(default_factory=list)
+
+    async def check(self) -> None:
+        self.checks.append(now())
+        if not self.there:
+            raise ClusterUnavailable("listing: HTTP 503")
+        self.contact.succeed()
+
+
+@virtual_time
+async def test_when_nothing_else_succeeds_the_api_server_is_asked() -> None:
+    """In a quiet cluster a small list shows that it is there; beside a lease that is renewed none is needed."""
+    contact = Contact(now)
+    invites: Any = Checked(contact)
+    keeping = asyncio.create_task(keep_in_touch(invites, contact))
+    await asyncio.sleep(10.5 * CHECK)
+    assert len(invites.checks) == 10
+    assert contact.lost_for() < CHECK
+    for _ in range(100):
+        await asyncio.sleep(2)
+        contact.succeed()
+    assert len(invites.checks) == 10
+    invites.there = False
+    await asyncio.sleep(LOST_AFTER + CHECK)
+    assert contact.lost_for() > LOST_AFTER
+    invites.there = True
+    await asyncio.sleep(2 * CHECK)
+    assert contact.lost_for() < 2 * CHECK
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+
+@pytest.mark.parametrize("leads", [None, False, True], ids=["no election", "standby", "leader"])
+@virtual_time
+async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
+    """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
+    parts: Any = SimpleNamespace(
+        session=SimpleNamespace(contact=Contact(now)), engine=SimpleNamespace(watch_lag=lambda: 0.0, listed=True)
+    )
+    lease: Any = None if leads is None else SimpleNamespace(leads=leads)
+    await asyncio.sleep(LOST_AFTER)
+    assert (module._dead(parts), module._not_ready(parts, lease)) == (None, None)  # noqa: SLF001 - what the probes ask
+    await asyncio.sleep(1)
+    why = "no list, watch or read of the Lease has succeeded for 60 s"
+    assert (module._dead(parts), module._not_ready(parts, lease)) == (why, why)  # noqa: SLF001 - as above
+    parts.session.contact.succeed()
+    assert (module._dead(parts), module._not_ready(parts, lease)) == (None, None)  # noqa: SLF001 - as above

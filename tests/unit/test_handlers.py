@@ -19,7 +19,7 @@ from tests.unit.kube.server import api_server
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Sink:
@@ -121,8 +121,12 @@ async def login() -> kopf.ConnectionInfo:
     return kopf.ConnectionInfo(server="http://127.0.0.1:1")
 
 
-def watch(started: Callable[[], None] = lambda: None) -> handlers.Watch:
-    return handlers.Watch(Sink(), login, (), started, lambda: None, lambda: None)
+def watch(
+    started: Callable[[], None] = lambda: None,
+    namespaces: Sequence[str] = (),
+    is_open: Callable[[str | None], bool] = lambda _: True,
+) -> handlers.Watch:
+    return handlers.Watch(Sink(), login, namespaces, started, lambda: None, lambda: None, is_open)
 
 
 @virtual_time
@@ -149,6 +153,34 @@ async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> No
         watching = asyncio.create_task(handlers.keep_watching(watch()))
         await asyncio.sleep(600)
         assert 15 <= fake.started <= 25
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@virtual_time
+async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Where kopf found no kind to watch, or one namespace's watch stays closed; ever later while that lasts."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake, closed = Kopf(monkeypatch), {"b"}
+        fake.ends = []
+        watched = watch(namespaces=("a", "b"), is_open=lambda namespace: namespace not in closed)
+        watching = asyncio.create_task(handlers.keep_watching(watched))
+        await asyncio.sleep(59)
+        assert fake.started == 1
+        await asyncio.sleep(6)
+        assert fake.started == 2
+        await asyncio.sleep(100)
+        assert fake.started == 2, "a watch that takes its time is never let begin"
+        await asyncio.sleep(30)
+        assert fake.started == 3
+        closed.clear()
+        await asyncio.sleep(10_000)
+        assert fake.started == 3
+        closed.add("a")
+        await asyncio.sleep(65)
+        assert fake.started == 4
+        said = {r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"}
+        assert "the watch ended; restarting in 1 s: it has not begun within 60 s" in said
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -211,7 +243,7 @@ async def test_it_is_told_whenever_the_watch_lists(
             told.append(cluster.lists.total())
 
         watch = handlers.Watch(
-            Sink(), here, namespaces, started=lambda: None, lists=lambda: note(lists), begun=lambda: note(begun)
+            Sink(), here, namespaces, lambda: None, lambda: note(lists), lambda: note(begun), is_open=lambda _: True
         )
         watching = asyncio.create_task(handlers.keep_watching(watch))
         async with asyncio.timeout(30):

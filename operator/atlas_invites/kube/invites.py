@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from kubernetes.aio.client import ApiClient
 
@@ -29,14 +30,20 @@ class Invites:
         client: the connection.
         namespaces: which to list; none means all.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
+        succeed: called when a list has succeeded.
     """
 
     def __init__(
-        self, client: ApiClient, namespaces: Sequence[str] = (), gate: Callable[[], float] = no_election
+        self,
+        client: ApiClient,
+        namespaces: Sequence[str] = (),
+        gate: Callable[[], float] = no_election,
+        succeed: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = CustomObjectsApi(client)
         self._gate = gate
-        self._namespaces = tuple(namespaces)
+        self._succeed = succeed
+        self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
 
     async def list_all(self) -> list[Resource]:
         """Return every object, page by page, each namespace from one snapshot of the API server.
@@ -44,16 +51,18 @@ class Invites:
         Raises:
             ClusterUnavailable: the API server does not answer, or does not know the kind (its CRD is not installed).
         """
-        what = f"listing {PLURAL}.{GROUP}"
-        with cluster_errors(what):
-            try:
-                if not self._namespaces:
-                    return await self._list(None)
-                return [resource for namespace in self._namespaces for resource in await self._list(namespace)]
-            except ApiException as error:
-                if error.status == HTTPStatus.NOT_FOUND:
-                    raise ClusterUnavailable(f"{what}: its CRD is not installed; apply crds/") from None
-                raise
+        with _list_errors():
+            return [resource for namespace in self._namespaces for resource in await self._list(namespace)]
+
+    async def check(self) -> None:
+        """Ask for one object of each namespace: whether they can be listed.
+
+        Raises:
+            ClusterUnavailable: see ``list_all``.
+        """
+        with _list_errors():
+            for namespace in self._namespaces:
+                await self._page(namespace, limit=1)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         """Put our finalizer on; see ``ports.Invites``."""
@@ -102,17 +111,45 @@ class Invites:
 
     async def _list_pages(self, namespace: str | None) -> list[Resource]:
         resources: list[Resource] = []
-        options: dict[str, Any] = {"limit": _PAGE, "_request_timeout": REQUEST_TIMEOUT}
+        options: dict[str, Any] = {"limit": _PAGE}
         while True:
-            page: Any
-            if namespace is None:
-                page = await self._api.list_cluster_custom_object(GROUP, VERSION, PLURAL, **options)
-            else:
-                page = await self._api.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, **options)
-            resources.extend(Resource.from_body(item) for item in page["items"])
-            if not (token := page["metadata"].get("continue")):
+            page, token = await self._page(namespace, **options)
+            resources.extend(page)
+            if not token:
                 return resources
             options["_continue"] = token
+
+    async def _page(self, namespace: str | None, **options: Any) -> tuple[list[Resource], str | None]:  # noqa: ANN401
+        """Return a page of a list, and the token of the next one."""
+        page: Any
+        options["_request_timeout"] = REQUEST_TIMEOUT
+        if namespace is None:
+            page = await self._api.list_cluster_custom_object(GROUP, VERSION, PLURAL, **options)
+        else:
+            page = await self._api.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, **options)
+        resources = [Resource.from_body(item) for item in page["items"]]
+        token = page["metadata"].get("continue")
+        self._succeed()
+        return resources, token
+
+
+def watch_path(namespace: str | None) -> str:
+    """Return the path of the objects of a namespace, or of all: a watch has it too."""
+    where = "" if namespace is None else f"/namespaces/{namespace}"
+    return f"/apis/{GROUP}/{VERSION}{where}/{PLURAL}"
+
+
+@contextmanager
+def _list_errors() -> Iterator[None]:
+    """Translate the client's errors of a list; see ``cluster_errors``."""
+    what = f"listing {PLURAL}.{GROUP}"
+    with cluster_errors(what):
+        try:
+            yield
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                raise ClusterUnavailable(f"{what}: its CRD is not installed; apply crds/") from None
+            raise
 
 
 def _path(resource: Resource) -> tuple[str, str, str, str, str]:

@@ -12,6 +12,8 @@ from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_tim
 from atlas_invites.kube.lease import CALL_AT_MOST, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubernetes.aio.client import ApiClient
 
 NAME = "atlas-invites"
@@ -23,17 +25,19 @@ class LeaseObject:
     Args:
         client: the connection.
         namespace: where the Lease is.
+        succeed: called when a read or a write has succeeded.
     """
 
-    def __init__(self, client: ApiClient, namespace: str) -> None:
+    def __init__(self, client: ApiClient, namespace: str, succeed: Callable[[], None] = lambda: None) -> None:
         self._api = CoordinationV1Api(client)
         self._namespace = namespace
+        self._succeed = succeed
 
     async def read(self) -> Record | None:
         """Return what it says, or None where there is none."""
         with cluster_errors(f"reading the Lease {self._namespace}/{NAME}"):
             try:
-                return _record(await self._api.read_namespaced_lease(NAME, self._namespace, **_OPTIONS))
+                return self._record(await self._api.read_namespaced_lease(NAME, self._namespace, **_OPTIONS))
             except ApiException as error:
                 if error.status == HTTPStatus.NOT_FOUND:
                     return None
@@ -62,28 +66,29 @@ class LeaseObject:
             if not record.version:
                 create: Any = self._api.create_namespaced_lease  # takes JSON too
                 try:
-                    return _record(await create(self._namespace, body, **_OPTIONS))
+                    return self._record(await create(self._namespace, body, **_OPTIONS))
                 except ApiException as error:
                     if error.status == HTTPStatus.NOT_FOUND:
                         raise ClusterUnavailable(f"{what}: no such namespace; check --lease-namespace") from None
                     raise
             body["metadata"]["resourceVersion"] = record.version
-            return _record(
+            return self._record(
                 await self._api.patch_namespaced_lease(
                     NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS
                 )
             )
 
+    def _record(self, lease: Any) -> Record:  # noqa: ANN401 - the client's models are not typed
+        spec = lease.spec
+        record = Record(
+            holder=spec.holder_identity or "",
+            duration=float(spec.lease_duration_seconds or 0),
+            transitions=spec.lease_transitions or 0,
+            beats=(str(spec.acquire_time), str(spec.renew_time)),
+            version=lease.metadata.resource_version,
+        )
+        self._succeed()
+        return record
+
 
 _OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
-
-
-def _record(lease: Any) -> Record:  # noqa: ANN401 - the client's models are not typed
-    spec = lease.spec
-    return Record(
-        holder=spec.holder_identity or "",
-        duration=float(spec.lease_duration_seconds or 0),
-        transitions=spec.lease_transitions or 0,
-        beats=(str(spec.acquire_time), str(spec.renew_time)),
-        version=lease.metadata.resource_version,
-    )

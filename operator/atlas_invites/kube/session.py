@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from atlas_invites.environment import StartupError
 from atlas_invites.kube.access import find_cluster
+from atlas_invites.kube.contact import Contact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -63,6 +64,9 @@ class Session:
         cluster: where the access is loaded from.
         access: what was loaded first.
         clock: monotonic seconds.
+
+    Attributes:
+        contact: when the API server was last of any use.
     """
 
     def __init__(
@@ -80,6 +84,8 @@ class Session:
         self._due = self._loaded_at + access.lasts
         self._loading: asyncio.Task[None] | None = None
         self._said = ""
+        self._watches: dict[str, aiohttp.ClientResponse] = {}
+        self.contact = Contact(clock)
 
     @property
     def server(self) -> str:
@@ -95,6 +101,11 @@ class Session:
     def closed(self) -> bool:
         """Whether no request can be sent any more."""
         return self._http.closed
+
+    def watches(self, path: str) -> bool:
+        """Return whether a watch of a path is open."""
+        response = self._watches.get(f"{self.server}{path}")
+        return response is not None and not response.closed
 
     async def close(self) -> None:
         """Do nothing: kopf and the client library both close what they are given, and both use this."""
@@ -132,7 +143,7 @@ class Session:
     ) -> aiohttp.ClientResponse:
         all_headers = CIMultiDict(headers or {})
         all_headers.extend(access.headers)
-        return await self._http.request(
+        response = await self._http.request(
             method,
             url,
             headers=all_headers,
@@ -141,6 +152,10 @@ class Session:
             proxy=access.proxy,
             **options,
         )
+        path, _, query = url.partition("?")
+        if response.ok and "watch=true" in query:
+            self._watches[path] = response
+        return response
 
     async def _newer_than(self, rejected: Access) -> Access:
         """Return the access as it is now, loaded again if that is the rejected one; the same if there is no other."""

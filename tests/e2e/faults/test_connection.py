@@ -205,3 +205,33 @@ def test_rotated_ca_of_a_standby(own: World, start: Start, authority: Path, no_l
 
 def _leases(contender: Contender, since: int) -> bool:
     return any("/leases/" in seen.line for seen in contender.kube.seen[since:])
+
+
+# Probes.
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_out_of_touch(start: Start, authority: Path, no_lease: None) -> None:
+    """After a minute without a success a standby, or an operator without election, is neither alive nor ready."""
+    del no_lease
+    leader = start(*ELECTION)
+    standby = start(*ELECTION, wait=False, way=Way(FIRST, {"certificate-authority": str(authority)}))
+    standby.operator.wait_for_line("standing by")
+    alone = start()
+    alone.kube.silent = True
+    standby.kube.present(SECOND)  # and its CA is not to be had
+    standby.kube.cut_connections()
+    probes = [(one, path) for one in (alone, standby) for path in ("/healthz", "/readyz")]
+
+    def answers() -> list[int]:
+        return [one.get(path).status_code for one, path in probes]
+
+    assert answers() == [200] * 4
+    wait_until("they are not alive and not ready", lambda: answers() == [503] * 4, 120)
+    assert "no list, watch or read of the Lease has succeeded for 60 s" in standby.get("/readyz").text
+    assert "unable to get local issuer certificate" in standby.operator.log
+    assert [leader.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    alone.kube.silent = False
+    trust(authority, "second")
+    wait_until("they are alive and ready", lambda: answers() == [200] * 4, 60)

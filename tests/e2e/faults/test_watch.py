@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.faults.conftest import has_roles, send, vanish
 from tests.e2e.world import OWNER, READ_ONLY
-from tests.stack import wait_until
+from tests.stack import install, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.faults.proxy import Fault
     from tests.e2e.world import Plane, World
 
+CRD = "apis/apiextensions.k8s.io/v1/customresourcedefinitions/atlasprojectinvites.atlasinvites.io"
 WATCH = "GET .*atlasprojectinvites.*watch=true"
 
 
@@ -57,7 +58,9 @@ def test_cut(own: World, operator: Contender) -> None:
     for _ in range(3):
         cut(operator)
     check_watches(own, operator)
-    assert sum("atlasprojectinvites?limit" in seen.line for seen in operator.kube.seen) == 2  # ours, and the watch's
+    assert (
+        sum("atlasprojectinvites?limit=500" in seen.line for seen in operator.kube.seen) == 2
+    )  # ours, and the watch's
 
 
 def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
@@ -168,6 +171,7 @@ def test_a_dead_watch_is_told_by_the_probe(own: World, start: Start, namespace_o
     operator = start("--namespace", namespace_of_others)
     own.adopt("jane")
     dead = operator.kube.fault(f"GET .*/namespaces/{own.namespace}/atlasprojectinvites.*watch=true")
+    held = operator.kube.fault("GET /apis$", 503)  # what a watch that is begun anew asks for before it lists
     anew = operator.kube.fault(f"GET .*/namespaces/{namespace_of_others}/atlasprojectinvites.*watch=true", gone=True)
     operator.kube.cut_streams()
     wait_until("the watch is dead", lambda: dead.struck)
@@ -178,8 +182,27 @@ def test_a_dead_watch_is_told_by_the_probe(own: World, start: Start, namespace_o
     assert operator.get("/healthz").status_code == 200
     wait_until("it is not alive", lambda: operator.get("/healthz").status_code == 503, 120)
     assert "the watch shows nothing that the list shows" in operator.get("/healthz").text
+    operator.operator.wait_for_line("the watch ended; restarting in 1 s: it has not begun within 60 s")
     operator.kube.mend(dead)
+    operator.kube.mend(held)
     wait_until("it is alive again", lambda: operator.get("/healthz").status_code == 200, 120)
+    assert own.atlas_writes() == ["UpdateInvite 200"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_crd_is_deleted_and_back(own: World, start: Start) -> None:
+    """Where the watch began while there was no CRD it begins anew after a minute, and tells of new objects."""
+    operator = start()
+    own.adopt("jane")
+    own.plane.api.do("DELETE", CRD)
+    operator.operator.wait_for_line("Unresolved resources cannot be served")
+    install(own.plane.control_plane)
+    send(own, "new")
+    own.until("new", "Invited", 120)
+    own.mark()
+    own.edit("new", roles=[OWNER])
+    own.until_it("new", "is changed", has_roles(OWNER))
     assert own.atlas_writes() == ["UpdateInvite 200"]
 
 

@@ -22,7 +22,7 @@ from atlas_invites.kube.secrets import Secrets
 from atlas_invites.kube.session import AGAIN, Session, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 LASTS = 100.0
@@ -62,6 +62,7 @@ class Server:
     asked: list[str] = field(default_factory=list)
     now: float = 0.0
     url: str = ""
+    stream: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
 
     async def load(self, _: Access | None) -> Access:
         self.loads += 1
@@ -71,9 +72,11 @@ class Server:
             raise self.access
         return replace(self.access, server=self.url)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         self.asked.append(f"{token} {request.method} {await request.text()}".strip())
+        if self.stream is not None and "watch" in request.query:
+            return await self.stream(request)
         return web.json_response({}, status=200 if token == self.accepts else 401)
 
 
@@ -214,6 +217,32 @@ async def test_the_name_in_the_certificate() -> None:
     async with serve(server, "named") as session:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await status(session)
+
+
+# Watches.
+
+
+async def test_an_open_watch() -> None:
+    """A watch is open from its response until that ends, and each path has its own."""
+    server, ends = Server(), asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await ends.wait()
+        return response
+
+    server.stream = stream
+    async with serve(server) as session:
+        url = f"{session.server}/path"
+        (await session.request("GET", url)).release()
+        assert not session.watches("/path")
+        response = await session.request("GET", f"{url}?watch=true&resourceVersion=1")
+        assert session.watches("/path")
+        assert not session.watches("/other")
+        ends.set()
+        await response.read()
+        assert not session.watches("/path")
 
 
 # Whoever uses it.
