@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from atlas_invites.controller.store import Store
     from atlas_invites.handlers import Login
     from atlas_invites.invitation.resource import Key
-    from atlas_invites.kube.contact import Contact
     from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
@@ -53,7 +52,7 @@ ENDING = 2.0
 """Seconds that the parts have to end once they are told to."""
 
 CHECK = 20.0
-"""Seconds without a success after which the API server is asked for a list, to see whether it is there."""
+"""Seconds between two looks at whether the API server is there, and each namespace can be listed."""
 
 
 class App:
@@ -107,7 +106,9 @@ class App:
         if listen == "off":
             return
         host, _, port = listen.rpartition(":")
-        app = probes.build_app(alive=lambda: _dead(parts), ready=lambda: _not_ready(parts, lease))
+        app = probes.build_app(
+            alive=lambda: _dead(parts), ready=lambda: _not_ready(parts, lease), details=lambda: _details(parts)
+        )
         try:
             await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
         except OSError as error:
@@ -144,7 +145,7 @@ class App:
         watch = Watch(
             parts.engine.on_event,
             _login_by(parts.session),
-            self._settings.namespaces,
+            namespaces=lambda: parts.invites.served,
             started=self._stopping.take_signals,
             lists=parts.engine.on_list_begun,
             begun=parts.engine.on_watch_begun,
@@ -154,7 +155,7 @@ class App:
             workers=asyncio.create_task(parts.engine.work(), name="workers"),
             publishing=asyncio.create_task(parts.events.keep_publishing(), name="events"),
             listing=asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
-            checking=asyncio.create_task(keep_in_touch(parts.invites, parts.session.contact), name="contact"),
+            checking=asyncio.create_task(keep_checking(parts.invites), name="check"),
             sweeping=asyncio.create_task(_sweep(parts.resync), name="sweep"),
             watching=asyncio.create_task(keep_watching(watch), name="watch"),
         )
@@ -207,6 +208,7 @@ def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.Gauges:
     return metrics.Gauges(
         leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
         queue_depth=lambda: len(parts.queue),
+        unserved=lambda: len(parts.invites.unserved),
         invitations=tally.states,
         next_expiry=lambda: tally.next_end(atlas.now().timestamp()),
         sunset=lambda: atlas.sunset.ends_at.timestamp() if atlas.sunset.ends_at else None,
@@ -300,16 +302,32 @@ def _login_by(session: Session) -> Login:
     return login
 
 
-async def keep_in_touch(invites: Invites, contact: Contact) -> None:
-    """Ask the API server for a list whenever nothing else has succeeded for a while, for ever.
+async def keep_checking(invites: Invites) -> None:
+    """Ask the API server for a small list of each namespace now and then, for ever.
 
-    A quiet watch says nothing of whether the API server is there.
+    A quiet watch says nothing of whether the API server is there, nor of a namespace that can be listed again.
     """
+    said = None
     while True:
         await asyncio.sleep(CHECK)
-        if contact.lost_for() >= CHECK:
-            with suppress(ClusterUnavailable):  # whatever needs the API server says so
-                await invites.check()
+        try:
+            await invites.check()
+        except ClusterUnavailable as error:
+            if said != str(error):
+                log.warning("the API server is not of use: %s", error)
+            said = str(error)
+        except Exception:
+            log.exception("asking for the namespaces failed in an unexpected way; will retry")
+        else:
+            said = None
+
+
+def _details(parts: Parts) -> list[str]:
+    """Return a line for each namespace, as the probes of Kubernetes have them; none before the first list."""
+    if not parts.engine.listed:
+        return []
+    served = [f"[+]namespace {namespace} ok" for namespace in parts.invites.served if namespace is not None]
+    return served + [f"[-]namespace {name} not served: {why}" for name, why in parts.invites.unserved.items()]
 
 
 def _dead(parts: Parts) -> str | None:

@@ -68,7 +68,7 @@ class Watch:
     Attributes:
         sink: takes an object, and whether it was deleted.
         login: says how to reach the cluster; asked again after a 401.
-        namespaces: which to watch; none means all.
+        namespaces: returns which to watch now; None means all.
         started: called when kopf has been started, which takes the process's signals for itself.
         lists: called when the watch begins to list, at first or anew: of what was deleted before that list there will
             be no event.
@@ -78,7 +78,7 @@ class Watch:
 
     sink: Sink
     login: Login
-    namespaces: Sequence[str]
+    namespaces: Callable[[], Sequence[str | None]]
     started: Callable[[], None]
     lists: Callable[[], None]
     begun: Callable[[], None]
@@ -93,21 +93,28 @@ class NotBegunError(Exception):
         self.seconds = seconds
 
 
+class MoreToWatchError(Exception):
+    """There is another namespace to watch."""
+
+
 async def keep_watching(watch: Watch) -> None:
     """Send the events of the watch to the sink, for ever: where kopf gives up, or gets nowhere, it is started anew."""
     loop, pause, patience = asyncio.get_running_loop(), AGAIN_FIRST, BEGINS_IN
     loop.set_exception_handler(_on_loop_error)
     while True:
+        if not (namespaces := watch.namespaces()):
+            await asyncio.sleep(LOOK)
+            continue
         began = loop.time()
-        error = await _run_kopf(watch, patience)
+        error = await _run_kopf(watch, namespaces, patience)
         pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
         patience = min(2 * error.seconds, BEGINS_IN_LAST) if isinstance(error, NotBegunError) else BEGINS_IN
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
 
-async def _run_kopf(watch: Watch, patience: float) -> BaseException | None:
-    """Run kopf until it ends, or the watch is not open for too many seconds, and return why.
+async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: float) -> BaseException | None:
+    """Run kopf until it ends, or does not watch what it should, and return why.
 
     ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf. So
     we end kopf's tasks ourselves: those that it gives us, and then those that these have started (streams, a worker for
@@ -121,11 +128,11 @@ async def _run_kopf(watch: Watch, patience: float) -> BaseException | None:
         registry=registry,
         settings=_kopf_settings(watch),
         standalone=True,
-        clusterwide=not watch.namespaces,
-        namespaces=watch.namespaces,
+        clusterwide=None in namespaces,
+        namespaces=[namespace for namespace in namespaces if namespace is not None],
     )
     watch.started()
-    tasks = [*tasks, asyncio.create_task(_look(watch, patience), name="look")]
+    tasks = [*tasks, asyncio.create_task(_look(watch, namespaces, patience), name="look")]
     ended: set[asyncio.Task[None]] = set()
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -139,22 +146,25 @@ async def _run_kopf(watch: Watch, patience: float) -> BaseException | None:
     return next((error for task in ended if not task.cancelled() and (error := task.exception())), None)
 
 
-async def _look(watch: Watch, patience: float) -> None:
+async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float) -> None:
     """Look at the watch of each namespace, for as long as none has been closed for too many seconds.
 
     kopf looks for the kind when it starts. Where the CRD is not there just then, kopf watches nothing, for ever.
 
     Raises:
         NotBegunError: one has.
+        MoreToWatchError: there is another namespace to watch.
     """
     clock = asyncio.get_running_loop().time
-    open_at = dict.fromkeys(watch.namespaces or (None,), clock())
+    open_at = dict.fromkeys(namespaces, clock())
     while clock() - min(open_at.values()) < patience:
         await asyncio.sleep(LOOK)
         are_open = [namespace for namespace in open_at if watch.is_open(namespace)]
         open_at |= dict.fromkeys(are_open, clock())
         if len(are_open) == len(open_at):
             patience = BEGINS_IN
+        if not open_at.keys() >= set(watch.namespaces()):
+            raise MoreToWatchError("another namespace can be watched")
     raise NotBegunError(patience)
 
 

@@ -48,6 +48,7 @@ def metrics() -> dict[str, set[str]]:
     state = Gauges(
         leader=lambda: True,
         queue_depth=int,
+        unserved=int,
         invitations=lambda: dict.fromkeys(State, 1),
         next_expiry=lambda: 1.0,
         sunset=lambda: 1.0,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from atlas_invites.controller.ending import PROJECT_GONE
 from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
-from atlas_invites.invitation.resource import FINALIZER, Key, Resource
+from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,13 +182,13 @@ class Cluster:
 
     # ports.Invites
 
-    async def list_all(self) -> list[Resource]:
+    async def list_all(self) -> Listed:
         """Return every object, as of one moment."""
         await asyncio.sleep(LATENCY / 2)
         self._meet_down()
         listed = [Resource.from_body(o) for o in self.objects.values()]
         await asyncio.sleep(LATENCY / 2)
-        return listed
+        return Listed(listed)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         """Put our finalizer on."""

@@ -11,7 +11,7 @@ import pytest
 
 from atlas_invites import app as module
 from atlas_invites import stopping
-from atlas_invites.app import CHECK, App, Parts, keep_in_touch
+from atlas_invites.app import CHECK, App, Parts, keep_checking
 from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.kube.contact import LOST_AFTER, Contact
 from atlas_invites.kube.lease import Lease
@@ -283,40 +283,26 @@ def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, e
     test()
 
 
-@dataclass
-class Checked:
-    """Lists that succeed while the API server is there."""
-
-    contact: Contact
-    there: bool = True
-    checks: list[float] = field(default_factory=list)
-
-    async def check(self) -> None:
-        self.checks.append(now())
-        if not self.there:
-            raise ClusterUnavailable("listing: HTTP 503")
-        self.contact.succeed()
-
-
 @virtual_time
-async def test_when_nothing_else_succeeds_the_api_server_is_asked() -> None:
-    """In a quiet cluster a small list shows that it is there; beside a lease that is renewed none is needed."""
-    contact = Contact(now)
-    invites: Any = Checked(contact)
-    keeping = asyncio.create_task(keep_in_touch(invites, contact))
+async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    """In a quiet cluster small lists show that it is there, whatever they meet; each new error is logged once."""
+    checks: list[float] = []
+    errors: list[Exception] = [ClusterUnavailable("HTTP 503")] * 3 + [ValueError("a bug")]
+
+    class Checked:
+        async def check(self) -> None:
+            checks.append(now())
+            if errors:
+                raise errors.pop(0)
+
+    invites: Any = Checked()
+    keeping = asyncio.create_task(keep_checking(invites))
     await asyncio.sleep(10.5 * CHECK)
-    assert len(invites.checks) == 10
-    assert contact.lost_for() < CHECK
-    for _ in range(100):
-        await asyncio.sleep(2)
-        contact.succeed()
-    assert len(invites.checks) == 10
-    invites.there = False
-    await asyncio.sleep(LOST_AFTER + CHECK)
-    assert contact.lost_for() > LOST_AFTER
-    invites.there = True
-    await asyncio.sleep(2 * CHECK)
-    assert contact.lost_for() < 2 * CHECK
+    assert checks == [CHECK * number for number in range(1, 11)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the API server is not of use: HTTP 503",
+        "asking for the namespaces failed in an unexpected way; will retry",
+    ]
     keeping.cancel()
     await asyncio.wait([keeping])
 

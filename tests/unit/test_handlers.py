@@ -96,11 +96,14 @@ class Kopf:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ends: Exception | None) -> None:
         self.ends = list(ends)
         self.started = 0
+        self.watched: list[list[str]] = []
         self.cancelled = 0
         monkeypatch.setattr(kopf, "spawn_tasks", self.spawn_tasks)
 
-    async def spawn_tasks(self, **_: object) -> list[asyncio.Task[None]]:
+    async def spawn_tasks(self, *, namespaces: list[str], clusterwide: bool, **_: object) -> list[asyncio.Task[None]]:
+        assert clusterwide is not bool(namespaces)
         self.started += 1
+        self.watched.append(namespaces)
         return [asyncio.create_task(self._watcher()), asyncio.create_task(self._other())]
 
     async def _watcher(self) -> None:
@@ -126,7 +129,7 @@ def watch(
     namespaces: Sequence[str] = (),
     is_open: Callable[[str | None], bool] = lambda _: True,
 ) -> handlers.Watch:
-    return handlers.Watch(Sink(), login, namespaces, started, lambda: None, lambda: None, is_open)
+    return handlers.Watch(Sink(), login, lambda: namespaces or (None,), started, lambda: None, lambda: None, is_open)
 
 
 @virtual_time
@@ -181,6 +184,33 @@ async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptu
         assert fake.started == 4
         said = {r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"}
         assert "the watch ended; restarting in 1 s: it has not begun within 60 s" in said
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@virtual_time
+async def test_namespaces_come_and_go() -> None:
+    """Another namespace is watched at once; one that is refused does not disturb the others; none is nothing to do."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake = Kopf(monkeypatch)
+        fake.ends = []
+        served: list[str] = []
+        watched = handlers.Watch(
+            Sink(), login, lambda: tuple(served), lambda: None, lambda: None, lambda: None, served.__contains__
+        )
+        watching = asyncio.create_task(handlers.keep_watching(watched))
+        await asyncio.sleep(100)
+        assert fake.watched == []
+        served[:] = ["a"]
+        await asyncio.sleep(5)
+        served[:] = ["a", "b"]
+        await asyncio.sleep(5)
+        assert fake.watched == [["a"], ["a", "b"]]
+        served[:] = ["a"]
+        await asyncio.sleep(50)
+        assert fake.watched == [["a"], ["a", "b"]], "a refusal of a moment costs the others their watch"
+        await asyncio.sleep(10_000)
+        assert fake.watched == [["a"], ["a", "b"], ["a"]]
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -243,7 +273,13 @@ async def test_it_is_told_whenever_the_watch_lists(
             told.append(cluster.lists.total())
 
         watch = handlers.Watch(
-            Sink(), here, namespaces, lambda: None, lambda: note(lists), lambda: note(begun), is_open=lambda _: True
+            Sink(),
+            here,
+            lambda: namespaces or (None,),
+            lambda: None,
+            lambda: note(lists),
+            lambda: note(begun),
+            is_open=lambda _: True,
         )
         watching = asyncio.create_task(handlers.keep_watching(watch))
         async with asyncio.timeout(30):

@@ -186,12 +186,12 @@ class Engine:
         listing, unlisted = self._store.begin_listing(), self._unlisted
         self._unlisted = set()
         try:
-            resources = await self._invites.list_all()
+            listed = await self._invites.list_all()
         except BaseException:
             self._store.abort_listing(listing)
             self._unlisted |= unlisted
             raise
-        changed, ghosts = self._store.end_listing(listing, resources)
+        changed, ghosts = self._store.end_listing(listing, listed)
         for key in ghosts:
             log.info("deleted while the watch was cut", extra={"object": key})
             self._forget(key)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Seen, User
-    from atlas_invites.invitation.resource import Key, Resource
+    from atlas_invites.invitation.resource import Key, Listed, Resource
 
 
 E_co = TypeVar("E_co", covariant=True)
@@ -115,8 +115,8 @@ class Invites(Protocol):
     ``WriteRefused`` if the API server refuses it for good.
     """
 
-    async def list_all(self) -> list[Resource]:
-        """Return every watched object, complete and consistent."""
+    async def list_all(self) -> Listed:
+        """Return every watched object, complete and consistent in each namespace that can be listed."""
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         """Put our finalizer on; raises ``Stale`` where the object has changed or gone."""

@@ -9,9 +9,9 @@ from atlas_invites.controller.claims import Claims
 from atlas_invites.controller.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from atlas_invites.invitation.resource import Key, Resource
+    from atlas_invites.invitation.resource import Key, Listed, Resource
 
 
 _GONE_AT_MOST = 1024
@@ -82,7 +82,7 @@ class Store:
         self._listing = Listing(frozenset((r.key, r.uid) for r in self._objects.values()))
         return self._listing
 
-    def end_listing(self, listing: Listing, listed: Iterable[Resource]) -> tuple[list[Key], list[Key]]:
+    def end_listing(self, listing: Listing, listed: Listed) -> tuple[list[Key], list[Key]]:
         """Take in a complete list.
 
         Returns:
@@ -90,7 +90,7 @@ class Store:
         """
         seen: set[tuple[Key, str]] = set()
         changed = []
-        for resource in listed:
+        for resource in listed.resources:
             seen.add((resource.key, resource.uid))
             if self.put(resource):
                 changed.append(resource.key)
@@ -99,6 +99,7 @@ class Store:
             key
             for key, uid in listing.known_before - seen
             if (known := self._objects.get(key)) is not None and known.uid == uid
+            if key.namespace not in listed.unlisted
         ]
         for key in ghosts:
             self._forget(key)

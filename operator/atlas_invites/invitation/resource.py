@@ -31,6 +31,18 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+class Listed(NamedTuple):
+    """A list of objects.
+
+    Attributes:
+        resources: every object of the namespaces that could be listed.
+        unlisted: the namespaces that could not: nothing is known about what is there, or has gone.
+    """
+
+    resources: list[Resource]
+    unlisted: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One ``AtlasProjectInvite``. Spec and status stay encoded until asked for: 10,000 idle objects must be cheap."""

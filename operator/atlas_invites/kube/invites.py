@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
 from atlas_invites.invitation.outcome import ClusterUnavailable, WriteRefused
-from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Resource
+from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Listed, Resource
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, refusal
 from atlas_invites.kube.lease import no_election
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
 _PAGE = 500
+_REFUSED = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
+
+log = logging.getLogger(__name__)
 
 
 class Invites:
@@ -31,6 +35,9 @@ class Invites:
         namespaces: which to list; none means all.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
         succeed: called when a list has succeeded.
+
+    Attributes:
+        unserved: the namespaces that could not be listed when they were last asked for, and why.
     """
 
     def __init__(
@@ -43,26 +50,30 @@ class Invites:
         self._api = CustomObjectsApi(client)
         self._gate = gate
         self._succeed = succeed
+        self.unserved: Mapping[str, str] = {}
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
 
-    async def list_all(self) -> list[Resource]:
+    @property
+    def served(self) -> tuple[str | None, ...]:
+        """The namespaces that can be listed, as far as it is known; None for all."""
+        return tuple(namespace for namespace in self._namespaces if namespace not in self.unserved)
+
+    async def list_all(self) -> Listed:
         """Return every object, page by page, each namespace from one snapshot of the API server.
 
         Raises:
-            ClusterUnavailable: the API server does not answer, or does not know the kind (its CRD is not installed).
+            ClusterUnavailable: the API server does not answer, does not know the kind (its CRD is not installed), or
+                refuses to list any namespace.
         """
-        with _list_errors():
-            return [resource for namespace in self._namespaces for resource in await self._list(namespace)]
+        return await self._each(self._list)
 
     async def check(self) -> None:
-        """Ask for one object of each namespace: whether they can be listed.
+        """Ask for one object of each namespace: whether it can be listed.
 
         Raises:
             ClusterUnavailable: see ``list_all``.
         """
-        with _list_errors():
-            for namespace in self._namespaces:
-                await self._page(namespace, limit=1)
+        await self._each(self._check)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         """Put our finalizer on; see ``ports.Invites``."""
@@ -99,6 +110,31 @@ class Invites:
                 if (words := refusal(error)) is not None:
                     raise WriteRefused(f"to write {what}", error.status, words) from None
                 raise
+
+    async def _each(self, ask: Callable[[str | None], Awaitable[list[Resource]]]) -> Listed:
+        """Ask for each namespace by itself: that one is refused is no reason not to serve the others."""
+        resources: list[Resource] = []
+        refused: dict[str, str] = {}
+        with _list_errors():
+            for namespace in self._namespaces:
+                try:
+                    resources += await ask(namespace)
+                except ApiException as error:
+                    if error.status != HTTPStatus.FORBIDDEN or namespace is None:
+                        raise
+                    refused[namespace] = _REFUSED
+        before, self.unserved = self.unserved, refused
+        if len(refused) == len(self._namespaces):
+            raise ClusterUnavailable(f"listing {PLURAL}.{GROUP} in {', '.join(refused)}: {_REFUSED}")
+        for name in refused.keys() - before.keys():
+            log.warning("namespace %s is not served: %s", name, refused[name])
+        for name in before.keys() - refused.keys():
+            log.info("namespace %s is served", name)
+        return Listed(resources, frozenset(refused))
+
+    async def _check(self, namespace: str | None) -> list[Resource]:
+        resources, _ = await self._page(namespace, limit=1)
+        return resources
 
     async def _list(self, namespace: str | None) -> list[Resource]:
         """List from one snapshot; where it expired between two pages, begin again, once."""

@@ -51,22 +51,25 @@ class Gauges(Collector):
     Args:
         leader: whether this process acts: it leads, and has listed all objects.
         queue_depth: the keys that wait for a worker.
+        unserved: how many of the watched namespaces cannot be listed.
         invitations: how many objects there are, by state.
         next_expiry: when the next pending invitation ends (Unix seconds, still to come).
         sunset: when the invites API ends (Unix seconds).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each gauge
         self,
         *,
         leader: Callable[[], bool],
         queue_depth: Callable[[], int],
+        unserved: Callable[[], int],
         invitations: Callable[[], Mapping[str, int]],
         next_expiry: Callable[[], float | None],
         sunset: Callable[[], float | None],
     ) -> None:
         self._leader = leader
         self._queue_depth = queue_depth
+        self._unserved = unserved
         self._invitations = invitations
         self._next_expiry = next_expiry
         self._sunset = sunset
@@ -88,6 +91,9 @@ class Gauges(Collector):
             float(self._leader()),
         )
         yield _gauge("queue_depth", "Objects that wait for a worker.", self._queue_depth())
+        yield _gauge(
+            "unserved_namespaces", "Namespaces that cannot be listed, and so are not served.", self._unserved()
+        )
         states = GaugeMetricFamily("atlas_invites_invitations", "Objects by their state.", labels=["state"])
         for state, count in self._invitations().items():
             states.add_metric([state], count)

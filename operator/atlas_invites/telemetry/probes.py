@@ -9,21 +9,29 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 
-def build_app(alive: Callable[[], str | None], ready: Callable[[], str | None]) -> web.Application:
+def build_app(
+    alive: Callable[[], str | None],
+    ready: Callable[[], str | None],
+    details: Callable[[], Sequence[str]] = lambda: (),
+) -> web.Application:
     """Return the endpoint's application.
 
     Args:
         alive: returns why the process should be restarted, or None.
         ready: returns why it is not ready, or None.
+        details: returns lines that ``/readyz?verbose`` shows besides.
     """
 
-    def probe(check: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(_: web.Request) -> web.Response:
+    def probe(
+        check: Callable[[], str | None], details: Callable[[], Sequence[str]] = lambda: ()
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(request: web.Request) -> web.Response:
             problem = check()
-            return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+            lines = [*(details() if "verbose" in request.query else ()), problem or "ok"]
+            return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if problem else 200)
 
         return answer
 
@@ -32,7 +40,7 @@ def build_app(alive: Callable[[], str | None], ready: Callable[[], str | None]) 
 
     app = web.Application()
     app.router.add_get("/healthz", probe(alive))
-    app.router.add_get("/readyz", probe(ready))
+    app.router.add_get("/readyz", probe(ready, details))
     app.router.add_get("/metrics", metrics)
     return app
 

@@ -18,7 +18,7 @@ from atlas_invites.controller.assembly import assemble
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User, View
 from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
-from atlas_invites.invitation.resource import FINALIZER, Key, Resource
+from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 from atlas_invites.kube.connection import REQUEST_TIMEOUT
 from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitation, time_text, wire_spec
 from tests.unit.virtual_time import now, settle
@@ -343,11 +343,11 @@ class FakeCluster:
 
     # ports.Invites
 
-    async def list_all(self) -> list[Resource]:
+    async def list_all(self) -> Listed:
         listed = [Resource.from_body(o) for o in self.objects.values()]
         await asyncio.sleep(0.01)
         self.faults.meet("list")
-        return listed
+        return Listed(listed)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         wanted = [*resource.finalizers, FINALIZER]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.controller.store import Store
-from atlas_invites.invitation.resource import Key
+from atlas_invites.invitation.resource import Key, Listed
 from tests.unit.builders import KEY, resource
 
 if TYPE_CHECKING:
@@ -103,20 +103,29 @@ def test_a_list_brings_what_no_event_brought(store: Store) -> None:
     """A list tells which keys have something to do, and takes in newer versions."""
     listing = store.begin_listing()
     listed = [version(12, generation=2), version(11, JOE, uid="u3")]
-    assert store.end_listing(listing, listed) == ([KEY, JOE], [])
+    assert store.end_listing(listing, Listed(listed)) == ([KEY, JOE], [])
     assert store.get(KEY) == version(12, generation=2)
 
 
 def test_a_list_of_what_is_known_is_no_work(store: Store) -> None:
     """The same versions, or only labels, give nothing to do."""
     for number in (10, 11):
-        assert store.end_listing(store.begin_listing(), [version(number)]) == ([], [])
+        assert store.end_listing(store.begin_listing(), Listed([version(number)])) == ([], [])
 
 
 def test_a_ghost_is_dropped(store: Store) -> None:
     """What was known before the list began and is not in it has been deleted without an event."""
-    assert store.end_listing(store.begin_listing(), []) == ([], [KEY])
+    assert store.end_listing(store.begin_listing(), Listed([])) == ([], [KEY])
     assert store.get(KEY) is None
+
+
+def test_where_nothing_could_be_listed_nothing_is_dropped(store: Store) -> None:
+    """An object of a namespace that could not be listed may be there still."""
+    elsewhere = version(11, Key("team-b", "joe"), uid="u4")
+    store.put(elsewhere)
+    listed = Listed([], frozenset({"team-b"}))
+    assert store.end_listing(store.begin_listing(), listed) == ([], [KEY])
+    assert list(store) == [elsewhere]
 
 
 def test_what_came_during_the_list_is_no_ghost() -> None:
@@ -124,7 +133,7 @@ def test_what_came_during_the_list_is_no_ghost() -> None:
     store = Store()
     listing = store.begin_listing()
     store.put(version(10))
-    assert store.end_listing(listing, []) == ([], [])
+    assert store.end_listing(listing, Listed([])) == ([], [])
     assert store.get(KEY) == version(10)
 
 
@@ -137,7 +146,7 @@ def test_what_was_deleted_during_the_list_does_not_come_back() -> None:
     listing = store.begin_listing()
     for each in everyone:
         store.remove(each)
-    assert store.end_listing(listing, everyone) == ([], [])
+    assert store.end_listing(listing, Listed(everyone)) == ([], [])
     assert len(store) == 0
 
 
@@ -146,13 +155,13 @@ def test_what_was_created_anew_during_the_list_stays(store: Store) -> None:
     listing = store.begin_listing()
     store.remove(version(11))
     store.put(version(12, uid="u2"))
-    assert store.end_listing(listing, []) == ([], [])
+    assert store.end_listing(listing, Listed([])) == ([], [])
     assert store.get(KEY) == version(12, uid="u2")
 
 
 def test_a_new_object_in_the_list_replaces_the_ghost_of_its_name(store: Store) -> None:
     """Deleted and created anew while the watch was cut: the new one is work, and no key is called a ghost."""
-    assert store.end_listing(store.begin_listing(), [version(12, uid="u2")]) == ([KEY], [])
+    assert store.end_listing(store.begin_listing(), Listed([version(12, uid="u2")])) == ([KEY], [])
     assert store.get(KEY) == version(12, uid="u2")
 
 
@@ -160,7 +169,7 @@ def test_the_list_is_older_than_the_events(store: Store) -> None:
     """A version that an event brought during the list is not replaced by the list's older one."""
     listing = store.begin_listing()
     store.put(version(12, generation=3))
-    assert store.end_listing(listing, [version(11, generation=2)]) == ([], [])
+    assert store.end_listing(listing, Listed([version(11, generation=2)])) == ([], [])
     assert store.get(KEY) == version(12, generation=3)
 
 
@@ -168,4 +177,4 @@ def test_a_list_that_failed_drops_nothing(store: Store) -> None:
     """After a list that failed, the next one judges by itself."""
     store.abort_listing(store.begin_listing())
     assert store.get(KEY) == version(10)
-    assert store.end_listing(store.begin_listing(), []) == ([], [KEY])
+    assert store.end_listing(store.begin_listing(), Listed([])) == ([], [KEY])

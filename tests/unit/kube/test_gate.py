@@ -105,7 +105,7 @@ async def test_an_event_is_cut_when_its_time_is_over() -> None:
 async def test_a_closed_gate_lets_reads_pass() -> None:
     """Whoever may not write may look."""
     made, client = invites(closed)
-    assert await made.list_all() == []
+    assert (await made.list_all()).resources == []
     assert len(client.calls) == 1
 
 

@@ -24,6 +24,7 @@ NAMES = {
     "reconcile_total": {"outcome", "reason"},
     "reconcile_seconds": set(),
     "queue_depth": set(),
+    "unserved_namespaces": set(),
     "queue_wait_seconds": set(),
     "atlas_requests_total": {"operation", "code"},
     "atlas_request_seconds": set(),
@@ -42,6 +43,7 @@ def state(**given: Any) -> Gauges:  # noqa: ANN401 - what a test changes
     usual = {
         "leader": lambda: True,
         "queue_depth": lambda: 3,
+        "unserved": lambda: 1,
         "invitations": lambda: {"Pending": 2},
         "next_expiry": lambda: 1.5,
         "sunset": lambda: 2.5,
@@ -108,7 +110,8 @@ def test_a_standby_says_so() -> None:
 )
 def test_who_leads_acts_once_it_has_listed(leads: bool | None, listed: bool, acts: float) -> None:  # noqa: FBT001
     """Whoever leads but may not list, or finds no CRD, does nothing: the alert on nobody acting must see that."""
-    parts: Any = SimpleNamespace(store=Store(), queue=(), engine=SimpleNamespace(listed=listed))
+    invites = SimpleNamespace(unserved={})
+    parts: Any = SimpleNamespace(store=Store(), queue=(), engine=SimpleNamespace(listed=listed), invites=invites)
     atlas: Any = SimpleNamespace(now=lambda: NOW, sunset=SimpleNamespace(ends_at=None))
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
     assert f"\natlas_invites_leader {acts}\n" in scraped(_state(parts, atlas, lease))

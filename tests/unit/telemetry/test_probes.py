@@ -23,12 +23,13 @@ class State:
     def __init__(self) -> None:
         self.dead: str | None = None
         self.not_ready: str | None = None
+        self.details: list[str] = []
 
 
 @asynccontextmanager
 async def endpoint(state: State) -> AsyncIterator[str]:
     """Serve on a free port of loopback, and give the base URL."""
-    app = build_app(alive=lambda: state.dead, ready=lambda: state.not_ready)
+    app = build_app(alive=lambda: state.dead, ready=lambda: state.not_ready, details=lambda: state.details)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -62,6 +63,16 @@ async def test_each_probe_speaks_for_itself() -> None:
         state.not_ready, state.dead = None, "the watch shows nothing"
         assert await get(f"{url}/readyz") == (200, "ok\n")
         assert await get(f"{url}/healthz") == (503, "the watch shows nothing\n")
+
+
+async def test_readiness_in_detail() -> None:
+    """Only if asked, as with the probes of Kubernetes: `?verbose`."""
+    state = State()
+    state.details = ["[+]namespace team-a ok", "[-]namespace team-b not served: HTTP 403"]
+    async with endpoint(state) as url:
+        assert await get(f"{url}/readyz") == (200, "ok\n")
+        assert await get(f"{url}/readyz?verbose") == (200, "\n".join([*state.details, "ok\n"]))
+        assert await get(f"{url}/healthz?verbose") == (200, "ok\n")
 
 
 async def test_metrics() -> None:
