@@ -314,7 +314,7 @@ async def keep_checking(invites: Invites) -> None:
             await invites.check()
         except ClusterUnavailable as error:
             if said != str(error):
-                log.warning("the API server is not of use: %s", error)
+                log.warning("the check of the API server failed; will retry: %s", error)
             said = str(error)
         except Exception:
             log.exception("asking for the namespaces failed in an unexpected way; will retry")

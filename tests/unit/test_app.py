@@ -300,7 +300,7 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
     await asyncio.sleep(10.5 * CHECK)
     assert checks == [CHECK * number for number in range(1, 11)]
     assert [record.getMessage() for record in caplog.records] == [
-        "the API server is not of use: HTTP 503",
+        "the check of the API server failed; will retry: HTTP 503",
         "asking for the namespaces failed in an unexpected way; will retry",
     ]
     keeping.cancel()

@@ -22,6 +22,7 @@ LABELS = {
     "reconcile_seconds_count": set(),
     "reconcile_seconds_bucket": {"le"},
     "queue_depth": set(),
+    "unserved_namespaces": set(),
     "queue_wait_seconds_count": set(),
     "queue_wait_seconds_bucket": {"le"},
     "atlas_requests_total": {"operation", "code"},
