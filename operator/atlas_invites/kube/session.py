@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from multidict import CIMultiDict
 
 from atlas_invites.environment import StartupError
 from atlas_invites.kube.access import find_cluster
@@ -141,12 +140,10 @@ class Session:
     async def _send(
         self, access: Access, method: str, url: str, headers: Mapping[str, str] | None, options: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
-        all_headers = CIMultiDict(headers or {})
-        all_headers.extend(access.headers)
         response = await self._http.request(
             method,
             url,
-            headers=all_headers,
+            headers=[*(headers or {}).items(), *access.headers],
             ssl=access.tls,
             server_hostname=access.server_name,
             proxy=access.proxy,
