@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RBAC = "apis/rbac.authorization.k8s.io/v1"
 NAME = "limited"
+NOTICED = 60.0
+"""Seconds in which the operator notices what it looks for every 20 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def test_without_rights_in_one(own: World, start: Start, rights: Rights, other: 
     assert shown(operator, other) == UNSERVED
     assert operator.operator.log.count(f"namespace {other.namespace} is not served") == 1
     rights.bind(other.namespace)
-    wait_until("it is served", lambda: shown(operator, other) == SERVED)
+    wait_until("it is served", lambda: shown(operator, other) == SERVED, NOTICED)
     changes_arrive(other, "joan")
     changes_arrive(own, "jim")
     other.delete("joan")
@@ -101,7 +103,7 @@ def test_one_is_deleted(own: World, start: Start, rights: Rights, other: World) 
     operator = start("--namespace", other.namespace, way=way)
     changes_arrive(own, "jane")
     own.plane.api.do("DELETE", f"api/v1/namespaces/{other.namespace}")
-    wait_until("it is not served", lambda: shown(operator, other) == UNSERVED)
+    wait_until("it is not served", lambda: shown(operator, other) == UNSERVED, NOTICED)
     changes_arrive(own, "jim")
     operator.kube.cut_streams()
     wait_until("the watch is begun anew", lambda: "has not begun within 60 s" in operator.operator.log, 120)
