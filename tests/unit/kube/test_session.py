@@ -50,7 +50,7 @@ class Server:
     Attributes:
         accepts: the token that it accepts.
         access: what is loaded next; an error is raised.
-        loads: how often it was loaded.
+        loads, loaded: how often a load has begun, and ended.
         slow: what a load waits for.
         asked: the requests that came, with their bodies.
     """
@@ -58,6 +58,7 @@ class Server:
     accepts: str = "one"
     access: Access | StartupError = field(default_factory=lambda: as_("one"))
     loads: int = 0
+    loaded: int = 0
     slow: asyncio.Event | None = None
     asked: list[str] = field(default_factory=list)
     now: float = 0.0
@@ -68,6 +69,7 @@ class Server:
         self.loads += 1
         if self.slow is not None:
             await self.slow.wait()
+        self.loaded += 1
         if isinstance(self.access, StartupError):
             raise self.access
         return replace(self.access, server=self.url)
@@ -101,6 +103,13 @@ async def serve(server: Server, certificate: str | None = None) -> AsyncIterator
     await runner.cleanup()
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Let everything run until something holds."""
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - whatever it is, it has no event
+            await asyncio.sleep(0)
+
+
 async def status(session: Session, method: str = "GET", **options: Any) -> int:  # noqa: ANN401 - as aiohttp
     return (await session.request(method, f"{session.server}/path", **options)).status
 
@@ -124,8 +133,7 @@ async def test_all_who_are_rejected_at_once_share_one_load() -> None:
     async with serve(server) as session:
         server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
         requests = [asyncio.create_task(status(session)) for _ in range(20)]
-        while len(server.asked) < 20:  # noqa: ASYNC110 - it is about the order
-            await asyncio.sleep(0.01)
+        await until(lambda: len(server.asked) == 20)
         server.slow.set()
         assert await asyncio.gather(*requests) == [200] * 20
     assert server.loads == 2
@@ -154,7 +162,7 @@ async def test_credentials_are_renewed_before_they_expire_and_nobody_waits() -> 
         assert await status(session) == 200
         server.slow.set()
         server.accepts = "two"
-        await asyncio.sleep(0.01)
+        await until(lambda: server.loaded == 2)
         assert await status(session) == 200
     assert server.loads == 2
     assert server.asked == ["one GET", "one GET", "two GET"]
@@ -168,11 +176,11 @@ async def test_a_renewal_that_fails_keeps_what_there_is(caplog: pytest.LogCaptur
         for number in range(5):
             server.now = LASTS + number * AGAIN
             assert await status(session) == 200
-            await asyncio.sleep(0.01)
+            await until(lambda: server.loaded == server.loads)
         assert server.loads == 6
         server.access, server.now = as_("two"), LASTS + 5 * AGAIN
         assert await status(session) == 200
-        await asyncio.sleep(0.01)
+        await until(lambda: server.loaded == 7)
         server.accepts = "two"
         assert await status(session) == 200
     (record,) = caplog.records
@@ -184,10 +192,12 @@ async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
     server = Server()
     async with serve(server) as session:
         server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(status(session), 0.05)
+        waits = asyncio.create_task(status(session))
+        await until(lambda: server.loads == 2)
+        waits.cancel()
+        await asyncio.wait([waits])
         server.slow.set()
-        await asyncio.sleep(0.01)
+        await until(lambda: server.loaded == 2)
         assert await status(session) == 200
     assert server.asked == ["one GET", "two GET"]
 
