@@ -28,9 +28,6 @@ CERTIFICATES = ROOT / "tests" / "certificates"
 FIRST, SECOND, NAMED = (CERTIFICATES / f"{name}.pem" for name in ("first", "second", "named"))
 SECRETS = f"api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets"
 
-NOTICED = 60.0
-"""Seconds in which the operator is at work again: it tries ever less often while nothing works."""
-
 STRICT = """
 import ssl
 make = ssl.create_default_context
@@ -47,7 +44,7 @@ def changes_arrive(own: World) -> None:
     """Change an object's roles, and see it done by one call: list, watch and writes work."""
     own.mark()
     own.edit("jane", roles=[OWNER])
-    own.until_it("jane", "is changed", has_roles(OWNER), NOTICED)
+    own.until_it("jane", "is changed", has_roles(OWNER))
     assert own.atlas_writes() == ["UpdateInvite 200"]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RBAC = "apis/rbac.authorization.k8s.io/v1"
 NAME = "limited"
 NOTICED = 60.0
-"""Seconds in which the operator notices what it looks for every 20 seconds."""
+"""Seconds until a namespace is gone, or bound, and the operator, which checks every 20 seconds, has noticed it."""
 
 
 @dataclass(frozen=True, slots=True)
