@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RELOAD = 60.0
 """Seconds after which files are read again: a ServiceAccount's token, a kubeconfig and what it names."""
 
+_UNUSABLE = "the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used"
 _PROVIDERS = frozenset({"oidc"})
 _HEADER = "!#$&'*+.^_`|~"
 """Characters that a header's name may have, beside letters, digits and hyphens; the others are percent-encoded."""
@@ -109,10 +110,10 @@ class Kubeconfig:
         """Read it, and ask its credential plugin; see ``Cluster``."""
         try:
             return await self._load(known)
+        except StartupError:
+            raise  # it names what is wrong: a variable of the environment, perhaps
         except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
-            raise StartupError(
-                f"the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used: {_said(error)}"
-            ) from None
+            raise StartupError(f"{_UNUSABLE}: {_said(error)}") from None
         finally:
             _remove_private_keys()
 
@@ -132,7 +133,7 @@ class Kubeconfig:
         configuration = Configuration()
         await loader.load_and_set(configuration)
         proxy = configuration.proxy
-        configuration.proxy = usable_proxy("proxy-url", proxy) if proxy else proxy_for(configuration.host)
+        configuration.proxy = usable_proxy(f"{_UNUSABLE}: proxy-url", proxy) if proxy else proxy_for(configuration.host)
         return _access(configuration, user, lasts, known)
 
 
@@ -210,6 +211,6 @@ def _said(error: Exception) -> str:
     """Return what an error says, or what it is where its text is for programmers."""
     if isinstance(error, ssl.SSLError):
         return f"its certificates or keys: {openssl_reason(error) or 'not in PEM format'}"
-    if isinstance(error, ConfigException | StartupError | OSError):
+    if isinstance(error, ConfigException | OSError):
         return str(error)
     return f"it is not a kubeconfig ({type(error).__name__})"
