@@ -132,8 +132,7 @@ def _compile(go: str, folder: Path, version: str) -> None:
     if version != default_version():
         _generate(go, folder, version)
         module, fetch = folder, [go, "list", "-mod=mod", "-deps", "."]  # completes go.mod and go.sum
-    _step("fetching Go modules", fetch, module, log)
-    total = sum(not line.startswith("go: ") for line in log.read_text().splitlines())
+    total = len(_step("fetching Go modules", fetch, module, log).splitlines())
     binary = folder / "control-plane"
     command = [go, "build", "-v", "-ldflags", _linker_flags(version), "-o", str(binary), "."]
     _step(f"compiling those of {total} packages that Go's cache lacks", command, module, log)
@@ -161,13 +160,17 @@ def _linker_flags(version: str) -> str:
     )
 
 
-def _step(what: str, command: Sequence[str], module: Path, log: Path) -> None:
-    """Run one step of the build in ``module`` into ``log``, saying every ``PROGRESS_SECONDS`` how far it is."""
+def _step(what: str, command: Sequence[str], module: Path, log: Path) -> str:
+    """Run one step of the build in ``module``, saying every ``PROGRESS_SECONDS`` how far it is.
+
+    Returns:
+        What it prints. What it reports on standard error goes to ``log``.
+    """
     started = time.monotonic()
     say(what)
-    with log.open("wb") as output:
+    with log.open("wb") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, cwd=module, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command, cwd=module, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
         )
         try:
             while _still_running(process):
@@ -176,8 +179,10 @@ def _step(what: str, command: Sequence[str], module: Path, log: Path) -> None:
         finally:
             process.kill()  # after Ctrl-C; nothing to kill otherwise
             process.wait()
-    if process.returncode:
-        raise BuildError(f"{what} failed with exit code {process.returncode}:\n{tail(log)}")
+        if process.returncode:
+            raise BuildError(f"{what} failed with exit code {process.returncode}:\n{tail(log)}")
+        output.seek(0)
+        return output.read()
 
 
 def _still_running(process: subprocess.Popen[bytes]) -> bool:

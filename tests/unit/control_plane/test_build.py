@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 GO = """#!/bin/sh
 case "$1" in
   env) echo go1.27.3; echo linux; echo amd64 ;;
-  list) echo "go: downloading a v1" >&2; printf 'a\\nb\\nc\\n' ;;
+  list)
+    echo "go: downloading a v1" >&2
+    printf 'a\\nb\\nc\\n'
+    if [ -e "{folder}/offline" ]; then echo "a.go:1: b v2: no route to host" >&2; exit 1; fi ;;
   mod)
     case "$*" in
       *v1.30.99) echo '{{"Error": "not available"}}'; exit 1 ;;
@@ -92,6 +95,17 @@ def test_a_failed_build_says_why(tmp_path: Path, go: Callable[[str], None]) -> N
     assert rest == [*(f"  {i}" for i in range(87, 101)), "  main.go:7: no such thing"]
     go(":")
     assert (build(tmp_path / "cache") / "etcd").exists()
+
+
+@pytest.mark.usefixtures("go")
+def test_a_failed_fetch_says_why(tmp_path: Path) -> None:
+    """A module that cannot be fetched is named, without the packages that were found."""
+    (tmp_path / "offline").touch()
+    with pytest.raises(BuildError) as failed:
+        build(tmp_path / "cache")
+    assert str(failed.value) == (
+        "fetching Go modules failed with exit code 1:\n  go: downloading a v1\n  a.go:1: b v2: no route to host"
+    )
 
 
 def test_a_long_build_says_how_far_it_is(
