@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEST_JOBS ?= 2
+OLDEST_KUBERNETES := 1.33.13
 SOAK ?= 20
 SOAK_JOBS ?= 2
 IMAGE ?= atlas-invites:0.1.0
@@ -13,7 +14,7 @@ PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format fuzz bench generate image image-test soak mutants clean requirements
+.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test soak mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,12 @@ demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends 
 test: $(INSTALLED) ## Run the tests, TEST_JOBS at a time (2), on a real control plane where one is needed
 	@$(BIN)/python -m tests.control_plane build
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+
+test-oldest: export KUBERNETES_VERSION = $(OLDEST_KUBERNETES)
+test-oldest: $(INSTALLED) ## Run the tests of CRD, installation and main path on the oldest supported Kubernetes
+	@$(BIN)/python -m tests.control_plane build
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile tests/cluster tests/deploy \
+	  $(addprefix tests/e2e/,test_by_id.py test_deletion.py test_process.py faults/test_api_server.py) $(PYTEST_ARGS)
 
 lint: $(INSTALLED) $(CHECKOV)/.installed ## Check format, style, types and layers; image, chart and manifests
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings
 from atlas_invites.telemetry import metrics as telemetry
 from atlas_invites.telemetry.metrics import Gauges
+from tests.control_plane.module import default_version
 from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
 from tests.deploy.manifests import DEPLOY, load, of_kind
 from tests.stack import ROOT
@@ -81,6 +82,20 @@ def flags(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     with pytest.raises(SystemExit):
         main([command, "--help"])
     return set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
+
+
+def test_kubernetes_versions() -> None:
+    """Guides and chart name the oldest supported minor version, the install guide also the versions of the tests."""
+    makefile = (ROOT / "Makefile").read_text()
+    oldest = re.search(r"^OLDEST_KUBERNETES := ((1\.\d+)\.\d+)$", makefile, re.MULTILINE)
+    assert oldest is not None
+    version, minor = oldest.groups()
+    for text in (page("install"), (ROOT / "README.md").read_text()):
+        assert re.findall(r"You need Kubernetes (1\.\d+) or newer", text) == [minor]
+    assert yaml.safe_load((DEPLOY / "chart" / "Chart.yaml").read_text())["kubeVersion"] == f">={minor}.0-0"
+    assert headings(page("decisions"), 2).count(f"Kubernetes {minor} is the oldest supported version") == 1
+    assert f"Kubernetes {version} (`make test-oldest`" in page("install")
+    assert f"{default_version()} (`make test`" in page("install")
 
 
 def test_reasons() -> None:
