@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from atlas_invites.controller.queue import WorkQueue
     from atlas_invites.controller.resync import Resync
     from atlas_invites.controller.store import Store
-    from atlas_invites.handlers import Login
-    from atlas_invites.invitation.resource import Key
+    from atlas_invites.handlers import Login, Sink
+    from atlas_invites.invitation.resource import Key, Resource
     from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
@@ -143,7 +143,7 @@ class App:
     def _start(self, parts: Parts) -> Tasks:
         """Start all that runs side by side."""
         watch = Watch(
-            parts.engine.on_event,
+            _sink(parts),
             _login_by(parts.session),
             namespaces=lambda: parts.invites.served,
             started=self._stopping.take_signals,
@@ -320,6 +320,16 @@ async def keep_checking(invites: Invites) -> None:
             log.exception("asking for the namespaces failed in an unexpected way; will retry")
         else:
             said = None
+
+
+def _sink(parts: Parts) -> Sink:
+    """Return what takes the events of the watch, each of which shows that the API server is there."""
+
+    def take(resource: Resource, *, deleted: bool) -> None:
+        parts.session.contact.succeed()
+        parts.engine.on_event(resource, deleted=deleted)
+
+    return take
 
 
 def _details(parts: Parts) -> list[str]:

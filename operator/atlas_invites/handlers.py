@@ -15,7 +15,7 @@ import kopf
 from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from types import CodeType
 
 Login = Callable[..., Awaitable[kopf.ConnectionInfo | kopf.AiohttpSession]]
@@ -26,8 +26,8 @@ AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
 ENDS_IN = 5.0
 """Seconds that kopf may take to end."""
 
-BEGINS_IN, BEGINS_IN_LAST = 60.0, 600.0
-"""Seconds that a watch may take to begin, or to begin again: twice as many each time, until it has begun."""
+BEGINS_IN, BEGINS_IN_LAST = 60.0, 120.0
+"""Seconds that a watch may take to begin, or to begin again; at first, and if it has not begun in time before."""
 
 LOOK = 1.0
 """Seconds between two looks at whether the watch is open."""
@@ -86,11 +86,11 @@ class Watch:
 
 
 class NotBegunError(Exception):
-    """The watch has not begun within so many seconds."""
+    """The watch of these namespaces (None: of all) has not begun within so many seconds."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"it has not begun within {seconds:.0f} s")
-        self.seconds = seconds
+    def __init__(self, seconds: float, namespaces: Collection[str | None]) -> None:
+        names = ", ".join(sorted(filter(None, namespaces)))
+        super().__init__(f"it has not begun within {seconds:.0f} s{names and f' in namespace {names}'}")
 
 
 class MoreToWatchError(Exception):
@@ -108,7 +108,7 @@ async def keep_watching(watch: Watch) -> None:
         began = loop.time()
         error = await _run_kopf(watch, namespaces, patience)
         pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
-        patience = min(2 * error.seconds, BEGINS_IN_LAST) if isinstance(error, NotBegunError) else BEGINS_IN
+        patience = BEGINS_IN_LAST if isinstance(error, NotBegunError) else BEGINS_IN
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
@@ -156,7 +156,8 @@ async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float)
         MoreToWatchError: there is another namespace to watch.
     """
     clock = asyncio.get_running_loop().time
-    open_at = dict.fromkeys(namespaces, clock())
+    open_at: dict[str | None, float] = dict.fromkeys(namespaces, clock())
+    are_open: list[str | None] = []
     while clock() - min(open_at.values()) < patience:
         await asyncio.sleep(LOOK)
         are_open = [namespace for namespace in open_at if watch.is_open(namespace)]
@@ -165,7 +166,7 @@ async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float)
             patience = BEGINS_IN
         if not open_at.keys() >= set(watch.namespaces()):
             raise MoreToWatchError("another namespace can be watched")
-    raise NotBegunError(patience)
+    raise NotBegunError(patience, open_at.keys() - set(are_open))
 
 
 def _is_kopfs(code: CodeType | None) -> bool:

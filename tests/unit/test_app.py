@@ -71,8 +71,9 @@ class Fakes:
 
     # The engine.
 
-    def on_event(self, what: str) -> None:
-        """Take note of the end of the watch, which is all that it tells."""
+    def on_event(self, what: str, *, deleted: bool) -> None:
+        """Record the end of the watch, which is all that it tells."""
+        del deleted
         self.said.append(what)
 
     def on_list_begun(self) -> None:
@@ -129,7 +130,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         try:
             await for_ever()
         finally:
-            watch.sink("watches no more")  # type: ignore[call-arg, arg-type]
+            watch.sink("watches no more", deleted=False)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "keep_watching", keep_watching)
     return ended
@@ -312,7 +313,8 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
 async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
     """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
     parts: Any = SimpleNamespace(
-        session=SimpleNamespace(contact=Contact(now)), engine=SimpleNamespace(watch_lag=lambda: 0.0, listed=True)
+        session=SimpleNamespace(contact=Contact(now)),
+        engine=SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None),
     )
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
     await asyncio.sleep(LOST_AFTER)
@@ -320,5 +322,5 @@ async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads
     await asyncio.sleep(1)
     why = "no list, watch or read of the Lease has succeeded for 60 s"
     assert (module._dead(parts), module._not_ready(parts, lease)) == (why, why)  # noqa: SLF001 - as above
-    parts.session.contact.succeed()
+    module._sink(parts)("an event of the watch", deleted=False)  # type: ignore[arg-type]  # noqa: SLF001 - as above
     assert (module._dead(parts), module._not_ready(parts, lease)) == (None, None)  # noqa: SLF001 - as above

@@ -162,7 +162,7 @@ async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> No
 
 @virtual_time
 async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
-    """Where kopf found no kind to watch, or one namespace's watch stays closed; ever later while that lasts."""
+    """Where kopf found no kind to watch, or one namespace's watch stays closed; later where it has not begun before."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake, closed = Kopf(monkeypatch), {"b"}
         fake.ends = []
@@ -176,14 +176,16 @@ async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptu
         assert fake.started == 2, "a watch that takes its time is never let begin"
         await asyncio.sleep(30)
         assert fake.started == 3
+        await asyncio.sleep(130)
+        assert fake.started == 4, "what comes back late is not watched for long"
         closed.clear()
         await asyncio.sleep(10_000)
-        assert fake.started == 3
+        assert fake.started == 4
         closed.add("a")
         await asyncio.sleep(65)
-        assert fake.started == 4
+        assert fake.started == 5
         said = {r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"}
-        assert "the watch ended; restarting in 1 s: it has not begun within 60 s" in said
+        assert "the watch ended; restarting in 1 s: it has not begun within 60 s in namespace b" in said
         watching.cancel()
         await asyncio.wait([watching])
 

@@ -67,10 +67,12 @@ class Claims:
 
     Attributes:
         wake: called with the objects that have to look again, because another one has come or gone.
+        unknown: the watched namespaces of which this process has listed nothing yet, because it may not.
     """
 
     def __init__(self) -> None:
         self.wake: Callable[[Iterable[Key]], None] = lambda _: None
+        self.unknown: frozenset[str] = frozenset()
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
         self._given_up: OrderedDict[str, float | None] = OrderedDict()

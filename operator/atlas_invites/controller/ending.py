@@ -206,6 +206,8 @@ class Ender:
             return _NOTHING_THERE
         if case.somebody_else:
             return Ended.leaving("it is for another e-mail", _deletion_case(attempt).left)
+        if self._store.claims.unknown and not attempt.memory.is_known(attempt.known, there.id):
+            return Ended.leaving("an object that cannot be listed may have it", _deletion_case(attempt).left)
         if self._turns_out_to_be_anothers(attempt, project, there.username, there.id):
             return ANOTHERS
         return await _take_away(attempt, case, project, partial(self._check, attempt))

@@ -36,6 +36,11 @@ _DUPLICATE = (
     "until then it does nothing."
 )
 
+_MAY_BE_ANOTHERS = (
+    f"This invitation may be managed by an {KIND} of another namespace, which the operator cannot list, so this object "
+    "does nothing. The operator's log names the namespace: grant the right to list it, or remove it from --namespace."
+)
+
 
 class Inviter:
     """Makes Atlas agree with live objects.
@@ -92,6 +97,8 @@ class Inviter:
         claims_more = self._claim_found(attempt, project, action.case)
         if claims_more and (duplicate := self._yield_to_older(attempt)) is not None:
             return duplicate
+        if self._may_be_of_an_unknown(attempt, action.case):
+            return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS)
         return await self._perform(attempt, project, action)
 
     def _claim_found(self, attempt: Attempt, project: Project, case: Case) -> bool:
@@ -100,6 +107,11 @@ class Inviter:
         if there is None or case.somebody_else:
             return False
         return self._claims.add_found(attempt.resource.key, project.group_id, there.id, there.username)
+
+    def _may_be_of_an_unknown(self, attempt: Attempt, case: Case) -> bool:
+        """Return whether what was observed may be claimed by an object of a namespace that was never listed."""
+        there = case.invitation or case.member
+        return bool(self._claims.unknown) and there is not None and not attempt.memory.is_known(attempt.known, there.id)
 
     def _check(self, attempt: Attempt) -> None:
         attempt.check(self._store.get(attempt.resource.key))

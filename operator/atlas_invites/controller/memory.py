@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_invites.invitation.case import known_member
 from atlas_invites.invitation.deletion import DeletionCase
 from atlas_invites.invitation.outcome import Later
 
@@ -109,6 +110,12 @@ class Memory:
             self.roles_written = None
             return None
         return self.roles_written[1]
+
+    def is_known(self, status: Status, entry_id: str) -> bool:
+        """Return whether an entry of Atlas is the object's own: status shows its id, or our own send returned it."""
+        member = known_member(status)
+        ids = {status.invitation.id if status.invitation else None, member.id if member else None}
+        return entry_id in ids | self.created
 
     def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
         """Return the case of the object's deletion, with what this process knows of it."""

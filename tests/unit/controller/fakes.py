@@ -288,7 +288,7 @@ class FakeCluster:
 
     ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events``
     until ``World.deliver``, or go to ``watch`` by themselves, where that is set. A read of a Secret or AtlasProject
-    that is in ``hanging`` ends by its time-out.
+    that is in ``hanging`` ends by its time-out. Namespaces in ``unlisted`` can be neither listed nor watched.
     """
 
     def __init__(self) -> None:
@@ -299,6 +299,7 @@ class FakeCluster:
         self.writes: list[tuple[str, Key, Any]] = []
         self.reads: list[Key] = []
         self.hanging: set[Key] = set()
+        self.unlisted: frozenset[str] = frozenset()
         self.events: deque[tuple[Resource, bool]] = deque()
         self.watch: Callable[[Resource, bool], None] | None = None
         self._version = 1000
@@ -344,10 +345,10 @@ class FakeCluster:
     # ports.Invites
 
     async def list_all(self) -> Listed:
-        listed = [Resource.from_body(o) for o in self.objects.values()]
+        listed = [Resource.from_body(o) for key, o in self.objects.items() if key.namespace not in self.unlisted]
         await asyncio.sleep(0.01)
         self.faults.meet("list")
-        return Listed(listed)
+        return Listed(listed, self.unlisted)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         wanted = [*resource.finalizers, FINALIZER]
@@ -416,6 +417,8 @@ class FakeCluster:
 
     def _tell(self, object_: dict[str, Any], *, deleted: bool) -> Resource:
         resource = Resource.from_body(object_)
+        if resource.key.namespace in self.unlisted:
+            return resource
         if self.watch is None:
             self.events.append((resource, deleted))
         else:
@@ -468,8 +471,9 @@ class World:
         )
         self.store, self.queue, self.resync = controller.store, controller.queue, controller.resync
         self.reconciler, self.engine = controller.reconciler, controller.engine
-        for stored in self.cluster.objects.values():
-            self.store.put(Resource.from_body(stored))
+        for key, stored in self.cluster.objects.items():
+            if key.namespace not in self.cluster.unlisted:
+                self.store.put(Resource.from_body(stored))
 
     @staticmethod
     def wall() -> datetime:
