@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.control_plane.build import BuildError, binaries
 from tests.control_plane.control_plane import ControlPlane
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CRDS = Path(__file__).parent.parent / "crds"
+
+# Random tests use fixed seeds, and no test measures time: a loaded machine must not fail one.
+settings.register_profile("reproducible", derandomize=True, database=None, deadline=None)
+settings.load_profile("reproducible")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

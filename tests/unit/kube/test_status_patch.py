@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_invites.kube.invites import Invites, merge_patch
@@ -29,7 +29,6 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
     return merged
 
 
-@settings(derandomize=True, database=None)
 @given(old=OBJECTS, new=OBJECTS)
 def test_the_patch_turns_the_old_into_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Whatever was there and whatever is wanted (no nulls: Kubernetes stores none)."""
