@@ -125,9 +125,11 @@ class Kubeconfig:
         loader: Any = kube_config.KubeConfigLoader(files.config, self._context, config_base_path=None)  # type: ignore[no-untyped-call]
         context = files.config["contexts"].get_with_name(self._context)["context"]
         cluster: Any = files.config["clusters"].get_with_name(context["cluster"])["cluster"]
+        _make_paths_absolute(cluster, "certificate-authority")
         user, lasts = {}, RELOAD
         if "user" in context:
             named_user: Any = files.config["users"].get_with_name(context["user"])["user"]
+            _make_paths_absolute(named_user, "client-certificate", "client-key", "tokenFile")
             user = named_user.value
             lasts = await _complete(user, cluster.value, Path(named_user.path).parent)
         configuration = Configuration()
@@ -135,6 +137,19 @@ class Kubeconfig:
         proxy = configuration.proxy
         configuration.proxy = usable_proxy(f"{_UNUSABLE}: proxy-url", proxy) if proxy else proxy_for(configuration.host)
         return _access(configuration, user, lasts, known)
+
+
+def _make_paths_absolute(entry: Any, *fields: str) -> None:  # noqa: ANN401 - the library has no types
+    """Make paths absolute that are relative to the file of a cluster or user; the library looks beside the cluster's.
+
+    Raises:
+        OSError: one of the files cannot be opened.
+    """
+    for field in fields:
+        if path := entry.value.get(field):
+            file = Path(entry.path).parent.absolute() / path
+            file.open("rb").close()  # the library's own message cannot be shown
+            entry.value[field] = str(file)
 
 
 async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Path) -> float:

@@ -12,13 +12,13 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.config import ConfigException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 ANSWERS_IN = 30.0
 """Seconds that a plugin may take."""
@@ -51,7 +51,7 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
 
     Args:
         plugin: the field ``exec`` of a kubeconfig's user.
-        cluster: the cluster that the kubeconfig names.
+        cluster: the cluster that the kubeconfig names, with absolute paths.
         folder: where the kubeconfig is.
 
     Raises:
@@ -62,7 +62,7 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
     kind = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential"}
     spec: dict[str, Any] = {"interactive": False}
     if plugin.get("provideClusterInfo"):
-        spec["cluster"] = _about(cluster, folder)
+        spec["cluster"] = _about(cluster)
     variables = {one["name"]: one["value"] for one in plugin.get("env") or ()}
     variables["KUBERNETES_EXEC_INFO"] = json.dumps({**kind, "spec": spec})
     command = str(plugin.get("command"))
@@ -110,11 +110,11 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
     return printed
 
 
-def _about(cluster: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _about(cluster: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a plugin is told about the cluster if it wants to know."""
     about = {name: cluster[name] for name in _CLUSTER if name in cluster}
-    if "certificate-authority" in cluster:
-        authority = (folder / cluster["certificate-authority"]).read_bytes()
+    if path := cluster.get("certificate-authority"):
+        authority = Path(path).read_bytes()
         about.setdefault("certificate-authority-data", base64.b64encode(authority).decode())
     for one in cluster.get("extensions") or ():
         if one["name"] == _EXTENSION:

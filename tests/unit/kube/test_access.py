@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import ssl
 import sys
 from collections.abc import Callable
@@ -179,6 +180,28 @@ async def test_the_current_context_is_that_of_the_first_file_and_is_kept(write: 
     write({"server": "https://other.example.com"}, name="first")
     with pytest.raises(StartupError, match="another API server"):
         await cluster.load(access)
+
+
+async def test_relative_paths_are_relative_to_the_file_that_has_them(tmp_path: Path) -> None:
+    """The CA is beside the cluster's file, and a certificate or a token beside the user's."""
+    for folder in ("cluster", "user"):
+        (tmp_path / folder).mkdir()
+    authority = CERTIFICATES / "first-authority.pem"
+    shutil.copy(authority, tmp_path / "cluster" / "ca.pem")
+    shutil.copy(PAIR, tmp_path / "user" / "pair.pem")
+    (tmp_path / "user" / "token").write_text("t")
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    cluster = {"name": "c", "cluster": {"server": SERVER, "certificate-authority": "ca.pem"}}
+    first, second = tmp_path / "cluster" / "config", tmp_path / "user" / "config"
+    first.write_text(json.dumps({"current-context": "c", "contexts": [context], "clusters": [cluster]}))
+    files = {"client-certificate": "pair.pem", "client-key": "pair.pem", "tokenFile": "token"}
+    about = "import json, os; info = json.loads(os.environ['KUBERNETES_EXEC_INFO']);"
+    script = f"{about} print(json.dumps({{**info, 'status': {{'token': 't'}}}}))"
+    for user in (files, files | plugin(script, provideClusterInfo=True)):
+        second.write_text(json.dumps({"users": [{"name": "u", "user": user}]}))
+        access = await Kubeconfig(f"{first}:{second}").load(None)
+        assert access.headers == (("Authorization", "Bearer t"),)
+        assert access.files[:3] == (authority.read_bytes(), PAIR.read_bytes(), PAIR.read_bytes())
 
 
 # Certificates.
