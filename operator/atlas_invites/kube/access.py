@@ -15,7 +15,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, kube_config, load_incluster_config
 
 from atlas_invites.environment import StartupError, openssl_reason, proxy_for, usable_proxy
-from atlas_invites.kube.plugin import ask_plugin
+from atlas_invites.kube.plugin import AccessError, ask_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,8 +112,10 @@ class Kubeconfig:
             return await self._load(known)
         except StartupError:
             raise  # it names what is wrong: a variable of the environment, perhaps
-        except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is no kubeconfig
+        except (AccessError, OSError) as error:
             raise StartupError(f"{_UNUSABLE}: {_said(error)}") from None
+        except Exception as error:  # noqa: BLE001 - the library's message may have the user's entry, with its secrets
+            raise StartupError(f"{_UNUSABLE}: it is not a valid kubeconfig ({type(error).__name__})") from None
         finally:
             _remove_private_keys()
 
@@ -159,10 +161,10 @@ async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Pa
         For how many seconds they are good.
 
     Raises:
-        ConfigException: there is one that cannot be replaced.
+        AccessError: there is one that cannot be replaced.
     """
     if (provider := user.get("auth-provider")) and provider.get("name") not in _PROVIDERS:
-        raise ConfigException(f"auth-provider {provider.get('name')} is not supported; use exec")
+        raise AccessError(f"auth-provider {provider.get('name')} is not supported; use exec")
     if user.get("tokenFile"):
         user.pop("token", None)
     if plugin := user.pop("exec", None):
@@ -183,13 +185,11 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
     """Return the access that a configuration of the client library describes.
 
     Raises:
-        ConfigException: it is of another API server than the known one.
+        AccessError: it is of another API server than the known one.
         OSError: a file cannot be read, or holds no certificate.
     """
     if known and known.server != configuration.host:
-        raise ConfigException(
-            f"it names another API server, {configuration.host}; restart the operator to use that one"
-        )
+        raise AccessError(f"it names another API server, {configuration.host}; restart the operator to use that one")
     paths = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
     files = (
         *(Path(path).read_bytes() if path else None for path in paths),
@@ -223,9 +223,7 @@ def _headers(authorization: str, user: Mapping[str, Any]) -> Iterator[tuple[str,
 
 
 def _said(error: Exception) -> str:
-    """Return what an error says, or what it is where its text is for programmers."""
+    """Return what an error says, and of the certificates only what OpenSSL says."""
     if isinstance(error, ssl.SSLError):
         return f"its certificates or keys: {openssl_reason(error) or 'not in PEM format'}"
-    if isinstance(error, ConfigException | OSError):
-        return str(error)
-    return f"it is not a kubeconfig ({type(error).__name__})"
+    return str(error)

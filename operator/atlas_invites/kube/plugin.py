@@ -38,6 +38,10 @@ _SAID = 300
 _EXTENSION = "client.authentication.k8s.io/exec"
 
 
+class AccessError(ConfigException):
+    """The access cannot be used. Unlike the messages of the client library, this one has no secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """What a plugin gives: fields of a kubeconfig's user, and for how many seconds they are good."""
@@ -55,10 +59,10 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
         folder: where the kubeconfig is.
 
     Raises:
-        ConfigException: it cannot be run, fails, or gives nothing.
+        AccessError: it cannot be run, fails, or gives nothing.
     """
     if plugin.get("interactiveMode") == "Always":
-        raise ConfigException("exec: interactiveMode Always needs a terminal, and the operator has none")
+        raise AccessError("exec: interactiveMode Always needs a terminal, and the operator has none")
     kind = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential"}
     spec: dict[str, Any] = {"interactive": False}
     if plugin.get("provideClusterInfo"):
@@ -72,17 +76,17 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
         answer = json.loads(printed)
         status = answer["status"]
         if answer["apiVersion"] != kind["apiVersion"]:
-            raise ConfigException(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
+            raise AccessError(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
         return Given(_user(status), _lasts(status.get("expirationTimestamp")))
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ConfigException(f"exec: {command} gives no token and no certificate") from None
+        raise AccessError(f"exec: {command} gives no token and no certificate") from None
 
 
 async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
     """Run a command and return what it prints.
 
     Raises:
-        ConfigException: it cannot be run, fails, or does not end in time.
+        AccessError: it cannot be run, fails, or does not end in time.
     """
     name = command[0]
     try:
@@ -94,19 +98,19 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
             stderr=asyncio.subprocess.PIPE,
         )
     except OSError as error:
-        raise ConfigException(f"exec: {name}: {error.strerror}") from None
+        raise AccessError(f"exec: {name}: {error.strerror}") from None
     try:
         async with asyncio.timeout(ANSWERS_IN):
             printed, complaints = await process.communicate()
     except TimeoutError:
-        raise ConfigException(f"exec: {name} has not ended within {ANSWERS_IN:.0f} s") from None
+        raise AccessError(f"exec: {name} has not ended within {ANSWERS_IN:.0f} s") from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode:
         said = " ".join(complaints.decode(errors="replace").split())
-        raise ConfigException(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")
+        raise AccessError(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")
     return printed
 
 

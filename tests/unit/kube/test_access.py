@@ -331,6 +331,15 @@ async def test_what_cannot_be_used(write: Write, cluster: Object, user: Object, 
     assert "\n" not in str(error.value)
 
 
+async def test_an_invalid_entry(write: Write) -> None:
+    """The client library's message has the whole entry, with its secrets: the operator shows only the type."""
+    file = write()
+    config = json.loads(file.read_text()) | {"users": [{"name": "config", "token": CANARY}]}
+    file.write_text(json.dumps(config))
+    with pytest.raises(StartupError, match=r"cannot be used: it is not a valid kubeconfig \(ConfigException\)$"):
+        await load()
+
+
 async def test_a_plugin_that_does_not_end(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
     """It is ended, and counts as failed."""
     monkeypatch.setattr("atlas_invites.kube.plugin.ANSWERS_IN", 0.1)
