@@ -24,7 +24,6 @@ RELOAD = 60.0
 """Seconds after which files are read again: a ServiceAccount's token, a kubeconfig and what it names."""
 
 _UNUSABLE = "the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used"
-_PROVIDERS = frozenset({"oidc"})
 _HEADER = "!#$&'*+.^_`|~"
 """Characters that a header's name may have, beside letters, digits and hyphens; the others are percent-encoded."""
 
@@ -163,7 +162,7 @@ async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Pa
     Raises:
         AccessError: there is one that cannot be replaced.
     """
-    if (provider := user.get("auth-provider")) and provider.get("name") not in _PROVIDERS:
+    if provider := user.get("auth-provider"):
         raise AccessError(f"auth-provider {provider.get('name')} is not supported; use exec")
     if user.get("tokenFile"):
         user.pop("token", None)

@@ -301,6 +301,7 @@ async def test_a_plugin_beside_its_kubeconfig(write: Write, tmp_path: Path) -> N
 # What cannot be used.
 
 NO_USER = "import sys; sys.exit('please\\nlog in first')"
+OIDC = {"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": SERVER, "refresh-token": CANARY}}}
 
 
 @pytest.mark.parametrize(
@@ -312,6 +313,7 @@ NO_USER = "import sys; sys.exit('please\\nlog in first')"
         ({}, {"client-certificate": str(CERTIFICATES / "first-authority.pem")}, "its certificates or keys: "),
         ({}, {"tokenFile": "missing-token"}, "missing-token"),
         ({}, {"auth-provider": {"name": "azure"}}, "auth-provider azure is not supported; use exec"),
+        ({}, OIDC, "auth-provider oidc is not supported; use exec"),
         ({}, plugin("", interactiveMode="Always"), "exec: interactiveMode Always needs a terminal"),
         ({}, plugin(NO_USER), "failed with exit code 1: please log in first"),
         ({}, plugin("print('{')"), "gives no token and no certificate"),
