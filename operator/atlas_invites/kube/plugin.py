@@ -1,7 +1,7 @@
 """The credential plugin of a kubeconfig (``exec``), from which an operator outside of a pod gets short-lived tokens.
 
-The client library can run one, but tells it nothing about the cluster, keeps why it failed to itself, and waits for it
-for ever.
+The client library can run one, but tells it nothing about the cluster, does not report why it failed, and waits for it
+without limit.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import base64
 import json
 import os
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +37,7 @@ _CLUSTER = (
     "disable-compression",
 )
 _SAID = 300
+_KILLED_IN = 1.0
 _EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -96,18 +99,22 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
     except OSError as error:
         raise AccessError(f"exec: {name}: {error.strerror}") from None
     try:
         async with asyncio.timeout(ANSWERS_IN):
-            printed, complaints = await process.communicate()
+            try:
+                printed, complaints = await process.communicate()
+            except asyncio.CancelledError:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # its children too
+                with suppress(TimeoutError):  # a child in a session of its own may still hold the pipes
+                    await asyncio.wait_for(process.wait(), _KILLED_IN)
+                raise
     except TimeoutError:
         raise AccessError(f"exec: {name} has not ended within {ANSWERS_IN:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     if process.returncode:
         said = " ".join(complaints.decode(errors="replace").split())
         raise AccessError(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
 import shutil
 import ssl
 import sys
@@ -342,9 +344,28 @@ async def test_an_invalid_entry(write: Write) -> None:
         await load()
 
 
-async def test_a_plugin_that_does_not_end(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
-    """It is ended, and counts as failed."""
-    monkeypatch.setattr("atlas_invites.kube.plugin.ANSWERS_IN", 0.1)
-    write(user=plugin("import time; time.sleep(1000)"))
-    with pytest.raises(StartupError, match="has not ended within"):
-        await load()
+def has_ended(reader: int) -> bool:
+    """Return whether every process that had opened a FIFO for writing has ended."""
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.parametrize("script", ["sleep 1000; :", "sleep 1000 &"])
+async def test_a_plugin_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path, script: str
+) -> None:
+    """The operator kills the plugin and its children, and the plugin counts as failed."""
+    monkeypatch.setattr("atlas_invites.kube.plugin.ANSWERS_IN", 0.5)
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    version = "client.authentication.k8s.io/v1"
+    write(user={"exec": {"apiVersion": version, "command": "sh", "args": ["-c", f"exec 9>{alive}; {script}"]}})
+    async with asyncio.timeout(30):
+        with pytest.raises(StartupError, match="has not ended within"):
+            await load()
+        while not has_ended(reader):  # noqa: ASYNC110 - a process of another process has no event
+            await asyncio.sleep(0.01)
+    os.close(reader)
