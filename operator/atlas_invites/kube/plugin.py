@@ -77,7 +77,7 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
     printed = await _output([program, *(plugin.get("args") or ())], os.environ | variables)
     try:
         answer = json.loads(printed)
-        status = answer["status"]
+        status = {name: value for name, value in answer["status"].items() if value}
         if answer["apiVersion"] != kind["apiVersion"]:
             raise AccessError(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
         return Given(_user(status), _lasts(status.get("expirationTimestamp")))

@@ -320,6 +320,8 @@ OIDC = {"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": SERVER, "
         ({}, plugin(NO_USER), "failed with exit code 1: please log in first"),
         ({}, plugin("print('{')"), "gives no token and no certificate"),
         ({}, plugin(gives(other=CANARY)), "gives no token and no certificate"),
+        ({}, plugin(gives(token="")), "gives no token and no certificate"),
+        ({}, plugin(gives(clientCertificateData="", clientKeyData="")), "gives no token and no certificate"),
         ({}, plugin(gives(token="t"), apiVersion="client.authentication.k8s.io/v9"), "/v1, not client"),
         ({}, {"exec": {"apiVersion": "v1", "command": "no-such-plugin"}}, "exec: no-such-plugin: No such file"),
     ],
