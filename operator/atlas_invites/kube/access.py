@@ -78,6 +78,8 @@ def find_cluster() -> Cluster:
         if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep)):
             raise StartupError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
         return Kubeconfig(paths)
+    except (OSError, ValueError):
+        pass  # ``_Pod.load`` reports it
     return _Pod()
 
 
@@ -90,7 +92,7 @@ class _Pod:
         try:
             load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
             return _access(configuration, {}, RELOAD, known)
-        except (ConfigException, OSError) as error:
+        except (ConfigException, OSError, ValueError) as error:
             raise StartupError(f"the ServiceAccount of the pod cannot be used: {_said(error)}") from None
 
 

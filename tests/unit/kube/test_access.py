@@ -125,6 +125,13 @@ async def test_a_pod_reads_its_token_and_ca_again(pod: Path) -> None:
         await cluster.load(third)
 
 
+async def test_a_ca_file_of_the_pod_that_is_not_text(pod: Path) -> None:
+    """It is one line, not a traceback."""
+    (pod / "ca.crt").write_bytes("# Zürich".encode("latin-1"))
+    with pytest.raises(StartupError, match=r"the ServiceAccount of the pod cannot be used: .*utf-8"):
+        await load()
+
+
 # Credentials of a kubeconfig.
 
 
