@@ -191,7 +191,8 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
     """
     if known and known.server != configuration.host:
         raise AccessError(f"it names another API server, {configuration.host}; restart the operator to use that one")
-    paths = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    authority = configuration.ssl_ca_cert or ssl.get_default_verify_paths().cafile
+    paths = (authority, configuration.cert_file, configuration.key_file)
     files = (
         *(Path(path).read_bytes() if path else None for path in paths),
         b"verify" if configuration.verify_ssl else None,

@@ -232,6 +232,20 @@ async def test_certificates_without_key_identifiers_are_trusted(monkeypatch: pyt
     assert (tls.verify_mode, tls.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+async def test_ssl_cert_file_is_read_again(monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path) -> None:
+    """A cluster without a CA of its own is verified with this file, which may be replaced."""
+    file = tmp_path / "authorities.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    shutil.copy(CERTIFICATES / "first-authority.pem", file)
+    write()
+    cluster = find_cluster()
+    first = await cluster.load(None)
+    assert (await cluster.load(first)).tls is first.tls
+    shutil.copy(CERTIFICATES / "second-authority.pem", file)
+    (trusted,) = (await cluster.load(first)).tls.get_ca_certs()
+    assert "second-authority" in str(trusted["subject"])
+
+
 async def test_tls_server_name(write: Write) -> None:
     """It is used, and so is the wish not to verify."""
     write({"tls-server-name": "kubernetes.default"})
