@@ -168,13 +168,14 @@ class Session:
 
     async def _load_once(self) -> None:
         self._loaded_at = self._clock()
+        self._due = self._loaded_at + AGAIN
         try:
             access = await self._cluster.load(self._access)
-        except StartupError as error:
-            if self._said != str(error):
-                self._said = str(error)
-                log.warning("keeping the credentials for the API server, and trying again: %s", error)
-            self._due = self._loaded_at + AGAIN
+        except Exception as error:  # noqa: BLE001 - only the message of a StartupError is known to have no secret
+            said = str(error) if isinstance(error, StartupError) else type(error).__name__
+            if self._said != said:
+                self._said = said
+                log.warning("keeping the credentials for the API server, and trying again: %s", said)
         else:
             self._said = ""
             self._due = self._loaded_at + max(access.lasts, AGAIN)

@@ -56,7 +56,7 @@ class Server:
     """
 
     accepts: str = "one"
-    access: Access | StartupError = field(default_factory=lambda: as_("one"))
+    access: Access | Exception = field(default_factory=lambda: as_("one"))
     loads: int = 0
     loaded: int = 0
     slow: asyncio.Event | None = None
@@ -70,7 +70,7 @@ class Server:
         if self.slow is not None:
             await self.slow.wait()
         self.loaded += 1
-        if isinstance(self.access, StartupError):
+        if isinstance(self.access, Exception):
             raise self.access
         return replace(self.access, server=self.url)
 
@@ -185,6 +185,21 @@ async def test_a_renewal_that_fails_keeps_what_there_is(caplog: pytest.LogCaptur
         assert await status(session) == 200
     (record,) = caplog.records
     assert record.getMessage() == "keeping the credentials for the API server, and trying again: the plugin failed"
+
+
+async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+    """It is a renewal that fails; the message may contain a secret, so the log has only the type."""
+    server = Server()
+    async with serve(server) as session:
+        server.access, server.now = ValueError("canary-71c4"), LASTS
+        for _ in range(5):
+            assert await status(session) == 200
+            await until(lambda: server.loaded == server.loads)
+        assert server.loads == 2
+        server.accepts, server.access, server.now = "two", as_("two"), LASTS + AGAIN
+        assert await status(session) == 200
+    (record,) = caplog.records
+    assert record.getMessage() == "keeping the credentials for the API server, and trying again: ValueError"
 
 
 async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
