@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 AGAIN = 5.0
 """Seconds between two loads of the access at least, and after one that failed."""
 
+RELOAD_WAIT = 5.0
+"""Seconds that a rejected request waits at most for the access to be loaded again."""
+
 USER_AGENT = f"atlas-invites/{version('atlas-invites')}"
 """Who we are in audit logs; what is before the slash also names who manages which field."""
 
@@ -132,7 +135,14 @@ class Session:
             if (newer := await self._newer_than(access)) is access:
                 raise
         else:
-            if response.status != HTTPStatus.UNAUTHORIZED or (newer := await self._newer_than(access)) is access:
+            if response.status != HTTPStatus.UNAUTHORIZED:
+                return response
+            try:
+                newer = await self._newer_than(access)
+            except asyncio.CancelledError:
+                response.release()
+                raise
+            if newer is access:
                 return response
             response.release()
         return await self._send(newer, method, url, headers, options)
@@ -155,13 +165,13 @@ class Session:
         return response
 
     async def _newer_than(self, rejected: Access) -> Access:
-        """Return the access as it is now, loaded again if that is the rejected one; the same if there is no other."""
+        """Return the access as it is now, loaded again if it is the rejected one; the same if there is no other yet."""
         if self._access is rejected and (self._loading is not None or self._clock() >= self._loaded_at + AGAIN):
-            await asyncio.shield(self._load())
+            await asyncio.wait({self._load()}, timeout=RELOAD_WAIT)
         return self._access
 
     def _load(self) -> asyncio.Task[None]:
-        """Begin to load the access, unless that is under way: whoever waits for it may leave."""
+        """Start to load the access, unless that is under way. It continues if a request no longer waits for it."""
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_once(), name="access")
         return self._loading

@@ -202,6 +202,42 @@ async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixtu
     assert record.getMessage() == "keeping the credentials for the API server, and trying again: ValueError"
 
 
+async def test_a_rejected_request_waits_some_seconds_for_other_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the 401 is the response: a plugin may take longer than the caller has time."""
+    monkeypatch.setattr("atlas_invites.kube.session.RELOAD_WAIT", 0.0, raising=False)
+    server = Server()
+    async with serve(server) as session:
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        waits = asyncio.create_task(status(session))
+        await until(waits.done)
+        assert await waits == 401
+        server.slow.set()
+        await until(lambda: server.loaded == 2)
+        assert await status(session) == 200
+
+
+async def test_a_caller_that_leaves_keeps_no_connection() -> None:
+    """The response that was rejected is released if its caller is canceled while credentials are loaded."""
+    server, requests = Server(), list[web.Request]()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        requests.append(request)
+        response = web.StreamResponse(status=401)
+        await response.prepare(request)
+        await response.write(b"{")
+        await until(lambda: request.transport is None)
+        return response
+
+    server.stream = stream
+    async with serve(server) as session:
+        server.now, server.slow = AGAIN, asyncio.Event()
+        waits = asyncio.create_task(session.request("GET", f"{session.server}/path?watch=true"))
+        await until(lambda: server.loads == 2)
+        waits.cancel()
+        await asyncio.wait([waits])
+        await until(lambda: requests[0].transport is None)
+
+
 async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
     """A call that has no more time, such as a Lease's, does not end what all others wait for."""
     server = Server()
