@@ -157,6 +157,7 @@ class Session:
             ssl=access.tls,
             server_hostname=access.server_name,
             proxy=access.proxy,
+            allow_redirects=False,  # body and impersonation headers would reach another host
             **options,
         )
         path, _, query = url.partition("?")

@@ -238,6 +238,20 @@ async def test_a_caller_that_leaves_keeps_no_connection() -> None:
         await until(lambda: requests[0].transport is None)
 
 
+async def test_a_redirect_is_not_followed() -> None:
+    """Credentials and body stay with the API server."""
+    server = Server()
+
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect("/other")
+
+    server.stream = redirect
+    async with serve(server) as session:
+        response = await session.request("PATCH", f"{session.server}/path?watch=true", data="{}")
+        assert response.status == 307
+    assert server.asked == ["one PATCH {}"]
+
+
 async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
     """A call that has no more time, such as a Lease's, does not end what all others wait for."""
     server = Server()
