@@ -124,12 +124,12 @@ class Invites:
                         raise
                     refused[namespace] = _REFUSED
         before, self.unserved = self.unserved, refused
-        if len(refused) == len(self._namespaces):
-            raise ClusterUnavailable(f"listing {PLURAL}.{GROUP} in {', '.join(refused)}: {_REFUSED}")
         for name in refused.keys() - before.keys():
             log.warning("namespace %s is not served: %s", name, refused[name])
         for name in before.keys() - refused.keys():
             log.info("namespace %s is served", name)
+        if len(refused) == len(self._namespaces):
+            raise ClusterUnavailable(f"listing {PLURAL}.{GROUP} in {', '.join(refused)}: {_REFUSED}")
         return Listed(resources, frozenset(refused))
 
     async def _check(self, namespace: str | None) -> list[Resource]:

@@ -96,6 +96,22 @@ async def test_where_all_are_refused_there_is_nothing_to_serve(server: Namespace
     assert server.succeeded == 0
 
 
+async def test_a_refused_namespace_is_named_even_if_all_were_refused_first(
+    server: Namespaces, client: ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has its line when it is refused, and when it can be listed again."""
+    caplog.set_level("INFO")
+    invites = Invites(client, ["a", "b"])
+    server.statuses = {"a": 403, "b": 403}
+    with pytest.raises(ClusterUnavailable):
+        await invites.check()
+    server.statuses = {"b": 403}
+    await invites.check()
+    words = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert sorted(words[:2]) == ["namespace a is not served", "namespace b is not served"]
+    assert words[2:] == ["namespace a is served"]
+
+
 async def test_without_namespaces_a_refusal_is_of_all(server: Namespaces, client: ApiClient) -> None:
     """Who watches everything and may list nothing has no namespace to name."""
     invites = Invites(client)
