@@ -104,7 +104,8 @@ def cluster_errors(what: str) -> Iterator[None]:
         reason = openssl_reason(error)
         raise ClusterUnavailable(f"{what}: {type(error).__name__}{f' ({reason})' if reason else ''}") from None
     except _ODD as error:
-        raise ClusterUnavailable(f"{what}: the answer is none of an API server ({type(error).__name__})") from None
+        odd = f"the response did not come from a Kubernetes API server ({type(error).__name__})"
+        raise ClusterUnavailable(f"{what}: {odd}") from None
 
 
 def _hint(error: ApiException) -> str:

@@ -70,7 +70,7 @@ async def test_a_write_gets_what_the_gate_gives(
 ) -> None:
     """A write may take as long as the gate says, and never longer than any call."""
     made, client = invites(lambda: left)
-    with pytest.raises(ClusterUnavailable, match="none of an API server"):
+    with pytest.raises(ClusterUnavailable, match="did not come from a Kubernetes API server"):
         await write(made)
     assert [given for _, given in client.calls] == [seconds]
 
