@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.faults.conftest import Way, has_roles
+from tests.e2e.faults.conftest import Way, has_roles, send
 from tests.e2e.world import OWNER, World
 from tests.stack import OPERATOR_NAMESPACE, wait_until
 
@@ -63,8 +63,9 @@ def other(own: World) -> Iterator[World]:
 
 
 def changes_arrive(world: World, name: str) -> None:
-    """Change an object's roles, and see it done: list, watch and writes work in that namespace."""
-    world.adopt(name)
+    """Create an object, change its roles, and see it done: list, watch and writes work in that namespace."""
+    send(world, name)
+    world.until(name, "Invited")
     world.edit(name, roles=[OWNER])
     world.until_it(name, "is changed", has_roles(OWNER))
 
