@@ -211,3 +211,17 @@ def test_an_object_whose_send_is_unconfirmed_is_remembered_for_a_minute() -> Non
         world.start()
         world.run(10, lambda: world.cluster.create(CARL, spec()))
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
+
+
+def test_an_older_object_sends_nothing_over_what_the_users_api_does_not_show() -> None:
+    """It was not ready when the younger one invited through the invites API, which has ended since: it is held."""
+    with a_world() as world:
+        by_reference = spec(groupId=None, projectRef={"name": "payments"})
+        world.cluster.project_ids.clear()
+        world.run(1, lambda: world.cluster.create(ANN, by_reference))
+        world.run(5, lambda: world.cluster.create(BOB, spec()))
+        assert (world.reason(ANN), world.reason(BOB)) == ("ProjectNotReady", "Invited")
+        world.sandbox.sunset.mode = "on"
+        world.run(130, lambda: world.cluster.project_ids.update({Key("team-a", "payments"): PROJECT_ID}))
+        assert world.sandbox.calls.by_operation["AddUser"] == 0
+        assert world.reason(ANN) == "LegacyInvitation"

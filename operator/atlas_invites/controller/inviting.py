@@ -226,7 +226,7 @@ class Inviter:
         """Send, unless it has to wait. ``since``: as of when Atlas was seen (monotonic seconds)."""
         person, memory = _person(attempt, project), attempt.memory
         self._sender.heed_others(person, memory, alone=self._claims.is_alone(attempt.resource.key))
-        self._heed_former(attempt)
+        self._heed_former(attempt, project)
         wait = hold_back(memory, action.case, since, self._clock())
         if wait is not None:
             return wait
@@ -243,18 +243,23 @@ class Inviter:
             SENT.inc()
         return self._outcome(attempt, action, Did.SEND)
 
-    def _heed_former(self, attempt: Attempt) -> None:
+    def _heed_former(self, attempt: Attempt, project: Project) -> None:
         """Let a sending of a former process for another object count as one of this object's that got no answer.
 
         That object has, or had until it was deleted, a finalizer which is not from this process, and status shows
-        nothing that came of it.
+        nothing that came of it. An invitation of the invites API that its status shows counts too, once only the users
+        API can be asked: nobody can see whether it is still pending.
         """
         for key in self._claims.rivals(attempt.resource.key):
             rival = self._store.get(key)
-            if rival is not None and rival.has_finalizer and not self._memories.of(rival).finalizer_ours:
-                status = rival.status
-                if status.invitation is None and status.member is None:
-                    begin_wait(attempt.memory, self._clock())
+            if rival is None:
+                continue
+            known, is_pending = rival.status.invitation, rival.status.state is State.PENDING
+            if known is not None and is_pending and known.api is Api.INVITES and project.api is Api.USERS:
+                attempt.memory.lost_invite = known.created or self._atlas.now()
+            is_silent = known is None and rival.status.member is None
+            if is_silent and rival.has_finalizer and not self._memories.of(rival).finalizer_ours:
+                begin_wait(attempt.memory, self._clock())
         gone_at = self._claims.doubtful_since(attempt.resource.key)
         if gone_at is not None:
             attempt.memory.confirming_since = max(attempt.memory.confirming_since or gone_at, gone_at)
