@@ -16,8 +16,8 @@ from atlas_invites.atlas.client import Atlas
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
 from atlas_invites.environment import StartupError
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.handlers import Watch, keep_watching
-from atlas_invites.invitation.outcome import ClusterUnavailable
 from atlas_invites.kube.connection import client_of
 from atlas_invites.kube.contact import LOST_AFTER
 from atlas_invites.kube.events import Events

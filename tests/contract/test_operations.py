@@ -16,7 +16,7 @@ from atlas_invites.atlas.errors import (
     RateLimited,
 )
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
-from atlas_invites.invitation.deletion import project_gone
+from atlas_invites.invitation.deletion import is_project_gone
 from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Seen
 from atlas_invites.invitation.outcome import Reason
 from atlas_sandbox import people, seeding
@@ -115,7 +115,7 @@ async def test_the_project_itself(every_way: Bench) -> None:
         await project.read_project()
     async with every_way.project(group_id=NOBODY) as project:
         failure = await failing(lambda it: it.read_project(), project)
-    assert project_gone(failure)
+    assert is_project_gone(failure.error)
     assert set(every_way.calls()) - {"Token"} == {"ReadProject"}
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from atlas_invites.controller.ending import PROJECT_GONE
+from atlas_invites.controller.finalizer import PROJECT_GONE
+from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.events import EventReason
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.outcome import Failure
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_sandbox import views
 from atlas_sandbox.model import Membership

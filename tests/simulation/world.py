@@ -10,8 +10,9 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key, Resource
 from atlas_sandbox.clock import Clock
 from atlas_sandbox.project import Lag

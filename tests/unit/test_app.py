@@ -12,7 +12,7 @@ import pytest
 from atlas_invites import app as module
 from atlas_invites import stopping
 from atlas_invites.app import CHECK, App, Parts, keep_checking
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.contact import LOST_AFTER, Contact
 from atlas_invites.kube.lease import Lease
 from atlas_invites.settings import Settings

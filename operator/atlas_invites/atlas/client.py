@@ -19,7 +19,7 @@ from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.atlas.transport import HttpClient
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:

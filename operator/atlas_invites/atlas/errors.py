@@ -26,8 +26,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import Operation
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 
 if TYPE_CHECKING:
     from atlas_invites.invitation.model import ErrorBody

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.access import Access, names_project, names_secret, project_of
-from atlas_invites.controller.deletion import Deletion
+from atlas_invites.controller.attempt import Collaborators, Memories
 from atlas_invites.controller.engine import Engine
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.queue import WorkQueue
-from atlas_invites.controller.reconciler import Reconciler
+from atlas_invites.controller.reconcile import Reconciler
+from atlas_invites.controller.resolve import Access, names_project, names_secret, project_of
 from atlas_invites.controller.resync import Resync
+from atlas_invites.controller.sends import Sends
 from atlas_invites.controller.store import Store
 from atlas_invites.controller.writer import Writer
 
@@ -77,8 +78,9 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     )
     access = Access(credentials, group_ids, clock)
     writer = Writer(store, invites)
-    deletion = Deletion(store, writer, access, atlas, events, clock=clock)
-    reconciler = Reconciler(store, writer, access, atlas, deletion, events, wall=wall, clock=clock)
+    reconciler = Reconciler(
+        Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
+    )
     engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
     return Controller(store, queue, reconciler, engine, resync)

@@ -1,39 +1,256 @@
-"""One reconcile of one object, as it is handed on."""
+"""One try to reconcile an object: what its phases share, and what this process remembers of the object."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.refusals import refused_before
-from atlas_invites.invitation.outcome import Stale
+from atlas_invites.failures import Later, Stale
+from atlas_invites.invitation.case import target
+from atlas_invites.invitation.deletion import DeletionCase
+from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.refusal import refused_before
 
 if TYPE_CHECKING:
-    from atlas_invites.controller.memory import Memory
-    from atlas_invites.controller.refusals import Request
-    from atlas_invites.invitation.model import Spec, Status
-    from atlas_invites.invitation.resource import Resource
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from atlas_invites.controller.claims import Claims
+    from atlas_invites.controller.finalizer import Finalized
+    from atlas_invites.controller.ports import Atlas, Events, Project
+    from atlas_invites.controller.resolve import Access
+    from atlas_invites.controller.sends import Sends
+    from atlas_invites.controller.store import Store
+    from atlas_invites.controller.writer import Writer
+    from atlas_invites.invitation.case import Target
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.deletion import Trouble
+    from atlas_invites.invitation.model import Api, Spec, Status
+    from atlas_invites.invitation.plan import Action
+    from atlas_invites.invitation.refusal import Refusal, Request
+    from atlas_invites.invitation.resource import Key, Resource
+
+AWAIT_OTHERS = 60.0
+"""Seconds that an object waits at most until others that name the same invitee were evaluated."""
+
+AWAIT_STEP = 1.0
+"""Seconds between two checks whether they were."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What this process knows of an object beyond its status. All of it may be lost: a restart forgets it.
+
+    Times in seconds are the monotonic clock's.
+
+    Attributes:
+        uid: the object that it is about.
+        added_first_finalizer: this process added the finalizer, the first one as far as status shows, so nobody can have
+            sent anything for the object before.
+        refusal: the last write that Atlas refused.
+        elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
+            refused a send with a second 409.
+        roles_written: the id and the roles of the last write of roles, until Atlas has shown them.
+        renewed_at: when status.error was last renewed.
+        unconfirmed_since: when the last send that may be pending began, or the wait for an earlier process's.
+        unconfirmed_send_at: Atlas's time right before a send of this process that got no response.
+        hidden_send_at: Atlas's time right before a send through the Invites API which may have worked, and which its
+            successor does not show.
+        created: ids of the invitations (or users) that Atlas returned for our sends.
+        has_sent: this process has sent something for the object.
+        has_conflicted: Atlas refused the last send with a 409.
+        waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
+        unsaved: the status that a write to Atlas led to, until the cluster holds it.
+        trouble: what its cleanup met last, and since when.
+        cleaned_up: what its cleanup did in Atlas, until the finalizer is removed.
+        published_refusal: the last refusal of the API server that an event tells.
+    """
+
+    uid: str
+    added_first_finalizer: bool = False
+    refusal: Refusal | None = None
+    elsewhere: frozenset[str] = frozenset()
+    roles_written: tuple[str, frozenset[str]] | None = None
+    renewed_at: float | None = None
+    unconfirmed_since: float | None = None
+    unconfirmed_send_at: datetime | None = None
+    hidden_send_at: datetime | None = None
+    created: set[str] = field(default_factory=set)
+    has_sent: bool = False
+    has_conflicted: bool = False
+    waiting_since: dict[bool, float] = field(default_factory=dict)
+    unsaved: Status | None = None
+    trouble: tuple[Trouble | None, float] = (None, 0.0)
+    cleaned_up: Finalized | None = None
+    published_refusal: str | None = None
+
+    @property
+    def may_have_an_unconfirmed_send(self) -> bool:
+        """Whether a send may have worked that Atlas has not shown yet."""
+        return self.unconfirmed_since is not None or self.unconfirmed_send_at is not None
+
+    def wait_from(self, moment: float) -> None:
+        """Take a send of another object, at that time, for an unconfirmed one of this object."""
+        self.unconfirmed_since = max(self.unconfirmed_since or moment, moment)
+
+    def await_others(self, now: float, *, waiting: bool, deleting: bool = False) -> None:
+        """Wait, for a minute in all, until other objects that name the same invitee were evaluated.
+
+        Args:
+            now: monotonic seconds.
+            waiting: whether there are any that were not.
+            deleting: whether the object is being deleted: that has a minute of its own.
+
+        Raises:
+            Later: the minute is not over.
+        """
+        if not waiting:
+            self.waiting_since.pop(deleting, None)
+        elif now < self.waiting_since.setdefault(deleting, now) + AWAIT_OTHERS:
+            raise Later(AWAIT_STEP)
+
+    def note_trouble(self, trouble: Trouble | None, now: float) -> float:
+        """Record the trouble that a cleanup has just met, if any, and return since when it has met that one in a row.
+
+        Args:
+            trouble: which trouble; None for every other outcome.
+            now: monotonic seconds.
+        """
+        if trouble is not self.trouble[0]:
+            self.trouble = (trouble, now)
+        return self.trouble[1]
+
+    def unseen_roles(self, entry_id: str, shown: frozenset[str]) -> frozenset[str] | None:
+        """Return the roles that this process wrote last to an entry, or None once Atlas shows them.
+
+        Args:
+            entry_id: the id of an invitation or a user.
+            shown: the roles that Atlas shows for it.
+        """
+        if self.roles_written is None or self.roles_written[0] != entry_id:
+            return None
+        if self.roles_written[1] == shown:
+            self.roles_written = None
+            return None
+        return self.roles_written[1]
+
+    def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
+        """Return the case of the object's deletion, with what this process knows of it."""
+        has_sent = self.has_sent or self.unconfirmed_send_at is not None
+        return DeletionCase(spec, known, has_sent, self.added_first_finalizer)
+
+    def completed(self, status: Status) -> Status:
+        """Return a status with what Atlas responded to our own write, if the cluster could not be told of it yet."""
+        if self.unsaved is None:
+            return status
+        kept = {name: getattr(self.unsaved, name) for name in ("state", "origin", "invitation", "member")}
+        return status.model_copy(update=kept)
+
+
+class Memories:
+    """The memory of every object that has one."""
+
+    def __init__(self) -> None:
+        self._memories: dict[Key, Memory] = {}
+
+    def of(self, resource: Resource) -> Memory:
+        """Return the object's memory, an empty one at first; another object of the same name has another."""
+        memory = self._memories.get(resource.key)
+        if memory is None or memory.uid != resource.uid:
+            memory = self._memories[resource.key] = Memory(resource.uid)
+        return memory
+
+    def forget(self, key: Key) -> None:
+        """Forget an object that is gone or settled: idle objects cost nothing."""
+        self._memories.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """What the phases work with.
+
+    Attributes:
+        store: the latest version of every object.
+        writer: writes to Kubernetes.
+        access: credentials and project ids.
+        atlas: Atlas.
+        events: publishes Kubernetes Events.
+        memories: what this process knows of every object.
+        sends: the sends of this process.
+        clock: monotonic seconds.
+        wall: the local time, UTC, for what status says of itself.
+    """
+
+    store: Store
+    writer: Writer
+    access: Access
+    atlas: Atlas
+    events: Events
+    memories: Memories
+    sends: Sends
+    clock: Callable[[], float]
+    wall: Callable[[], datetime]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try to make Atlas agree with an object.
+    """The state of one try. Each phase reads what earlier phases have set.
 
     Attributes:
-        resource: the object; becomes what our own write of the finalizer answered: the same spec, a newer version.
+        collaborators: what the phases work with.
+        resource: the object; the version that our own write of the finalizer returned, once there is one.
         spec: what it asks for.
         known: its status, with what the cluster could not be told yet.
         memory: what this process knows of it beyond.
-        since: as of when Atlas must be seen (monotonic seconds).
-        request: what it asks for, with which credentials, once those are known.
+        since: nothing that Atlas showed before this time (monotonic seconds) counts.
+        began: when this try began (monotonic seconds).
+        credentials: those in use, once they are read.
+        has_renewed: the Secret was read again because Atlas rejected the credentials.
+        is_secret_lost: the Secret is gone or invalid, and the credentials are those last read from it.
+        project: the Atlas project, once it is resolved.
+        api: the API that was in use when the project was resolved.
+        request: what the object asks for, with which credentials.
+        action: what was decided.
+        must_observe: the decision must not be made from status alone.
     """
 
+    collaborators: Collaborators
     resource: Resource
     spec: Spec
     known: Status
     memory: Memory
     since: float
-    request: Request | None = None
+    began: float
+    credentials: Credentials | None = None
+    has_renewed: bool = False
+    is_secret_lost: bool = False
+    is_resolved: bool = False
+    is_decided_from_status: bool = False
+    must_observe: bool = False
+    project: Project = field(init=False)
+    api: Api = field(init=False)
+    request: Request = field(init=False)
+    action: Action = field(init=False)
+
+    @property
+    def claims(self) -> Claims:
+        """The claims of every object."""
+        return self.collaborators.store.claims
+
+    @property
+    def target(self) -> Target:
+        """What the object's invitation and member are looked for by."""
+        return target(self.spec, self.known)
+
+    @property
+    def invitee(self) -> str:
+        """A name for whom the object invites to which project."""
+        return f"{self.project.group_id}/{email_key(self.spec.username or '')}"
+
+    @property
+    def deletion_case(self) -> DeletionCase:
+        """The case of the object's deletion."""
+        return self.memory.deletion_case(self.spec, self.known)
 
     @property
     def may_be_refused(self) -> bool:
@@ -43,18 +260,19 @@ class Attempt:
             return refusal.request == self.request
         return refused_before(self.resource, self.known) is not None
 
-    def check(self, latest: Resource | None) -> None:
-        """See that the object is there, has what finalizer it had, and asks for nothing else since the attempt began.
+    def resolve(self, project: Project) -> None:
+        """Record the project."""
+        self.project, self.api, self.is_resolved = project, project.api, True
+
+    def check(self) -> None:
+        """Check that the object is there, has its finalizer, and asks for nothing else since the try began.
 
         To be called right before each write to Atlas.
 
-        Args:
-            latest: the object as it is now, or None.
-
         Raises:
-            Stale: it does not; its next attempt will see.
+            Stale: it does not; its next try will see.
         """
-        resource = self.resource
+        resource, latest = self.resource, self.collaborators.store.get(self.resource.key)
         if latest is None or latest.uid != resource.uid:
             raise Stale(f"{resource.key} has gone")
         if latest.generation > resource.generation or latest.deleting != resource.deleting:

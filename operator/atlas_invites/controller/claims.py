@@ -1,4 +1,4 @@
-"""Who names which invitation, who has shown that it may, and who was first.
+"""The phases that claim an invitation, and the index of all claims: who names which, who has proven it, who was first.
 
 An object claims (project, e-mail) and (project, invitation id), from spec and status, once its own credentials have
 read the project: nobody can take an invitation of a project that is not theirs. The older of two keeps it.
@@ -10,19 +10,65 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.claim import claimed, is_proven_by, leads_elsewhere, named, qualified, unplaced
+from atlas_invites.invitation.model import Origin
+from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.resource import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from atlas_invites.invitation.model import Spec, Status
+    from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.resource import Key, Resource
 
-_ANY = "?"
-"""Stands for a project that is not known."""
+RELEASED_AT_MOST = 10_000
+"""Claims of objects that have gone which are remembered."""
 
-GIVEN_UP = 10_000
-"""Names of objects that have gone which are remembered."""
+_DUPLICATE = (
+    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
+    "until then it does nothing."
+)
+
+
+async def claim(attempt: Attempt) -> Outcome | None:
+    """Claim what the object names, once its own credentials have read the project. The older of two objects keeps it.
+
+    Raises:
+        Failure: the project cannot be read.
+        Stale: the object has changed meanwhile.
+        Later: an older object has yet to be evaluated.
+    """
+    key = attempt.resource.key
+    if not attempt.claims.is_proven(key):
+        await attempt.project.look(attempt.target, attempt.since, lambda _: True)
+    attempt.check()
+    attempt.claims.prove(key)
+    return _yield_to_older(attempt)
+
+
+async def claim_observed(attempt: Attempt) -> Outcome | None:
+    """Claim what was observed too: it may be another object's.
+
+    Raises:
+        Later: an older object has yet to be evaluated.
+    """
+    case = attempt.action.case
+    there = case.invitation or case.member
+    if there is None or case.somebody_else:
+        return None
+    claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
+    return _yield_to_older(attempt) if claims_more else None
+
+
+def _yield_to_older(attempt: Attempt) -> Outcome | None:
+    """Return the outcome of an object that is not the first to name its invitation, or None for the first."""
+    key, claims = attempt.resource.key, attempt.claims
+    attempt.memory.await_others(attempt.collaborators.clock(), waiting=claims.awaits_older(key))
+    holder = claims.holder(key)
+    if holder is None:
+        return None
+    by = f"{KIND} {holder.name}" if holder.namespace == key.namespace else f"an {KIND} of another namespace"
+    return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=by), origin=Origin.ADOPTED)
 
 
 @dataclass(slots=True)
@@ -75,7 +121,7 @@ class Claims:
         self.unknown: frozenset[str] = frozenset()
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
-        self._given_up: OrderedDict[str, float | None] = OrderedDict()
+        self._released: OrderedDict[str, float | None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
         """Take in the latest version of an object."""
@@ -86,16 +132,13 @@ class Claims:
         if claim is None:
             claim = self._claims[resource.key] = Claim(resource.key, resource.uid, resource.created_at)
         spec, status = resource.readable_spec, resource.status
-        people = _people(spec, status)
-        groups = filter(None, {*_groups(spec, status), claim.group_id})
-        own = frozenset(_name(group, name) for group in groups for name in people)
+        own = claimed(spec, status, claim.group_id)
         if own.issuperset(claim.found):
             claim.found = ()
         claim.deleting = resource.deleting
-        claim.proven = claim.proven or _is_proof(spec, status)
+        claim.proven = claim.proven or is_proven_by(spec, status)
         names = own.union(claim.found)
-        unplaced = () if names else {_name(_ANY, name) for name in people}
-        if self._rename(claim, names, unplaced) and claim.proven:
+        if self._rename(claim, names, () if names else map(unplaced, named(spec, status))) and claim.proven:
             self._wake_younger(claim)
 
     def forget(self, key: Key) -> None:
@@ -105,10 +148,10 @@ class Claims:
             return
         self._index(key, claim.names + claim.unplaced, ())
         for name in claim.names:
-            times = {self._given_up.pop(name, None), claim.doubtful_since} - {None}
-            self._given_up[name] = max(filter(None, times), default=None)
-        while len(self._given_up) > GIVEN_UP:
-            self._given_up.popitem(last=False)
+            times = {self._released.pop(name, None), claim.doubtful_since} - {None}
+            self._released[name] = max(filter(None, times), default=None)
+        while len(self._released) > RELEASED_AT_MOST:
+            self._released.popitem(last=False)
         self.wake([rival.key for rival in self._naming(claim)])
 
     def resolve(self, resource: Resource, group_id: str) -> None:
@@ -140,7 +183,7 @@ class Claims:
             Whether it claims more than before, so that another object may turn out to have been first.
         """
         claim = self._claims.get(key)
-        more = frozenset(_name(group_id, name) for name in names if name)
+        more = frozenset(qualified(group_id, name) for name in names if name)
         if claim is None or more <= frozenset(claim.names):
             return False
         claim.found = tuple(sorted(more))
@@ -171,7 +214,7 @@ class Claims:
     def had_another(self, key: Key) -> bool:
         """Tell whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
         claim = self._claims.get(key)
-        return claim is not None and any(name in self._given_up for name in claim.names)
+        return claim is not None and any(name in self._released for name in claim.names)
 
     def doubt(self, key: Key, now: float) -> None:
         """Record that something may have been sent for an object that is being deleted (monotonic seconds)."""
@@ -182,7 +225,7 @@ class Claims:
     def doubtful_since(self, key: Key) -> float | None:
         """Return when an object went that named the same and for which something may have been sent, or None."""
         claim = self._claims.get(key)
-        times = [self._given_up.get(name) for name in claim.names] if claim else []
+        times = [self._released.get(name) for name in claim.names] if claim else []
         return max((time for time in times if time is not None), default=None)
 
     def rivals(self, key: Key) -> list[Key]:
@@ -244,7 +287,7 @@ class Claims:
         claim = self._claims.get(key)
         if claim is None:
             return []
-        names = {*claim.unplaced, *(_name(_ANY, name.partition("/")[2]) for name in claim.names)}
+        names = {*claim.unplaced, *(unplaced(name.partition("/")[2]) for name in claim.names)}
         keys = {other for name in names for other in self._by_name.get(name, ()) if other != key}
         return [self._claims[other] for other in keys]
 
@@ -253,35 +296,3 @@ class Claims:
 
     def _older(self, key: Key) -> list[Claim]:
         return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age]
-
-
-def _name(group_id: str, name: str) -> str:
-    return f"{group_id}/{email_key(name)}"
-
-
-def _groups(spec: Spec | None, status: Status) -> set[str | None]:
-    """Return the projects that an object names, by spec and status."""
-    return {spec.group_id if spec else None, status.invitation.group_id if status.invitation else None}
-
-
-def _people(spec: Spec | None, status: Status) -> set[str]:
-    """Return the e-mails and ids that an object names, by spec and status."""
-    known = (status.invitation.username, status.invitation.id) if status.invitation else ()
-    asked = (spec.username, spec.invitation_id) if spec else ()
-    return {name for name in (*known, *asked, status.member.id if status.member else None) if name}
-
-
-def leads_elsewhere(spec: Spec | None, known: Status, group_id: str) -> bool:
-    """Tell whether a reference leads to another project than the one whose invitation status shows."""
-    by_reference = spec is not None and spec.group_id is None
-    return by_reference and known.invitation is not None and known.invitation.group_id not in {None, group_id}
-
-
-def _is_proof(spec: Spec | None, status: Status) -> bool:
-    """Whether status shows that the object's credentials have read its project: only then is there an API in use.
-
-    The project of a reference may have become another one since: there an invitation, which names it, is needed.
-    """
-    if spec is not None and spec.group_id is None:
-        return status.invitation is not None
-    return status.invitation is not None or status.member is not None or status.atlas is not None

@@ -8,15 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed
+from atlas_invites.controller.reconcile import requeue_of
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
-from atlas_invites.invitation.outcome import BACKED_OFF, ClusterUnavailable, Later, Reason, Stale, WriteRefused
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import (
-    CLUSTER_UNAVAILABLE,
-    ERROR,
     QUEUE_WAIT_SECONDS,
     RECONCILE_SECONDS,
     RECONCILES,
-    UNEXPECTED,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.ports import Invites
     from atlas_invites.controller.queue import Item, WorkQueue
-    from atlas_invites.controller.reconciler import Reconciler
+    from atlas_invites.controller.reconcile import Reconciler
     from atlas_invites.controller.store import Store
     from atlas_invites.controller.writer import Writer
     from atlas_invites.invitation.outcome import Outcome
@@ -37,12 +35,6 @@ RELIST_INTERVAL = 600.0
 
 WATCH_BEGUN = 1.0
 """Seconds in which something comes of what the watch has listed, as long as there is more to come."""
-
-SLACK = 0.25
-"""Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
-
-PATIENT = 5.0
-"""Seconds from which on a time that was asked for is kept to; a shorter one does not turn back-off off."""
 
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
@@ -224,43 +216,20 @@ class Engine:
         key, started = item.key, self._clock()
         before = self._store.get(key)
         QUEUE_WAIT_SECONDS.observe(max(started - item.since, 0.0))
+        result: Outcome | Exception | None
         try:
-            outcome = await self._reconciler.reconcile(key, item.since)
-        except Stale:
-            # Its event makes the next reconcile. One that changes nothing we use (a label) makes none, so look again.
-            if self._store.get(key) is before:
-                self._queue.add_after(key, self._queue.back_off(key))
-            else:
-                self._queue.add(key, item.priority)
-        except Later as later:
-            self._queue.add_after(key, later.seconds)
-        except ClusterUnavailable as error:
-            log.warning("will retry: %s", error, extra={"object": key})
-            RECONCILES.labels(ERROR, CLUSTER_UNAVAILABLE).inc()
-            self._queue.add_after(key, self._queue.back_off(key))
-        except WriteRefused as refused:
-            log.warning("will retry: %s", refused, extra={"object": key})
-            RECONCILES.labels(ERROR, Reason.WRITE_REFUSED).inc()
-            self._queue.add_after(key, self._queue.back_off(key))
-        except Exception:
-            log.exception("a reconcile failed in an unexpected way; will retry", extra={"object": key})
-            RECONCILES.labels(ERROR, UNEXPECTED).inc()
-            self._queue.add_after(key, self._queue.back_off(key))
-        else:
-            self._requeue(key, outcome)
-            if outcome is not None:
-                RECONCILES.labels(outcome.reason.kind, outcome.reason).inc()
+            result = await self._reconciler.reconcile(key, item.since)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on
+            result = error
+        requeue = requeue_of(result, key)
+        if requeue.counted_as is not None:
+            RECONCILES.labels(*requeue.counted_as).inc()
+        if requeue.ends_back_off:
+            self._queue.forget(key)
+        if requeue.is_overtaken and self._store.get(key) is not before:
+            self._queue.add(key, item.priority)
+        elif requeue.backs_off:
+            self._queue.add_after(key, requeue.slack + max(requeue.after or 0.0, self._queue.back_off(key)))
+        elif requeue.after is not None:
+            self._queue.add_after(key, requeue.slack + requeue.after)
         RECONCILE_SECONDS.observe(self._clock() - started)
-
-    def _requeue(self, key: Key, outcome: Outcome | None) -> None:
-        if outcome is not None and outcome.reason in BACKED_OFF:
-            asked = outcome.requeue_after
-            if asked is None:
-                delay = self._queue.back_off(key)
-            else:
-                delay = SLACK + (asked if asked >= PATIENT else max(asked, self._queue.back_off(key)))
-            self._queue.add_after(key, delay)
-            return
-        self._queue.forget(key)
-        if outcome is not None and outcome.requeue_after is not None:
-            self._queue.add_after(key, outcome.requeue_after)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure
+from atlas_invites.failures import ClusterUnavailable, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

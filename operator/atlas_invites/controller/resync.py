@@ -9,25 +9,25 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.access import secret_of
 from atlas_invites.controller.queue import Priority
-from atlas_invites.controller.refusals import is_conflict, refused_before
+from atlas_invites.controller.resolve import secret_of
+from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import case_of, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
 from atlas_invites.invitation.events import sunset_notice
 from atlas_invites.invitation.model import State
-from atlas_invites.invitation.outcome import SWEPT, ClusterUnavailable, Failure, Kind, Reason
+from atlas_invites.invitation.outcome import SWEPT, Kind, Reason
 from atlas_invites.invitation.plan import TABLE_A, Do, judge, outcome_of
+from atlas_invites.invitation.refusal import is_conflict, refused_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
     from datetime import datetime
 
-    from atlas_invites.controller.access import Access
     from atlas_invites.controller.ports import Atlas, Events, Project, Snapshot
     from atlas_invites.controller.queue import WorkQueue
+    from atlas_invites.controller.resolve import Access
     from atlas_invites.controller.store import Store
-    from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Spec, Status
     from atlas_invites.invitation.resource import Key, Resource
 
@@ -171,12 +171,8 @@ class Resync:
         if first is None:
             return
 
-        async def look(credentials: Credentials) -> tuple[Project, Snapshot]:
-            project = self._atlas.project(credentials, await self._access.group_id(first.resource, first.spec))
-            return project, await project.snapshot(since)
-
         try:
-            project, snapshot = await self._access.with_credentials(first.resource, first.spec, since, look)
+            project, snapshot = await self._look(first, since)
         except ClusterUnavailable as error:
             log.warning("sweep skipped: %s", error)
             self._skipped.append(keys)
@@ -189,6 +185,26 @@ class Resync:
                         self._queue.add(one.resource.key, Priority.SWEEP)
             return
         await self._compare_all(keys, project, snapshot)
+
+    async def _look(self, one: _Swept, since: float) -> tuple[Project, Snapshot]:
+        """Return the project of an object, and all that it holds; if Atlas rejects the credentials, read them again.
+
+        Raises:
+            Failure, ClusterUnavailable: the Secret or the project cannot be read.
+        """
+        credentials = await self._access.credentials(one.resource, one.spec)
+        group_id = await self._access.group_id(one.resource, one.spec)
+        project = self._atlas.project(credentials, group_id)
+        try:
+            return project, await project.snapshot(since)
+        except Failure as failure:
+            if failure.reason is not Reason.CREDENTIALS_REJECTED:
+                raise
+            renewed = await self._access.renewed(one.resource, one.spec, since)
+            if renewed == credentials:
+                raise
+        project = self._atlas.project(renewed, group_id)
+        return project, await project.snapshot(since)
 
     async def _compare_all(self, keys: list[Key], project: Project, snapshot: Snapshot) -> None:
         warnings = SUNSET_WARNINGS

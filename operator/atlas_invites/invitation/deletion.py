@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, State, Status
-from atlas_invites.invitation.outcome import Failure, Kind, Reason
+from atlas_invites.invitation.outcome import Kind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from atlas_invites.invitation.model import ErrorBody
 
 
 class Trouble(Enum):
@@ -172,32 +174,32 @@ def leaves_member_alone(case: DeletionCase) -> bool:
     return case.policy is DeletionPolicy.CANCEL and case.known.state in {State.ACCEPTED, State.REMOVED}
 
 
-def trouble_of(failure: Failure, *, secret_lost: bool) -> Trouble | None:
-    """Return which trouble a failed try met, or None where it is tried for as long as it takes.
+def trouble_of(reason: Reason, *, secret_lost: bool) -> Trouble | None:
+    """Return which trouble a failed cleanup met, or None if it is retried for as long as it takes.
 
     Args:
-        failure: how it failed.
+        reason: why it failed.
         secret_lost: the Secret is gone or invalid; the try used the credentials last held, if any.
     """
     if secret_lost:
         return Trouble.SECRET_LOST
-    return None if failure.reason.kind is Kind.RETRYING else Trouble.REFUSED
+    return None if reason.kind is Kind.RETRYING else Trouble.REFUSED
 
 
-def orphaned_because(failure: Failure, trouble: Trouble | None, lasted: float, *, force: bool) -> str | None:
-    """Return why a failed try was the last one, after which Atlas may still hold the invitation, or None to try again.
+def orphaned_because(message: str, trouble: Trouble | None, lasted: float, *, force: bool) -> str | None:
+    """Return why a failed cleanup was the last one, after which Atlas may still hold the invitation, or None to retry.
 
     Args:
-        failure: how it failed.
+        message: how it failed.
         trouble: which trouble it met.
         lasted: for how many seconds this process had met that trouble, and no other outcome, when the try began.
         force: the object is annotated to go at once.
     """
     if force:
-        return f"force-delete is set and the last attempt failed: {failure.message}"
-    return failure.message if trouble is not None and lasted >= TRIED_FOR[trouble] else None
+        return f"force-delete is set and the last attempt failed: {message}"
+    return message if trouble is not None and lasted >= TRIED_FOR[trouble] else None
 
 
-def project_gone(failure: Failure) -> bool:
-    """Return whether Atlas said that the project does not exist; only where the project was read is that so."""
-    return failure.error is not None and failure.error.error_code == "GROUP_NOT_FOUND"
+def is_project_gone(error: ErrorBody | None) -> bool:
+    """Return whether Atlas said that the project does not exist. It is certain only from a read of the project."""
+    return error is not None and error.error_code == "GROUP_NOT_FOUND"

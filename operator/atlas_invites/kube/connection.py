@@ -12,7 +12,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from atlas_invites.environment import openssl_reason
-from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.failures import ClusterUnavailable, Stale
 from atlas_invites.kube.session import USER_AGENT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, EventsV1Api
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.failures import ClusterUnavailable, Stale
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, micro_time
 from atlas_invites.kube.lease import no_election

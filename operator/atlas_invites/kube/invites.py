@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, WriteRefused
+from atlas_invites.failures import ClusterUnavailable, WriteRefused
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Listed, Resource
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, refusal
 from atlas_invites.kube.lease import no_election

@@ -20,7 +20,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.failures import ClusterUnavailable, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable

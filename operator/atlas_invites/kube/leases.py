@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CoordinationV1Api
 
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_time
 from atlas_invites.kube.lease import CALL_AT_MOST, Record
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import ApiException, CustomObjectsApi
 
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.failures import Failure
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from kubernetes.aio.client import ApiException
 
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.credentials import parse
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.kube.connection import cluster_errors, get
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.atlas.errors import AtlasFailure
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.model import Operation
-from atlas_invites.invitation.outcome import ClusterUnavailable
 from tests.unit.virtual_time import now, virtual_time
 
 URL = "http://atlas.test"

@@ -26,8 +26,9 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     VersionGone,
 )
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import Operation
-from atlas_invites.invitation.outcome import Failure, Kind, Reason
+from atlas_invites.invitation.outcome import Kind, Reason
 
 WRITES = [
     Operation.CREATE_INVITE,

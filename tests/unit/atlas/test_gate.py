@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.credentials import ServiceAccount
-from atlas_invites.invitation.outcome import ClusterUnavailable
 from tests.unit.atlas.wire import Heard, Wire, answer, wire
 
 if TYPE_CHECKING:

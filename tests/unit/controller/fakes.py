@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.assembly import assemble
+from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User, View
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason, Stale
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 from atlas_invites.kube.connection import REQUEST_TIMEOUT
 from tests.unit.builders import GROUP_ID, KEY, NOW, SECRET, body, error, invitation, time_text, wire_spec

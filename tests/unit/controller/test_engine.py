@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from atlas_invites.controller.engine import LIST_RETRY, PATIENT, RELIST_INTERVAL, SLACK, WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.polled import PATIENCE
 from atlas_invites.controller.queue import WorkQueue
+from atlas_invites.controller.reconcile import PATIENT, SLACK
 from atlas_invites.controller.store import Store
 from atlas_invites.controller.writer import Writer
+from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale
 from atlas_invites.invitation.model import State
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Later, Outcome, Reason, Stale
+from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
 from tests.unit.builders import (
     GROUP_ID,

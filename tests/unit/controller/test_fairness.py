@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from atlas_invites.controller.access import project_of
 from atlas_invites.controller.fairness import Line, Shares
 from atlas_invites.controller.queue import Priority, WorkQueue
+from atlas_invites.controller.resolve import project_of
 from atlas_invites.invitation.resource import Resource
 from tests.unit.builders import GROUP_ID, KEY, body, wire_spec
 from tests.unit.virtual_time import now, settle, virtual_time

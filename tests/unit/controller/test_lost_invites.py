@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.sending import CONFIRM_AFTER
+from atlas_invites.failures import Failure
+from atlas_invites.invitation.guard import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, AtlasInfo, Origin, State
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
 from tests.unit.builders import EXPIRES, KEY, USER_ID, error, invitation, ready, status, user, wire_spec
 from tests.unit.controller.fakes import World
-from tests.unit.controller.test_reconciler import reason_of
-from tests.unit.controller.test_sending import lost, sendings
+from tests.unit.controller.test_reconcile import reason_of
+from tests.unit.controller.test_sends import lost, sendings
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:

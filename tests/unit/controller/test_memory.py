@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from atlas_invites.controller.memory import AWAIT_OTHERS, Memory
+from atlas_invites.controller.attempt import AWAIT_OTHERS, Memory
+from atlas_invites.failures import Later
 from atlas_invites.invitation.deletion import Trouble
-from atlas_invites.invitation.outcome import Later
 
 
-def waits(memory: Memory, now: float, *, waiting: bool = True, ending: bool = False) -> bool:
+def waits(memory: Memory, now: float, *, waiting: bool = True, deleting: bool = False) -> bool:
     try:
-        memory.await_others(now, waiting=waiting, ending=ending)
+        memory.await_others(now, waiting=waiting, deleting=deleting)
     except Later:
         return True
     return False
 
 
-@pytest.mark.parametrize("ending", [False, True])
-def test_others_are_waited_for_a_minute_in_all(ending: bool) -> None:  # noqa: FBT001 - a parameter of a test
+@pytest.mark.parametrize("deleting", [False, True])
+def test_others_are_waited_for_a_minute_in_all(deleting: bool) -> None:  # noqa: FBT001 - a parameter of a test
     """The minute is one for all turns, not one for each: once over, nobody waits for those who are still missing."""
     memory = Memory("uid")
-    assert waits(memory, 10.0, ending=ending)
-    assert waits(memory, 10.0 + AWAIT_OTHERS - 1, ending=ending)
+    assert waits(memory, 10.0, deleting=deleting)
+    assert waits(memory, 10.0 + AWAIT_OTHERS - 1, deleting=deleting)
     for turn in range(5):
-        assert not waits(memory, 10.0 + AWAIT_OTHERS + turn, ending=ending)
+        assert not waits(memory, 10.0 + AWAIT_OTHERS + turn, deleting=deleting)
 
 
 def test_others_who_come_later_have_a_minute_of_their_own() -> None:
@@ -40,7 +40,7 @@ def test_a_deletion_has_a_minute_of_its_own() -> None:
     memory = Memory("uid")
     assert waits(memory, 10.0)
     assert not waits(memory, 10.0 + AWAIT_OTHERS)
-    assert waits(memory, 500.0, ending=True)
+    assert waits(memory, 500.0, deleting=True)
 
 
 def test_a_trouble_counts_from_the_first_time_in_a_row() -> None:

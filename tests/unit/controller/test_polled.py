@@ -8,7 +8,8 @@ import gc
 import pytest
 
 from atlas_invites.controller.polled import ANEW, PATIENCE, Polled
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.outcome import Reason
 from tests.unit.virtual_time import now, settle, virtual_time
 
 TTL = 60.0

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.model import Api, Operation
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
 from tests.unit.builders import (
     EMAIL,
@@ -27,7 +28,7 @@ from tests.unit.builders import (
     wire_spec,
 )
 from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
-from tests.unit.controller.test_reconciler import adopted
+from tests.unit.controller.test_reconcile import adopted
 from tests.unit.virtual_time import virtual_time
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.roles import set_invitation_roles, set_member_roles
+from atlas_invites.controller.act import set_invitation_roles, set_member_roles
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import Membership
-from atlas_invites.invitation.outcome import Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.case import Sight
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     DeletionCase,
     Removal,
+    is_project_gone,
     leaves_member_alone,
     orphaned_because,
-    project_gone,
     trouble_of,
     untouched,
 )
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
-from atlas_invites.invitation.outcome import Failure, Kind, Reason
+from atlas_invites.invitation.outcome import Kind, Reason
 from tests.unit.builders import (
     EMAIL,
     INVITATION_ID,
@@ -192,8 +193,8 @@ MINUTE, TEN_MINUTES, FOR_EVER = 60.0, 600.0, 1e9
 
 def is_last(reason: Reason, lasted: float, *, force: bool = False, secret_lost: bool = False) -> bool:
     failure = Failure(reason, "this is why")
-    trouble = trouble_of(failure, secret_lost=secret_lost)
-    why = orphaned_because(failure, trouble, lasted, force=force)
+    trouble = trouble_of(failure.reason, secret_lost=secret_lost)
+    why = orphaned_because(failure.message, trouble, lasted, force=force)
     assert why is None or "this is why" in why
     return why is not None
 
@@ -225,7 +226,7 @@ def test_force_delete_ends_with_one_try(reason: Reason, secret_lost: bool) -> No
 
 def test_the_project_is_gone() -> None:
     """GROUP_NOT_FOUND says that the project is gone; no other error does, nor a failure without one."""
-    assert project_gone(Failure(Reason.PROJECT_NOT_FOUND, "m", error=error(404, "GROUP_NOT_FOUND")))
-    assert not project_gone(Failure(Reason.PROJECT_NOT_FOUND, "m", error=error(404, "RESOURCE_NOT_FOUND")))
-    assert not project_gone(Failure(Reason.FORBIDDEN, "m", error=error(404, "NOT_IN_GROUP")))
-    assert not project_gone(Failure(Reason.ATLAS_UNAVAILABLE, "m"))
+    assert is_project_gone(error(404, "GROUP_NOT_FOUND"))
+    assert not is_project_gone(error(404, "RESOURCE_NOT_FOUND"))
+    assert not is_project_gone(error(404, "NOT_IN_GROUP"))
+    assert not is_project_gone(None)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import State
-from atlas_invites.invitation.outcome import BACKED_OFF, SWEPT, Failure, Kind, Outcome, Reason, requeue_after
+from atlas_invites.invitation.outcome import BACKED_OFF, SWEPT, Kind, Outcome, Reason, requeue_after
 from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_only_a_pending_one_comes_back_at_its_end(reason: Reason) -> None:
 @pytest.mark.parametrize(("asked", "waits"), [(0.0, 0.0), (5.0, 5.0), (900.0, 900.0), (901.0, 900.0), (86400.0, 900.0)])
 def test_retry_after_is_heeded_for_15_minutes_at_most(asked: float, waits: float) -> None:
     """Retry-After goes before every other rule, up to 15 minutes."""
-    outcome = Outcome.of(Failure(Reason.RATE_LIMITED, "m", retry_after=asked))
+    outcome = Failure(Reason.RATE_LIMITED, "m", retry_after=asked).outcome
     assert requeue_after(outcome, None, NOW) == waits
 
 
@@ -102,13 +103,13 @@ def test_a_time_that_atlas_did_not_ask_for_is_kept(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
 def test_retry_after_of_what_is_not_retried_is_ignored(reason: Reason) -> None:
     """A 403 with Retry-After: 0 is no hot loop: only what is tried again by itself heeds Retry-After."""
-    outcome = Outcome.of(Failure(reason, "m", retry_after=0.0))
+    outcome = Failure(reason, "m", retry_after=0.0).outcome
     assert requeue_after(outcome, None, NOW) == COMES_BACK.get(reason)
 
 
 def test_the_outcome_of_a_failure_says_the_failure_and_nothing_else() -> None:
     """Reason, message and error go on; state, invitation and the rest of status stay as they were."""
     failure = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
-    assert Outcome.of(failure) == Outcome(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
+    assert failure.outcome == Outcome(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
     assert str(failure) == "not allowed"
     assert failure.unanswered is False

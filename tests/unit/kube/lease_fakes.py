@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.failures import ClusterUnavailable, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.invites import Invites
 from tests.unit.builders import resource
 from tests.unit.kube.server import always, api_server

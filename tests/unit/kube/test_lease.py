@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.outcome import ClusterUnavailable, Stale
+from atlas_invites.failures import ClusterUnavailable, Stale
 from atlas_invites.kube.lease import RELEASE_AT_MOST, RETRY_PERIOD, Lease, awake_clock, new_identity, no_election
 from tests.unit.kube.lease_fakes import FakeLeases
 from tests.unit.virtual_time import now, settle, virtual_time

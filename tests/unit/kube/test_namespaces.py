@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.invites import Invites
 from tests.unit.builders import body
 from tests.unit.kube.server import api_server

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from atlas_invites.environment import StartupError
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.access import Access
 from atlas_invites.kube.connection import client_of

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
+from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.model import Api, AtlasInfo, Membership, Origin, State
-from atlas_invites.invitation.outcome import (
-    ClusterUnavailable,
-    Failure,
-    Kind,
-    Later,
-    Outcome,
-    Reason,
-    Stale,
-    WriteRefused,
-)
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
 from atlas_invites.invitation.resource import FINALIZER, FORCE_DELETE, Key
 from tests.unit.builders import (
     EMAIL,

@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from atlas_invites.atlas.calls import Entries
-from atlas_invites.controller.sending import CONFIRM_AFTER, Sender
+from atlas_invites.controller.sends import Sends
+from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.guard import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, Membership, Origin, User
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key
 from atlas_invites.telemetry.metrics import SENT
 from tests.unit.builders import (
@@ -27,7 +29,7 @@ from tests.unit.builders import (
     wire_spec,
 )
 from tests.unit.controller.fakes import OTHER_CREDENTIALS, FakeAtlas, World
-from tests.unit.controller.test_reconciler import adopted, reason_of
+from tests.unit.controller.test_reconcile import adopted, reason_of
 from tests.unit.virtual_time import now, virtual_time
 
 LOST = "no answer came"
@@ -361,7 +363,7 @@ async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
 @virtual_time
 async def test_two_for_one_person_send_one_after_the_other() -> None:
     """Two reconciles that come to send to the same person at once: the second looks again, and finds what was sent."""
-    sender = Sender(FakeAtlas(), now)
+    sender = Sends(FakeAtlas(), now)
     order: list[tuple[str, bool]] = []
 
     async def send(name: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_invites.failures import ClusterUnavailable, Failure, Stale, WriteRefused
 from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Origin, State, Status, View
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Kind, Outcome, Reason, Stale, WriteRefused
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
 from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
 from tests.unit.builders import (
     CREATED,
@@ -1490,7 +1491,7 @@ async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind(
         world.cluster.delete()
         await asyncio.sleep(5)
         assert world.cluster.objects == {}
-        assert world.reconciler._memories._memories == {}  # noqa: SLF001 - there is no other door
+        assert world.reconciler._with.memories._memories == {}  # noqa: SLF001 - there is no other door
 
 
 @virtual_time
@@ -1505,7 +1506,7 @@ async def test_objects_that_come_and_go_leave_nothing_behind() -> None:
             world.cluster.delete(key)
             await asyncio.sleep(5)
         assert world.cluster.objects == {}
-        assert world.reconciler._memories._memories == {}  # noqa: SLF001 - there is no other door
+        assert world.reconciler._with.memories._memories == {}  # noqa: SLF001 - there is no other door
 
 
 # Writes that the API server refuses.

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.access import Access, names_project, names_secret, secret_of
+from atlas_invites.controller.attempt import Attempt, Memory
 from atlas_invites.controller.polled import Polled
-from atlas_invites.invitation.outcome import ClusterUnavailable, Failure, Reason
+from atlas_invites.controller.reconcile import run_phases
+from atlas_invites.controller.resolve import Access, names_project, names_secret, secret_of
+from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.model import Status
+from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import Key
 from tests.unit.builders import GROUP_ID, SECRET, resource, spec, wire_spec
 from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, FakeCluster
 from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from atlas_invites.invitation.credentials import Credentials
 
 REJECTED = Failure(Reason.CREDENTIALS_REJECTED, "rejected")
+
+
+DONE = Outcome(Reason.INVITED, "done")
 
 
 class Atlas:
@@ -26,13 +36,25 @@ class Atlas:
 
     def __init__(self, *accepted: Credentials) -> None:
         self.accepted = accepted
-        self.given: list[Credentials] = []
+        self.given: list[Credentials | None] = []
 
-    async def act(self, credentials: Credentials) -> str:
-        self.given.append(credentials)
-        if credentials not in self.accepted:
+    async def act(self, attempt: Attempt) -> Outcome:
+        self.given.append(attempt.credentials)
+        if attempt.credentials not in self.accepted:
             raise REJECTED
-        return "done"
+        return DONE
+
+
+async def run(access: Access, act: Callable[[Attempt], Awaitable[Outcome]]) -> Outcome:
+    """Run two phases: the credentials are read, and something is done with them."""
+    with_: Any = SimpleNamespace(access=access)
+    attempt = Attempt(with_, resource(), spec(), Status(), Memory(""), now(), now())
+
+    async def read(attempt: Attempt) -> None:
+        if attempt.credentials is None:
+            attempt.credentials = await access.credentials(attempt.resource, attempt.spec)
+
+    return await run_phases((read, act), attempt)
 
 
 def access_to(cluster: FakeCluster) -> Access:
@@ -48,7 +70,7 @@ async def test_good_credentials_are_read_once() -> None:
     cluster, atlas = FakeCluster(), Atlas(CREDENTIALS)
     access = access_to(cluster)
     for _ in range(5):
-        assert await access.with_credentials(resource(), spec(), now(), atlas.act) == "done"
+        assert await run(access, atlas.act) == DONE
     assert cluster.reads == [SECRET]
 
 
@@ -57,9 +79,9 @@ async def test_rotated_credentials_are_read_again() -> None:
     """The cached credentials were rejected, the Secret holds new ones: they are used at once."""
     cluster, atlas = FakeCluster(), Atlas(OTHER_CREDENTIALS)
     access = access_to(cluster)
-    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    await run(access, Atlas(CREDENTIALS).act)
     cluster.secrets[SECRET] = OTHER_CREDENTIALS
-    assert await access.with_credentials(resource(), spec(), now(), atlas.act) == "done"
+    assert await run(access, atlas.act) == DONE
     assert atlas.given == [CREDENTIALS, OTHER_CREDENTIALS]
     assert cluster.reads == [SECRET, SECRET]
 
@@ -69,9 +91,9 @@ async def test_rejected_credentials_that_have_not_changed_are_tried_once() -> No
     """The Secret is read again and holds the same: Atlas is not asked a second time."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
-    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    await run(access, Atlas(CREDENTIALS).act)
     with pytest.raises(Failure) as caught:
-        await access.with_credentials(resource(), spec(), now(), atlas.act)
+        await run(access, atlas.act)
     assert caught.value.reason is Reason.CREDENTIALS_REJECTED
     assert atlas.given == [CREDENTIALS]
     assert cluster.reads == [SECRET, SECRET]
@@ -86,7 +108,7 @@ async def test_a_dead_key_is_not_read_again_for_each_object() -> None:
     async def one(after: float) -> None:
         await asyncio.sleep(after)
         with pytest.raises(Failure):
-            await access.with_credentials(resource(), spec(), now(), atlas.act)
+            await run(access, atlas.act)
 
     await asyncio.gather(*(one(number * 0.06) for number in range(1000)))
     assert len(cluster.reads) <= 7
@@ -98,11 +120,11 @@ async def test_a_key_that_is_rotated_after_all_is_found_in_time() -> None:
     """It was read again a moment ago, and was the same: the new one is read 10 s later."""
     cluster = FakeCluster()
     access = access_to(cluster)
-    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    await run(access, Atlas(CREDENTIALS).act)
     for after in (0.0, 1.0, 10.0):
         await asyncio.sleep(after)
         with pytest.raises(Failure):
-            await access.with_credentials(resource(), spec(), now(), Atlas().act)
+            await run(access, Atlas().act)
         cluster.secrets[SECRET] = OTHER_CREDENTIALS
         assert len(cluster.reads) == (3 if after == 10.0 else 2)
     assert access.last_credentials(resource(), spec()) == OTHER_CREDENTIALS
@@ -113,10 +135,10 @@ async def test_new_credentials_that_are_rejected_too_are_the_end() -> None:
     """Once, not for ever: the second rejection is the answer."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
-    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    await run(access, Atlas(CREDENTIALS).act)
     cluster.secrets[SECRET] = OTHER_CREDENTIALS
     with pytest.raises(Failure):
-        await access.with_credentials(resource(), spec(), now(), atlas.act)
+        await run(access, atlas.act)
     assert atlas.given == [CREDENTIALS, OTHER_CREDENTIALS]
 
 
@@ -126,7 +148,7 @@ async def test_a_secret_that_was_read_since_is_not_read_again() -> None:
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
     with pytest.raises(Failure):
-        await access.with_credentials(resource(), spec(), now(), atlas.act)
+        await run(access, atlas.act)
     assert cluster.reads == [SECRET]
 
 
@@ -137,11 +159,11 @@ async def test_only_a_rejection_reads_again() -> None:
     access = access_to(cluster)
     forbidden = Failure(Reason.FORBIDDEN, "no")
 
-    async def act(_: Credentials) -> None:
+    async def act(_: Attempt) -> Outcome:
         raise forbidden
 
     with pytest.raises(Failure) as caught:
-        await access.with_credentials(resource(), spec(), now(), act)
+        await run(access, act)
     assert caught.value is forbidden
     assert cluster.reads == [SECRET]
 
@@ -151,10 +173,10 @@ async def test_a_secret_that_has_gone_says_so() -> None:
     """Rejected, and the Secret is gone meanwhile: SecretNotFound is what the user must know."""
     cluster = FakeCluster()
     access = access_to(cluster)
-    await access.with_credentials(resource(), spec(), now(), Atlas(CREDENTIALS).act)
+    await run(access, Atlas(CREDENTIALS).act)
     del cluster.secrets[SECRET]
     with pytest.raises(Failure) as caught:
-        await access.with_credentials(resource(), spec(), now(), Atlas().act)
+        await run(access, Atlas().act)
     assert caught.value.reason is Reason.SECRET_NOT_FOUND
     assert access.last_credentials(resource(), spec()) == CREDENTIALS
 
@@ -165,7 +187,7 @@ async def test_an_outage_of_the_cluster_is_passed_on() -> None:
     cluster, atlas = FakeCluster(), Atlas(CREDENTIALS)
     cluster.faults.fail("secret", ClusterUnavailable("no answer"))
     with pytest.raises(ClusterUnavailable):
-        await access_to(cluster).with_credentials(resource(), spec(), now(), atlas.act)
+        await run(access_to(cluster), atlas.act)
     assert atlas.given == []
 
 

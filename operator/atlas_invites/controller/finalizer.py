@@ -1,0 +1,367 @@
+"""The phases around the finalizer: it is added before anything is sent, and removed once the cleanup is done."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from atlas_invites.controller.act import is_same_user, origin_of, withhold_send
+from atlas_invites.failures import Failure, Later, Stale
+from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.deletion import (
+    TABLE_D,
+    Removal,
+    is_project_gone,
+    leaves_member_alone,
+    name_invitation,
+    orphaned_because,
+    trouble_of,
+    untouched,
+)
+from atlas_invites.invitation.events import EventReason, EventType, Notice, orphan_notice
+from atlas_invites.invitation.guard import CONFIRM_AFTER
+from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
+from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.plan import Do
+from atlas_invites.telemetry.metrics import ORPHANED
+
+if TYPE_CHECKING:
+    from atlas_invites.controller.attempt import Attempt, Collaborators, Memory
+    from atlas_invites.controller.ports import Project
+    from atlas_invites.invitation.deletion import DeletionCase
+    from atlas_invites.invitation.model import Invitation, Status
+    from atlas_invites.invitation.resource import Resource
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = 20.0
+"""Seconds until the next cleanup, if there is a time after which the finalizer is removed anyway."""
+
+_LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
+_ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
+_ORPHANED = "OrphanedInvitation: the finalizer was removed, but the invitation may still exist in Atlas: %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """The result of the cleanup after which the finalizer is removed.
+
+    Attributes:
+        why: why it is removed, without an e-mail: this is logged.
+        notice: the event that says what was done or found in Atlas, if anything.
+        orphan: the warning of what may be left there, if anything.
+        was_observed: Atlas was observed, so an unconfirmed send would have been seen.
+    """
+
+    why: str
+    notice: Notice | None = None
+    orphan: Notice | None = None
+    was_observed: bool = True
+
+    @classmethod
+    def leaving(cls, why: str, left: str | None, *, was_observed: bool = True) -> Self:
+        """Return the end of an object which may leave something in Atlas: by id and e-mail, or None for nothing."""
+        orphan = None if left is None else orphan_notice(left, why)
+        return cls(why, orphan=orphan, was_observed=was_observed)
+
+
+_ANOTHER_HAS_IT = Finalized("another object has the invitation", was_observed=False)
+_NOTHING_THERE = Finalized("nothing is left of it in Atlas")
+_CANCELED = Finalized(
+    "the invitation was cancelled",
+    Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
+)
+PROJECT_GONE = Finalized(
+    "the project is gone",
+    Notice(
+        EventType.WARNING,
+        EventReason.PROJECT_NOT_FOUND,
+        "The project no longer exists in Atlas, so there is nothing to cancel or to remove there. The finalizer is "
+        "removed; no action is needed.",
+    ),
+)
+_REVOKED = Finalized(
+    "the member was removed",
+    Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas."),
+)
+
+
+async def add_finalizer(attempt: Attempt) -> None:
+    """Add the finalizer, unless it is there.
+
+    Raises:
+        Stale: the object has changed meanwhile.
+        ClusterUnavailable, WriteRefused: it could not be written.
+    """
+    if attempt.resource.has_finalizer:
+        return
+    attempt.resource = await attempt.collaborators.writer.add_finalizer(attempt.resource)
+    attempt.memory.added_first_finalizer = not _shows_atlas(attempt.known)
+    attempt.check()
+
+
+async def retain(attempt: Attempt) -> Finalized | None:
+    """End the object if its policy needs no look at Atlas."""
+    case = attempt.deletion_case
+    if case.is_doubtful:
+        attempt.claims.doubt(attempt.resource.key, attempt.collaborators.clock())
+    return _retained(case, is_anothers=_is_anothers(attempt))
+
+
+async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
+    """End the object if another live object, or an older one, claims the same invitation.
+
+    Raises:
+        Later: another object that names the same has yet to be evaluated.
+    """
+    return _ANOTHER_HAS_IT if _another_has_it(attempt) else None
+
+
+async def resume(attempt: Attempt) -> Finalized | None:
+    """Return what an earlier try cleaned up, if only the finalizer is left."""
+    return attempt.memory.cleaned_up
+
+
+async def claim_to_clean_up(attempt: Attempt) -> Finalized | None:
+    """Claim in its project what the object names.
+
+    Raises:
+        Later: see ``yield_to_claimants``.
+    """
+    return _claim(attempt, attempt.target)
+
+
+async def cancel_known(attempt: Attempt) -> Finalized | None:
+    """Cancel the invitation that status shows as pending if it is the last that can have been sent: one call by its id.
+
+    Raises:
+        Failure: Atlas did not do it.
+        Stale: the object has changed meanwhile.
+    """
+    invitation, project = attempt.known.invitation, attempt.project
+    if invitation is None or not (invitation.api is project.api is Api.INVITES):
+        return None
+    if not _is_the_last(attempt, invitation) or not _may_cancel(attempt, invitation):
+        return None
+    _check(attempt)
+    if await project.cancel_invite(invitation.id):
+        return _CANCELED
+    if attempt.spec.deletion_policy is not DeletionPolicy.REVOKE:
+        return _NOTHING_THERE
+    attempt.since = attempt.collaborators.clock()
+    return None
+
+
+async def clean_up(attempt: Attempt) -> Finalized:
+    """Take away what the policy says of what was observed.
+
+    Raises:
+        Failure: Atlas did not do it, or a send may still be under way.
+        Stale: the object has changed meanwhile.
+        Later: see ``yield_to_claimants``.
+    """
+    case = attempt.action.case
+    there = case.invitation or case.member
+    if there is None:
+        _confirm_nothing(attempt)
+        return _NOTHING_THERE
+    if case.somebody_else:
+        return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
+    if (ended := _claim(attempt, (there.username, there.id))) is not None:
+        return ended
+    removal = TABLE_D.get((case.sight, attempt.deletion_case.policy))
+    if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
+        return await _cancel(attempt, case.invitation)
+    if removal is Removal.REMOVE_MEMBER and case.member is not None:
+        removed = await _remove(attempt, case.member.id, Membership.ACTIVE)
+        return _REVOKED if removed else _NOTHING_THERE
+    return Finalized("the deletion policy leaves a member alone")
+
+
+async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
+    """Remove the finalizer, and say what was done, and what is left.
+
+    If Atlas was not observed, only once a send of this process is confirmed or a minute old. Until then the finalizer
+    tells the next process that something may have been sent.
+
+    Raises:
+        Later: that minute is not over.
+        Stale: the object has changed meanwhile.
+        ClusterUnavailable, WriteRefused: the API server failed; try again.
+    """
+    resource, memory, collaborators = attempt.resource, attempt.memory, attempt.collaborators
+    if finalized.was_observed and finalized.orphan is None:
+        if finalized.notice is not None and memory.cleaned_up is None:
+            collaborators.events.publish(resource, finalized.notice)
+        memory.cleaned_up = finalized
+    is_silent = not finalized.was_observed and not resource.force_delete
+    if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
+        left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
+        if left > 0:
+            raise Later(left)
+    await _remove_finalizer(collaborators, resource, finalized)
+
+
+async def release_unreadable(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> None:
+    """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so nothing is changed.
+
+    Raises:
+        Stale, ClusterUnavailable, WriteRefused: see ``remove_finalizer``.
+    """
+    claims = collaborators.store.claims
+    is_anothers = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
+    finalized = _retained(memory.deletion_case(None, known), is_anothers=is_anothers)
+    if resource.has_finalizer and finalized is not None:
+        await _remove_finalizer(collaborators, resource, finalized)
+
+
+async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | Finalized:
+    """Return the end of an object for which nothing is left to try, else why it still stands."""
+    if is_project_gone(failure.error):
+        try:
+            await attempt.project.read_project()
+        except Failure as of_the_read:
+            if is_project_gone(of_the_read.error):
+                return PROJECT_GONE
+            failure = of_the_read
+    case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
+    if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
+        return Finalized("its project is not known any more, and a member keeps the access")
+    trouble = trouble_of(failure.reason, secret_lost=attempt.is_secret_lost)
+    lasted = attempt.began - memory.note_trouble(trouble, clock())
+    why = orphaned_because(failure.message, trouble, lasted, force=attempt.resource.force_delete)
+    if why is None:
+        outcome = failure.outcome
+        return outcome if trouble is None else replace(outcome, requeue_after=RETRY_AFTER)
+    return Finalized(f"it could not be removed there ({failure.reason})", orphan=orphan_notice(case.named, why))
+
+
+async def _remove_finalizer(collaborators: Collaborators, resource: Resource, finalized: Finalized) -> None:
+    await collaborators.writer.remove_finalizer(resource)
+    log.info("finalizer removed: %s", finalized.why, extra={"object": resource.key})
+    if finalized.orphan is not None:
+        ORPHANED.inc()
+        log.warning(_ORPHANED, finalized.why, extra={"object": resource.key})
+        collaborators.events.publish(resource, finalized.orphan)
+
+
+def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
+    row = untouched(case)
+    if row is None:
+        return None
+    return Finalized.leaving(row.why, case.left if row.warns and not is_anothers else None, was_observed=False)
+
+
+def _shows_atlas(known: Status) -> bool:
+    """Return whether status shows that Atlas was observed for the object: our finalizer may have been on it then."""
+    return known.atlas is not None or known.invitation is not None or known.member is not None
+
+
+def _another_has_it(attempt: Attempt) -> bool:
+    """Return whether another live object, or an older one, claims the same invitation.
+
+    Raises:
+        Later: another object that names the same has yet to be evaluated.
+    """
+    if _is_anothers(attempt):
+        return True
+    waiting = attempt.claims.awaits_any(attempt.resource.key)
+    attempt.memory.await_others(attempt.collaborators.clock(), waiting=waiting, deleting=True)
+    return False
+
+
+def _is_anothers(attempt: Attempt) -> bool:
+    """Return whether another live object, or an older one, claims the same invitation, as far as is known now."""
+    claims, key = attempt.claims, attempt.resource.key
+    return claims.live_claimant(key) is not None or claims.holder(key) is not None
+
+
+def _claim(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
+    """Claim e-mails and ids in the project; return the end of the object if any of it is another object's."""
+    claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, *names)
+    is_anothers = _another_has_it(attempt) if claims_more else _is_anothers(attempt)
+    return _ANOTHER_HAS_IT if is_anothers else None
+
+
+def _check(attempt: Attempt) -> None:
+    """Check that the object asks for what it did when the try began, and that no other object has come before it.
+
+    To be called right before each removal.
+
+    Raises:
+        Stale: it does not, or one has.
+    """
+    attempt.check()
+    if _is_anothers(attempt):
+        raise Stale(f"what {attempt.resource.key} has is another object's by now")
+
+
+def _is_the_last(attempt: Attempt, invitation: Invitation) -> bool:
+    """Return whether the invitation that status shows is the last that can have been sent: no look is needed.
+
+    It is not if a send is unconfirmed, nor if its time is over: then it may have been sent again.
+    """
+    expires = invitation.expires
+    is_over = expires is not None and attempt.collaborators.atlas.now() >= expires
+    is_pending = attempt.known.state is State.PENDING
+    return is_pending and not is_over and not attempt.memory.may_have_an_unconfirmed_send
+
+
+def _confirm_nothing(attempt: Attempt) -> None:
+    """Accept that nothing is there, unless it cannot be seen, or a send may still be under way.
+
+    If the object would be sent an invitation now, an earlier process may have done so.
+
+    Raises:
+        Failure: LegacyInvitation, ConfirmingInvitation.
+    """
+    case = attempt.action.case
+    if case.sight is Sight.NOTHING and case.legacy and attempt.known.state is State.PENDING:
+        raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
+    if attempt.action.row.do is not Do.SEND and not attempt.memory.may_have_an_unconfirmed_send:
+        return
+    if (wait := withhold_send(attempt)) is not None:
+        raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:
+    """Return whether the policy covers an invitation: if none is set, it covers what this object made for sure."""
+    if attempt.spec.deletion_policy is not None:
+        return True
+    is_ours = _is_known(attempt, invitation) and attempt.known.origin is Origin.CREATED
+    return is_ours or origin_of(attempt.memory, invitation) is Origin.CREATED
+
+
+def _is_known(attempt: Attempt, invitation: Invitation) -> bool:
+    known = attempt.known.invitation
+    return known is not None and known.id == invitation.id
+
+
+async def _cancel(attempt: Attempt, invitation: Invitation) -> Finalized:
+    if not _may_cancel(attempt, invitation):
+        is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
+        left = None if is_adopted else name_invitation(invitation.id, invitation.username)
+        return Finalized.leaving("it is not known to have been made by this object", left)
+    if invitation.api is Api.USERS:
+        canceled = await _remove(attempt, invitation.id, Membership.PENDING)
+    else:
+        _check(attempt)
+        canceled = await attempt.project.cancel_invite(invitation.id)
+    if canceled:
+        return _CANCELED
+    if attempt.deletion_case.policy is DeletionPolicy.REVOKE:
+        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    return _NOTHING_THERE
+
+
+async def _remove(attempt: Attempt, user_id: str, membership: Membership) -> bool:
+    """Remove a user who is still what was observed: the same call takes access from someone who has just accepted."""
+    project: Project = attempt.project
+    user = await project.read_user(user_id)
+    if user is None:
+        return False
+    if not is_same_user(user, membership, attempt.action.case.found_by_email):
+        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+    _check(attempt)
+    return await project.remove_user(user_id)

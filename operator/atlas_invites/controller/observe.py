@@ -1,0 +1,101 @@
+"""The phase that observes Atlas and decides: until what is observed bears the decision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.case import case_of
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.model import Api, Operation, Seen, State
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.plan import is_conclusive, judge
+
+if TYPE_CHECKING:
+    from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.invitation.model import Invitation, Status
+    from atlas_invites.invitation.plan import Action
+
+
+async def observe(attempt: Attempt) -> None:
+    """Observe Atlas for a live object, and decide.
+
+    Changed roles of a known pending invitation need no observation: one PATCH by id is all there is to do.
+
+    Raises:
+        Failure: Atlas could not be observed.
+    """
+    if not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
+        attempt.action = _decide(attempt, Seen(invitations=(pending,)))
+        attempt.is_decided_from_status = True
+        return
+    # A refused send is not repeated, so the lists are enough to say so again.
+    await observe_until_conclusive(attempt, never_had_one=attempt.may_be_refused or not may_have_one(attempt))
+
+
+async def observe_to_clean_up(attempt: Attempt) -> None:
+    """Observe Atlas for a deleted object: that nothing is there must be confirmed.
+
+    Raises:
+        Failure: Atlas could not be observed.
+    """
+    await observe_until_conclusive(attempt, never_had_one=False)
+
+
+async def observe_until_conclusive(attempt: Attempt, *, never_had_one: bool = False) -> None:
+    """Observe Atlas, and decide. ``never_had_one``: the lists are enough to send, see ``plan.is_conclusive``."""
+
+    def is_enough(seen: Seen) -> bool:
+        return is_conclusive(_decide(attempt, seen), never_had_one=never_had_one)
+
+    attempt.action = _decide(attempt, await attempt.project.look(attempt.target, attempt.since, is_enough))
+    attempt.is_decided_from_status = False
+
+
+def may_have_one(attempt: Attempt) -> bool:
+    """Return whether something may have been sent for the object that a list which lags does not show."""
+    known, memory, claims, key = attempt.known, attempt.memory, attempt.claims, attempt.resource.key
+    return (
+        not memory.added_first_finalizer
+        or known.invitation is not None
+        or known.member is not None
+        or attempt.spec.invitation_id is not None
+        or memory.unconfirmed_since is not None
+        or memory.has_conflicted
+        or claims.had_another(key)
+        or not claims.is_alone(key)
+    )
+
+
+def _decide(attempt: Attempt, seen: Seen) -> Action:
+    case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
+    there = case.member or case.invitation
+    unseen = attempt.memory.unseen_roles(there.id, case.roles) if there is not None else None
+    return judge(replace(case, is_repeat=attempt.resource.is_evaluated_by(attempt.known), unseen_roles=unseen))
+
+
+def _patchable_invitation(attempt: Attempt) -> Invitation | None:
+    """Return the object's own pending invitation if it has other roles.
+
+    Not if the last write of roles got no response of Atlas: then Atlas is observed first.
+    """
+    known, invitation, ready = attempt.known, attempt.known.invitation, attempt.known.condition(READY)
+    if (
+        attempt.resource.has_finalizer
+        and invitation is not None
+        and invitation.api is attempt.project.api is Api.INVITES
+        and known.state is State.PENDING
+        and ready is not None
+        and ready.reason not in {Reason.IDENTITY_MISMATCH, Reason.DUPLICATE_INVITE}
+        and frozenset(invitation.roles) != attempt.spec.roles
+        and (attempt.memory.roles_written is None or _failed_update(known))
+        and not attempt.may_be_refused
+        and not (ready.reason == Reason.ROLES_DIFFER and attempt.resource.is_evaluated_by(known))
+    ):
+        return invitation
+    return None
+
+
+def _failed_update(known: Status) -> bool:
+    """Return whether Atlas last responded to a PATCH of the invitation with an error."""
+    return known.error is not None and known.error.operation is Operation.UPDATE_INVITE

@@ -1,0 +1,276 @@
+"""The life of an object, top to bottom: the phases of a reconcile, and what a failure in any of them means.
+
+Each phase takes the state of the try. It returns how the try ends, or None to let the next phase go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from atlas_invites.controller.act import act
+from atlas_invites.controller.attempt import Attempt
+from atlas_invites.controller.claims import claim, claim_observed
+from atlas_invites.controller.finalizer import (
+    Finalized,
+    add_finalizer,
+    after_failed_cleanup,
+    cancel_known,
+    claim_to_clean_up,
+    clean_up,
+    release_unreadable,
+    remove_finalizer,
+    resume,
+    retain,
+    yield_to_claimants,
+)
+from atlas_invites.controller.observe import observe, observe_to_clean_up
+from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
+from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
+from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
+from atlas_invites.invitation.events import EventType, Notice, notices
+from atlas_invites.invitation.outcome import BACKED_OFF, Kind, Outcome, Reason, requeue_after
+from atlas_invites.telemetry.metrics import CLUSTER_UNAVAILABLE, ERROR, UNEXPECTED
+
+if TYPE_CHECKING:
+    from atlas_invites.controller.attempt import Collaborators, Memory
+    from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.resource import Key, Resource
+
+E = TypeVar("E")
+Phases = Sequence[Callable[[Attempt], Awaitable[E | None]]]
+
+CONVERGE: Phases[Outcome] = (
+    resolve,  # the project and the credentials
+    claim,  # of two objects for one invitation the older acts
+    add_finalizer,
+    observe,  # Atlas, and decide by Table A
+    claim_observed,
+    act,  # send, set roles, or nothing
+)
+"""A live object: keep Atlas in sync with the spec."""
+
+FINALIZE: Phases[Finalized] = (
+    retain,  # what the policy leaves as it is
+    yield_to_claimants,
+    resume,  # an earlier try that could not remove the finalizer
+    resolve_to_clean_up,
+    claim_to_clean_up,
+    cancel_known,
+    observe_to_clean_up,
+    clean_up,  # by Table D
+)
+"""A deleted object: take away in Atlas what the deletion policy says. Then the finalizer is removed."""
+
+RENEW_ERROR_AFTER = 3600.0
+"""Seconds after which status renews the words of a failure that repeats."""
+
+PATIENT = 5.0
+"""Seconds from which on a time that was asked for is kept to; a shorter one does not turn back-off off."""
+
+SLACK = 0.25
+"""Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Reconciles one object at a time; the work queue ensures that no key is here twice.
+
+    Args:
+        collaborators: what the phases work with.
+    """
+
+    def __init__(self, collaborators: Collaborators) -> None:
+        self._with = collaborators
+
+    async def reconcile(self, key: Key, since: float) -> Outcome | None:
+        """Reconcile the object of that key.
+
+        Args:
+            key: which object.
+            since: nothing that Atlas showed before this time (monotonic seconds) is acted on.
+
+        Returns:
+            How it ended, or None if nothing was evaluated: no object, a suspended one, or a deletion that is done.
+
+        Raises:
+            Stale, Later, ClusterUnavailable, WriteRefused: see ``requeue_of``.
+        """
+        resource = self._with.store.get(key)
+        if resource is None or (resource.deleting and not resource.has_finalizer):
+            return None
+        memory = self._with.memories.of(resource)
+        known = memory.completed(resource.status)
+        try:
+            attempt = Attempt(self._with, resource, resource.spec, known, memory, since, self._with.clock())
+        except ValidationError as error:
+            if resource.deleting:
+                await release_unreadable(self._with, resource, known, memory)
+                return None
+            return await self._report(resource, memory, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
+        try:
+            outcome = await (_finalize(attempt) if resource.deleting else _converge(attempt))
+        except WriteRefused as refused:
+            outcome = Outcome(Reason.WRITE_REFUSED, refused.message)
+        if outcome is None:
+            return None
+        reported = await self._report(attempt.resource, memory, known, outcome)
+        if reported.reason.kind is Kind.SETTLED:
+            self._with.memories.forget(key)
+        return reported
+
+    def forget(self, key: Key) -> None:
+        """Forget what is remembered of an object that is gone."""
+        self._with.memories.forget(key)
+
+    async def _report(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
+        """Write the status, publish events, and return the outcome with the time of the next reconcile."""
+        evaluated, now = Evaluated(resource.generation, resource.reconcile_requested_at), self._with.clock()
+        is_old = memory.renewed_at is not None and now >= memory.renewed_at + RENEW_ERROR_AFTER
+        renew = is_old and outcome.error is not None
+        wanted = next_status(known, evaluated, outcome, self._with.wall(), renew=renew)
+        if outcome.did is not None:
+            memory.unsaved = wanted
+        try:
+            await self._with.writer.write_status(resource, wanted)
+        except WriteRefused as refused:
+            if memory.published_refusal != refused.message:
+                memory.published_refusal = refused.message
+                self._with.events.publish(resource, Notice(EventType.WARNING, Reason.WRITE_REFUSED, refused.message))
+            raise
+        memory.unsaved = memory.published_refusal = None
+        if memory.renewed_at is None or renew or wanted.error != known.error:
+            memory.renewed_at = now
+        for notice in notices(resource.status, wanted, outcome):
+            self._with.events.publish(resource, notice)
+        return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._with.atlas.now()))
+
+
+async def _converge(attempt: Attempt) -> Outcome | None:
+    """Run the phases of a live object; return None for a suspended one."""
+    key, collaborators = attempt.resource.key, attempt.collaborators
+    if attempt.spec.suspend:
+        attempt.claims.mark_evaluated(key)
+        wanted = suspended_status(attempt.known, attempt.resource.generation, collaborators.wall())
+        await collaborators.writer.write_status(attempt.resource, wanted)
+        return None
+    try:
+        outcome = _in_project(attempt, await run_phases(CONVERGE, attempt))
+    except Failure as failure:
+        outcome = failure.outcome
+    attempt.claims.mark_evaluated(key)
+    return outcome
+
+
+async def _finalize(attempt: Attempt) -> Outcome | None:
+    """Run the phases of a deleted object. Remove its finalizer if nothing is left to do, else return why it stands."""
+    try:
+        ended: Finalized | Outcome = await run_phases(FINALIZE, attempt)
+    except Failure as failure:
+        ended = await after_failed_cleanup(attempt, failure)
+    if isinstance(ended, Outcome):
+        return ended
+    await remove_finalizer(attempt, ended)
+    return None
+
+
+async def run_phases(phases: Phases[E], attempt: Attempt) -> E:
+    """Run phases until one ends the try. If a failure has a remedy that is at hand, run them again.
+
+    Raises:
+        Failure: what Atlas or the cluster responded.
+    """
+    while True:
+        try:
+            for phase in phases:
+                if (ended := await phase(attempt)) is not None:
+                    return ended
+        except Failure as failure:
+            if not await _has_remedy(attempt, failure):
+                raise
+
+
+async def _has_remedy(attempt: Attempt, failure: Failure) -> bool:
+    """Return whether the phases may succeed now. Each remedy is tried once.
+
+    Raises:
+        Failure: the Secret cannot be used any more.
+    """
+    if failure.reason is Reason.CREDENTIALS_REJECTED:
+        return await renew_credentials(attempt)
+    if attempt.is_resolved and attempt.project.api is not attempt.api:
+        return True  # the Invites API has just ended: once more, through the Users API
+    if attempt.is_decided_from_status and failure.reason is Reason.CONFLICT and failure.error is None:
+        attempt.must_observe, attempt.is_decided_from_status = True, False
+        return True  # what status shows is not there any more
+    return False
+
+
+def _in_project(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return the outcome with what is known of the project and of the API in use."""
+    if not attempt.is_resolved:
+        return outcome
+    atlas = outcome.atlas if outcome.error else outcome.atlas or attempt.project.info
+    return replace(outcome.in_project(attempt.project.group_id), atlas=atlas)
+
+
+def _invalid_spec(error: ValidationError) -> str:
+    """Return what is wrong with a spec that the CRD should have refused: field and rule."""
+    problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+    return (
+        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object where the field is "
+        "immutable; and bring the CRD up to date."
+    )
+
+
+class Requeue(NamedTuple):
+    """When an object comes back, and how its reconcile is counted.
+
+    Attributes:
+        after: seconds that were asked for; None: it waits for its next event or for the resync, unless it backs off.
+        backs_off: no sooner than the work queue's back-off says.
+        slack: seconds on top.
+        is_overtaken: at once, if the store holds another version of the object by now.
+        ends_back_off: its next failure is the first one.
+        counted_as: outcome and reason for the metric; None if nothing was evaluated.
+    """
+
+    after: float | None = None
+    backs_off: bool = False
+    slack: float = 0.0
+    is_overtaken: bool = False
+    ends_back_off: bool = False
+    counted_as: tuple[str, str] | None = None
+
+
+def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
+    """Return what the result of a reconcile means for the work queue, and log what no status shows.
+
+    Args:
+        result: what ``Reconciler.reconcile`` returned or raised.
+        key: the object.
+    """
+    match result:
+        case None:
+            return Requeue(ends_back_off=True)
+        case Outcome(reason=reason, requeue_after=asked) if reason not in BACKED_OFF:
+            return Requeue(asked, ends_back_off=True, counted_as=(reason.kind, reason))
+        case Outcome(reason=reason, requeue_after=asked):
+            is_short = asked is None or asked < PATIENT
+            return Requeue(asked, is_short, 0.0 if asked is None else SLACK, counted_as=(reason.kind, reason))
+        case Stale():  # its event makes the next reconcile; one that changes nothing we use (a label) makes none
+            return Requeue(backs_off=True, is_overtaken=True)
+        case Later(seconds=seconds):
+            return Requeue(seconds)
+        case ClusterUnavailable() | WriteRefused():
+            log.warning("will retry: %s", result, extra={"object": key})
+            what = CLUSTER_UNAVAILABLE if isinstance(result, ClusterUnavailable) else Reason.WRITE_REFUSED
+            return Requeue(backs_off=True, counted_as=(ERROR, what))
+        case _:
+            log.error("a reconcile failed in an unexpected way; will retry", exc_info=result, extra={"object": key})
+            return Requeue(backs_off=True, counted_as=(ERROR, UNEXPECTED))

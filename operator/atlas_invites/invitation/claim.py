@@ -1,0 +1,59 @@
+"""What an object claims: the e-mails and ids that it names, in which projects, and what proves the claim. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_invites.invitation.email import email_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atlas_invites.invitation.model import Spec, Status
+
+_ANY_PROJECT = "?"
+
+
+def qualified(group_id: str, name: str) -> str:
+    """Return the claim of an e-mail or an id in a project, as text."""
+    return f"{group_id}/{email_key(name)}"
+
+
+def unplaced(name: str) -> str:
+    """Return the claim of an e-mail or an id whose project is not known yet, as text."""
+    return qualified(_ANY_PROJECT, name)
+
+
+def claimed(spec: Spec | None, status: Status, *more_groups: str | None) -> frozenset[str]:
+    """Return every claim of an object whose project is known, by spec and status; none if no project is known.
+
+    Args:
+        spec: what the object asks for, or None if it cannot be read.
+        status: what status remembers.
+        more_groups: further projects that the object is known to be about.
+    """
+    groups = {spec.group_id if spec else None, status.invitation.group_id if status.invitation else None, *more_groups}
+    return frozenset(qualified(group, name) for group in groups if group for name in named(spec, status))
+
+
+def named(spec: Spec | None, status: Status) -> set[str]:
+    """Return the e-mails and ids that an object names, by spec and status."""
+    known: Iterable[str | None] = (status.invitation.username, status.invitation.id) if status.invitation else ()
+    asked: Iterable[str | None] = (spec.username, spec.invitation_id) if spec else ()
+    return {name for name in (*known, *asked, status.member.id if status.member else None) if name}
+
+
+def leads_elsewhere(spec: Spec | None, known: Status, group_id: str) -> bool:
+    """Return whether a reference leads to another project than the one whose invitation status shows."""
+    by_reference = spec is not None and spec.group_id is None
+    return by_reference and known.invitation is not None and known.invitation.group_id not in {None, group_id}
+
+
+def is_proven_by(spec: Spec | None, status: Status) -> bool:
+    """Return whether status shows that the object's credentials have read its project: only then an API is in use.
+
+    The project of a reference may have become another one since. Then only an invitation, which names it, is a proof.
+    """
+    if spec is not None and spec.group_id is None:
+        return status.invitation is not None
+    return status.invitation is not None or status.member is not None or status.atlas is not None
