@@ -8,9 +8,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-import kopf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.controller.assembly import assemble
@@ -33,12 +31,10 @@ from atlas_invites.telemetry import metrics, probes
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    import aiohttp
-
     from atlas_invites.controller.queue import WorkQueue
     from atlas_invites.controller.resync import Resync
     from atlas_invites.controller.store import Store
-    from atlas_invites.handlers import Login, Sink
+    from atlas_invites.handlers import Sink
     from atlas_invites.invitation.resource import Key, Resource
     from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
@@ -144,11 +140,9 @@ class App:
         """Start all that runs side by side."""
         watch = Watch(
             _sink(parts),
-            _login_by(parts.session),
+            parts.session,
             namespaces=lambda: parts.invites.served,
             started=self._stopping.take_signals,
-            lists=parts.engine.on_list_begun,
-            begun=parts.engine.on_watch_begun,
             is_open=lambda namespace: parts.session.watches(watch_path(namespace)),
         )
         return Tasks(
@@ -288,18 +282,6 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 async def _sweep(resync: Resync) -> None:
     await resync.sweep_all()
     await resync.keep_sweeping()
-
-
-def _login_by(session: Session) -> Login:
-    """Return what gives kopf the session that our own client uses.
-
-    kopf asks again after a 401, which also the newest credentials have met then. It is given the same, and ends.
-    """
-
-    async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's signature
-        return kopf.AiohttpSession(server=session.server, aiohttp_session=cast("aiohttp.ClientSession", session))
-
-    return login
 
 
 async def keep_checking(invites: Invites) -> None:

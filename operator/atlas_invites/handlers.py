@@ -1,27 +1,36 @@
-"""All that there is of kopf: it lists and watches, and hands every event on."""
+"""Everything that uses kopf: it lists and watches, and every event is passed on.
+
+Beyond what its documentation promises, this module relies on kopf as follows. ``tests/unit/test_kopf.py`` tests each
+point with the real kopf; ``pyproject.toml`` admits only versions with which these tests were run.
+
+1. When ``spawn_tasks`` returns, kopf has taken the signals of the process, and does not take them later.
+2. What the tasks of ``spawn_tasks`` start are tasks and generators whose code is in kopf's own files.
+3. Of the session that a login handler returns, kopf uses ``request``, ``headers``, ``closed``, ``close``; nothing else.
+4. kopf iterates over ``error_backoffs`` for each request from the beginning, and does not need its length.
+5. With only an event handler, kopf writes nothing on an object, also if its storage of differences keeps nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import kopf
 
 from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from types import CodeType
 
-Login = Callable[..., Awaitable[kopf.ConnectionInfo | kopf.AiohttpSession]]
+    import aiohttp
 
-AGAIN_FIRST, AGAIN_LAST = 1.0, 30.0
-"""Seconds until a watch that has ended begins anew: twice as many each time, unless it lasted."""
+RESTART_FIRST, RESTART_LAST = 1.0, 30.0
+"""Seconds until a watch that has ended is restarted: doubled each time, unless the watch has lasted."""
 
 ENDS_IN = 5.0
 """Seconds that kopf may take to end."""
@@ -30,7 +39,7 @@ BEGINS_IN, BEGINS_IN_LAST = 60.0, 120.0
 """Seconds that a watch may take to begin, or to begin again; at first, and if it has not begun in time before."""
 
 LOOK = 1.0
-"""Seconds between two looks at whether the watch is open."""
+"""Seconds between two checks of whether the watch is open."""
 
 _PAGE = 500
 _KOPF = Path(kopf.__file__).parent
@@ -42,14 +51,25 @@ class Sink(Protocol):
     """Takes the events of the watch."""
 
     def __call__(self, resource: Resource, *, deleted: bool) -> None:
-        """Take in an object as it is now, or was when it was deleted."""
+        """Take an object as it is now, or was when it was deleted."""
 
 
-def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
-    """Send every event of the watch to a sink.
+class Session(Protocol):
+    """Sends requests to the API server, as far as kopf is concerned like ``aiohttp.ClientSession``."""
 
-    A handler that raises loses the event (kopf logs it and goes on), so nothing is raised: an object that cannot be
-    read is logged; the next complete list finds it.
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+
+
+def register(registry: kopf.OperatorRegistry, sink: Sink, session: Session) -> None:
+    """Register the handlers: every event goes to the sink, every request by the session.
+
+    A handler that raises loses the event (kopf logs the error and goes on), so nothing is raised: an object that cannot
+    be read is logged; the next complete list finds it.
+
+    kopf logs in again after a 401, to which the session has responded with its newest credentials. It gets the same
+    session again, and ends.
     """
 
     async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
@@ -58,7 +78,11 @@ def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
         except Exception:
             log.exception("could not process a watch event; the next full list will pick the object up")
 
+    async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's signature
+        return kopf.AiohttpSession(server=session.server, aiohttp_session=cast("aiohttp.ClientSession", session))
+
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(on_event)
+    kopf.on.login(registry=registry)(login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +91,16 @@ class Watch:
 
     Attributes:
         sink: takes an object, and whether it was deleted.
-        login: says how to reach the cluster; asked again after a 401.
+        session: sends kopf's requests, as it does those of our own client.
         namespaces: returns which to watch now; None means all.
         started: called when kopf has been started, which takes the process's signals for itself.
-        lists: called when the watch begins to list, at first or anew: of what was deleted before that list there will
-            be no event.
-        begun: called when it has listed, and tells of every change from here on; what it has listed is on its way.
         is_open: returns whether the API server responds to the watch of a namespace, or of all.
     """
 
     sink: Sink
-    login: Login
+    session: Session
     namespaces: Callable[[], Sequence[str | None]]
     started: Callable[[], None]
-    lists: Callable[[], None]
-    begun: Callable[[], None]
     is_open: Callable[[str | None], bool]
 
 
@@ -98,8 +117,8 @@ class MoreToWatchError(Exception):
 
 
 async def keep_watching(watch: Watch) -> None:
-    """Send the events of the watch to the sink, for ever: where kopf gives up, or gets nowhere, it is started anew."""
-    loop, pause, patience = asyncio.get_running_loop(), AGAIN_FIRST, BEGINS_IN
+    """Send the events of the watch to the sink, for ever: restart kopf when it ends or makes no progress."""
+    loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, BEGINS_IN
     loop.set_exception_handler(_on_loop_error)
     while True:
         if not (namespaces := watch.namespaces()):
@@ -107,7 +126,7 @@ async def keep_watching(watch: Watch) -> None:
             continue
         began = loop.time()
         error = await _run_kopf(watch, namespaces, patience)
-        pause = AGAIN_FIRST if loop.time() - began > AGAIN_LAST else min(2 * pause, AGAIN_LAST)
+        pause = RESTART_FIRST if loop.time() - began > RESTART_LAST else min(2 * pause, RESTART_LAST)
         patience = BEGINS_IN_LAST if isinstance(error, NotBegunError) else BEGINS_IN
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
@@ -116,17 +135,15 @@ async def keep_watching(watch: Watch) -> None:
 async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: float) -> BaseException | None:
     """Run kopf until it ends, or does not watch what it should, and return why.
 
-    ``kopf.run_tasks`` is not for us: when kopf ends, it cancels every task of the process that is younger than kopf. So
-    we end kopf's tasks ourselves: those that it gives us, and then those that these have started (streams, a worker for
-    each object with events). kopf has no list of the latter that we could ask for, so they are told by the file that
-    their code is from.
+    ``kopf.run_tasks`` cannot be used: when kopf ends, it cancels every task of the process that is younger than kopf.
+    So this function cancels kopf's tasks: those that ``spawn_tasks`` returns, and then those that these have started
+    (streams, a worker for each object with events). kopf has no list of the latter.
     """
     registry = kopf.OperatorRegistry()
-    register(registry, watch.sink)
-    kopf.on.login(registry=registry)(watch.login)
+    register(registry, watch.sink, watch.session)
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=_kopf_settings(watch),
+        settings=_kopf_settings(),
         standalone=True,
         clusterwide=None in namespaces,
         namespaces=[namespace for namespace in namespaces if namespace is not None],
@@ -147,12 +164,12 @@ async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: fl
 
 
 async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float) -> None:
-    """Look at the watch of each namespace, for as long as none has been closed for too many seconds.
+    """Check the watch of each namespace, for as long as none has been closed for too many seconds.
 
-    kopf looks for the kind when it starts. Where the CRD is not there just then, kopf watches nothing, for ever.
+    kopf looks for the resource when it starts. If the CRD is not there then, kopf watches nothing, for ever.
 
     Raises:
-        NotBegunError: one has.
+        NotBegunError: one has been closed for too long.
         MoreToWatchError: there is another namespace to watch.
     """
     clock = asyncio.get_running_loop().time
@@ -174,9 +191,9 @@ def _is_kopfs(code: CodeType | None) -> bool:
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report an error that nobody awaits, unless it is kopf's.
+    """Report an error that no task awaits, unless it is kopf's.
 
-    A watch of kopf does not close as it should, and where two of its watches fail it awaits one, having logged both.
+    A watch of kopf does not close as it should, and if two of its watches fail, kopf awaits one, having logged both.
     """
     code = getattr(context.get("asyncgen"), "ag_code", None)
     if isinstance(future := context.get("future"), asyncio.Task):
@@ -186,49 +203,14 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 class _BackOffs:
-    """Seconds between kopf's tries to list and watch, without an end.
-
-    kopf iterates over them anew for each request, all day long: an iterator would be used up by the first outage.
-    """
+    """Seconds between kopf's tries to list and watch, without an end: an iterator would be used up by one outage."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8, 13), itertools.repeat(20))
 
 
-class _Watching:
-    """kopf's settings for watching, which tell when it lists, and when it watches after a list.
-
-    kopf lists when it starts, and anew by itself whenever it cannot go on from where it was (410 Gone), and says so
-    nowhere. But it asks for ``chunk_size`` when it is about to list, and for ``server_timeout`` when it has listed and
-    is about to watch, both in the task of that watch.
-    """
-
-    def __init__(self, settings: Any, watch: Watch) -> None:  # noqa: ANN401 - kopf does not name its type
-        self._settings = settings
-        self._watch = watch
-        self._listing: set[asyncio.Task[Any] | None] = set()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever kopf has
-        return getattr(self._settings, name)
-
-    @property
-    def chunk_size(self) -> int:
-        """How many objects to list at a time."""
-        self._listing.add(asyncio.current_task())
-        self._watch.lists()
-        return _PAGE
-
-    @property
-    def server_timeout(self) -> float | None:
-        """How long to watch before the API server ends it: as it likes."""
-        if (task := asyncio.current_task()) in self._listing:
-            self._listing.discard(task)
-            self._watch.begun()
-        return None
-
-
 class _NothingToCompare(kopf.DiffBaseStorage):
-    """No handler asks what has changed, so no object is copied to compare it later: a tenth of a burst's CPU."""
+    """Keeps no copy of an object to compare it later: that would cost a tenth of a burst's CPU."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 - kopf's signature
         return kopf.BodyEssence()
@@ -240,15 +222,14 @@ class _NothingToCompare(kopf.DiffBaseStorage):
         pass
 
 
-def _kopf_settings(watch: Watch) -> kopf.OperatorSettings:
+def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = _NothingToCompare()
     settings.queueing.idle_timeout = 0.1
     settings.queueing.exit_timeout = 0.5  # the handler never awaits
-    watching: Any = _Watching(settings.watching, watch)
-    settings.watching = watching
+    settings.watching.chunk_size = _PAGE
     settings.networking.error_backoffs = _BackOffs()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended
     return settings

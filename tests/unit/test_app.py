@@ -76,12 +76,6 @@ class Fakes:
         del deleted
         self.said.append(what)
 
-    def on_list_begun(self) -> None:
-        """Do nothing."""
-
-    def on_watch_begun(self) -> None:
-        """Do nothing."""
-
     async def list_first(self) -> None:
         await self.first()
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import kopf
 import pytest
-from aiohttp import web
 
 from atlas_invites import handlers
-from atlas_invites.invitation.resource import GROUP, KIND, PLURAL, VERSION, Resource
+from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Resource
 from tests.unit.builders import EMAIL, body, resource
-from tests.unit.kube.server import api_server
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+SESSION: Any = None  # whatever kopf sends its requests by
 
 
 class Sink:
@@ -35,7 +34,7 @@ class Sink:
 def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
     """Return the one handler that is registered."""
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, sink)
+    handlers.register(registry, sink, SESSION)
     (registered,) = registry._watching.get_all_handlers()  # noqa: SLF001 - kopf shows it nowhere else
     return registered
 
@@ -120,16 +119,12 @@ class Kopf:
             self.cancelled += 1
 
 
-async def login() -> kopf.ConnectionInfo:
-    return kopf.ConnectionInfo(server="http://127.0.0.1:1")
-
-
 def watch(
     started: Callable[[], None] = lambda: None,
     namespaces: Sequence[str] = (),
     is_open: Callable[[str | None], bool] = lambda _: True,
 ) -> handlers.Watch:
-    return handlers.Watch(Sink(), login, lambda: namespaces or (None,), started, lambda: None, lambda: None, is_open)
+    return handlers.Watch(Sink(), SESSION, lambda: namespaces or (None,), started, is_open)
 
 
 @virtual_time
@@ -197,9 +192,7 @@ async def test_namespaces_come_and_go() -> None:
         fake = Kopf(monkeypatch)
         fake.ends = []
         served: list[str] = []
-        watched = handlers.Watch(
-            Sink(), login, lambda: tuple(served), lambda: None, lambda: None, lambda: None, served.__contains__
-        )
+        watched = handlers.Watch(Sink(), SESSION, lambda: tuple(served), lambda: None, served.__contains__)
         watching = asyncio.create_task(handlers.keep_watching(watched))
         await asyncio.sleep(100)
         assert fake.watched == []
@@ -215,83 +208,3 @@ async def test_namespaces_come_and_go() -> None:
         assert fake.watched == [["a"], ["a", "b"], ["a"]]
         watching.cancel()
         await asyncio.wait([watching])
-
-
-class Cluster:
-    """An API server for kopf, which has no object left.
-
-    Attributes:
-        lists, watches: how often each namespace was listed and watched.
-        gone: watches that are answered 410 Gone, each way in turn, before one is held.
-    """
-
-    def __init__(self, gone: int = 0) -> None:
-        self.lists: Counter[str] = Counter()
-        self.watches: Counter[str] = Counter()
-        self.gone = gone
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path in {"/api", "/apis"}:
-            version = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
-            group = {"name": GROUP, "versions": [version], "preferredVersion": version}
-            return web.json_response({"versions": ["v1"], "groups": [group]})
-        if request.path in {"/api/v1", f"/apis/{GROUP}/{VERSION}"}:
-            names = ("namespaces", "Namespace") if request.path == "/api/v1" else (PLURAL, KIND)
-            found = {"name": names[0], "kind": names[1], "singularName": "", "namespaced": names[0] == PLURAL}
-            return web.json_response({"resources": [found | {"verbs": ["list", "watch", "patch"]}]})
-        where = request.path
-        if request.query.get("watch") != "true":
-            self.lists[where] += 1
-            return web.json_response({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
-        self.watches[where] += 1
-        if self.watches[where] <= self.gone:
-            gone = {"kind": "Status", "status": "Failure", "code": 410, "message": "Gone", "reason": "Expired"}
-            if self.watches[where] % 2:
-                return web.json_response({"type": "ERROR", "object": gone})
-            return web.json_response(gone, status=410)
-        if self.watches[where] == self.gone + 1:
-            return web.Response()  # ended as the API server ends it now and then: no reason to list
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-@pytest.mark.parametrize("namespaces", [(), ("team-a", "team-b")], ids=["all", "two"])
-@pytest.mark.parametrize("gone", [0, 1, 2])
-async def test_it_is_told_whenever_the_watch_lists(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: int, namespaces: tuple[str, ...]
-) -> None:
-    """Before and after, whenever kopf lists: at first, anew by itself or started anew, also where nothing is left."""
-    monkeypatch.setattr(handlers, "AGAIN_FIRST", 0.01)
-    cluster = Cluster(gone)
-    lists: list[int] = []
-    begun: list[int] = []
-    watched = len(namespaces) or 1
-    async with api_server(cluster.answer) as client:
-
-        async def here(**_: object) -> kopf.ConnectionInfo:
-            return kopf.ConnectionInfo(server=client.configuration.host)
-
-        def note(told: list[int]) -> None:
-            told.append(cluster.lists.total())
-
-        watch = handlers.Watch(
-            Sink(),
-            here,
-            lambda: namespaces or (None,),
-            lambda: None,
-            lambda: note(lists),
-            lambda: note(begun),
-            is_open=lambda _: True,
-        )
-        watching = asyncio.create_task(handlers.keep_watching(watch))
-        async with asyncio.timeout(30):
-            while len(cluster.watches) < watched or min(cluster.watches.values()) < gone + 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        watching.cancel()
-        await asyncio.wait([watching])
-    assert len(lists) == len(begun) == cluster.lists.total()
-    assert all(before < after for before, after in zip(lists, begun, strict=True)), "it was told too late, or too early"
-    assert cluster.lists.total() >= watched
-    assert begun[-1] == cluster.lists.total(), "it was told before the last list"
-    gc.collect()
-    assert "never retrieved" not in caplog.text, "an error of a second watch is said once more"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed
@@ -33,8 +32,6 @@ log = logging.getLogger(__name__)
 RELIST_INTERVAL = 600.0
 """Seconds between two complete lists, which find what a cut watch did not say."""
 
-WATCH_BEGUN = 1.0
-"""Seconds in which something comes of what the watch has listed, as long as there is more to come."""
 
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
@@ -76,30 +73,16 @@ class Engine:
         self._clock = clock
         store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
-        self._watch_begun = asyncio.Event()
-        self._unlisted: set[str] = set()
         self.listed = False
 
     def on_event(self, resource: Resource, *, deleted: bool) -> None:
         """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
         self._unseen.pop(resource.key, None)
-        self._unlisted.discard(resource.uid)
         if deleted:
             if self._store.remove(resource):
                 self._forget(resource.key)
         elif self._store.put(resource) and not self._writer.is_ours(resource):
             self._queue.add(resource.key)
-
-    def on_list_begun(self) -> None:
-        """Take note that the watch begins to list, at first or anew: what is known must be in that list, or has gone.
-
-        What was deleted before such a list, and since our own last one, gets no event.
-        """
-        self._unlisted.update(resource.uid for resource in self._store)
-
-    def on_watch_begun(self) -> None:
-        """Take note that the watch has listed, and tells of every change from here on."""
-        self._watch_begun.set()
 
     def wake(self, wanted: Callable[[Resource], bool]) -> None:
         """Queue every object that is wanted."""
@@ -137,25 +120,11 @@ class Engine:
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list now and then, and where the watch has not listed all, for ever."""
-        clock = asyncio.get_running_loop().time
-        due = clock() + RELIST_INTERVAL
+        """Compare the store with a complete list every ten minutes, for ever."""
+        pause = RELIST_INTERVAL
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._watch_begun.wait()
-                    self._watch_begun.clear()
-                    if await self._all_are_listed():
-                        continue
-            due = clock() + (RELIST_INTERVAL if await self._try_to_list() else LIST_RETRY)
-
-    async def _all_are_listed(self) -> bool:
-        """Wait for the events of what the watch has listed, and tell whether all that is known is among it."""
-        before = None
-        while self._unlisted and len(self._unlisted) != before:
-            before = len(self._unlisted)
-            await asyncio.sleep(WATCH_BEGUN)
-        return not self._unlisted
+            await asyncio.sleep(pause)
+            pause = RELIST_INTERVAL if await self._try_to_list() else LIST_RETRY
 
     async def _try_to_list(self) -> bool:
         try:
@@ -175,13 +144,11 @@ class Engine:
                 group.create_task(self._worker(), name=f"worker-{number}")
 
     async def _list(self) -> None:
-        listing, unlisted = self._store.begin_listing(), self._unlisted
-        self._unlisted = set()
+        listing = self._store.begin_listing()
         try:
             listed = await self._invites.list_all()
         except BaseException:
             self._store.abort_listing(listing)
-            self._unlisted |= unlisted
             raise
         changed, ghosts = self._store.end_listing(listing, listed)
         for key in ghosts:
