@@ -198,13 +198,12 @@ async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> 
 
 def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.Gauges:
     """Return what the metrics tell of the time of a scrape."""
-    tally = parts.store.tally
     return metrics.Gauges(
         leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
         queue_depth=lambda: len(parts.queue),
         unserved=lambda: len(parts.invites.unserved),
-        invitations=tally.states,
-        next_expiry=lambda: tally.next_end(atlas.now().timestamp()),
+        invitations=parts.store.states,
+        next_expiry=lambda: parts.store.next_end(atlas.now().timestamp()),
         sunset=lambda: atlas.sunset.ends_at.timestamp() if atlas.sunset.ends_at else None,
     )
 

@@ -148,7 +148,7 @@ class Resync:
         due = self._clock() + REFUSED_INTERVAL
         while True:
             await asyncio.sleep(PROBE_INTERVAL)
-            refused = [r for key in self._store.tally.refused if (r := self._store.get(key)) is not None]
+            refused = self._store.refused()
             for secret in {secret_of(r, spec) for r in refused if (spec := r.readable_spec) is not None}:
                 await self._access.refresh(secret)
             projects, self._skipped = self._skipped, []

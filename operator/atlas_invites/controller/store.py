@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.controller.claims import Claims
-from atlas_invites.controller.tally import Tally
+from atlas_invites.invitation.conditions import READY, SUSPENDED
+from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from atlas_invites.invitation.resource import Key, Listed, Resource
 
@@ -26,6 +29,28 @@ class Listing:
     deleted: set[str] = field(default_factory=set)
 
 
+class _Facts(NamedTuple):
+    """What is counted of an object, so that nobody has to decode every status for it.
+
+    Attributes:
+        state: ``status.state``.
+        ends: when its pending invitation ends (Unix seconds), unless it is suspended.
+        refused: whether Atlas refuses it something.
+    """
+
+    state: State
+    ends: float | None
+    refused: bool
+
+    @classmethod
+    def of(cls, resource: Resource) -> _Facts:
+        status = resource.status
+        state, ready = status.state or State.UNKNOWN, status.condition(READY)
+        counts = state is State.PENDING and status.condition(SUSPENDED) is None
+        ends = status.invitation.expires if counts and status.invitation else None
+        return cls(state, ends.timestamp() if ends else None, ready is not None and ready.reason in REFUSED)
+
+
 class Store:
     """The latest of every object by key. Older versions never replace newer ones.
 
@@ -35,8 +60,8 @@ class Store:
 
     def __init__(self) -> None:
         self.claims = Claims()
-        self.tally = Tally()
         self._objects: dict[Key, Resource] = {}
+        self._facts: dict[Key, _Facts] = {}
         self._listing: Listing | None = None
         self._never_listed: frozenset[str] | None = None
         self._gone: dict[str, None] = {}
@@ -51,6 +76,24 @@ class Store:
         """Return the latest version of the object, or None."""
         return self._objects.get(key)
 
+    def states(self) -> Mapping[str, int]:
+        """Return how many objects there are, by state; those that were never evaluated are Unknown."""
+        counts = Counter(facts.state for facts in self._facts.values())
+        return {state.value: counts[state] for state in State}
+
+    def next_end(self, now: float) -> float | None:
+        """Return when the next pending invitation ends after ``now``, or None (both in Unix seconds).
+
+        An invitation whose end has passed, and which could not be confirmed since, does not hide the next one.
+        Suspended objects do not count.
+        """
+        ends = (facts.ends for facts in self._facts.values() if facts.ends is not None)
+        return min((end for end in ends if end > now), default=None)
+
+    def refused(self) -> list[Resource]:
+        """Return the objects to which Atlas refuses something."""
+        return [self._objects[key] for key, facts in self._facts.items() if facts.refused]
+
     def put(self, resource: Resource) -> bool:
         """Take in a version of an object; return whether it gives the reconciler something to do."""
         known = self._objects.get(resource.key)
@@ -62,7 +105,7 @@ class Store:
             return False
         self._objects[resource.key] = resource
         self.claims.update(resource)
-        self.tally.update(resource)
+        self._facts[resource.key] = _Facts.of(resource)
         return resource.needs_reconcile(known)
 
     def remove(self, resource: Resource) -> bool:
@@ -115,5 +158,5 @@ class Store:
 
     def _forget(self, key: Key) -> None:
         del self._objects[key]
-        self.tally.forget(key)
+        del self._facts[key]
         self.claims.forget(key)

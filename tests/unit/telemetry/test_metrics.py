@@ -131,11 +131,11 @@ def test_objects_are_counted_by_state() -> None:
         store.put(pending(number))
     new = Resource.from_body(body(KEY, uid="new"))
     store.put(new)
-    assert {s: n for s, n in store.tally.states().items() if n} == {"Pending": 3, "Unknown": 1}
+    assert {s: n for s, n in store.states().items() if n} == {"Pending": 3, "Unknown": 1}
     store.put(accepted(0))
     store.remove(pending(1))
-    assert {s: n for s, n in store.tally.states().items() if n} == {"Pending": 1, "Accepted": 1, "Unknown": 1}
-    assert set(store.tally.states()) == {s.value for s in State}
+    assert {s: n for s, n in store.states().items() if n} == {"Pending": 1, "Accepted": 1, "Unknown": 1}
+    assert set(store.states()) == {s.value for s in State}
 
 
 def accepted(number: int) -> Resource:
@@ -150,15 +150,15 @@ FIRST, SECOND = 1788220800.0, 1788307200.0
 def test_the_next_end_is_that_of_a_pending_one() -> None:
     """The earliest end counts; whoever is not pending any more, or is gone, has none."""
     store = Store()
-    assert store.tally.next_end(0) is None
+    assert store.next_end(0) is None
     first, second = pending(0, "2026-09-01T00:00:00Z"), pending(1, "2026-09-02T00:00:00Z")
     store.put(first)
     store.put(second)
-    assert store.tally.next_end(0) == FIRST
+    assert store.next_end(0) == FIRST
     store.put(accepted(0))
-    assert store.tally.next_end(0) == SECOND
+    assert store.next_end(0) == SECOND
     store.remove(second)
-    assert store.tally.next_end(0) is None
+    assert store.next_end(0) is None
 
 
 def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
@@ -166,8 +166,8 @@ def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
     store = Store()
     store.put(pending(0, "2026-09-01T00:00:00Z"))
     store.put(pending(1, "2026-09-02T00:00:00Z"))
-    assert store.tally.next_end(FIRST) == SECOND
-    assert store.tally.next_end(SECOND) is None
+    assert store.next_end(FIRST) == SECOND
+    assert store.next_end(SECOND) is None
 
 
 def test_a_suspended_object_has_no_end() -> None:
@@ -175,7 +175,7 @@ def test_a_suspended_object_has_no_end() -> None:
     store = Store()
     held = suspended_status(pending(0).status, 2, NOW).to_wire()
     store.put(pending(0, **held))
-    assert store.tally.next_end(0) is None
+    assert store.next_end(0) is None
     shown = {"state": "Pending", "invitation": invitation().to_wire()}
     store.put(Resource.from_body(body(Key("team-a", "n0"), uid="u0", resourceVersion="9", status=shown)))
-    assert store.tally.next_end(0) is not None
+    assert store.next_end(0) is not None
