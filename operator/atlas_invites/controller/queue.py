@@ -1,20 +1,17 @@
-"""A keyed work queue: dedup, delay, back-off, priority.
+"""A keyed work queue: dedup, delay, back-off, priority, and projects in rotation.
 
-The rules are those of client-go's work queue: a key that waits is there once; a key in a worker's hands is handed out
-again only after ``done``; a change that arrives meanwhile makes one more reconcile. ``asyncio`` has nothing like it.
+The rules are those of client-go's work queue: a key that waits is there once; a key that a worker holds is handed out
+again only after ``done``; a change that arrives meanwhile causes one more reconcile. ``asyncio`` has nothing like it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
-
-from atlas_invites.controller.fairness import Line, Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +21,9 @@ K = TypeVar("K", bound=Hashable)
 BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 300.0
 """Seconds before the first and, at most, before every later try."""
 
-_STALE_AT_MOST = 64
-"""Timers that were replaced stay in the heap until they are more than the live ones and this many."""
-
 
 class Priority(IntEnum):
-    """A user's change goes before a sweep's, also where it has to be tried again."""
+    """A user's change goes before what a resync has found, also if it has to be retried."""
 
     CHANGE = 0
     SWEEP = 1
@@ -43,6 +37,22 @@ class Item(NamedTuple, Generic[K]):
     priority: Priority
 
 
+class _Waiting(NamedTuple):
+    """A key that waits for a worker: its priority, the time of its last wake-up, and the group in which it waits."""
+
+    priority: Priority
+    since: float
+    group: Hashable
+
+
+class _Delayed(NamedTuple):
+    """A key that is woken later: when (the queue's clock, seconds), with which priority, by which timer."""
+
+    due: float
+    priority: Priority
+    timer: asyncio.TimerHandle
+
+
 class Closed(Exception):  # noqa: N818 - it ends a worker, it is no error
     """The queue takes and gives no more."""
 
@@ -50,10 +60,14 @@ class Closed(Exception):  # noqa: N818 - it ends a worker, it is no error
 class WorkQueue(Generic[K]):
     """The queue. Not thread-safe: for one event loop.
 
+    The groups of keys take turns, and no group may hold more than half of the workers, nor the last free one while it
+    holds another. A group is an Atlas project: if one does not respond, each of its reconciles holds a worker until its
+    time-out; if one has a thousand changes, they must not stand before everybody else's.
+
     Args:
         clock: monotonic seconds.
         jitter: returns a factor for a back-off, 0.5 to 1.
-        workers: how many there are, if no group of keys may take them all; see ``fairness``.
+        workers: how many workers the groups share.
         group: returns the group of a key.
     """
 
@@ -62,64 +76,66 @@ class WorkQueue(Generic[K]):
         clock: Callable[[], float],
         jitter: Callable[[], float] | None = None,
         *,
-        workers: int | None = None,
+        workers: float = float("inf"),
         group: Callable[[K], Hashable] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._jitter = jitter or (lambda: random.uniform(0.5, 1))  # noqa: S311 - no secret
+        self._workers = workers
         self._group = group
-        self._shares = Shares(workers)
-        self._ready: tuple[Line[K], Line[K]] = (Line(), Line())
-        self._waiting: dict[K, tuple[Priority, float]] = {}
-        self._running: dict[K, tuple[Hashable, Priority]] = {}
-        self._delayed: dict[K, tuple[float, int, Priority]] = {}
-        self._heap: list[tuple[float, int, K]] = []
-        self._pushed = 0
+        self._waiting: dict[K, _Waiting] = {}
+        self._lines: dict[Priority, OrderedDict[Hashable, OrderedDict[K, None]]] = {p: OrderedDict() for p in Priority}
+        self._running: dict[K, _Waiting] = {}
+        self._held: Counter[Hashable] = Counter()
+        self._woken: dict[K, Priority] = {}
+        self._delayed: dict[K, _Delayed] = {}
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
         self._closed = False
 
     def __len__(self) -> int:
-        """The keys that are ready and wait for a worker."""
-        return len(self._waiting) - sum(key in self._waiting for key in self._running)
+        """Return how many keys wait for a worker."""
+        return len(self._waiting)
 
     @property
     def idle(self) -> bool:
-        """Whether no key is ready, and none in a worker's hands; keys may still be delayed."""
+        """Whether no key waits, and no worker holds one; keys may still be delayed."""
         return not self._waiting and not self._running
 
     def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
-        """Wake a key now. A timer of the key is void: its next reconcile decides again when to come back."""
+        """Wake a key now. A timer of the key is void: its next reconcile decides again when to requeue it."""
         if self._closed:
             return
-        self._delayed.pop(key, None)
+        self._cancel_timer(key)
+        if key in self._running:
+            self._woken[key] = min(priority, self._woken.get(key, priority))
+            return
         known = self._waiting.get(key)
-        self._waiting[key] = (min(priority, known[0]) if known else priority, self._clock())
-        if key not in self._running and (known is None or priority < known[0]):
-            self._ready[priority].append(self._group(key), key)
-            self._wake_getter()
+        if known is not None and known.priority <= priority:
+            self._waiting[key] = known._replace(since=self._clock())
+            return
+        if known is not None:
+            self._leave_line(key, known)
+        waiting = self._waiting[key] = _Waiting(priority, self._clock(), self._group(key))
+        self._lines[priority].setdefault(waiting.group, OrderedDict())[key] = None
+        self._wake_getter()
 
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
         """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time.
 
-        With ``at_most`` a time that is set already, and earlier, stays. A key in a worker's hands comes back with the
-        priority that it has there, any other one with that of a sweep.
+        With ``at_most`` a time that is set already, and earlier, stays. A key that a worker holds keeps its priority,
+        any other key gets that of a sweep.
         """
-        due = self._clock() + max(delay, 0.0)
-        known = self._delayed.get(key)
-        is_earlier = at_most and known is not None and known[0] < due
-        if self._closed or key in self._waiting or is_earlier:
+        delay = max(delay, 0.0)
+        due, known = self._clock() + delay, self._delayed.get(key)
+        is_earlier = at_most and known is not None and known.due < due
+        if self._closed or key in self._waiting or key in self._woken or is_earlier:
             return
-        self._pushed += 1
-        _, priority = self._running.get(key, (None, Priority.SWEEP))
-        self._delayed[key] = due, self._pushed, priority
-        heapq.heappush(self._heap, (due, self._pushed, key))
-        if len(self._heap) > 2 * len(self._delayed) + _STALE_AT_MOST:
-            self._heap = [entry for entry in self._heap if self._is_live(*entry)]
-            heapq.heapify(self._heap)
-        self._arm()
+        self._cancel_timer(key)
+        running = self._running.get(key)
+        priority = running.priority if running is not None else Priority.SWEEP
+        timer = asyncio.get_running_loop().call_later(delay, self.add, key, priority)
+        self._delayed[key] = _Delayed(due, priority, timer)
 
     def back_off(self, key: K) -> float:
         """Count a failure and return the seconds until the next try: doubling, with jitter, 1 s to 5 min."""
@@ -135,7 +151,7 @@ class WorkQueue(Generic[K]):
     def drop(self, key: K) -> None:
         """Forget a key altogether: its object is gone."""
         self.forget(key)
-        self._delayed.pop(key, None)
+        self._cancel_timer(key)
 
     async def get(self) -> Item[K]:
         """Wait for the next key.
@@ -144,7 +160,6 @@ class WorkQueue(Generic[K]):
             Closed: the queue was closed.
         """
         while not self._closed:
-            self.promote_due()
             if (item := self._next()) is not None:
                 return item
             getter = asyncio.get_running_loop().create_future()
@@ -158,72 +173,60 @@ class WorkQueue(Generic[K]):
         raise Closed
 
     def done(self, key: K) -> None:
-        """Give a key back. One that was woken meanwhile is ready again, as if it had been woken only now.
+        """Give a key back. One that was woken meanwhile waits again, as if it had been woken only now.
 
-        For what Atlas showed before the end of this reconcile may lack what it has changed there.
+        For what Atlas showed before the end of this reconcile may lack what the reconcile has changed there.
         """
-        if key in self._running:
-            group, _ = self._running.pop(key)
-            self._shares.give_back(group)
-        if key in self._waiting and not self._closed:
-            priority, _ = self._waiting[key]
-            self._waiting[key] = (priority, self._clock())
-            self._ready[priority].append(self._group(key), key)
-        if any(self._ready):  # also a key of another group, which may be handed out now
+        if (ran := self._running.pop(key, None)) is not None:
+            self._held[ran.group] -= 1
+            if not self._held[ran.group]:
+                del self._held[ran.group]
+        if (priority := self._woken.pop(key, None)) is not None:
+            self.add(key, priority)
+        elif self._waiting:  # a key of another group may be handed out now
             self._wake_getter()
 
     def promote_due(self) -> None:
-        """Make ready the keys whose time has come. The timer does so by itself; a clock that was moved needs a call."""
+        """Wake the keys whose time has come. Their timers do so by themselves, unless the clock was moved."""
         now = self._clock()
-        while self._heap and self._heap[0][0] <= now:
-            due, number, key = heapq.heappop(self._heap)
-            if self._is_live(due, number, key):
-                self.add(key, self._delayed[key][2])
-        self._arm()
+        for key, delayed in sorted(self._delayed.items(), key=lambda item: item[1].due):
+            if delayed.due <= now:
+                self.add(key, delayed.priority)
 
     def close(self) -> None:
         """Take and give no more; whoever waits in ``get`` leaves."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for key in tuple(self._delayed):
+            self._cancel_timer(key)
         while self._getters:
-            getter = self._getters.popleft()
-            if not getter.done():
-                getter.set_result(None)
+            self._wake_getter()
 
     def _next(self) -> Item[K] | None:
-        for priority, ready in zip(Priority, self._ready, strict=True):
-
-            def is_due(key: K, priority: Priority = priority) -> bool:
-                # A key that moved up to another priority, or is in a worker's hands, left its old place behind.
-                return key not in self._running and self._waiting.get(key, (None,))[0] is priority
-
-            if (found := ready.pop(self._shares.may_take, is_due)) is not None:
-                group, key = found
-                _, since = self._waiting.pop(key)
-                self._running[key] = group, priority
-                self._shares.take(group)
-                return Item(key, since, priority)
+        for priority, line in self._lines.items():
+            for group in filter(self._may_take, line):
+                key = next(iter(line[group]))
+                waiting = self._running[key] = self._waiting.pop(key)
+                self._leave_line(key, waiting)
+                if group in line:
+                    line.move_to_end(group)
+                self._held[group] += 1
+                return Item(key, waiting.since, priority)
         return None
 
-    def _is_live(self, due: float, number: int, key: K) -> bool:
-        """Tell whether an entry of the heap is the key's timer, not one that was replaced."""
-        delayed = self._delayed.get(key)
-        return delayed is not None and delayed[:2] == (due, number)
+    def _may_take(self, group: Hashable) -> bool:
+        """Return whether a group may hold one more of the free workers."""
+        held, free = self._held[group], self._workers - len(self._running)
+        return not held or (held < self._workers / 2 and free > 1)
 
-    def _arm(self) -> None:
-        """Keep one timer, for the earliest time in the heap."""
-        due = self._heap[0][0] if self._heap else None
-        if self._timer is not None and (due is None or due != self._timer_due):
-            self._timer.cancel()
-            self._timer = None
-        if due is not None and self._timer is None and not self._closed:
-            self._timer_due = due
-            self._timer = asyncio.get_running_loop().call_later(max(due - self._clock(), 0.0), self._on_timer)
+    def _leave_line(self, key: K, waiting: _Waiting) -> None:
+        line = self._lines[waiting.priority]
+        del line[waiting.group][key]
+        if not line[waiting.group]:
+            del line[waiting.group]
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.promote_due()
+    def _cancel_timer(self, key: K) -> None:
+        if (delayed := self._delayed.pop(key, None)) is not None:
+            delayed.timer.cancel()
 
     def _wake_getter(self) -> None:
         while self._getters:
