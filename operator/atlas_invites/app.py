@@ -20,12 +20,12 @@ from atlas_invites.kube.connection import client_of
 from atlas_invites.kube.contact import LOST_AFTER
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites, watch_path
-from atlas_invites.kube.lease import RELEASE_AT_MOST, Lease, new_identity, no_election
+from atlas_invites.kube.lease import Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.projects import Projects
 from atlas_invites.kube.secrets import Secrets
 from atlas_invites.kube.session import open_session
-from atlas_invites.stopping import CUT_AT, PARTS_END_BY, RELEASED_BY, SENDS_UNTIL, STOPPED, Stopping
+from atlas_invites.stopping import CUT_AT, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ if TYPE_CHECKING:
     from atlas_invites.settings import Settings
 
 log = logging.getLogger(__name__)
-
-UNWIND = 0.2
-"""Seconds that reconciles have to end once their calls are cut."""
-
-ENDING = 2.0
-"""Seconds that the parts have to end once they are told to."""
 
 CHECK = 20.0
 """Seconds between two looks at whether the API server is there, and each namespace can be listed."""
@@ -122,7 +116,7 @@ class App:
             if holding is not None:
                 holding.cancel()
             self._stopping.begin()
-            await lease.release(min(RELEASE_AT_MOST, self._stopping.left(RELEASED_BY)))
+            await lease.release(self._stopping.share())
 
     async def _act(self, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None) -> int:
         """List, then work, until a signal comes, the lease is lost or a part ends."""
@@ -165,13 +159,11 @@ class App:
         parts.stop_sending()
         tasks.watching.cancel()  # not before: what is sent until here heeds a change of its object
         await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
-        finished = tasks.workers.done()
+        if tasks.workers.done():
+            await parts.events.flush(self._stopping.share())
         tasks.workers.cancel()
-        await asyncio.wait([tasks.workers], timeout=UNWIND)
-        if finished:
-            await parts.events.flush(self._stopping.left(PARTS_END_BY))
         tasks.publishing.cancel()
-        await _ended(tasks, min(ENDING, self._stopping.left(PARTS_END_BY)))
+        await _ended(tasks, self._stopping.share())
 
 
 async def _ended(tasks: Tasks, seconds: float) -> None:

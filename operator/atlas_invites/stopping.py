@@ -15,19 +15,13 @@ log = logging.getLogger(__name__)
 # Seconds after stopping has begun: at a signal, or where the lease is lost or a part of the operator has ended.
 
 SENDS_UNTIL = 6.0
-"""No write to Atlas starts any more: one that has just begun would be cut, and nobody would know what became of it."""
+"""No write to Atlas starts any more: one that has just begun would be cut, and nobody would know its result."""
 
 CUT_AT = 8.0
-"""Running reconciles have so long to finish; then their calls are cut."""
-
-PARTS_END_BY = 8.5
-"""Events are published until then at most, and all that runs side by side has ended."""
-
-RELEASED_BY = 9.0
-"""The lease is given back, or left to end by itself."""
+"""The calls of running reconciles are cut."""
 
 LAST = 9.9
-"""The process ends in any case."""
+"""The process ends in any case. Each step after the reconciles may take half of the time that is left until then."""
 
 STOPPED, FAILED = 0, 1
 """Exit codes: after a signal; after the loss of the lease, or where a part ended by itself."""
@@ -52,17 +46,21 @@ class Stopping:
             loop.add_signal_handler(number, self._on_signal)
 
     def begin(self) -> None:
-        """Take note that the end has begun, and see to it that it does not take too long."""
+        """Record that the end has begun, and limit how long it may take."""
         if self._began is None:
             loop = asyncio.get_running_loop()
             self._began = loop.time()
             loop.call_later(LAST, end_at_once, "stopping in order took too long")
 
     def left(self, until: float) -> float:
-        """Return the seconds that are left until one of the times above; all of it where the end has not begun."""
+        """Return the seconds that are left until one of the times above; all of them if the end has not begun."""
         if self._began is None:
             return until
         return max(self._began + until - asyncio.get_running_loop().time(), 0.0)
+
+    def share(self) -> float:
+        """Return the seconds that one more step may take."""
+        return self.left(LAST) / 2
 
     def _on_signal(self) -> None:
         if self.asked.is_set():
