@@ -6,13 +6,12 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atlas_invites.atlas.client import Atlas
-from atlas_invites.controller.assembly import assemble
-from atlas_invites.controller.engine import WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.assembly import Controller, assemble
+from atlas_invites.controller.engine import WATCH_LAG_AT_MOST
 from atlas_invites.environment import StartupError
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.handlers import Watch, keep_watching
@@ -31,11 +30,9 @@ from atlas_invites.telemetry import metrics, probes
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from atlas_invites.controller.queue import WorkQueue
     from atlas_invites.controller.resync import Resync
-    from atlas_invites.controller.store import Store
     from atlas_invites.handlers import Sink
-    from atlas_invites.invitation.resource import Key, Resource
+    from atlas_invites.invitation.resource import Resource
     from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
@@ -78,15 +75,15 @@ class App:
                 Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
             )
             parts = wire(settings, session, atlas, gate=gate)
-            stack.enter_context(_state(parts, atlas, lease).exported())
-            await self._serve(stack, parts, lease)
+            stack.enter_context(_state(parts, lease).exported())
+            await self._serve(stack, session, parts, lease)
             stopping = asyncio.create_task(self._stopping.asked.wait(), name="signal")
             stack.callback(stopping.cancel)
             if lease is None:
-                return await self._act(parts, stopping)
-            return await self._stand_by(parts, stopping, lease)
+                return await self._act(session, parts, stopping)
+            return await self._stand_by(session, parts, stopping, lease)
 
-    async def _serve(self, stack: AsyncExitStack, parts: Parts, lease: Lease | None) -> None:
+    async def _serve(self, stack: AsyncExitStack, session: Session, parts: Parts, lease: Lease | None) -> None:
         """Serve metrics and probes.
 
         Raises:
@@ -97,47 +94,51 @@ class App:
             return
         host, _, port = listen.rpartition(":")
         app = probes.build_app(
-            alive=lambda: _dead(parts), ready=lambda: _not_ready(parts, lease), details=lambda: _details(parts)
+            alive=lambda: _dead(session, parts),
+            ready=lambda: _not_ready(session, parts, lease),
+            details=lambda: _details(parts),
         )
         try:
             await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
         except OSError as error:
             raise StartupError(f"--listen {listen}: {error.strerror}") from None
 
-    async def _stand_by(self, parts: Parts, stopping: asyncio.Task[Any], lease: Lease) -> int:
+    async def _stand_by(self, session: Session, parts: Parts, stopping: asyncio.Task[Any], lease: Lease) -> int:
         """Wait for the lease, act while it is ours, and give it back."""
         holding: asyncio.Task[None] | None = None
         try:
             if not await _unless(lease.acquire(), stopping):
                 return STOPPED
             holding = asyncio.create_task(lease.hold(), name="lease")
-            return await self._act(parts, stopping, holding)
+            return await self._act(session, parts, stopping, holding)
         finally:
             if holding is not None:
                 holding.cancel()
             self._stopping.begin()
             await lease.release(self._stopping.share())
 
-    async def _act(self, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None) -> int:
+    async def _act(
+        self, session: Session, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None
+    ) -> int:
         """List, then work, until a signal comes, the lease is lost or a part ends."""
         ends = [stopping] if holding is None else [stopping, holding]
         if not await _unless(parts.engine.list_first(), *ends):
             return self._stopping.code
-        tasks = self._start(parts)
+        tasks = self._start(session, parts)
         await asyncio.wait([*ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
         code = self._stopping.code
         self._stopping.begin()
         await self._drain(parts, tasks, holding)
         return code
 
-    def _start(self, parts: Parts) -> Tasks:
+    def _start(self, session: Session, parts: Parts) -> Tasks:
         """Start all that runs side by side."""
         watch = Watch(
-            _sink(parts),
-            parts.session,
+            _sink(session, parts),
+            session,
             namespaces=lambda: parts.invites.served,
             started=self._stopping.take_signals,
-            is_open=lambda namespace: parts.session.watches(watch_path(namespace)),
+            is_open=lambda namespace: session.watches(watch_path(namespace)),
         )
         return Tasks(
             workers=asyncio.create_task(parts.engine.work(), name="workers"),
@@ -156,7 +157,7 @@ class App:
         tasks.sweeping.cancel()
         running = [tasks.workers] if holding is None else [tasks.workers, holding]
         await asyncio.wait(running, timeout=self._stopping.left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
-        parts.stop_sending()
+        parts.atlas.stop_sending()
         tasks.watching.cancel()  # not before: what is sent until here heeds a change of its object
         await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
         if tasks.workers.done():
@@ -188,15 +189,15 @@ async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> 
     return False
 
 
-def _state(parts: Parts, atlas: Atlas, lease: Lease | None) -> metrics.Gauges:
+def _state(parts: Parts, lease: Lease | None) -> metrics.Gauges:
     """Return what the metrics tell of the time of a scrape."""
     return metrics.Gauges(
         leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
         queue_depth=lambda: len(parts.queue),
         unserved=lambda: len(parts.invites.unserved),
         invitations=parts.store.states,
-        next_expiry=lambda: parts.store.next_end(atlas.now().timestamp()),
-        sunset=lambda: atlas.sunset.ends_at.timestamp() if atlas.sunset.ends_at else None,
+        next_expiry=lambda: parts.store.next_end(parts.atlas.now().timestamp()),
+        sunset=lambda: ends_at.timestamp() if (ends_at := parts.atlas.sunset.ends_at) else None,
     )
 
 
@@ -211,18 +212,8 @@ class Tasks(NamedTuple):
     watching: asyncio.Task[None]
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts, wired."""
-
-    session: Session
-    engine: Engine
-    store: Store
-    queue: WorkQueue[Key]
-    resync: Resync
-    invites: Invites
-    events: Events
-    stop_sending: Callable[[], None]
+Parts = Controller[Invites, Events, Atlas]
+"""The controller on a real cluster and Atlas."""
 
 
 def wire(  # noqa: PLR0913 - each is a choice of the caller's
@@ -246,8 +237,8 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     """
     client = client_of(session)
     invites = Invites(client, settings.namespaces, gate, session.contact.succeed)
-    events = Events(client, gate, lambda: not controller.queue.idle)
-    controller = assemble(
+    events = Events(client, gate, lambda: not parts.queue.idle)
+    parts: Parts = assemble(
         invites=invites,
         secrets=Secrets(client),
         projects=Projects(client),
@@ -258,16 +249,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         clock=clock,
         wall=wall,
     )
-    return Parts(
-        session=session,
-        engine=controller.engine,
-        store=controller.store,
-        queue=controller.queue,
-        resync=controller.resync,
-        invites=invites,
-        events=events,
-        stop_sending=atlas.stop_sending,
-    )
+    return parts
 
 
 async def _sweep(resync: Resync) -> None:
@@ -295,11 +277,11 @@ async def keep_checking(invites: Invites) -> None:
             said = None
 
 
-def _sink(parts: Parts) -> Sink:
+def _sink(session: Session, parts: Parts) -> Sink:
     """Return what takes the events of the watch, each of which shows that the API server is there."""
 
     def take(resource: Resource, *, deleted: bool) -> None:
-        parts.session.contact.succeed()
+        session.contact.succeed()
         parts.engine.on_event(resource, deleted=deleted)
 
     return take
@@ -313,18 +295,18 @@ def _details(parts: Parts) -> list[str]:
     return served + [f"[-]namespace {name} not served: {why}" for name, why in parts.invites.unserved.items()]
 
 
-def _dead(parts: Parts) -> str | None:
+def _dead(session: Session, parts: Parts) -> str | None:
     if parts.engine.watch_lag() > WATCH_LAG_AT_MOST:
         return "the watch shows nothing that the list shows"
-    return _out_of_touch(parts)
+    return _out_of_touch(session)
 
 
-def _not_ready(parts: Parts, lease: Lease | None) -> str | None:
+def _not_ready(session: Session, parts: Parts, lease: Lease | None) -> str | None:
     """Return why this process is not ready: who stands by is, as long as it can take over."""
     acts = lease is None or lease.leads
-    return "the first complete list has not arrived" if acts and not parts.engine.listed else _out_of_touch(parts)
+    return "the first complete list has not arrived" if acts and not parts.engine.listed else _out_of_touch(session)
 
 
-def _out_of_touch(parts: Parts) -> str | None:
-    lost = parts.session.contact.lost_for() > LOST_AFTER
+def _out_of_touch(session: Session) -> str | None:
+    lost = session.contact.lost_for() > LOST_AFTER
     return f"no list, watch or read of the Lease has succeeded for {LOST_AFTER:.0f} s" if lost else None

@@ -57,8 +57,7 @@ class Fakes:
 
     def parts(self) -> Parts:
         fake: Any = self
-        fakes = dict.fromkeys(("session", "engine", "store", "queue", "resync", "invites", "events"), fake)
-        return Parts(**fakes, stop_sending=self.stop_sending)
+        return Parts(*[fake] * 8)
 
     def stop_sending(self) -> None:
         self.said.append("sends no more")
@@ -144,9 +143,10 @@ class Life:
         """Run a process that leads."""
         leases = FakeLeases()
         app = App(Settings(listen="off"))
+        session: Any = fakes
         lease = Lease(leases, "one", clock=now)
         signalled = asyncio.create_task(app._stopping.asked.wait())  # noqa: SLF001 - as ``run`` does it
-        running = asyncio.create_task(app._stand_by(fakes.parts(), signalled, lease))  # noqa: SLF001 - as ``run`` does it
+        running = asyncio.create_task(app._stand_by(session, fakes.parts(), signalled, lease))  # noqa: SLF001 - as ``run`` does it
         await asyncio.sleep(3)
         return cls(app, leases, running)
 
@@ -306,15 +306,18 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
 @virtual_time
 async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
     """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
-    parts: Any = SimpleNamespace(
-        session=SimpleNamespace(contact=Contact(now)),
-        engine=SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None),
-    )
+    session: Any = SimpleNamespace(contact=Contact(now))
+    engine = SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None)
+    parts: Any = SimpleNamespace(engine=engine)
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
+
+    def probes() -> tuple[str | None, str | None]:
+        return module._dead(session, parts), module._not_ready(session, parts, lease)  # noqa: SLF001 - what they ask
+
     await asyncio.sleep(LOST_AFTER)
-    assert (module._dead(parts), module._not_ready(parts, lease)) == (None, None)  # noqa: SLF001 - what the probes ask
+    assert probes() == (None, None)
     await asyncio.sleep(1)
     why = "no list, watch or read of the Lease has succeeded for 60 s"
-    assert (module._dead(parts), module._not_ready(parts, lease)) == (why, why)  # noqa: SLF001 - as above
-    module._sink(parts)("an event of the watch", deleted=False)  # type: ignore[arg-type]  # noqa: SLF001 - as above
-    assert (module._dead(parts), module._not_ready(parts, lease)) == (None, None)  # noqa: SLF001 - as above
+    assert probes() == (why, why)
+    module._sink(session, parts)("an event", deleted=False)  # type: ignore[arg-type]  # noqa: SLF001 - as above
+    assert probes() == (None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from atlas_invites.controller.attempt import Collaborators, Memories
 from atlas_invites.controller.engine import Engine
@@ -28,31 +28,39 @@ SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 """Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Controller:
-    """The parts of the controller, put together."""
+InvitesT = TypeVar("InvitesT", bound="Invites")
+EventsT = TypeVar("EventsT", bound="Events")
+AtlasT = TypeVar("AtlasT", bound="Atlas")
+
+
+@dataclass(frozen=True)
+class Controller(Generic[InvitesT, EventsT, AtlasT]):
+    """The parts of the controller, and what it works on."""
 
     store: Store
     queue: WorkQueue[Key]
     reconciler: Reconciler
     engine: Engine
     resync: Resync
+    invites: InvitesT
+    events: EventsT
+    atlas: AtlasT
 
 
 def assemble(  # noqa: PLR0913 - what the controller needs
     *,
-    invites: Invites,
+    invites: InvitesT,
     secrets: Secrets,
     projects: Projects,
-    events: Events,
-    atlas: Atlas,
+    events: EventsT,
+    atlas: AtlasT,
     workers: int,
     resync_interval: float,
     clock: Callable[[], float],
     wall: Callable[[], datetime],
     jitter: Callable[[], float] | None = None,
     store: Store | None = None,
-) -> Controller:
+) -> Controller[InvitesT, EventsT, AtlasT]:
     """Put the controller together.
 
     Args:
@@ -83,4 +91,4 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     )
     engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
     resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
-    return Controller(store, queue, reconciler, engine, resync)
+    return Controller(store, queue, reconciler, engine, resync, invites, events, atlas)

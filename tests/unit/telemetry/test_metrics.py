@@ -111,10 +111,12 @@ def test_a_standby_says_so() -> None:
 def test_who_leads_acts_once_it_has_listed(leads: bool | None, listed: bool, acts: float) -> None:  # noqa: FBT001
     """Whoever leads but may not list, or finds no CRD, does nothing: the alert on nobody acting must see that."""
     invites = SimpleNamespace(unserved={})
-    parts: Any = SimpleNamespace(store=Store(), queue=(), engine=SimpleNamespace(listed=listed), invites=invites)
-    atlas: Any = SimpleNamespace(now=lambda: NOW, sunset=SimpleNamespace(ends_at=None))
+    atlas = SimpleNamespace(now=lambda: NOW, sunset=SimpleNamespace(ends_at=None))
+    parts: Any = SimpleNamespace(
+        store=Store(), queue=(), engine=SimpleNamespace(listed=listed), invites=invites, atlas=atlas
+    )
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
-    assert f"\natlas_invites_leader {acts}\n" in scraped(_state(parts, atlas, lease))
+    assert f"\natlas_invites_leader {acts}\n" in scraped(_state(parts, lease))
 
 
 def pending(number: int, ends: str | None = "2026-09-09T03:04:53Z", **status: Any) -> Resource:  # noqa: ANN401
