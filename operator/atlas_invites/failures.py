@@ -1,4 +1,4 @@
-"""Why a reconcile cannot go on: what the adapters raise, and what ``controller.reconcile`` makes an outcome or a requeue."""
+"""Why a reconcile cannot go on. ``controller.reconcile`` turns each into an outcome or a requeue."""
 
 from __future__ import annotations
 

@@ -127,9 +127,9 @@ def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome |
 
 
 def _recall_sends_of_other_objects(attempt: Attempt) -> None:
-    """Take a send of an earlier process for another object, if there may be one, for an unconfirmed one of this object.
+    """Take a send of an earlier process for another object, if there may be one, for an unconfirmed one of this.
 
-    That object has, or had until it was deleted, a finalizer which is not from this process, and status shows no result.
+    That object has, or had until it was deleted, a finalizer that is not from this process, and status shows no result.
     """
     key, memory, collaborators = attempt.resource.key, attempt.memory, attempt.collaborators
     for rival in filter(None, map(collaborators.store.get, attempt.claims.rivals(key))):

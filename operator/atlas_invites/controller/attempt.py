@@ -45,8 +45,8 @@ class Memory:
 
     Attributes:
         uid: the object that it is about.
-        added_first_finalizer: this process added the finalizer, the first one as far as status shows, so nobody can have
-            sent anything for the object before.
+        added_first_finalizer: this process added the finalizer, the first one as far as status shows, so nobody can
+            have sent anything for the object before.
         refusal: the last write that Atlas refused.
         elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
             refused a send with a second 409.

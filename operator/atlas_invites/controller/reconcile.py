@@ -248,6 +248,15 @@ class Requeue(NamedTuple):
     counted_as: tuple[str, str] | None = None
 
 
+ON_ERROR: tuple[tuple[type[Exception], Requeue], ...] = (
+    # Its event makes the next reconcile. One that changes nothing we use (a label) makes none, so it backs off too.
+    (Stale, Requeue(backs_off=True, is_overtaken=True)),
+    (ClusterUnavailable, Requeue(backs_off=True, counted_as=(ERROR, CLUSTER_UNAVAILABLE))),
+    (WriteRefused, Requeue(backs_off=True, counted_as=(ERROR, Reason.WRITE_REFUSED))),
+)
+"""What is raised where nothing was evaluated, and what it means for the work queue. Any other exception is a bug."""
+
+
 def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
     """Return what the result of a reconcile means for the work queue, and log what no status shows.
 
@@ -255,22 +264,20 @@ def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
         result: what ``Reconciler.reconcile`` returned or raised.
         key: the object.
     """
-    match result:
-        case None:
-            return Requeue(ends_back_off=True)
-        case Outcome(reason=reason, requeue_after=asked) if reason not in BACKED_OFF:
-            return Requeue(asked, ends_back_off=True, counted_as=(reason.kind, reason))
-        case Outcome(reason=reason, requeue_after=asked):
-            is_short = asked is None or asked < PATIENT
-            return Requeue(asked, is_short, 0.0 if asked is None else SLACK, counted_as=(reason.kind, reason))
-        case Stale():  # its event makes the next reconcile; one that changes nothing we use (a label) makes none
-            return Requeue(backs_off=True, is_overtaken=True)
-        case Later(seconds=seconds):
-            return Requeue(seconds)
-        case ClusterUnavailable() | WriteRefused():
-            log.warning("will retry: %s", result, extra={"object": key})
-            what = CLUSTER_UNAVAILABLE if isinstance(result, ClusterUnavailable) else Reason.WRITE_REFUSED
-            return Requeue(backs_off=True, counted_as=(ERROR, what))
-        case _:
-            log.error("a reconcile failed in an unexpected way; will retry", exc_info=result, extra={"object": key})
-            return Requeue(backs_off=True, counted_as=(ERROR, UNEXPECTED))
+    if result is None:
+        return Requeue(ends_back_off=True)
+    if isinstance(result, Outcome):
+        asked, counted_as = result.requeue_after, (result.reason.kind, result.reason)
+        if result.reason not in BACKED_OFF:
+            return Requeue(asked, ends_back_off=True, counted_as=counted_as)
+        is_short = asked is None or asked < PATIENT
+        return Requeue(asked, is_short, 0.0 if asked is None else SLACK, counted_as=counted_as)
+    if isinstance(result, Later):
+        return Requeue(result.seconds)
+    for type_, requeue in ON_ERROR:
+        if isinstance(result, type_):
+            if requeue.counted_as is not None:
+                log.warning("will retry: %s", result, extra={"object": key})
+            return requeue
+    log.error("a reconcile failed in an unexpected way; will retry", exc_info=result, extra={"object": key})
+    return Requeue(backs_off=True, counted_as=(ERROR, UNEXPECTED))

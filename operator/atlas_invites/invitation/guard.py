@@ -1,6 +1,6 @@
 """The guard of a send: Table G of docs/architecture.md, as data. The first row that matches wins.
 
-A send may never happen twice, so the operator sends only if no earlier send can be pending that Atlas does not show yet.
+A send may never happen twice: the operator sends only if no earlier send can be pending that Atlas does not show yet.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SendCase(NamedTuple):
         is_refused: Atlas has refused this very send, and nothing has changed since.
         is_hidden: an earlier send through the Invites API may be pending, and only the Users API can be asked.
         unconfirmed_for: seconds from the last send that may be pending to the observation; None if none is known.
-        is_first: nobody else can have sent: this process has added the first finalizer, or has sent the last invitation.
+        is_first: nobody else can have sent: this process added the first finalizer, or has sent the last invitation.
     """
 
     is_refused: bool
@@ -114,8 +114,8 @@ def hold_outcome(known: AtlasInfo | None) -> Outcome:
 def recall_hidden_send(case: Case) -> datetime | None:
     """Return when an earlier process may have sent an invitation that the Users API does not show, or None.
 
-    Status shows it: it was written while the Invites API was in use, and has no invitation, or a send was to come. It is
-    kept so until the invitation would have expired.
+    Status shows it: it was written while the Invites API was in use, and has no invitation, or a send was to come. It
+    is kept so until the invitation would have expired.
     """
     known = case.known
     if known.atlas is None or known.atlas != _as_of_invites(known.atlas):

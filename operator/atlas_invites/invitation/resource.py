@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -19,6 +20,10 @@ GROUP, VERSION, PLURAL, KIND = "atlasinvites.io", "v1alpha1", "atlasprojectinvit
 FINALIZER = f"{GROUP}/invitation"
 RECONCILE_REQUESTED_AT = f"{GROUP}/reconcile-requested-at"
 FORCE_DELETE = f"{GROUP}/force-delete"
+
+
+PARSED_AT_MOST = 128
+"""Specs and statuses that are kept parsed: those of the objects at hand. Parsed, an object takes four times more."""
 
 
 class Key(NamedTuple):
@@ -90,7 +95,7 @@ class Resource:
         Raises:
             pydantic.ValidationError: it is not what the CRD admits (an older CRD, or validation bypassed).
         """
-        return Spec.model_validate_json(self.spec_json)
+        return _parse_spec(self.spec_json)
 
     @property
     def readable_spec(self) -> Spec | None:
@@ -106,10 +111,7 @@ class Resource:
 
         The others are kept: whoever forgets that there was an invitation sends another one.
         """
-        try:
-            return Status.model_validate_json(self.status_json)
-        except ValidationError:
-            return Status.read(json.loads(self.status_json))
+        return _parse_status(self.status_json)
 
     @property
     def has_finalizer(self) -> bool:
@@ -162,3 +164,16 @@ class Resource:
     def with_finalizer(self) -> Resource:
         """Return this object with our finalizer."""
         return replace(self, finalizers=(*self.finalizers, FINALIZER))
+
+
+@lru_cache(PARSED_AT_MOST)
+def _parse_spec(text: str) -> Spec:
+    return Spec.model_validate_json(text)
+
+
+@lru_cache(PARSED_AT_MOST)
+def _parse_status(text: str) -> Status:
+    try:
+        return Status.model_validate_json(text)
+    except ValidationError:
+        return Status.read(json.loads(text))

@@ -61,7 +61,7 @@ def test_every_row_is_the_first_for_some_case() -> None:
 
 
 def test_what_is_said_of_a_send_that_waits() -> None:
-    """It says why, and when it comes back; one that is held says it as of the Invites API until nothing may be hidden."""
+    """It says why, and when it is requeued; a held one shows the Invites API until nothing may be hidden."""
     assert (wait_outcome(59.0).reason, wait_outcome(59.0).requeue_after) == (Reason.CONFIRMING_INVITATION, 59.0)
     held = hold_outcome(AtlasInfo(api=Api.USERS, sunset="2027-07-01T00:00:00Z"))
     assert held.reason is Reason.LEGACY_INVITATION
