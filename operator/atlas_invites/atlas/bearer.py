@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:

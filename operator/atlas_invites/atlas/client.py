@@ -11,11 +11,11 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
-from atlas_invites.atlas.answers import failure_of, http_date
+from atlas_invites.atlas.authenticated import AuthenticatedClient
 from atlas_invites.atlas.errors import READS, AtlasUnavailable
 from atlas_invites.atlas.lru import LruCache
 from atlas_invites.atlas.project import Project
-from atlas_invites.atlas.session import Session
+from atlas_invites.atlas.responses import failure_of, http_date
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.atlas.transport import HttpClient
@@ -71,7 +71,7 @@ class Atlas:
         self._throttle = Throttle(clock)
         self._date: tuple[datetime, float] | None = None
         self._not_before = datetime.min.replace(tzinfo=UTC)
-        self._sessions: LruCache[Credentials, Session] = LruCache(SESSIONS)
+        self._sessions: LruCache[Credentials, AuthenticatedClient] = LruCache(SESSIONS)
         self._projects: LruCache[tuple[Credentials, str], Project] = LruCache(PROJECTS)
         self.sunset = Sunset(api, self.now)
 
@@ -108,7 +108,7 @@ class Atlas:
             (credentials, group_id), lambda: Project(self, self._session(credentials), group_id, self._clock)
         )
 
-    async def call(self, session: Session, call: Call[T]) -> T:
+    async def call(self, session: AuthenticatedClient, call: Call[T]) -> T:
         """Make one call and return its typed answer.
 
         Raises:
@@ -137,8 +137,8 @@ class Atlas:
             extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},
         )
 
-    def _session(self, credentials: Credentials) -> Session:
-        return self._sessions.get(credentials, lambda: Session(credentials, self._client, self._clock))
+    def _session(self, credentials: Credentials) -> AuthenticatedClient:
+        return self._sessions.get(credentials, lambda: AuthenticatedClient(credentials, self._client, self._clock))
 
     def _learn(self, call: Call[T], response: httpx.Response) -> None:
         """Take clock and sunset from an answer that is Atlas's own: a proxy has a clock of its own."""

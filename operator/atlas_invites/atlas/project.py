@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.atlas import groups, invites, users
+from atlas_invites.atlas import groups, invites_api, users_api
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined
@@ -15,9 +15,9 @@ from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from atlas_invites.atlas.authenticated import AuthenticatedClient
     from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.client import Atlas
-    from atlas_invites.atlas.session import Session
     from atlas_invites.invitation.case import Target
 
 PAGES = 100
@@ -35,7 +35,7 @@ class Project:
     """
 
     def __init__(
-        self, atlas: Atlas, session: Session, group_id: str, clock: Callable[[], float] = time.monotonic
+        self, atlas: Atlas, session: AuthenticatedClient, group_id: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._atlas = atlas
         self._session = session
@@ -96,23 +96,23 @@ class Project:
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""
-        return await self._call(invites.list_invites(self._group_id, username))
+        return await self._call(invites_api.list_invites(self._group_id, username))
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         """Invite an e-mail. A failure that is ``unanswered`` may have sent it all the same."""
-        return await self._write(invites.create_invite(self._group_id, username, roles), username)
+        return await self._write(invites_api.create_invite(self._group_id, username, roles), username)
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         """Replace the roles of a pending invitation."""
-        return await self._one(invites.update_invite(self._group_id, invitation_id, roles), invitation_id)
+        return await self._one(invites_api.update_invite(self._group_id, invitation_id, roles), invitation_id)
 
     async def read_invite(self, invitation_id: str) -> Invitation | None:
         """Read one pending invitation."""
-        return await self._found(invites.read_invite(self._group_id, invitation_id))
+        return await self._found(invites_api.read_invite(self._group_id, invitation_id))
 
     async def cancel_invite(self, invitation_id: str) -> bool:
         """Cancel one pending invitation."""
-        return await self._removed(invites.cancel_invite(self._group_id, invitation_id), invitation_id)
+        return await self._removed(invites_api.cancel_invite(self._group_id, invitation_id), invitation_id)
 
     async def list_users(
         self,
@@ -125,7 +125,7 @@ class Project:
         found: dict[str, User] = {}
         complete = True
         for number in range(1, PAGES + 1):
-            call = users.list_users(
+            call = users_api.list_users(
                 self._group_id,
                 number,
                 username=username,
@@ -136,30 +136,30 @@ class Project:
             before = len(found)
             found |= {user.id: user for user in page.users.read}
             complete = complete and page.users.complete
-            more = page.size >= users.PAGE_SIZE or len(found) < (page.total or 0)
+            more = page.size >= users_api.PAGE_SIZE or len(found) < (page.total or 0)
             if not more or len(found) == before:
                 return Entries(tuple(found.values()), complete)
         raise AtlasUnavailable(Operation.LIST_USERS, "a list that does not end")
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
         """Invite an e-mail through the users API. A failure that is ``unanswered`` may have sent it all the same."""
-        return await self._write(users.add_user(self._group_id, username, roles), username)
+        return await self._write(users_api.add_user(self._group_id, username, roles), username)
 
     async def read_user(self, user_id: str) -> User | None:
         """Read one user, in any status."""
-        return await self._found(users.read_user(self._group_id, user_id))
+        return await self._found(users_api.read_user(self._group_id, user_id))
 
     async def remove_user(self, user_id: str) -> bool:
         """Remove one user, pending or active, from the project."""
-        return await self._removed(users.remove_user(self._group_id, user_id), user_id)
+        return await self._removed(users_api.remove_user(self._group_id, user_id), user_id)
 
     async def add_role(self, user_id: str, role: str) -> User | None:
         """Add one role to a user."""
-        return await self._one(users.add_role(self._group_id, user_id, role), user_id)
+        return await self._one(users_api.add_role(self._group_id, user_id, role), user_id)
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
         """Remove one role from a user, who must keep at least one."""
-        return await self._one(users.remove_role(self._group_id, user_id, role), user_id)
+        return await self._one(users_api.remove_role(self._group_id, user_id, role), user_id)
 
     async def aclose(self) -> None:
         """End the look-ups that are in flight."""

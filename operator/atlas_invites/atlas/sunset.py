@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from atlas_invites.atlas.answers import http_date
 from atlas_invites.atlas.errors import INVITES, InvalidRequest, VersionGone
+from atlas_invites.atlas.responses import http_date
 from atlas_invites.invitation.model import Api, AtlasInfo
 
 if TYPE_CHECKING:

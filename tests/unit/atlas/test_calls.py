@@ -10,7 +10,7 @@ import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.atlas import groups, invites, users
+from atlas_invites.atlas import groups, invites_api, users_api
 from atlas_invites.atlas.calls import Call, Entries, segment
 from atlas_invites.invitation.model import Api
 
@@ -32,10 +32,17 @@ PAGES = "itemsPerPage=500&pageNum="
     ("call", "operation", "method", "path", "media_type", "body"),
     [
         (groups.read_project(GROUP), "ReadProject", "GET", "", INVITES, None),
-        (invites.list_invites(GROUP), "ListInvites", "GET", "/invites", INVITES, None),
-        (invites.list_invites(GROUP, "a+b@x.de"), "ListInvites", "GET", "/invites?username=a%2Bb@x.de", INVITES, None),
+        (invites_api.list_invites(GROUP), "ListInvites", "GET", "/invites", INVITES, None),
         (
-            invites.create_invite(GROUP, "A@x.de", {"B", "A"}),
+            invites_api.list_invites(GROUP, "a+b@x.de"),
+            "ListInvites",
+            "GET",
+            "/invites?username=a%2Bb@x.de",
+            INVITES,
+            None,
+        ),
+        (
+            invites_api.create_invite(GROUP, "A@x.de", {"B", "A"}),
             "CreateInvite",
             "POST",
             "/invites",
@@ -43,18 +50,18 @@ PAGES = "itemsPerPage=500&pageNum="
             {"username": "A@x.de", "roles": ["A", "B"]},
         ),
         (
-            invites.update_invite(GROUP, ID, ("B", "A")),
+            invites_api.update_invite(GROUP, ID, ("B", "A")),
             "UpdateInvite",
             "PATCH",
             f"/invites/{ID}",
             INVITES,
             {"roles": ["A", "B"]},
         ),
-        (invites.read_invite(GROUP, ID), "ReadInvite", "GET", f"/invites/{ID}", INVITES, None),
-        (invites.cancel_invite(GROUP, ID), "CancelInvite", "DELETE", f"/invites/{ID}", INVITES, None),
-        (users.list_users(GROUP, 1), "ListUsers", "GET", f"/users?{STATUSES}&{PAGES}1", USERS, None),
+        (invites_api.read_invite(GROUP, ID), "ReadInvite", "GET", f"/invites/{ID}", INVITES, None),
+        (invites_api.cancel_invite(GROUP, ID), "CancelInvite", "DELETE", f"/invites/{ID}", INVITES, None),
+        (users_api.list_users(GROUP, 1), "ListUsers", "GET", f"/users?{STATUSES}&{PAGES}1", USERS, None),
         (
-            users.list_users(GROUP, 2, username="a@x.de", flatten_teams=True, include_org_users=True),
+            users_api.list_users(GROUP, 2, username="a@x.de", flatten_teams=True, include_org_users=True),
             "ListUsers",
             "GET",
             f"/users?username=a@x.de&{STATUSES}&flattenTeams=true&includeOrgUsers=true&{PAGES}2",
@@ -62,17 +69,24 @@ PAGES = "itemsPerPage=500&pageNum="
             None,
         ),
         (
-            users.add_user(GROUP, "A@x.de", ["A"]),
+            users_api.add_user(GROUP, "A@x.de", ["A"]),
             "AddUser",
             "POST",
             "/users",
             USERS,
             {"username": "A@x.de", "roles": ["A"]},
         ),
-        (users.read_user(GROUP, ID), "ReadUser", "GET", f"/users/{ID}?{STATUSES}", USERS, None),
-        (users.remove_user(GROUP, ID), "RemoveUser", "DELETE", f"/users/{ID}", USERS, None),
-        (users.add_role(GROUP, ID, "A"), "AddRole", "POST", f"/users/{ID}:addRole", USERS, {"groupRole": "A"}),
-        (users.remove_role(GROUP, ID, "A"), "RemoveRole", "POST", f"/users/{ID}:removeRole", USERS, {"groupRole": "A"}),
+        (users_api.read_user(GROUP, ID), "ReadUser", "GET", f"/users/{ID}?{STATUSES}", USERS, None),
+        (users_api.remove_user(GROUP, ID), "RemoveUser", "DELETE", f"/users/{ID}", USERS, None),
+        (users_api.add_role(GROUP, ID, "A"), "AddRole", "POST", f"/users/{ID}:addRole", USERS, {"groupRole": "A"}),
+        (
+            users_api.remove_role(GROUP, ID, "A"),
+            "RemoveRole",
+            "POST",
+            f"/users/{ID}:removeRole",
+            USERS,
+            {"groupRole": "A"},
+        ),
     ],
 )
 def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
@@ -85,14 +99,14 @@ def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
 
 def test_the_envelope_is_one_more_option() -> None:
     """``envelope=true`` is added to whatever query there is."""
-    assert invites.list_invites(GROUP).target(envelope=True).endswith("/invites?envelope=true")
-    assert invites.list_invites(GROUP, "a@x.de").target(envelope=True).endswith("?username=a@x.de&envelope=true")
+    assert invites_api.list_invites(GROUP).target(envelope=True).endswith("/invites?envelope=true")
+    assert invites_api.list_invites(GROUP, "a@x.de").target(envelope=True).endswith("?username=a@x.de&envelope=true")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_what_is_signed_is_what_is_sent(text: str) -> None:
     """Neither httpx, which the digest is computed with, nor aiohttp, which sends, writes a query in another way."""
-    target = invites.list_invites(GROUP, text).target(envelope=True)
+    target = invites_api.list_invites(GROUP, text).target(envelope=True)
     assert httpx.URL(f"http://atlas{target}").raw_path.decode() == target
     assert yarl.URL(f"http://atlas{target}").raw_path_qs == target
     assert yarl.URL(f"http://atlas{target}").query["username"] == text
@@ -102,12 +116,12 @@ def test_what_is_signed_is_what_is_sent(text: str) -> None:
 def test_an_id_never_becomes_another_path(text: str) -> None:
     """An id of another form stays one segment."""
     assert not set(segment(text)) & set("/?#\n")
-    assert invites.read_invite(GROUP, text).target(envelope=False).count("/") == 7
+    assert invites_api.read_invite(GROUP, text).target(envelope=False).count("/") == 7
 
 
 def test_an_invitation_may_know_more_or_less() -> None:
     """Unknown fields are ignored, missing and null ones tolerated; the id that was asked for need not be there."""
-    read = invites.read_invite(GROUP, ID).parse
+    read = invites_api.read_invite(GROUP, ID).parse
     full = {
         "id": ID,
         "groupId": GROUP,
@@ -125,7 +139,7 @@ def test_an_invitation_may_know_more_or_less() -> None:
 
 def test_a_user_is_read_without_personal_data() -> None:
     """Of an active user's account nothing is kept but id, e-mail, roles and status."""
-    user = users.read_user(GROUP, ID).parse(
+    user = users_api.read_user(GROUP, ID).parse(
         {
             "id": ID,
             "username": "J@x.de",
@@ -142,17 +156,19 @@ def test_a_user_is_read_without_personal_data() -> None:
 
 def test_a_rejected_user_has_no_end() -> None:
     """``invitationExpiresAt`` is null for a rejected invitation."""
-    user = users.read_user(GROUP, ID).parse({"orgMembershipStatus": "INVITATION_REJECTED", "invitationExpiresAt": None})
+    user = users_api.read_user(GROUP, ID).parse(
+        {"orgMembershipStatus": "INVITATION_REJECTED", "invitationExpiresAt": None}
+    )
     assert (user.id, user.username, user.invitation_expires_at) == (ID, "", None)
 
 
 @pytest.mark.parametrize(
     "parse",
     [
-        invites.list_invites(GROUP).parse,
-        invites.create_invite(GROUP, "a@x.de", ["A"]).parse,
-        users.list_users(GROUP, 1).parse,
-        users.add_user(GROUP, "a@x.de", ["A"]).parse,
+        invites_api.list_invites(GROUP).parse,
+        invites_api.create_invite(GROUP, "a@x.de", ["A"]).parse,
+        users_api.list_users(GROUP, 1).parse,
+        users_api.add_user(GROUP, "a@x.de", ["A"]).parse,
     ],
 )
 @pytest.mark.parametrize("json", [None, 1, "x", True, {"id": 4}, {"results": 1}])
@@ -169,8 +185,8 @@ READABLE = {"id": ID, "username": "a@x.de", "roles": ["A"]}
 def test_an_entry_without_a_readable_id_or_email_makes_a_list_incomplete(entry: object) -> None:
     """The others are read, and it is known that one was not."""
     for found in (
-        invites.list_invites(GROUP).parse([entry, READABLE]),
-        users.list_users(GROUP, 1).parse({"results": [entry, READABLE]}).users,
+        invites_api.list_invites(GROUP).parse([entry, READABLE]),
+        users_api.list_users(GROUP, 1).parse({"results": [entry, READABLE]}).users,
     ):
         assert found.read[-1].username == "a@x.de"
         assert not found.complete
@@ -192,8 +208,8 @@ def test_an_entry_without_a_readable_id_or_email_makes_a_list_incomplete(entry: 
 )
 def test_an_optional_field_that_cannot_be_read_counts_as_absent(unreadable: dict[str, object]) -> None:
     """The rest is used."""
-    found = invites.list_invites(GROUP).parse([READABLE | unreadable])
-    people = users.list_users(GROUP, 1).parse({"results": [READABLE | unreadable]}).users
+    found = invites_api.list_invites(GROUP).parse([READABLE | unreadable])
+    people = users_api.list_users(GROUP, 1).parse({"results": [READABLE | unreadable]}).users
     assert found.complete
     assert people.complete
     assert (found.read[0].id, people.read[0].id) == (ID, ID)
@@ -201,11 +217,11 @@ def test_an_optional_field_that_cannot_be_read_counts_as_absent(unreadable: dict
 
 def test_a_user_whose_status_cannot_be_read_is_not_taken_for_a_member() -> None:
     """What is not known is not concluded."""
-    found = users.list_users(GROUP, 1).parse({"results": [READABLE | {"orgMembershipStatus": 1}]}).users
+    found = users_api.list_users(GROUP, 1).parse({"results": [READABLE | {"orgMembershipStatus": 1}]}).users
     assert (found.read, found.complete) == ((), False)
 
 
-@pytest.mark.parametrize("call", [invites.cancel_invite(GROUP, ID), users.remove_user(GROUP, ID)])
+@pytest.mark.parametrize("call", [invites_api.cancel_invite(GROUP, ID), users_api.remove_user(GROUP, ID)])
 @pytest.mark.parametrize("json", [None, {}, [], "x"])
 def test_a_removal_has_nothing_to_read(call: Call[None], json: object) -> None:
     """204 has no body; what an envelope puts there is not looked at."""
@@ -213,7 +229,7 @@ def test_a_removal_has_nothing_to_read(call: Call[None], json: object) -> None:
 
 
 @pytest.mark.parametrize("roles", [None, [], "A", [{"roleName": "A"}]])
-@pytest.mark.parametrize("call", [invites.update_invite(GROUP, ID, ["A"]), users.add_role(GROUP, ID, "A")])
+@pytest.mark.parametrize("call", [invites_api.update_invite(GROUP, ID, ["A"]), users_api.add_role(GROUP, ID, "A")])
 def test_a_write_of_roles_is_answered_with_roles(call: Call[object], roles: object) -> None:
     """A response that does not show them says nothing of what came of the write."""
     with pytest.raises(ValueError, match="roles"):
@@ -222,10 +238,10 @@ def test_a_write_of_roles_is_answered_with_roles(call: Call[object], roles: obje
 
 def test_pages_say_how_many_there_are() -> None:
     """``totalCount`` is an estimate, and may be missing."""
-    assert users.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users.Page(Entries(()), 0, 7)
-    assert users.list_users(GROUP, 1).parse({"results": []}) == users.Page(Entries(()), 0, None)
+    assert users_api.list_users(GROUP, 1).parse({"results": [], "totalCount": 7}) == users_api.Page(Entries(()), 0, 7)
+    assert users_api.list_users(GROUP, 1).parse({"results": []}) == users_api.Page(Entries(()), 0, None)
 
 
 def test_an_invitation_says_which_api_sent_it() -> None:
     """Whatever else is missing."""
-    assert invites.read_invite(GROUP, ID).parse({}).api is Api.INVITES
+    assert invites_api.read_invite(GROUP, ID).parse({}).api is Api.INVITES

@@ -19,7 +19,7 @@ from atlas_invites.atlas.errors import (
 )
 from atlas_invites.atlas.project import PAGES, Project
 from atlas_invites.atlas.sunset import Mode, Sunset
-from atlas_invites.atlas.users import PAGE_SIZE
+from atlas_invites.atlas.users_api import PAGE_SIZE
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.model import Api, Membership, Operation, Seen, View
 from tests.unit.virtual_time import now, virtual_time

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.atlas.throttle import PATIENCE, SCOPES, SHORT, Place, Throttle
 from atlas_invites.invitation.model import Operation
 

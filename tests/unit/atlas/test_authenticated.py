@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from atlas_invites.atlas.authenticated import AuthenticatedClient
 from atlas_invites.atlas.errors import (
     READS,
     AtlasFailure,
@@ -16,7 +17,6 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     RejectedForProject,
 )
-from atlas_invites.atlas.session import Session
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
@@ -91,24 +91,28 @@ class Bench:
         self.atlas = atlas
         self.time = 1000.0
 
-    def session(self, credentials: Credentials = KEY) -> Session:
-        return Session(credentials, self.client, self.tick)
+    def session(self, credentials: Credentials = KEY) -> AuthenticatedClient:
+        return AuthenticatedClient(credentials, self.client, self.tick)
 
     def tick(self) -> float:
         """Return the time, which passes a little."""
         self.time += 1e-6
         return self.time
 
-    async def call(self, session: Session, operation: Operation = Operation.READ_INVITE, project: str = "g") -> int:
+    async def call(
+        self, session: AuthenticatedClient, operation: Operation = Operation.READ_INVITE, project: str = "g"
+    ) -> int:
         extensions = {"operation": operation, "of": project, "envelope": False}
         request = self.client.build_request("GET", "/x", extensions=extensions)
         return (await session.send(request)).status_code
 
-    async def many(self, session: Session, count: int = 50, project: str = "g") -> list[int | BaseException]:
+    async def many(
+        self, session: AuthenticatedClient, count: int = 50, project: str = "g"
+    ) -> list[int | BaseException]:
         calls = (self.call(session, project=project) for _ in range(count))
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    async def fails(self, session: Session, project: str) -> CredentialsRejected:
+    async def fails(self, session: AuthenticatedClient, project: str) -> CredentialsRejected:
         """Make a call that is rejected, and return why."""
         with pytest.raises(CredentialsRejected) as failed:
             await self.call(session, project=project)
@@ -298,7 +302,7 @@ async def test_rejected_projects_cost_at_most_two_tokens_a_minute() -> None:
     asked: list[float] = []
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = Session(ACCOUNT, client, now)
+        session = AuthenticatedClient(ACCOUNT, client, now)
         await bench.call(session, project="good")
         for second in range(1200):
             if second % 10 == 0:
@@ -357,7 +361,7 @@ async def test_a_token_that_hangs_holds_up_only_who_needs_it() -> None:
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = Session(ACCOUNT, client, now)
+        session = AuthenticatedClient(ACCOUNT, client, now)
         await bench.call(session, project="good")
         atlas.rejected.add("bad")
         atlas.token_takes = 20
@@ -438,7 +442,7 @@ async def test_a_slow_token_endpoint_gets_one_request() -> None:
     atlas.token_takes = 15
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = Session(ACCOUNT, client, now)
+        session = AuthenticatedClient(ACCOUNT, client, now)
 
         async def later(seconds: float) -> int:
             await asyncio.sleep(seconds)
@@ -457,7 +461,7 @@ async def test_a_token_that_never_comes_is_shared_as_a_failure() -> None:
     atlas.token_takes, atlas.token_breaks = 25, AtlasUnavailable(Operation.TOKEN, "no answer in time")
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = Session(ACCOUNT, client, now)
+        session = AuthenticatedClient(ACCOUNT, client, now)
         results = await asyncio.gather(*(bench.call(session) for _ in range(50)), return_exceptions=True)
         assert {type(result) for result in results} == {AtlasUnavailable}
         assert atlas.heard == ["token"]
@@ -473,7 +477,7 @@ async def test_a_project_that_hangs_behind_a_token_holds_up_nobody_for_long() ->
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = Session(ACCOUNT, client, now)
+        session = AuthenticatedClient(ACCOUNT, client, now)
         atlas.token_takes = 5
         hanging = asyncio.create_task(bench.call(session, project="broken"))
         await asyncio.sleep(4.9)

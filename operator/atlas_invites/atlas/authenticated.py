@@ -7,10 +7,10 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.answers import failure_of
 from atlas_invites.atlas.auth import auth_for
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import Rejections
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.atlas.transport import DISCONNECTED
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PATIENCE = 2.0
 """Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
 
 
-class Session:
+class AuthenticatedClient:
     """Sends requests with one set of credentials.
 
     While it is not known that Atlas accepts them, or there is no token, one call goes at a time: so there is one first

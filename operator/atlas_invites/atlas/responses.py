@@ -1,4 +1,4 @@
-"""What an answer of Atlas's means: the table of docs/architecture.md, as data. Pure: no network."""
+"""What a response of Atlas means: the table of docs/architecture.md, as data. Pure: no network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OF_THE_PROJECT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the answer table: where every condition that is given holds, the answer is a ``then``."""
+    """One row of the table: a response that meets every given condition means ``then``."""
 
     then: type[AtlasFailure]
     status: Collection[int]
@@ -53,7 +53,7 @@ class Row:
     coded: bool | None = None
 
     def matches(self, operation: Operation, status: int, code: str | None) -> bool:
-        """Tell whether this row is about such an answer."""
+        """Return whether this row is about such a response."""
         return (
             status in self.status
             and (self.codes is None or code in self.codes)
@@ -62,7 +62,7 @@ class Row:
         )
 
 
-ANSWERS: tuple[Row, ...] = (
+MEANINGS: tuple[Row, ...] = (
     Row(CredentialsRejected, {400, 401, 403}, operations={Operation.TOKEN}),
     Row(CredentialsRejected, {401}),
     Row(RateLimited, {429}),
@@ -78,14 +78,14 @@ ANSWERS: tuple[Row, ...] = (
     Row(VersionGone, {410}, codes={"VERSION_GONE"}, operations=INVITES),
     Row(InvalidRequest, range(400, 500)),
 )
-"""What an answer means; the first row that matches counts."""
+"""What a response means; the first row that matches counts."""
 
 
 def failure_of(operation: Operation, status: int, body: object, headers: Mapping[str, str]) -> AtlasFailure | None:
-    """Return what an answer means, or None for a success (2xx).
+    """Return what a response means, or None for a success (2xx).
 
     Args:
-        operation: which call it answers.
+        operation: the call that it responds to.
         status: the HTTP status, or the envelope's.
         body: the parsed JSON, or None where there is none.
         headers: the HTTP headers, by a mapping that ignores case.
@@ -95,7 +95,7 @@ def failure_of(operation: Operation, status: int, body: object, headers: Mapping
     error = _error(operation, status, body)
     code = error.error_code if error else None
     what = f"{status} {code}" if code else f"HTTP {status}"
-    then = next((row.then for row in ANSWERS if row.matches(operation, status, code)), AtlasUnavailable)
+    then = next((row.then for row in MEANINGS if row.matches(operation, status, code)), AtlasUnavailable)
     if then is AtlasUnavailable:
         return AtlasUnavailable.of(operation, what, error=error, wait=retry_after(headers))
     return then(operation, what, error=error, retry_after=retry_after(headers))

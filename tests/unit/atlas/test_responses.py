@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.atlas.answers import ANSWERS, failure_of, http_date
 from atlas_invites.atlas.errors import (
     AtlasFailure,
     AtlasUnavailable,
@@ -27,6 +26,7 @@ from atlas_invites.atlas.errors import (
     VersionGone,
 )
 from atlas_invites.failures import Failure
+from atlas_invites.atlas.responses import MEANINGS, failure_of, http_date
 from atlas_invites.invitation.model import Operation
 from atlas_invites.invitation.outcome import Kind, Reason
 
@@ -178,9 +178,9 @@ def test_every_other_4xx_is_the_requests_fault(operation: Operation, status: int
 
 def test_the_page_says_what_the_table_says() -> None:
     """Each row of docs/architecture.md is one or two rows of the code, in the same order, and none is missing."""
-    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text().partition("\n| answer | means |\n")[2]
+    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text().partition("\n| response | means |\n")[2]
     rows = [line.split("|")[1:-1] for line in page.partition("\n\n")[0].splitlines()[1:]]
-    ours = [(then, list(group)) for then, group in groupby(ANSWERS, lambda row: row.then)]
+    ours = [(then, list(group)) for then, group in groupby(MEANINGS, lambda row: row.then)]
     for (answer, means), (then, group) in zip(rows, ours, strict=True):
         assert WORDS[then] in means
         for row in group:
