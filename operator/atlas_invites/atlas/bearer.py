@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.atlas.responses import failure_of
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import ServiceAccount
 
 TOKEN_LIFE = 3600.0
@@ -143,7 +143,7 @@ class BearerAuth(httpx.Auth):
 
     def _accept(self, response: httpx.Response, began: float, *, is_refused: bool) -> None:
         """Keep the token of a response; without one, keep the old one while it lasts, unless that was refused."""
-        failure = failure_of(Operation.TOKEN, response.status_code, response.extensions["json"], response.headers)
+        failure: AtlasFailure | None = response.extensions["failure"]
         token = None if failure else _token(response.extensions["json"], began)
         if token is not None:
             self._token = token

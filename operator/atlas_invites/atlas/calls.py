@@ -1,9 +1,10 @@
-"""One call to the Atlas Admin API as data: what is sent, and how the answer is read."""
+"""One call to the Atlas Admin API as data: what is sent, and how the response is read."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -22,8 +23,8 @@ ROOT = "/api/atlas/v2/groups/"
 class Call(Generic[T]):
     """One call for one project.
 
-    ``parse`` takes the answer's JSON (None where there is none) and raises ValueError, KeyError or TypeError for one
-    that it cannot read. ``media_type`` is the versioned one that the operation is documented with.
+    ``parse`` takes the JSON of the response (None if there is none) and raises ValueError, KeyError or TypeError if it
+    cannot read it. ``media_type`` is the versioned one that the operation is documented with.
     """
 
     operation: Operation
@@ -69,38 +70,32 @@ def entries(json: object, read: Callable[[object], E]) -> Entries[E]:
     return Entries(tuple(found), complete=len(found) == len(json) and all(entry.username for entry in found))
 
 
+@lru_cache(maxsize=1024)
 def segment(text: str) -> str:
     """Return one segment of a path; ids are 24 hex digits, but one of another form must not become another path."""
     return quote(text, safe="!$'()*,:@+;=")
-
-
-def given(json: object) -> dict[str, Any]:
-    """Return the fields of a JSON object that hold something: null is as good as missing.
-
-    Raises:
-        TypeError: it is no object.
-    """
-    if not isinstance(json, dict):
-        raise TypeError("not an object")
-    return {key: value for key, value in json.items() if value is not None}
 
 
 def with_roles(entry: E) -> E:
     """Return an entry whose roles a write was to set.
 
     Raises:
-        ValueError: the response does not show them, so it is not known what came of the write.
+        ValueError: the response does not show them, so the result of the write is unknown.
     """
     if not entry.roles:
         raise ValueError("no roles")
     return entry
 
 
-def named(json: object, asked: str | None) -> dict[str, Any]:
-    """Return the fields of an entry as ``given`` does, with the id that was asked for where it shows none.
+def given(json: object, entry_id: str | None = None) -> dict[str, Any]:
+    """Return the fields of a JSON object that are not null; ``entry_id`` stands for an id that it does not show.
 
     Raises:
-        TypeError: it is no object.
+        TypeError: it is not an object.
     """
-    fields = given(json)
-    return fields if isinstance(fields.get("id"), str) else {**fields, "id": asked}
+    if not isinstance(json, dict):
+        raise TypeError("not an object")
+    fields = {key: value for key, value in json.items() if value is not None}
+    if entry_id is not None and not isinstance(fields.get("id"), str):
+        fields["id"] = entry_id
+    return fields

@@ -91,7 +91,7 @@ class DigestAuth(httpx.Auth):
     def __init__(self, key: ApiKey) -> None:
         self._key = key
         self._challenge: Challenge | None = None
-        self._secret = ""
+        self._secret = self._prefix = ""
         self._count = 0
 
     def ready_for(self, _request: httpx.Request) -> bool:
@@ -129,24 +129,22 @@ class DigestAuth(httpx.Auth):
             self._count = 0
         self._challenge = challenge
         self._secret = challenge.secret(self._key)
-
-    def _signature(self, challenge: Challenge, request: httpx.Request) -> str:
-        self._count += 1
-        uri = request.url.raw_path.decode("ascii")
-        resource = challenge.hash(f"{request.method}:{uri}")
-        said = {"username": self._key.public_key, "realm": challenge.realm, "nonce": challenge.nonce, "uri": uri}
-        bare = {"algorithm": challenge.algorithm}
-        signed = [self._secret, challenge.nonce, resource]
-        if challenge.qop:
-            count = f"{self._count:08x}"
-            signed[2:2] = [count, challenge.cnonce, "auth"]
-            said["cnonce"] = challenge.cnonce
-            bare |= {"nc": count, "qop": "auth"}
-        said["response"] = challenge.hash(":".join(signed))
+        said = {"username": self._key.public_key, "realm": challenge.realm, "nonce": challenge.nonce}
         if challenge.opaque is not None:
             said["opaque"] = challenge.opaque
         quoted = [f'{name}="{_escaped(value)}"' for name, value in said.items()]
-        return "Digest " + ", ".join([*quoted, *(f"{name}={value}" for name, value in bare.items())])
+        self._prefix = ", ".join([*quoted, f"algorithm={challenge.algorithm}"])
+
+    def _signature(self, challenge: Challenge, request: httpx.Request) -> str:
+        """Return the header that signs a request. Its target has neither quotation marks nor backslashes."""
+        self._count += 1
+        uri = request.url.raw_path.decode("ascii")
+        resource = challenge.hash(f"{request.method}:{uri}")
+        signed, count = f"{self._secret}:{challenge.nonce}", ""
+        if challenge.qop:
+            signed += f":{self._count:08x}:{challenge.cnonce}:auth"
+            count = f', nc={self._count:08x}, cnonce="{challenge.cnonce}", qop=auth'
+        return f'Digest {self._prefix}, uri="{uri}", response="{challenge.hash(f"{signed}:{resource}")}"{count}'
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The project itself. Fact: the OpenAPI document's operation getGroup."""
+"""The project itself. Source: the OpenAPI document's operation getGroup."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""The invites API (deprecated 2023-10-04, sunset 2027-07-01): pending invitations of a project.
+"""The Invites API (deprecated 2023-10-04, sunset 2027-07-01): pending invitations of a project.
 
-Facts: the OpenAPI document's operations listGroupInvites, createGroupInvite, updateInviteById, getGroupInvite and
-deleteGroupInvite. The list is a plain array without pages, and creating answers 200.
+Source: the OpenAPI document's operations listGroupInvites, createGroupInvite, updateInviteById, getGroupInvite and
+deleteGroupInvite. The list is a plain array without pages, and creating responds with 200.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, named, segment, with_roles
+from atlas_invites.atlas.calls import Call, Entries, entries, given, segment, with_roles
 from atlas_invites.invitation.model import Api, Invitation, Operation
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def update_invite(group_id: str, invitation_id: str, roles: Iterable[str]) -> Ca
         group_id,
         f"/invites/{segment(invitation_id)}",
         MEDIA_TYPE,
-        lambda json: with_roles(_invitation(json, invitation_id)),
+        partial(_invitation, asked=invitation_id, needs_roles=True),
         body={"roles": sorted(roles)},
     )
 
@@ -45,18 +46,19 @@ def update_invite(group_id: str, invitation_id: str, roles: Iterable[str]) -> Ca
 def read_invite(group_id: str, invitation_id: str) -> Call[Invitation]:
     """Return the call that reads one pending invitation."""
     path = f"/invites/{segment(invitation_id)}"
-    return Call(Operation.READ_INVITE, "GET", group_id, path, MEDIA_TYPE, lambda json: _invitation(json, invitation_id))
+    return Call(Operation.READ_INVITE, "GET", group_id, path, MEDIA_TYPE, partial(_invitation, asked=invitation_id))
 
 
-def cancel_invite(group_id: str, invitation_id: str) -> Call[None]:
+def cancel_invite(group_id: str, invitation_id: str) -> Call[bool]:
     """Return the call that cancels one pending invitation."""
     path = f"/invites/{segment(invitation_id)}"
-    return Call(Operation.CANCEL_INVITE, "DELETE", group_id, path, MEDIA_TYPE, lambda _: None)
+    return Call(Operation.CANCEL_INVITE, "DELETE", group_id, path, MEDIA_TYPE, lambda _: True)
 
 
-def _invitation(json: object, asked: str | None = None) -> Invitation:
-    """Read one invitation; the id that was asked for need not be repeated."""
-    return Invitation.read({**named(json, asked), "api": Api.INVITES})
+def _invitation(json: object, asked: str | None = None, *, needs_roles: bool = False) -> Invitation:
+    """Read one invitation; the id that was asked for need not be repeated, the roles that were set must be."""
+    invitation = Invitation.read({**given(json, asked), "api": Api.INVITES})
+    return with_roles(invitation) if needs_roles else invitation
 
 
 def _invitations(json: object) -> Entries[Invitation]:

@@ -12,19 +12,23 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """The most recently used values, made when they are first asked for."""
+    """The most recently used values, each made from its key when it is first asked for.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: how many values are kept.
+        make: makes the value of a key.
+    """
+
+    def __init__(self, size: int, make: Callable[[K], V]) -> None:
         self._size = size
+        self._make = make
         self._values: dict[K, V] = {}
 
     def __iter__(self) -> Iterator[V]:
         return iter(list(self._values.values()))
 
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value of a key."""
-        value = self._values.pop(key) if key in self._values else make()
-        self._values[key] = value
+    def __getitem__(self, key: K) -> V:
+        self._values[key] = value = self._values.pop(key) if key in self._values else self._make(key)
         if len(self._values) > self._size:
             del self._values[next(iter(self._values))]
         return value

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.atlas.authenticated import AuthenticatedClient
     from atlas_invites.atlas.calls import Call
-    from atlas_invites.atlas.client import Atlas
+    from atlas_invites.atlas.sunset import Sunset
     from atlas_invites.invitation.case import Target
 
 PAGES = 100
@@ -35,12 +35,16 @@ class Project:
     """
 
     def __init__(
-        self, atlas: Atlas, session: AuthenticatedClient, group_id: str, clock: Callable[[], float] = time.monotonic
+        self,
+        client: AuthenticatedClient,
+        sunset: Sunset,
+        group_id: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._atlas = atlas
-        self._session = session
+        self._client = client
+        self._sunset = sunset
         self._group_id = group_id
-        self._single_flight = SingleFlight(self._fetch, clock)
+        self._lists = SingleFlight(self._fetch, clock)
 
     @property
     def group_id(self) -> str:
@@ -50,12 +54,12 @@ class Project:
     @property
     def api(self) -> Api:
         """The API that this project's invitations go through now."""
-        return self._atlas.sunset.api(self._group_id)
+        return self._sunset.api(self._group_id)
 
     @property
     def info(self) -> AtlasInfo:
         """The API in use, and what Atlas says of its end."""
-        return self._atlas.sunset.info(self._group_id)
+        return self._sunset.info(self._group_id)
 
     async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
         """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
@@ -69,7 +73,7 @@ class Project:
         Raises:
             AtlasUnavailable: an entry that may be the one that is meant cannot be read.
         """
-        seen = await self._single_flight.look(target, since)
+        seen = await self._lists.look(target, since)
         email = target.username or next((user.username for user in seen.users if user.username), None)
         # Invitations before users: one that is accepted meanwhile turns from the one into the other.
         asks: tuple[tuple[str | None, Callable[[str], Awaitable[Seen]]], ...] = (
@@ -88,15 +92,15 @@ class Project:
 
     async def snapshot(self, since: float) -> Snapshot:
         """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
-        return await self._single_flight.get(since)
+        return await self._lists.get(since)
 
     async def read_project(self) -> None:
         """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` says that it does not exist."""
-        await self._call(groups.read_project(self._group_id))
+        await self._client.call(groups.read_project(self._group_id))
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""
-        return await self._call(invites_api.list_invites(self._group_id, username))
+        return await self._client.call(invites_api.list_invites(self._group_id, username))
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         """Invite an e-mail. A failure that is ``unanswered`` may have sent it all the same."""
@@ -104,7 +108,7 @@ class Project:
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         """Replace the roles of a pending invitation."""
-        return await self._one(invites_api.update_invite(self._group_id, invitation_id, roles), invitation_id)
+        return await self._change(invites_api.update_invite(self._group_id, invitation_id, roles), invitation_id)
 
     async def read_invite(self, invitation_id: str) -> Invitation | None:
         """Read one pending invitation."""
@@ -112,7 +116,7 @@ class Project:
 
     async def cancel_invite(self, invitation_id: str) -> bool:
         """Cancel one pending invitation."""
-        return await self._removed(invites_api.cancel_invite(self._group_id, invitation_id), invitation_id)
+        return await self._change(invites_api.cancel_invite(self._group_id, invitation_id), invitation_id) is not None
 
     async def list_users(
         self,
@@ -132,7 +136,7 @@ class Project:
                 flatten_teams=flatten_teams,
                 include_org_users=include_org_users,
             )
-            page = await self._call(call)
+            page = await self._client.call(call)
             before = len(found)
             found |= {user.id: user for user in page.users.read}
             complete = complete and page.users.complete
@@ -151,19 +155,19 @@ class Project:
 
     async def remove_user(self, user_id: str) -> bool:
         """Remove one user, pending or active, from the project."""
-        return await self._removed(users_api.remove_user(self._group_id, user_id), user_id)
+        return await self._change(users_api.remove_user(self._group_id, user_id), user_id) is not None
 
     async def add_role(self, user_id: str, role: str) -> User | None:
         """Add one role to a user."""
-        return await self._one(users_api.add_role(self._group_id, user_id, role), user_id)
+        return await self._change(users_api.add_role(self._group_id, user_id, role), user_id)
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
         """Remove one role from a user, who must keep at least one."""
-        return await self._one(users_api.remove_role(self._group_id, user_id, role), user_id)
+        return await self._change(users_api.remove_role(self._group_id, user_id, role), user_id)
 
     async def aclose(self) -> None:
         """End the look-ups that are in flight."""
-        await self._single_flight.aclose()
+        await self._lists.aclose()
 
     async def _fetch(self, began: float) -> Snapshot:
         """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
@@ -190,39 +194,28 @@ class Project:
     async def _users_of(self, email: str) -> Seen:
         return Seen(users=_all(await self.list_users(email), Operation.LIST_USERS))
 
-    async def _call(self, call: Call[T]) -> T:
+    async def _write(self, call: Call[T], key: str) -> T:
+        """Make a call that may change what is there under an id or e-mail, even if it fails."""
         try:
-            return await self._atlas.call(self._session, call)
-        except VersionGone as gone:
-            failure = self._atlas.sunset.over(self._group_id, gone)
-        raise failure
+            return await self._client.call(call)
+        finally:
+            self._lists.invalidate(key)
+
+    async def _change(self, call: Call[T], entry_id: str) -> T | None:
+        """Change one invitation or user, and return None if it is not there."""
+        try:
+            return await self._client.call(call)
+        except Gone:
+            return None
+        finally:
+            self._lists.invalidate(entry_id)
 
     async def _found(self, call: Call[T]) -> T | None:
-        """Return the answer, or None where the one that it is about is not there."""
+        """Read one invitation or user, and return None if it is not there."""
         try:
-            return await self._call(call)
+            return await self._client.call(call)
         except Gone:
             return None
-
-    async def _write(self, call: Call[T], key: str) -> T:
-        """Make a call that changes what is there under an id or e-mail, whatever comes of it."""
-        try:
-            return await self._call(call)
-        finally:
-            self._single_flight.touch(key)
-
-    async def _one(self, call: Call[T], entry_id: str) -> T | None:
-        try:
-            return await self._write(call, entry_id)
-        except Gone:
-            return None
-
-    async def _removed(self, call: Call[None], entry_id: str) -> bool:
-        try:
-            await self._write(call, entry_id)
-        except Gone:
-            return False
-        return True
 
 
 def _all(entries: Entries[E], operation: Operation) -> tuple[E, ...]:

@@ -22,16 +22,18 @@ project that was tried longest ago: so one that Atlas accepts again is found, ho
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.atlas.lru import LruCache
+from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    import httpx
 
 PROBE_EVERY = 60.0
 """Seconds for which rejected credentials are not tried again; then one call tries them for all."""
@@ -49,13 +51,13 @@ class Scope:
         accepted: whether Atlas accepts them; None until it is known.
         failure: what the last call met; None after an acceptance.
         at: when that was, in monotonic seconds.
-        turn: held by the call that tries, where only one may.
+        turns: the calls that try, if only one may at a time.
     """
 
     accepted: bool | None = None
     failure: AtlasFailure | None = None
     at: float = float("-inf")
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: Coalesced[httpx.Response] = field(default_factory=Coalesced)
 
     def learn(self, failure: AtlasFailure | None, began: float, now: float, *, accepted: bool | None) -> None:
         """Record what came of a call that began then, unless a rejection is newer."""
@@ -76,43 +78,48 @@ class ProjectScope(Scope):
 
     writes: Scope = field(default_factory=Scope)
 
+    def rejects(self, operation: Operation) -> bool:
+        """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
+        return self.accepted is False or (self.writes.accepted is False and operation not in READS)
+
+    def scopes(self, operation: Operation) -> tuple[Scope, ...]:
+        """Return what a call for the project is about: the project, and for a write its writes."""
+        return (self,) if operation in READS else (self, self.writes)
+
 
 class Rejections:
-    """The responses of Atlas to one set of credentials, and what they mean for the next call."""
+    """The responses of Atlas to one set of credentials, and what they mean for the next call.
+
+    ``projects`` is what is known of each project, ``credentials`` what is known of them all.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.credentials = Scope()
-        self._projects: LruCache[Hashable, ProjectScope] = LruCache(PROJECTS)
+        self.projects: LruCache[Hashable, ProjectScope] = LruCache(PROJECTS, lambda _: ProjectScope())
         self._clock = clock
         self._evidence: Scope | None = None
         self._next: Scope | None = None
 
-    def is_open(self, of: Hashable, operation: Operation) -> bool:
+    def is_open(self, project: ProjectScope, operation: Operation) -> bool:
         """Return whether such calls for a project may go out together, since Atlas accepts the credentials."""
-        is_accepted = self._project(of).accepted or self.credentials.accepted
-        return bool(is_accepted) and not self.is_rejected(of, operation)
+        return bool(project.accepted or self.credentials.accepted) and not project.rejects(operation)
 
-    def is_rejected(self, of: Hashable, operation: Operation) -> bool:
-        """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
-        return any(scope.accepted is False for scope in self._scopes(of, operation))
-
-    def scope_of(self, of: Hashable, operation: Operation) -> Scope:
+    def scope_of(self, project: ProjectScope, operation: Operation) -> Scope:
         """Return the scope that such a call has to wait for, if it may not go together with others."""
         if not self.credentials.accepted:
             return self.credentials
-        scopes = self._scopes(of, operation)
-        return next((scope for scope in scopes if scope.accepted is False), scopes[0])
+        return next((scope for scope in project.scopes(operation) if scope.accepted is False), project)
 
-    def failure_for(self, of: Hashable, operation: Operation, asked: float) -> AtlasFailure | None:
+    def failure_for(self, project: ProjectScope, operation: Operation, asked: float) -> AtlasFailure | None:
         """Return the failure that a call for a project shares and is not sent for, or None if it may go.
 
         Args:
-            of: the project.
+            project: what is known of the project.
             operation: what is called.
             asked: when the call was asked for: it shares an outage that another call has met since.
         """
-        project, whole, now = self._project(of), self.credentials, self._clock()
-        for scope in self._scopes(of, operation):
+        whole, now = self.credentials, self._clock()
+        for scope in project.scopes(operation):
             if scope.shares(asked, now):
                 return scope.failure
         if not isinstance(whole.failure, CredentialsRejected) or whole.failure.operation is Operation.TOKEN:
@@ -121,38 +128,45 @@ class Rejections:
 
     def learn(
         self,
-        of: Hashable,
+        project: ProjectScope,
         operation: Operation,
         began: float,
         failure: AtlasFailure | None,
         *,
         unknown_key: bool = False,
     ) -> AtlasFailure | None:
-        """Record what came of a call that began then, and return what it means, by the table above.
+        """Record the outcome of a call that began then, and return what it means, by the table above.
 
         Args:
-            of: the project.
+            project: what is known of the project.
             operation: what was called.
             began: when the call went out.
             failure: what the response, or its absence, means without this history.
             unknown_key: whether a freshly signed request was refused with another challenge.
         """
         if isinstance(failure, CredentialsRejected):
-            return self._reject(of, operation, began, failure, unknown_key=unknown_key)
+            return self._reject(project, operation, began, failure, unknown_key=unknown_key)
         now = self._clock()
         if isinstance(failure, RateLimited | AtlasUnavailable):
-            scope = self.credentials if failure.operation is Operation.TOKEN else self._project(of)
+            scope = self.credentials if failure.operation is Operation.TOKEN else project
             scope.learn(failure, began, now, accepted=scope.accepted)
             return failure
         self._evidence = None
-        for scope in (self.credentials, *self._scopes(of, operation)):
-            scope.learn(None, began, now, accepted=True)
+        for scope in (self.credentials, *project.scopes(operation)):
+            if not scope.accepted or scope.failure is not None:
+                scope.learn(None, began, now, accepted=True)
         return failure
 
     def _reject(
-        self, of: Hashable, operation: Operation, began: float, failure: CredentialsRejected, *, unknown_key: bool
+        self,
+        project: ProjectScope,
+        operation: Operation,
+        began: float,
+        failure: CredentialsRejected,
+        *,
+        unknown_key: bool,
     ) -> CredentialsRejected:
-        project, now = self._project(of), self._clock()
+        now = self._clock()
         if failure.operation is Operation.TOKEN:
             self._reject_whole(failure, began, now)
             return failure
@@ -191,11 +205,3 @@ class Rejections:
             self._next = project
         waited = now - self.credentials.at
         return waited >= 2 * PROBE_EVERY or (waited >= PROBE_EVERY and self._next is project)
-
-    def _project(self, of: Hashable) -> ProjectScope:
-        return self._projects.get(of, ProjectScope)
-
-    def _scopes(self, of: Hashable, operation: Operation) -> tuple[Scope, ...]:
-        """Return what a call for a project is about: the project, and for a write its writes."""
-        project = self._project(of)
-        return (project,) if operation in READS else (project, project.writes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -112,6 +113,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_AT_MOST)
 
 
+@lru_cache(maxsize=32)
 def http_date(text: str | None) -> datetime | None:
     """Return an HTTP date (RFC 9110; also with one digit for the day, as Atlas writes it), or ``@seconds``, in UTC.
 

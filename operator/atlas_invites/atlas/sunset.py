@@ -49,11 +49,11 @@ class Sunset:
 
     @property
     def ends_at(self) -> datetime | None:
-        """When the invites API ends, as Atlas's answers have said; None where they have not."""
+        """When the invites API ends, as the responses of Atlas have said; None if they have not."""
         return self._sunset
 
     def learn(self, operation: Operation, headers: Mapping[str, str]) -> None:
-        """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from an answer of the invites API."""
+        """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from a response of the Invites API."""
         if operation in INVITES:
             self._deprecated_since = http_date(headers.get("Deprecation")) or self._deprecated_since
             self._sunset = http_date(headers.get("Sunset")) or self._sunset

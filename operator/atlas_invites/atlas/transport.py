@@ -3,15 +3,15 @@
 httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's own pool), and what that takes:
 
 - nothing that is raised below leaves here, nor stays as a cause or context: aiohttp's errors print the headers;
-- an answer is read here and now, at most 4 MiB and uncompressed, and within one deadline, however slowly it drips;
-- no cookie is kept: aiohttp's jar would send one caller's with the next caller's request;
+- a response is read here and now, at most 4 MiB and uncompressed, and within one deadline, however slowly it drips;
+- no cookie is kept: aiohttp's jar would send one caller's with the next caller's request, and so would httpx's;
 - nothing waits for a connection, of which there are as many as calls at a time: one that was cut while it waited would
   count as one that may have been carried out;
 - no redirect is followed, here or in httpx, which is not even shown where it leads;
 - the body of a write goes out only if it may at that very moment: before it aiohttp gives way to other tasks, and the
   process may be stopped there for longer than its lease;
-- nothing is repeated here: when a connection ends without an answer aiohttp would send a GET or DELETE again, with the
-  same ``nc``, which a server takes for an attack. ``session`` repeats reads, signed anew.
+- nothing is repeated here: when a connection ends without a response aiohttp would send a GET or DELETE again, with the
+  same ``nc``, which a server takes for an attack. ``authenticated`` repeats reads, signed anew.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from pydantic_core import from_json
 
 from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.environment import accept_legacy_certificates, openssl_reason, proxy_for
 
 log = logging.getLogger(__name__)
 
-ANSWER_MAX = 4 * 1024 * 1024
-"""Bytes of an answer that are read at most."""
+RESPONSE_MAX = 4 * 1024 * 1024
+"""Bytes of a response that are read at most."""
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
 DEADLINE = CONNECT_TIMEOUT + READ_TIMEOUT
@@ -42,32 +43,32 @@ KEEP_ALIVE = 15.0
 """Seconds that an idle connection is kept."""
 
 DISCONNECTED = "the connection ended"
-"""What an AtlasUnavailable says when no answer began: a connection that had been idle may have been dead already."""
+"""What an AtlasUnavailable says when no response began: a connection that had been idle may have been dead already."""
 
 
 class Interceptor(Protocol):
-    """What every request passes on its way out, and every answer on its way in."""
+    """What every request passes on its way out, and every response on its way in; see ``admission.Admission``."""
 
     async def admit(self, request: httpx.Request) -> float:
-        """Let a request go when it may, and return how many seconds it may take; or raise."""
+        """Wait until a request may go, and return how many seconds it may take; raise if it may not go."""
 
     def time_for(self, request: httpx.Request) -> float:
-        """Return how many seconds a request may take which goes now; or raise, if it may not go any more."""
+        """Return how many seconds a request may take that goes now; raise if it may not go any more."""
 
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
-        """Take in what came of it."""
+        """Record the outcome of a request."""
 
 
 _sending: ContextVar[httpx.Request] = ContextVar("sending")
-"""The request that a task of aiohttp's writes."""
+"""The request that a task of aiohttp writes."""
 
 
 class Transport(AiohttpTransport):
     """The transport of the process.
 
-    A request says in its extensions what it is for: ``operation``, ``of`` what Atlas counts it by, and whether an
-    ``envelope`` was asked for. The answer's extension ``json`` is its body, read (None where it is no JSON), its status
-    is the envelope's where there is one.
+    The extensions of a request are its ``operation``, ``of`` (what Atlas counts it by: the project, or for a token the
+    client), and whether an ``envelope`` was asked for. Those of a response are ``json``, its body (None if it is not
+    JSON), and ``failure``, what it means (None if it is a success). Its status is that of the envelope if there is one.
     """
 
     def __init__(self, interceptor: Interceptor, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
@@ -87,34 +88,31 @@ class Transport(AiohttpTransport):
         return session
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and return its answer, read.
+        """Send one request and return its response, read and classified.
 
         Raises:
+            ClusterUnavailable: it was not sent: it is a write, and the gate is closed.
             RateLimited: it was not sent, because Atlas asked us to wait.
-            AtlasUnavailable: there is no answer, or one that cannot be read.
+            AtlasUnavailable: there is no response that can be read; or it was not sent, because of an outage.
         """
         seconds = await self._interceptor.admit(request)
         _sending.set(request)
+        outcome = await self._exchange(request, min(seconds, DEADLINE))
         try:
-            response = await self._exchange(request, min(seconds, DEADLINE))
-        except AtlasUnavailable as failure:
-            self._tell(request, failure)
-            raise
-        self._tell(request, response)
-        return response
+            self._interceptor.learn(request, outcome)
+        except Exception:  # it must not hide the outcome: whether a write is in doubt depends on it
+            log.exception("the outcome of a request to Atlas could not be recorded")
+        if isinstance(outcome, AtlasUnavailable):
+            raise outcome
+        return outcome
 
     async def _before_body(self, *_: object) -> None:
         """Called by aiohttp right before it hands head and body over to the operating system."""
         self._interceptor.time_for(_sending.get())
 
-    def _tell(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
-        """Tell what came of a request. A bug there must not hide it: whether a write is in doubt depends on it."""
-        try:
-            self._interceptor.learn(request, outcome)
-        except Exception:
-            log.exception("what came of a request to Atlas could not be taken in")
-
-    async def _exchange(self, request: httpx.Request, seconds: float) -> httpx.Response:
+    async def _exchange(self, request: httpx.Request, seconds: float) -> httpx.Response | AtlasUnavailable:
+        """Send one request. A failure is returned: raised in here, it would have aiohttp's error as its context."""
+        request.extensions["timeout"] = {"connect": CONNECT_TIMEOUT, "read": READ_TIMEOUT}
         try:
             async with asyncio.timeout(seconds):
                 response = await super().handle_async_request(request)
@@ -123,16 +121,14 @@ class Transport(AiohttpTransport):
                 finally:
                     await response.aclose()
         except Exception as error:  # noqa: BLE001 - whatever it is, it may print the request's headers
-            what, sent = _described(error)
             self._log_tls(openssl_reason(error))
-        else:
-            self._log_tls(None)
-            return _answer(response, content, enveloped=request.extensions.get("envelope", False))
-        # Raised outside of the except block, so that the exception has neither cause nor context.
-        raise AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
+            what, sent = _described(error)
+            return AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
+        self._tls_fault = None
+        return _classified(request, response, content)
 
     def _log_tls(self, fault: str | None) -> None:
-        """Log why TLS fails, once until it fails for another reason or works again."""
+        """Log why TLS fails, if it does, once until it fails for another reason or works again."""
         if fault is not None and fault != self._tls_fault:
             log.warning("no TLS connection to Atlas, or to the proxy: %s", fault)
         self._tls_fault = fault
@@ -155,9 +151,9 @@ class HttpClient(HttpxAiohttpClient):
             verify=accept_legacy_certificates(httpx.create_ssl_context()),  # heeds SSL_CERT_FILE and SSL_CERT_DIR
             trust_env=False,
             proxy=proxy_for(url),
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT, pool=None),
             follow_redirects=False,
         )
+        self._cookies = _NoCookies()
 
     def _init_transport(self, *_: object, **options: Any) -> Transport:  # noqa: ANN401 - as above
         return Transport(self._interceptor, **options)
@@ -169,8 +165,15 @@ class HttpClient(HttpxAiohttpClient):
         return Transport(self._interceptor, proxy=proxy, **options)
 
 
-class _Unreadable(Exception):  # noqa: N818 - says what the answer is
-    """An answer that we do not read; the message says why."""
+class _NoCookies(httpx.Cookies):
+    """Keeps no cookie: it would be sent with the next request, which may be another caller's."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave the cookies of a response alone."""
+
+
+class _Unreadable(Exception):  # noqa: N818 - says what the response is
+    """A response that we do not read; the message says why."""
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -180,26 +183,30 @@ async def _read(response: httpx.Response) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
-        if len(content) > ANSWER_MAX:
+        if len(content) > RESPONSE_MAX:
             raise _Unreadable("an answer of over 4 MiB")
     return bytes(content)
 
 
-def _answer(response: httpx.Response, content: bytes, *, enveloped: bool) -> httpx.Response:
-    """Return the answer with its JSON, out of its envelope (OpenAPI: ``envelope=true`` adds ``status`` to the body)."""
+def _classified(request: httpx.Request, response: httpx.Response, content: bytes) -> httpx.Response:
+    """Return the response with its JSON, out of its envelope if there is one, and with what it means.
+
+    OpenAPI: ``envelope=true`` adds ``status`` to the body.
+    """
     try:
         json = from_json(content, allow_inf_nan=False)
     except (ValueError, RecursionError):
         json = None
     status = response.status_code
-    if enveloped and isinstance(json, dict) and _is_status(json.get("status")):
+    if request.extensions.get("envelope") and isinstance(json, dict) and _is_status(json.get("status")):
         status = json["status"]
         json = json["content"] if "content" in json else {k: v for k, v in json.items() if k != "status"}
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _UNWANTED]
-    return httpx.Response(status, headers=headers, extensions={"json": json})
+    failure = failure_of(request.extensions["operation"], status, json, response.headers)
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _UNWANTED]
+    return httpx.Response(status, headers=headers, extensions={"json": json, "failure": failure})
 
 
-_UNWANTED = frozenset({"location", "set-cookie", "content-length", "transfer-encoding"})
+_UNWANTED = frozenset({b"location", b"set-cookie", b"content-length", b"transfer-encoding"})
 
 
 def _is_status(value: object) -> bool:

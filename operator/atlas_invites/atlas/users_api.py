@@ -1,6 +1,6 @@
-"""The users API, successor of the invites API.
+"""The Users API, successor of the Invites API.
 
-Facts: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole
+Source: the OpenAPI document's operations listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole
 and removeGroupUserRole. Users who were invited through the invites API are invisible here while pending. Of the
 personal data that Atlas sends with a user nothing is kept but id, e-mail, roles, status and the invitation's times.
 """
@@ -8,9 +8,10 @@ personal data that Atlas sends with a user nothing is kept but id, e-mail, roles
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, given, named, segment, with_roles
+from atlas_invites.atlas.calls import Call, Entries, entries, given, segment, with_roles
 from atlas_invites.invitation.model import Membership, Operation, User
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ def read_user(group_id: str, user_id: str) -> Call[User]:
     """Return the call that reads one user, in any status of membership."""
     query = [("orgMembershipStatuses", status) for status in EVERY_STATUS]
     path = f"/users/{segment(user_id)}"
-    return Call(Operation.READ_USER, "GET", group_id, path, MEDIA_TYPE, lambda json: _user(json, user_id), query=query)
+    return Call(Operation.READ_USER, "GET", group_id, path, MEDIA_TYPE, partial(_user, asked=user_id), query=query)
 
 
-def remove_user(group_id: str, user_id: str) -> Call[None]:
+def remove_user(group_id: str, user_id: str) -> Call[bool]:
     """Return the call that removes one user, pending or active, from the project."""
     path = f"/users/{segment(user_id)}"
-    return Call(Operation.REMOVE_USER, "DELETE", group_id, path, MEDIA_TYPE, lambda _: None)
+    return Call(Operation.REMOVE_USER, "DELETE", group_id, path, MEDIA_TYPE, lambda _: True)
 
 
 def add_role(group_id: str, user_id: str, role: str) -> Call[User]:
@@ -84,23 +85,24 @@ def _role(operation: Operation, verb: str, group_id: str, user_id: str, role: st
         group_id,
         f"/users/{segment(user_id)}:{verb}",
         MEDIA_TYPE,
-        lambda json: with_roles(_user(json, user_id)),
+        partial(_user, asked=user_id, needs_roles=True),
         body={"groupRole": role},
     )
 
 
-def _user(json: object, asked: str | None = None) -> User:
+def _user(json: object, asked: str | None = None, *, needs_roles: bool = False) -> User:
     """Read one user. One whose e-mail cannot be read is nobody's match; without a status it is not known what it is.
 
     Raises:
         ValueError: the id or the status cannot be read.
     """
-    fields = named(json, asked)
+    fields = given(json, asked)
     if not isinstance(fields.get("username"), str):
         fields["username"] = ""
     if not isinstance(fields.get("orgMembershipStatus", ""), str):
         raise ValueError("orgMembershipStatus is not text")  # noqa: TRY004 - the caller asks for a ValueError
-    return User.read(fields)
+    user = User.read(fields)
+    return with_roles(user) if needs_roles else user
 
 
 def _page(json: object) -> Page:

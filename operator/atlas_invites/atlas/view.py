@@ -127,7 +127,7 @@ class SingleFlight:
         finally:
             self._looking -= 1
 
-    def touch(self, key: str) -> None:
+    def invalidate(self, key: str) -> None:
         """Take note that we may just have changed what is there under an id or e-mail."""
         if self._kept is not None or self._flight is not None:
             self._touched[email_key(key)] = self._started

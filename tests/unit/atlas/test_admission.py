@@ -7,13 +7,18 @@ import asyncio
 import httpx
 import pytest
 
-from atlas_invites.atlas.client import Atlas
+from atlas_invites.atlas.admission import Admission
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.failures import ClusterUnavailable
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.invitation.model import Operation
 from tests.unit.virtual_time import now, virtual_time
 
 URL = "http://atlas.test"
+
+
+def admission() -> Admission:
+    return Admission(lambda: float("inf"), now)
 
 
 def request(operation: Operation = Operation.UPDATE_INVITE) -> httpx.Request:
@@ -22,25 +27,26 @@ def request(operation: Operation = Operation.UPDATE_INVITE) -> httpx.Request:
 
 def answer(status: int) -> httpx.Response:
     json = {"error": status, "errorCode": "X"}
-    return httpx.Response(status, extensions={"json": json})
+    failure = failure_of(Operation.UPDATE_INVITE, status, json, {})
+    return httpx.Response(status, extensions={"json": json, "failure": failure})
 
 
 class Outage:
     """An Atlas that answers 503 until a time, then 200, each after a moment; the calls that reach it, by second."""
 
-    def __init__(self, atlas: Atlas, until: float, latency: float = 0.05) -> None:
-        self.atlas = atlas
+    def __init__(self, gate: Admission, until: float, latency: float = 0.05) -> None:
+        self.gate = gate
         self.until = until
         self.latency = latency
         self.heard: list[float] = []
 
     async def call(self) -> bool:
         asked = request()
-        await self.atlas.admit(asked)
+        await self.gate.admit(asked)
         self.heard.append(now())
         status = 200 if now() >= self.until else 503
         await asyncio.sleep(self.latency)
-        self.atlas.learn(asked, answer(status))
+        self.gate.learn(asked, answer(status))
         return status == 200
 
     async def work(self) -> None:
@@ -58,9 +64,8 @@ class Outage:
 @virtual_time
 async def test_an_outage_is_met_by_one_call_at_a_time() -> None:
     """Forty workers, a minute of 503: when a hold ends one goes, and the others wait for what it meets."""
-    async with Atlas(URL, clock=now) as atlas:
-        outage = Outage(atlas, until=60)
-        await asyncio.gather(*(outage.work() for _ in range(40)))
+    outage = Outage(admission(), until=60)
+    await asyncio.gather(*(outage.work() for _ in range(40)))
     held = [time for time in outage.heard if 5 < time < 60]
     assert len(held) < 10
     assert len(outage.heard) < 2 * 40 + 40 + 15
@@ -70,13 +75,13 @@ async def test_an_outage_is_met_by_one_call_at_a_time() -> None:
 @virtual_time
 async def test_who_waits_goes_as_soon_as_the_trial_has_met_an_answer() -> None:
     """Not only when the second is over that they would wait for it."""
-    async with Atlas(URL, clock=now) as atlas:
-        asked = request()
-        await atlas.admit(asked)
-        atlas.learn(asked, answer(429))
-        await asyncio.sleep(0.5)
-        outage = Outage(atlas, until=0)
-        await asyncio.gather(*(outage.call() for _ in range(40)))
+    gate = admission()
+    asked = request()
+    await gate.admit(asked)
+    gate.learn(asked, answer(429))
+    await asyncio.sleep(0.5)
+    outage = Outage(gate, until=0)
+    await asyncio.gather(*(outage.call() for _ in range(40)))
     assert outage.heard[0] == pytest.approx(1, abs=0.01)
     assert outage.heard[-1] < outage.heard[1] + 0.01 < 1.2
 
@@ -84,14 +89,14 @@ async def test_who_waits_goes_as_soon_as_the_trial_has_met_an_answer() -> None:
 @virtual_time
 async def test_a_trial_that_is_cancelled_makes_way() -> None:
     """Another one tries a second later."""
-    async with Atlas(URL, clock=now) as atlas:
-        asked = request()
-        await atlas.admit(asked)
-        atlas.learn(asked, answer(429))
-        await asyncio.sleep(1)
-        await atlas.admit(request())  # and nothing comes of it
-        outage = Outage(atlas, until=0)
-        await asyncio.gather(*(outage.work() for _ in range(40)))
+    gate = admission()
+    asked = request()
+    await gate.admit(asked)
+    gate.learn(asked, answer(429))
+    await asyncio.sleep(1)
+    await gate.admit(request())  # and nothing comes of it
+    outage = Outage(gate, until=0)
+    await asyncio.gather(*(outage.work() for _ in range(40)))
     assert outage.heard[0] == pytest.approx(2, abs=0.1)
     assert outage.heard[-1] < 5
 
@@ -99,13 +104,13 @@ async def test_a_trial_that_is_cancelled_makes_way() -> None:
 @virtual_time
 async def test_who_waits_in_line_when_sending_stops_does_not_go() -> None:
     """A place in the line that comes up later is too late."""
-    async with Atlas(URL, clock=now) as atlas:
-        asked = request()
-        await atlas.admit(asked)
-        headers = {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"}
-        atlas.learn(asked, httpx.Response(200, headers=headers, extensions={"json": {}}))
-        waiting = [asyncio.create_task(atlas.admit(request())) for _ in range(5)]
-        await asyncio.sleep(1.5)
-        atlas.stop_sending()
-        results = await asyncio.gather(*waiting, return_exceptions=True)
+    gate = admission()
+    asked = request()
+    await gate.admit(asked)
+    headers = {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"}
+    gate.learn(asked, httpx.Response(200, headers=headers, extensions={"json": {}, "failure": None}))
+    waiting = [asyncio.create_task(gate.admit(request())) for _ in range(5)]
+    await asyncio.sleep(1.5)
+    gate.stop_writes()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(result, ClusterUnavailable) for result in results] == [False, False, True, True, True]

@@ -17,6 +17,7 @@ from atlas_invites.atlas.auth import auth_for
 from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import Challenge, DigestAuth, challenge_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
 from atlas_invites.invitation.model import Operation
 
@@ -38,7 +39,8 @@ def request(method: str = "GET") -> httpx.Request:
 
 def response(status: int = 200, json: object = None, challenge: str | None = None) -> httpx.Response:
     headers = {} if challenge is None else {"WWW-Authenticate": challenge}
-    return httpx.Response(status, headers=headers, extensions={"json": json})
+    failure = failure_of(Operation.TOKEN, status, json, headers)
+    return httpx.Response(status, headers=headers, extensions={"json": json, "failure": failure})
 
 
 def digest(nonce: str = "n1", *, stale: bool = False, algorithm: str = "MD5") -> str:

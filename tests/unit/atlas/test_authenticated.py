@@ -17,13 +17,14 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     RejectedForProject,
 )
+from atlas_invites.atlas.responses import failure_of
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.model import Operation
 from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 KEY = ApiKey("public", "private")
 ACCOUNT = ServiceAccount("id", "secret")
@@ -69,20 +70,37 @@ class Atlas(httpx.AsyncBaseTransport):
             if self.token_breaks:
                 raise self.token_breaks
             if self.rejects:
-                return self._answer(401, {"error": "invalid_client"})
+                return self._answer(request, 401, {"error": "invalid_client"})
             self.token += 1
-            return self._answer(200, {"access_token": f"t{self.token}", "expires_in": 3600})
+            return self._answer(request, 200, {"access_token": f"t{self.token}", "expires_in": 3600})
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if kind == "bare" or self.rejects or bearer in self.void:
-            return self._answer(401, {"error": 401, "errorCode": "UNAUTHORIZED"}, CHALLENGE)
+            return self._answer(request, 401, {"error": 401, "errorCode": "UNAUTHORIZED"}, CHALLENGE)
         if self.blinks or request.extensions["of"] in self.rejected:
             self.blinks = max(self.blinks - 1, 0)
-            return self._answer(401, {"error": 401, "errorCode": "USER_UNAUTHORIZED"})
-        return self._answer(200, {})
+            return self._answer(request, 401, {"error": 401, "errorCode": "USER_UNAUTHORIZED"})
+        return self._answer(request, 200, {})
 
     @staticmethod
-    def _answer(status: int, json: object, headers: dict[str, str] | None = None) -> httpx.Response:
-        return httpx.Response(status, headers=headers, extensions={"json": json})
+    def _answer(
+        request: httpx.Request, status: int, json: object, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        failure = failure_of(request.extensions["operation"], status, json, headers or {})
+        return httpx.Response(status, headers=headers, extensions={"json": json, "failure": failure})
+
+
+class Requests:
+    """Stands for the codec: a call is its request, and its result the response."""
+
+    def request(self, call: httpx.Request) -> httpx.Request:
+        return call
+
+    def result(self, _: httpx.Request, response: httpx.Response) -> httpx.Response:
+        return response
+
+
+def client_of(credentials: Credentials, http: httpx.AsyncClient, clock: Callable[[], float]) -> AuthenticatedClient:
+    return AuthenticatedClient(credentials, http, Requests(), clock)  # type: ignore[arg-type]
 
 
 class Bench:
@@ -92,7 +110,7 @@ class Bench:
         self.time = 1000.0
 
     def session(self, credentials: Credentials = KEY) -> AuthenticatedClient:
-        return AuthenticatedClient(credentials, self.client, self.tick)
+        return client_of(credentials, self.client, self.tick)
 
     def tick(self) -> float:
         """Return the time, which passes a little."""
@@ -104,7 +122,7 @@ class Bench:
     ) -> int:
         extensions = {"operation": operation, "of": project, "envelope": False}
         request = self.client.build_request("GET", "/x", extensions=extensions)
-        return (await session.send(request)).status_code
+        return (await session.call(request)).status_code  # type: ignore[arg-type]
 
     async def many(
         self, session: AuthenticatedClient, count: int = 50, project: str = "g"
@@ -302,7 +320,7 @@ async def test_rejected_projects_cost_at_most_two_tokens_a_minute() -> None:
     asked: list[float] = []
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = AuthenticatedClient(ACCOUNT, client, now)
+        session = client_of(ACCOUNT, client, now)
         await bench.call(session, project="good")
         for second in range(1200):
             if second % 10 == 0:
@@ -361,7 +379,7 @@ async def test_a_token_that_hangs_holds_up_only_who_needs_it() -> None:
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = AuthenticatedClient(ACCOUNT, client, now)
+        session = client_of(ACCOUNT, client, now)
         await bench.call(session, project="good")
         atlas.rejected.add("bad")
         atlas.token_takes = 20
@@ -442,7 +460,7 @@ async def test_a_slow_token_endpoint_gets_one_request() -> None:
     atlas.token_takes = 15
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = AuthenticatedClient(ACCOUNT, client, now)
+        session = client_of(ACCOUNT, client, now)
 
         async def later(seconds: float) -> int:
             await asyncio.sleep(seconds)
@@ -461,7 +479,7 @@ async def test_a_token_that_never_comes_is_shared_as_a_failure() -> None:
     atlas.token_takes, atlas.token_breaks = 25, AtlasUnavailable(Operation.TOKEN, "no answer in time")
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = AuthenticatedClient(ACCOUNT, client, now)
+        session = client_of(ACCOUNT, client, now)
         results = await asyncio.gather(*(bench.call(session) for _ in range(50)), return_exceptions=True)
         assert {type(result) for result in results} == {AtlasUnavailable}
         assert atlas.heard == ["token"]
@@ -477,7 +495,7 @@ async def test_a_project_that_hangs_behind_a_token_holds_up_nobody_for_long() ->
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
-        session = AuthenticatedClient(ACCOUNT, client, now)
+        session = client_of(ACCOUNT, client, now)
         atlas.token_takes = 5
         hanging = asyncio.create_task(bench.call(session, project="broken"))
         await asyncio.sleep(4.9)

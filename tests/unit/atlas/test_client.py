@@ -209,8 +209,8 @@ async def test_no_log_holds_an_e_mail(caplog: pytest.LogCaptureFixture) -> None:
         bench.says = answer(200, [])
         await bench.project.list_invites("jane@x.de")
     assert "jane" not in caplog.text
-    [record] = [record for record in caplog.records if record.name == "atlas_invites.atlas.client"]
-    assert (record.levelno, record.getMessage()) == (logging.DEBUG, "ListInvites answered 200")
+    [record] = [record for record in caplog.records if record.name == "atlas_invites.atlas.codec"]
+    assert (record.levelno, record.getMessage()) == (logging.DEBUG, "ListInvites: HTTP 200")
 
 
 async def test_closing_ends_the_look_ups_in_flight() -> None:

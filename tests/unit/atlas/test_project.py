@@ -47,14 +47,14 @@ class FakeAtlas:
         self.total: int | None = None
         self.sunset = Sunset(mode, lambda: datetime.now(UTC))
 
-    async def call(self, _: object, call: Call[Any]) -> object:
+    async def call(self, call: Call[Any]) -> object:
         self.calls.append(call)
         query = dict(call.query)
         username = query.get("username")
         entry_id = call.path.rpartition("/")[2].partition(":")[0] if call.path.count("/") == 2 else None
         self.asked.append(" ".join(filter(None, [call.operation.value, username, entry_id])))
         if (failure := self.fails.get(call.operation)) is not None:
-            raise failure
+            raise self.sunset.over(call.group_id, failure) if isinstance(failure, VersionGone) else failure
         match call.operation:
             case Operation.LIST_INVITES:
                 return call.parse(self._matching(self.invitations, username))
@@ -94,7 +94,7 @@ def user(entry_id: str = "u1", username: str = JANE, status: str = Membership.AC
 
 
 def project(atlas: FakeAtlas) -> Project:
-    return Project(atlas, None, GROUP, now)  # type: ignore[arg-type]
+    return Project(atlas, atlas.sunset, GROUP, now)  # type: ignore[arg-type]
 
 
 def ids(seen: Seen) -> list[str]:
@@ -332,7 +332,7 @@ class Endless(FakeAtlas):
         super().__init__("users")
         self.new = new
 
-    async def call(self, _: object, call: Call[Any]) -> object:
+    async def call(self, call: Call[Any]) -> object:
         self.calls.append(call)
         page = len(self.calls) if self.new else 0
         return call.parse({"results": [user(f"u{page}-{number}") for number in range(PAGE_SIZE)]})

@@ -13,7 +13,7 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     RejectedForProject,
 )
-from atlas_invites.atlas.rejections import LATELY, PROBE_EVERY, PROJECTS, Rejections
+from atlas_invites.atlas.rejections import LATELY, PROBE_EVERY, PROJECTS, ProjectScope, Rejections
 from atlas_invites.invitation.model import Operation
 
 LIST, SEND = Operation.LIST_INVITES, Operation.CREATE_INVITE
@@ -27,6 +27,9 @@ class Bench:
         self.time = 1000.0
         self.rejections = Rejections(lambda: self.time)
 
+    def project(self, of: str) -> ProjectScope:
+        return self.rejections.projects[of]
+
     def call(
         self,
         of: str,
@@ -39,7 +42,7 @@ class Bench:
         """Let a call go out, whether it may or not, and return what its response means."""
         began = self.time - ago
         self.time += 0.01
-        meaning = self.rejections.learn(of, operation, began, failure, unknown_key=unknown_key)
+        meaning = self.rejections.learn(self.project(of), operation, began, failure, unknown_key=unknown_key)
         self.time += 0.001
         return meaning
 
@@ -52,12 +55,12 @@ class Bench:
 
     def blocked(self, of: str, operation: Operation = LIST) -> type[AtlasFailure] | None:
         """Return what a call would share that is asked for now, or None if it may go."""
-        failure = self.rejections.failure_for(of, operation, self.time)
+        failure = self.rejections.failure_for(self.project(of), operation, self.time)
         return None if failure is None else type(failure)
 
     def is_open(self, of: str, operation: Operation = LIST) -> bool:
         """Return whether calls may go together."""
-        return self.rejections.is_open(of, operation)
+        return self.rejections.is_open(self.project(of), operation)
 
     def try_all(self, projects: list[str], accepts: set[str]) -> str | None:
         """Let each project ask a minute later, in this order; return the one that was tried and accepted."""
@@ -202,10 +205,10 @@ def test_an_outage_is_shared_by_whoever_asked_before(bench: Bench, kind: type[At
     """Of its project, or of all where it is the token that did not come; it says nothing of the credentials."""
     asked = bench.time
     bench.call("g", kind(LIST, "x"))
-    assert type(bench.rejections.failure_for("g", LIST, asked)) is kind
-    assert bench.rejections.failure_for("other", LIST, asked) is None
+    assert type(bench.rejections.failure_for(bench.project("g"), LIST, asked)) is kind
+    assert bench.rejections.failure_for(bench.project("other"), LIST, asked) is None
     bench.call("g", kind(Operation.TOKEN, "x"))
-    assert type(bench.rejections.failure_for("other", LIST, asked)) is kind
+    assert type(bench.rejections.failure_for(bench.project("other"), LIST, asked)) is kind
     bench.time += SOON
     assert bench.blocked("g") is None
     bench.call("good")
@@ -295,5 +298,5 @@ def test_projects_do_not_pile_up(bench: Bench) -> None:
     for number in range(PROJECTS + 10):
         bench.reject(f"g{number}")
         bench.call("good")
-    assert len(list(vars(bench.rejections)["_projects"])) == PROJECTS
+    assert len(list(bench.rejections.projects)) == PROJECTS
     assert bench.blocked(f"g{PROJECTS + 9}") is RejectedForProject

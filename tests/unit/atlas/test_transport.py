@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import httpx
 import pytest
 
 from atlas_invites.atlas import transport
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.atlas.transport import ANSWER_MAX, HttpClient
 from atlas_invites.failures import ClusterUnavailable
+from atlas_invites.atlas.transport import RESPONSE_MAX, HttpClient
 from atlas_invites.invitation.model import Operation
 from tests.unit.atlas.wire import Heard, answer, reset, wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    import httpx
 
 CANARY = "canary-7d1f"
 PEM = Path(__file__).with_name("localhost.pem")
@@ -248,8 +249,10 @@ async def test_every_answer_is_told() -> None:
 
 async def test_the_time_outs() -> None:
     """5 s for a connection, 20 s for an answer."""
-    async with client_of("http://x") as client:
-        assert client.timeout == httpx.Timeout(20.0, connect=5.0, pool=None)
+    async with wire(always(answer(200, {}))) as server, client_of(server.url) as client:
+        request = client.build_request("GET", "/x", extensions={"operation": Operation.READ_INVITE})
+        await client.send(request)
+    assert request.extensions["timeout"] == {"connect": 5.0, "read": 20.0}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -308,9 +311,9 @@ async def test_no_redirect_is_followed(status: int, location: str) -> None:
 
 async def test_an_answer_is_bounded() -> None:
     """4 MiB are read, a byte more is not, and the connection is not used again."""
-    fits = b'"' + b"x" * (ANSWER_MAX - 2) + b'"'
+    fits = b'"' + b"x" * (RESPONSE_MAX - 2) + b'"'
     async with wire(always(answer(200, raw=fits))) as server, client_of(server.url) as client:
-        assert len((await send(client)).extensions["json"]) == ANSWER_MAX - 2
+        assert len((await send(client)).extensions["json"]) == RESPONSE_MAX - 2
     async with wire(always(answer(200, raw=fits + b" "))) as server:
         assert (await failure_of(server.url, "POST")).what == "an answer of over 4 MiB"
 
@@ -331,7 +334,7 @@ async def test_a_body_without_end_is_bounded() -> None:
 @pytest.mark.parametrize("status", [200, 401, 500])
 async def test_a_small_body_does_not_grow(status: int) -> None:
     """We ask for no compression, and do not unpack what comes compressed all the same: it may be a bomb."""
-    bomb = gzip.compress(b" " * ANSWER_MAX * 4)
+    bomb = gzip.compress(b" " * RESPONSE_MAX * 4)
     async with wire(always(answer(status, raw=bomb, headers={"Content-Encoding": "gzip"}))) as server:
         assert (await failure_of(server.url, "GET")).what == "a compressed answer, which was not asked for"
 

@@ -227,7 +227,7 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
     assert ids(await lists.single_flight.look(Target("Jane@x.de"), woke)) == ([], [])
     await asyncio.sleep(1)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.touch("jane@x.de")
+    lists.single_flight.invalidate("jane@x.de")
     assert ids(await lists.single_flight.look(Target("JANE@x.de"), woke)) == (["i1"], [])
     assert len(lists.began) == 2
     assert ids(await lists.single_flight.look(Target("jane@x.de", "i1"), woke)) == (["i1"], [])
@@ -240,7 +240,7 @@ async def test_a_write_invalidates_the_same_email_in_any_form(asked: str, writte
     """A look for the other form is shown what is there after the write too."""
     lists = Lists()
     await lists.single_flight.look(Target(asked), 0.0)
-    lists.single_flight.touch(written)
+    lists.single_flight.invalidate(written)
     await lists.single_flight.look(Target(asked), 0.0)
     assert len(lists.began) == 2
 
@@ -252,7 +252,7 @@ async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
     woke = now()
     await lists.single_flight.look(Target("jane@x.de"), woke)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.touch("jane@x.de")
+    lists.single_flight.invalidate("jane@x.de")
     await lists.single_flight.get(now())
     assert ids(await lists.single_flight.look(Target("jane@x.de"), woke)) == (["i1"], [])
 
@@ -266,7 +266,7 @@ async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
     await lists.single_flight.look(Target("jane@x.de"), woke)
     await asyncio.sleep(1)
     lists.invitations.clear()
-    lists.single_flight.touch("i1")
+    lists.single_flight.invalidate("i1")
     assert ids(await lists.single_flight.look(Target("jane@x.de"), woke)) == ([], [])
 
 
@@ -277,7 +277,7 @@ async def test_a_write_outdates_nobody_else() -> None:
     woke = now()
     for number in range(50):
         await lists.single_flight.look(Target(f"{number}@x.de"), woke)
-        lists.single_flight.touch(f"{number}@x.de")
+        lists.single_flight.invalidate(f"{number}@x.de")
     assert len(lists.began) == 1
 
 
@@ -285,10 +285,10 @@ async def test_a_write_outdates_nobody_else() -> None:
 async def test_touches_are_remembered_only_while_they_matter() -> None:
     """Ten thousand role changes leave nothing behind."""
     lists = Lists()
-    lists.single_flight.touch("i1")
+    lists.single_flight.invalidate("i1")
     assert not vars(lists.single_flight)["_touched"]
     await lists.single_flight.look(Target(None, "i1"), now())
-    lists.single_flight.touch("i1")
+    lists.single_flight.invalidate("i1")
     assert vars(lists.single_flight)["_touched"]
     await asyncio.sleep(RETAINED + 1)
     assert not vars(lists.single_flight)["_touched"]
@@ -301,7 +301,7 @@ async def test_a_write_during_a_fetch_outdates_it() -> None:
     asker = asyncio.ensure_future(lists.single_flight.look(Target("jane@x.de"), now()))
     await asyncio.sleep(0.5)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.touch("jane@x.de")
+    lists.single_flight.invalidate("jane@x.de")
     assert ids(await asker) == (["i1"], [])
     assert len(lists.began) == 2
 

@@ -1,0 +1,73 @@
+"""Calls as requests, and responses as results."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+
+from atlas_invites.atlas.errors import AtlasUnavailable, VersionGone
+
+if TYPE_CHECKING:
+    from atlas_invites.atlas.calls import Call
+    from atlas_invites.atlas.clock import AtlasClock
+    from atlas_invites.atlas.sunset import Sunset
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Codec:
+    """Encodes calls and decodes their results; responses tell the time, and when the Invites API ends.
+
+    Args:
+        url: the host of Atlas.
+        envelope: ask for responses in an envelope.
+        time: learns the time of Atlas.
+        sunset: learns the end of the Invites API.
+    """
+
+    def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:
+        self._url = url.rstrip("/")
+        self._envelope = envelope
+        self._time = time
+        self._sunset = sunset
+        self._agent = f"atlas-invites/{version('atlas-invites')}"
+
+    def request(self, call: Call[T]) -> httpx.Request:
+        """Return the request of a call. Its extensions are documented at ``transport.Transport``."""
+        headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
+        if call.body is not None:
+            headers["Content-Type"] = call.media_type
+        return httpx.Request(
+            call.method,
+            self._url + call.target(envelope=self._envelope),
+            headers=headers,
+            json=call.body,
+            extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},
+        )
+
+    def result(self, call: Call[T], response: httpx.Response) -> T:
+        """Return the typed result of a call.
+
+        Raises:
+            AtlasFailure: what the response means, or that it cannot be read.
+        """
+        json, failure = response.extensions["json"], response.extensions["failure"]
+        log.debug("%s: HTTP %d", call.operation, response.status_code)
+        if failure is None or json is not None:  # else it may be from a proxy
+            self._time.learn(response.headers)
+            self._sunset.learn(call.operation, response.headers)
+        if isinstance(failure, VersionGone):
+            failure = self._sunset.over(call.group_id, failure)
+        if failure is not None:
+            raise failure
+        if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
+            with suppress(ValueError, TypeError, KeyError):  # its text has what could not be read: let nobody see it
+                return call.parse(json)
+        raise AtlasUnavailable.of(call.operation, "a response that cannot be read")

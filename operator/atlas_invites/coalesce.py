@@ -1,0 +1,72 @@
+"""Work that is done once for all who ask for it at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run(Generic[T]):
+    """One run of some work. Whoever asks while it runs shares its result or its failure.
+
+    It goes on if those who wait for it are canceled.
+
+    Attributes:
+        number: 1 for the first run.
+        began: when it began, in the clock's seconds.
+        task: ends with its result.
+    """
+
+    number: int
+    began: float
+    task: asyncio.Task[T]
+
+    async def has_ended(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as asyncio.wait has it
+        """Wait for the end, at most ``timeout`` seconds, and return whether it has come."""
+        if not self.task.done():
+            await asyncio.wait([self.task], timeout=timeout)
+        return self.task.done()
+
+    async def result(self) -> T:
+        """Return the result, or raise the failure, of which there is one for all who share it."""
+        await self.has_ended()
+        return self.task.result()
+
+
+class Coalesced(Generic[T]):
+    """The runs of some work, and the latest one while it is ``running``.
+
+    Args:
+        clock: monotonic seconds.
+        on_end: called with each run that has ended, unless a later one has started: that one is the latest.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, on_end: Callable[[Run[T]], None] = lambda _: None
+    ) -> None:
+        self.running: Run[T] | None = None
+        self._clock = clock
+        self._on_end = on_end
+        self._started = 0
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Run[T]:
+        """Start a run; one that is under way goes on for those who share it."""
+        self._started += 1
+        run = self.running = Run(self._started, self._clock(), asyncio.create_task(work))
+        run.task.add_done_callback(lambda _: self._end(run))
+        return run
+
+    def _end(self, run: Run[T]) -> None:
+        if not run.task.cancelled():
+            run.task.exception()  # asyncio logs an exception that nobody has waited for
+        if self.running is run:
+            self.running = None
+            self._on_end(run)
