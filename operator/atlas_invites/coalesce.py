@@ -31,8 +31,7 @@ class Run(Generic[T]):
 
     async def has_ended(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as asyncio.wait has it
         """Wait for the end, at most ``timeout`` seconds, and return whether it has come."""
-        if not self.task.done():
-            await asyncio.wait([self.task], timeout=timeout)
+        await asyncio.wait([self.task], timeout=timeout)
         return self.task.done()
 
     async def result(self) -> T:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from atlas_invites.atlas import groups, invites_api, users_api
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
-from atlas_invites.atlas.view import Index, SingleFlight, Snapshot, joined
+from atlas_invites.atlas.view import Index, SharedLists, Snapshot, joined
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User, View
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Project:
         self._client = client
         self._sunset = sunset
         self._group_id = group_id
-        self._lists = SingleFlight(self._fetch, clock)
+        self._lists = SharedLists(self._fetch, clock)
 
     @property
     def group_id(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
+from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Invitation, Seen, User, View
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from atlas_invites.atlas.calls import Entries
+    from atlas_invites.coalesce import Run
     from atlas_invites.invitation.case import Target
 
 E = TypeVar("E", bound=Invitation | User)
@@ -74,19 +76,14 @@ class Index(Generic[E]):
         return tuple({entry.id: entry for entry in found}.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """One fetch: its number, when it began (monotonic seconds), and its task."""
+class SharedLists:
+    """Fetches the lists of a project for all who ask: one fetch at a time, and none serves who asked after it began.
 
-    number: int
-    began: float
-    task: asyncio.Task[Snapshot]
+    If a fetch fails, it fails for all who wait for it.
 
-
-class SingleFlight:
-    """Fetches a snapshot for all who ask: one flight at a time, and nobody is served by one that began before it asked.
-
-    A flight goes on for the others when one asker is cancelled; when it fails, all who joined it get its failure.
+    Args:
+        fetch: fetches both lists; its argument is when it begins.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -94,11 +91,11 @@ class SingleFlight:
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._started = 0
-        self._kept: _Flight | None = None
-        self._flight: _Flight | None = None
+        self._fetches: Coalesced[Snapshot] = Coalesced(clock, self._end)
+        self._kept: Run[Snapshot] | None = None
         self._forget: asyncio.TimerHandle | None = None
-        self._touched: dict[str, int] = {}
+        self._invalid: dict[str, int] = {}
+        """The latest fetch that does not show a write of ours, by id and e-mail."""
         self._looking = 0
 
     async def get(self, since: float) -> Snapshot:
@@ -110,82 +107,75 @@ class SingleFlight:
         return (await self._served(since, 0)).task.result()
 
     async def look(self, target: Target, since: float) -> Seen:
-        """Return what a snapshot shows of ids and an e-mail: none that began before ``since``, or before a touch.
+        """Return what a snapshot shows of ids and an e-mail: none from before ``since``, or from before our own write.
 
         Raises:
             AtlasFailure: the fetch that would have served failed.
         """
-        touched = 0
+        invalid = 0
         self._looking += 1
         try:
             while True:
-                flight = await self._served(since, touched)
-                seen = flight.task.result().find(target)
-                touched = max(self._touched.get(key, 0) for key in (*_keys(target, seen), ""))
-                if flight.number > touched:
+                fetch = await self._served(since, invalid)
+                seen = fetch.task.result().find(target)
+                invalid = max(self._invalid.get(key, 0) for key in (*_keys(target, seen), ""))
+                if fetch.number > invalid:
                     return seen
         finally:
             self._looking -= 1
 
     def invalidate(self, key: str) -> None:
-        """Take note that we may just have changed what is there under an id or e-mail."""
-        if self._kept is not None or self._flight is not None:
-            self._touched[email_key(key)] = self._started
+        """Mark what has been fetched so far as outdated for an id or e-mail: we may just have changed it."""
+        if latest := self._fetches.running or self._kept:
+            self._invalid[email_key(key)] = latest.number
 
     async def aclose(self) -> None:
         """Cancel what is in flight and forget what is kept."""
         if self._forget is not None:
             self._forget.cancel()
         self._drop()
-        if self._flight is not None:
-            self._flight.task.cancel()
-            await asyncio.wait([self._flight.task])
+        if (fetch := self._fetches.running) is not None:
+            fetch.task.cancel()
+            await fetch.has_ended()
 
-    async def _served(self, since: float, after: int) -> _Flight:
-        """Return a flight that has landed, began at or after ``since`` and has a higher number than ``after``."""
+    async def _served(self, since: float, after: int) -> Run[Snapshot]:
+        """Return a fetch that has succeeded, began at or after ``since`` and has a higher number than ``after``."""
         since = min(since, self._clock())
         while True:
             if self._kept is not None and self._kept.began >= since and self._kept.number > after:
                 self._keep(self._kept)
                 return self._kept
-            flight = self._flight or self._start()
-            if flight.began < since or flight.number <= after:
-                await asyncio.wait([flight.task])
+            fetch = self._fetches.running or self._fetches.start(self._fetch(self._clock()))
+            if fetch.began < since or fetch.number <= after:
+                await fetch.has_ended()
                 continue
             try:
-                await asyncio.shield(flight.task)
+                await fetch.result()
             except AtlasFailure as failure:
                 again = failure.again()
             else:
-                return flight
+                return fetch
             raise again
 
-    def _start(self) -> _Flight:
-        self._started += 1
-        began = self._clock()
-        self._flight = _Flight(self._started, began, asyncio.create_task(self._fetch(began)))
-        self._flight.task.add_done_callback(self._landed)
-        return self._flight
+    def _end(self, fetch: Run[Snapshot]) -> None:
+        if fetch.task.cancelled() or fetch.task.exception() is not None:
+            return
+        if self._looking:
+            self._invalid = {key: number for key, number in self._invalid.items() if number >= fetch.number}
+            self._keep(fetch)
+        elif self._kept is None:
+            self._invalid.clear()
 
-    def _landed(self, task: asyncio.Task[Snapshot]) -> None:
-        flight, self._flight = self._flight, None
-        if flight is not None and not task.cancelled() and task.exception() is None:
-            if self._looking:
-                self._touched = {key: number for key, number in self._touched.items() if number >= flight.number}
-                self._keep(flight)
-            elif self._kept is None:
-                self._touched.clear()
-
-    def _keep(self, flight: _Flight) -> None:
-        self._kept = flight
+    def _keep(self, fetch: Run[Snapshot]) -> None:
+        self._kept = fetch
         if self._forget is not None:
             self._forget.cancel()
         self._forget = asyncio.get_running_loop().call_later(RETAINED, self._drop)
 
     def _drop(self) -> None:
         self._kept = self._forget = None
-        if self._flight is None:
-            self._touched.clear()
+        if self._fetches.running is None:
+            self._invalid.clear()
 
 
 def _keys(target: Target, seen: Seen) -> set[str]:

@@ -118,7 +118,7 @@ class Access:
     async def renewed(self, resource: Resource, spec: Spec, since: float) -> Credentials:
         """Return the object's credentials, read again because Atlas rejects those in use.
 
-        A key that is dead for a thousand objects is read again each ``ANEW`` seconds at most, not a thousand times.
+        A Secret is read again once in ``REREAD_INTERVAL`` seconds, for however many objects.
 
         Args:
             resource: the object.
@@ -128,7 +128,7 @@ class Access:
         Raises:
             Failure, ClusterUnavailable: as above.
         """
-        return await self._secrets.get_anew(secret_of(resource, spec), since=since)
+        return await self._secrets.reread(secret_of(resource, spec), since=since)
 
     async def refresh(self, secret: Key) -> None:
         """Read a Secret again, so that those who name it are woken if it has changed."""

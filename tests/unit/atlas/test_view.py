@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.atlas.view import RETAINED, Index, SingleFlight, Snapshot, joined
+from atlas_invites.atlas.view import RETAINED, Index, SharedLists, Snapshot, joined
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.model import Invitation, Membership, Operation, Seen, User, View
 from tests.unit.virtual_time import now, settle, virtual_time
@@ -104,7 +104,7 @@ class Lists:
         self.began: list[float] = []
         self.invitations: list[Invitation] = []
         self.fails = False
-        self.single_flight = SingleFlight(self.fetch, now)
+        self.shared = SharedLists(self.fetch, now)
 
     async def fetch(self, began: float) -> Snapshot:
         self.began.append(began)
@@ -120,9 +120,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
     """A thousand askers that woke at once, whenever their turn comes: one pair of lists."""
     lists = Lists()
     woke = now()
-    await asyncio.gather(*(lists.single_flight.look(Target(f"{number}@x.de"), woke) for number in range(500)))
+    await asyncio.gather(*(lists.shared.look(Target(f"{number}@x.de"), woke) for number in range(500)))
     await asyncio.sleep(5)
-    await asyncio.gather(*(lists.single_flight.look(Target(f"{number}@x.de"), woke) for number in range(500)))
+    await asyncio.gather(*(lists.shared.look(Target(f"{number}@x.de"), woke) for number in range(500)))
     assert len(lists.began) == 1
 
 
@@ -130,9 +130,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
 async def test_a_flight_that_began_before_does_not_serve() -> None:
     """Who asks while a fetch is under way gets the next one, and all of them the same."""
     lists = Lists()
-    first = asyncio.ensure_future(lists.single_flight.get(now()))
+    first = asyncio.ensure_future(lists.shared.get(now()))
     await asyncio.sleep(0.5)
-    others = [asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(100)]
+    others = [asyncio.ensure_future(lists.shared.get(now())) for _ in range(100)]
     await asyncio.gather(first, *others)
     assert len(lists.began) == 2
     assert {other.result().began for other in others} == {lists.began[1]}
@@ -145,7 +145,7 @@ async def test_one_flight_at_a_time() -> None:
     lists = Lists()
     tasks = []
     for _ in range(40):
-        tasks.append(asyncio.ensure_future(lists.single_flight.get(now())))
+        tasks.append(asyncio.ensure_future(lists.shared.get(now())))
         await asyncio.sleep(0.1)
     await asyncio.gather(*tasks)
     assert all(later - earlier > 0.99 for earlier, later in zip(lists.began, lists.began[1:], strict=False))
@@ -156,7 +156,7 @@ async def test_one_flight_at_a_time() -> None:
 async def test_who_is_cancelled_takes_nobody_along() -> None:
     """The flight goes on for the others."""
     lists = Lists()
-    first, second = (asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(2))
+    first, second = (asyncio.ensure_future(lists.shared.get(now())) for _ in range(2))
     await asyncio.sleep(0.5)
     first.cancel()
     assert (await second).began == 0.0
@@ -169,9 +169,9 @@ async def test_all_who_joined_get_its_failure() -> None:
     """Each an exception of its own, in the same words; who asked later gets a fetch of its own."""
     lists = Lists()
     lists.fails = True
-    joined_ = [asyncio.ensure_future(lists.single_flight.get(now())) for _ in range(3)]
+    joined_ = [asyncio.ensure_future(lists.shared.get(now())) for _ in range(3)]
     await asyncio.sleep(0.5)
-    later = asyncio.ensure_future(lists.single_flight.get(now()))
+    later = asyncio.ensure_future(lists.shared.get(now()))
     failures = await asyncio.gather(*joined_, return_exceptions=True)
     assert {type(each) for each in failures} == {AtlasUnavailable}
     assert len({id(each) for each in failures}) == 3
@@ -186,7 +186,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     lists = Lists()
     lists.fails = True
-    asker = asyncio.ensure_future(lists.single_flight.get(now()))
+    asker = asyncio.ensure_future(lists.shared.get(now()))
     await asyncio.sleep(0.5)
     asker.cancel()
     await asyncio.sleep(2)
@@ -198,15 +198,15 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 async def test_a_snapshot_is_forgotten_when_idle() -> None:
     """Memory holds no project that nobody asks for."""
     lists = Lists()
-    await lists.single_flight.look(Target("jane@x.de"), 0.0)
+    await lists.shared.look(Target("jane@x.de"), 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.single_flight.look(Target("jane@x.de"), 0.0)
+    await lists.shared.look(Target("jane@x.de"), 0.0)
     await asyncio.sleep(RETAINED - 1)
-    await lists.single_flight.look(Target("jane@x.de"), 0.0)
+    await lists.shared.look(Target("jane@x.de"), 0.0)
     assert len(lists.began) == 1
     await asyncio.sleep(RETAINED + 1)
-    assert vars(lists.single_flight)["_kept"] is None
-    await lists.single_flight.look(Target("jane@x.de"), 0.0)
+    assert vars(lists.shared)["_kept"] is None
+    await lists.shared.look(Target("jane@x.de"), 0.0)
     assert len(lists.began) == 2
 
 
@@ -214,9 +214,9 @@ async def test_a_snapshot_is_forgotten_when_idle() -> None:
 async def test_a_sweep_leaves_nothing_behind() -> None:
     """What only a sweep has asked for serves nobody else: the lists of all projects are never in memory at once."""
     lists = Lists()
-    swept = await lists.single_flight.get(now())
-    assert vars(lists.single_flight)["_kept"] is None
-    assert (await lists.single_flight.get(swept.began)).began > swept.began
+    swept = await lists.shared.get(now())
+    assert vars(lists.shared)["_kept"] is None
+    assert (await lists.shared.get(swept.began)).began > swept.began
 
 
 @virtual_time
@@ -224,13 +224,13 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
     """Whoever woke before the write, and looks at the same person after it, is shown what is there after it."""
     lists = Lists()
     woke = now()
-    assert ids(await lists.single_flight.look(Target("Jane@x.de"), woke)) == ([], [])
+    assert ids(await lists.shared.look(Target("Jane@x.de"), woke)) == ([], [])
     await asyncio.sleep(1)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.invalidate("jane@x.de")
-    assert ids(await lists.single_flight.look(Target("JANE@x.de"), woke)) == (["i1"], [])
+    lists.shared.invalidate("jane@x.de")
+    assert ids(await lists.shared.look(Target("JANE@x.de"), woke)) == (["i1"], [])
     assert len(lists.began) == 2
-    assert ids(await lists.single_flight.look(Target("jane@x.de", "i1"), woke)) == (["i1"], [])
+    assert ids(await lists.shared.look(Target("jane@x.de", "i1"), woke)) == (["i1"], [])
     assert len(lists.began) == 2
 
 
@@ -239,9 +239,9 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
 async def test_a_write_invalidates_the_same_email_in_any_form(asked: str, written: str) -> None:
     """A look for the other form is shown what is there after the write too."""
     lists = Lists()
-    await lists.single_flight.look(Target(asked), 0.0)
-    lists.single_flight.invalidate(written)
-    await lists.single_flight.look(Target(asked), 0.0)
+    await lists.shared.look(Target(asked), 0.0)
+    lists.shared.invalidate(written)
+    await lists.shared.look(Target(asked), 0.0)
     assert len(lists.began) == 2
 
 
@@ -250,11 +250,11 @@ async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
     """Lists that only a sweep asked for are not kept, so what is kept stays outdated for whom we wrote about."""
     lists = Lists()
     woke = now()
-    await lists.single_flight.look(Target("jane@x.de"), woke)
+    await lists.shared.look(Target("jane@x.de"), woke)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.invalidate("jane@x.de")
-    await lists.single_flight.get(now())
-    assert ids(await lists.single_flight.look(Target("jane@x.de"), woke)) == (["i1"], [])
+    lists.shared.invalidate("jane@x.de")
+    await lists.shared.get(now())
+    assert ids(await lists.shared.look(Target("jane@x.de"), woke)) == (["i1"], [])
 
 
 @virtual_time
@@ -263,11 +263,11 @@ async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
     lists = Lists()
     lists.invitations.append(invitation("i1", "jane@x.de"))
     woke = now()
-    await lists.single_flight.look(Target("jane@x.de"), woke)
+    await lists.shared.look(Target("jane@x.de"), woke)
     await asyncio.sleep(1)
     lists.invitations.clear()
-    lists.single_flight.invalidate("i1")
-    assert ids(await lists.single_flight.look(Target("jane@x.de"), woke)) == ([], [])
+    lists.shared.invalidate("i1")
+    assert ids(await lists.shared.look(Target("jane@x.de"), woke)) == ([], [])
 
 
 @virtual_time
@@ -276,8 +276,8 @@ async def test_a_write_outdates_nobody_else() -> None:
     lists = Lists()
     woke = now()
     for number in range(50):
-        await lists.single_flight.look(Target(f"{number}@x.de"), woke)
-        lists.single_flight.invalidate(f"{number}@x.de")
+        await lists.shared.look(Target(f"{number}@x.de"), woke)
+        lists.shared.invalidate(f"{number}@x.de")
     assert len(lists.began) == 1
 
 
@@ -285,23 +285,23 @@ async def test_a_write_outdates_nobody_else() -> None:
 async def test_touches_are_remembered_only_while_they_matter() -> None:
     """Ten thousand role changes leave nothing behind."""
     lists = Lists()
-    lists.single_flight.invalidate("i1")
-    assert not vars(lists.single_flight)["_touched"]
-    await lists.single_flight.look(Target(None, "i1"), now())
-    lists.single_flight.invalidate("i1")
-    assert vars(lists.single_flight)["_touched"]
+    lists.shared.invalidate("i1")
+    assert not vars(lists.shared)["_invalid"]
+    await lists.shared.look(Target(None, "i1"), now())
+    lists.shared.invalidate("i1")
+    assert vars(lists.shared)["_invalid"]
     await asyncio.sleep(RETAINED + 1)
-    assert not vars(lists.single_flight)["_touched"]
+    assert not vars(lists.shared)["_invalid"]
 
 
 @virtual_time
 async def test_a_write_during_a_fetch_outdates_it() -> None:
     """What was fetched while we wrote may or may not have it."""
     lists = Lists()
-    asker = asyncio.ensure_future(lists.single_flight.look(Target("jane@x.de"), now()))
+    asker = asyncio.ensure_future(lists.shared.look(Target("jane@x.de"), now()))
     await asyncio.sleep(0.5)
     lists.invitations.append(invitation("i1", "jane@x.de"))
-    lists.single_flight.invalidate("jane@x.de")
+    lists.shared.invalidate("jane@x.de")
     assert ids(await asker) == (["i1"], [])
     assert len(lists.began) == 2
 
@@ -310,7 +310,7 @@ async def test_a_write_during_a_fetch_outdates_it() -> None:
 async def test_since_cannot_lie_in_the_future() -> None:
     """A clock that runs ahead does not make it fetch for ever."""
     lists = Lists()
-    await lists.single_flight.get(now() + 100)
+    await lists.shared.get(now() + 100)
     assert len(lists.began) == 1
 
 
@@ -318,13 +318,13 @@ async def test_since_cannot_lie_in_the_future() -> None:
 async def test_closing_ends_what_is_in_flight() -> None:
     """Nothing is left running."""
     lists = Lists()
-    asker = asyncio.ensure_future(lists.single_flight.get(now()))
+    asker = asyncio.ensure_future(lists.shared.get(now()))
     await settle()
-    await lists.single_flight.aclose()
+    await lists.shared.aclose()
     await settle()
     assert asker.cancelled()
-    assert vars(lists.single_flight)["_flight"] is None
-    await lists.single_flight.aclose()
+    assert vars(lists.shared)["_fetches"].running is None
+    await lists.shared.aclose()
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 4)), min_size=1, max_size=30))
@@ -339,7 +339,7 @@ def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, 
             await asyncio.sleep(wakes)
             woke = now()
             await asyncio.sleep(turn)
-            assert (await lists.single_flight.get(woke)).began >= woke
+            assert (await lists.shared.get(woke)).began >= woke
 
         await asyncio.gather(*(ask(wakes, turn) for wakes, turn in askers))
         assert len(lists.began) <= len(askers)

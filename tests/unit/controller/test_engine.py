@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, WATCH_LAG_AT_MOST, Engine
-from atlas_invites.controller.polled import PATIENCE
+from atlas_invites.controller.polled import WAIT_AT_MOST
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconcile import PATIENT, SLACK
 from atlas_invites.controller.store import Store
@@ -579,7 +579,7 @@ async def test_a_secret_that_hangs_holds_up_nobody_else() -> None:
         for roles in ([READER], [OWNER]) * 5:
             spec = wire_spec(username="joe@example.com", roles=roles)
             generation = world.cluster.apply(joe, spec=spec).generation
-            await asyncio.sleep(PATIENCE + 1)
+            await asyncio.sleep(WAIT_AT_MOST + 1)
             status = world.cluster.status(joe)
             assert (status.observed_generation, status.state) == (generation, State.PENDING)
         world.cluster.hanging.clear()

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from atlas_invites.controller.polled import ANEW, PATIENCE, Polled
+from atlas_invites.controller.polled import REREAD_INTERVAL, WAIT_AT_MOST, Polled
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.outcome import Reason
 from tests.unit.virtual_time import now, settle, virtual_time
@@ -77,15 +77,15 @@ async def test_doubt_reads_anew_now_and_then() -> None:
     await source.polled.get("a")
     source.answer = "second"
     await asyncio.sleep(1)
-    doubters = (source.polled.get_anew("a", since=now()) for _ in range(100))
+    doubters = (source.polled.reread("a", since=now()) for _ in range(100))
     assert await asyncio.gather(*doubters) == ["second"] * 100
-    await asyncio.sleep(ANEW - 1.5)
+    await asyncio.sleep(REREAD_INTERVAL - 1.5)
     source.answer = "third"
-    assert await source.polled.get_anew("a", since=now()) == "second"
+    assert await source.polled.reread("a", since=now()) == "second"
     assert source.reads == ["a", "a"]
     await asyncio.sleep(0.5)
-    assert await source.polled.get_anew("a", since=0.0) == "second"
-    assert await source.polled.get_anew("a", since=now()) == "third"
+    assert await source.polled.reread("a", since=0.0) == "second"
+    assert await source.polled.reread("a", since=now()) == "third"
 
 
 @virtual_time
@@ -180,13 +180,13 @@ async def test_who_asks_together_shares_the_failure(trouble: Exception) -> None:
 
 @virtual_time
 async def test_a_read_that_hangs_is_not_waited_for() -> None:
-    """Nobody waits longer than ``PATIENCE`` for one read, however late the asker comes; its value still serves."""
+    """Nobody waits longer than ``WAIT_AT_MOST`` for one read, however late the asker comes; its value still serves."""
     source = Source()
     source.takes = 10
     for _ in range(2):
         failures = await asyncio.gather(*(source.polled.get("a") for _ in range(50)), return_exceptions=True)
         assert {type(failure) for failure in failures} == {ClusterUnavailable}
-        assert now() == PATIENCE
+        assert now() == WAIT_AT_MOST
     await asyncio.sleep(10)
     assert await source.polled.get("a") == "first"
     assert source.reads == ["a"]
@@ -198,7 +198,7 @@ async def test_a_failed_doubt_leaves_the_value_to_others() -> None:
     source = Source()
     await source.polled.get("a")
     source.answer = ClusterUnavailable("no response")
-    doubt = asyncio.create_task(source.polled.get_anew("a", since=now()))
+    doubt = asyncio.create_task(source.polled.reread("a", since=now()))
     await settle()
     assert await source.polled.get("a") == "first"
     with pytest.raises(ClusterUnavailable):
