@@ -67,10 +67,10 @@ class Admission:
         operation, began = request.extensions["operation"], request.extensions["began"]
         failure: AtlasFailure | None
         if isinstance(outcome, AtlasUnavailable):
-            status, failure, headers = "none", outcome, None
+            status, failure = "none", outcome
         else:
-            status, failure, headers = str(outcome.status_code), outcome.extensions["failure"], outcome.headers
-        self._throttle.learn(operation, request.extensions["of"], began, failure, headers)
+            status, failure = str(outcome.status_code), outcome.extensions["failure"]
+        self._throttle.learn(operation, request.extensions["of"], began, failure)
         ATLAS_REQUESTS.labels(operation, status).inc()
         ATLAS_REQUEST_SECONDS.observe(self._clock() - began)
 

@@ -9,9 +9,7 @@ whatever the project, which no header tells: it is felt for, as TCP feels for a 
   again, and for no less than ``Retry-After`` asks (at most 15 minutes). When a hold ends, one call tries, and the
   others wait for what it meets. So an outage is met by few calls, not by each object on its own.
 - A 401, which may be a digest challenge, says nothing of a limit: Atlas sends it before it counts the call. It neither
-  holds a scope nor ends a hold; after a hold, the next call is the trial again. Its headers are not read.
-- ``Ratelimit-Limit`` and ``Ratelimit-Remaining`` (also ``RateLimit-``): where a tenth or less remains, calls go one by
-  one at the pace of a bucket of one minute, at least one a second.
+  holds a scope nor ends a hold; after a hold, the next call is the trial again.
 - Once Atlas has refused to send, invitations go one by one: half as fast after each refusal, a twentieth faster after
   each that is sent. So a thousand at once meet few refusals, whatever the limit is.
 """
@@ -24,13 +22,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from atlas_invites.atlas.errors import SENDING, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from atlas_invites.invitation.model import Operation
 
 SHORT = 1.0
 """Seconds for which a call waits for the end of a hold; a longer hold is raised at once."""
-PATIENCE = 5.0
+LINE_MAX = 5.0
 """Seconds for which a call waits for its place while calls go one by one."""
 LATER_MAX = 900.0
 """Seconds after which whoever found the line too long is to come back at the latest."""
@@ -40,12 +38,8 @@ STRIKES_MAX = 10
 """Refusals that are counted: more would not make a hold longer."""
 TRIAL = 1.0
 """Seconds until a second call tries where the first one has met nothing yet; it doubles with each that tries."""
-GLANCE = 0.05
-"""Seconds after which whoever waits for what a trial meets looks again."""
-FEW = 0.1
-"""The part of the limit from which on calls go one by one."""
-WINDOW = 60.0
-"""Seconds in which a bucket is taken to fill, and for which an answer's headers are believed."""
+TRIAL_POLL = 0.05
+"""Seconds after which a call that waits for the outcome of a trial asks again."""
 SENDS_FIRST, SENDS_LAST = 0.1, 10.0
 """Seconds between two invitations after the first refusal, and at most (Atlas's known limit is ten a minute)."""
 SENDS_FASTER = 0.95
@@ -82,8 +76,12 @@ class _State:
     trials: int = 0
     interval: float = 0.0
     next_slot: float = 0.0
-    paced_until: float = 0.0
     later: float = 0.0
+
+    @property
+    def is_in_line(self) -> bool:
+        """Whether calls go one by one anyway, so that the next one is the trial and the others come after it."""
+        return self.interval > 0 and isinstance(self.failure, RateLimited)
 
 
 class Throttle:
@@ -105,17 +103,17 @@ class Throttle:
             AtlasUnavailable: the same, because Atlas does not answer.
         """
         now = self._clock()
-        states = [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
+        states = self._known(operation, of)
         for state in states:
             if state.failure is not None and state.held_until - now > SHORT:
                 raise self._held(state.failure, operation, state.held_until - now)
-        paced = [state for state in states if now < state.paced_until]
-        struck = [state for state in states if state.failure is not None and not _is_in_line(state, now)]
+        paced = [state for state in states if state.interval]
+        struck = [state for state in states if state.failure is not None and not state.is_in_line]
         if held := [state for state in struck if state.held_until > now]:
-            glance = GLANCE if any(state.trials for state in held) else SHORT
-            return Place(min(max(state.held_until - now for state in held), glance), taken=False)
+            ask_again = TRIAL_POLL if any(state.trials for state in held) else SHORT
+            return Place(min(max(state.held_until - now for state in held), ask_again), taken=False)
         slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
-        if slot - now > PATIENCE:
+        if slot - now > LINE_MAX:
             raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
         for state in paced:
             if state.next_slot <= now:
@@ -127,8 +125,8 @@ class Throttle:
         return Place(slot - now, taken=True)
 
     def struck_since(self, operation: Operation, of: Hashable, asked: float) -> bool:
-        """Tell whether Atlas has refused since a place was taken: then take another one, for it has held or slowed."""
-        states = [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
+        """Return whether Atlas has refused since a place was taken, so that the caller has to take another one."""
+        states = self._known(operation, of)
         return any(state.failure is not None and state.struck_at >= asked for state in states)
 
     def learn(
@@ -137,9 +135,8 @@ class Throttle:
         of: Hashable,
         began: float,
         failure: AtlasFailure | None,
-        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Take in what came of a call that went out at ``began``; ``headers`` ignore case, None without an answer."""
+        """Record the outcome of a call that went out at ``began``."""
         main, *sending = _scopes(operation, of)
         if isinstance(failure, CredentialsRejected):
             for scope in (main, *sending):
@@ -156,8 +153,6 @@ class Throttle:
                 self._recovered(scope, began)
             if failure is None:
                 self._speed_up(*sending)
-        if headers is not None:
-            self._pace(main, headers)
 
     def _later(self, paced: Sequence[_State], slot: float) -> float:
         """Return when who found the line too long is to come back: one by one, and twice as fast as they are served.
@@ -175,14 +170,13 @@ class Throttle:
         state = self._state(scope)
         state.interval = min(max(2 * state.interval, SENDS_FIRST), SENDS_LAST)
         state.next_slot = state.held_until  # whoever waits for a place takes another one
-        state.paced_until = float("inf")
 
     def _speed_up(self, *scopes: Scope) -> None:
         """Let what is sent go a little faster, and freely in the end."""
         for state in filter(None, map(self._states.get, scopes)):
             state.interval *= SENDS_FASTER
             if state.interval < SENDS_FREELY:
-                state.interval = state.paced_until = 0.0
+                state.interval = 0.0
 
     def _strike(self, scope: Scope, began: float, failure: AtlasFailure) -> bool:
         """Hold a scope, and return whether that is news: calls that were out together are one strike."""
@@ -212,25 +206,16 @@ class Throttle:
         if state is not None and state.failure is not None:
             state.trials, state.held_until = 0, state.ends_at
 
-    def _pace(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        limit, remaining = _number(headers, "Limit"), _number(headers, "Remaining")
-        if not limit or remaining is None:
-            return
-        now = self._clock()
-        if remaining > limit * FEW:
-            if (state := self._states.get(scope)) is not None:
-                state.paced_until = 0.0
-            return
-        state = self._state(scope)
-        state.interval = min(WINDOW / limit, 1.0)
-        state.paced_until = now + WINDOW
-        if remaining == 0:
-            state.next_slot = max(state.next_slot, now + state.interval)
+    def _known(self, operation: Operation, of: Hashable) -> list[_State]:
+        """Return what may hold a call back."""
+        if not self._states:
+            return []
+        return [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
 
     def _state(self, scope: Scope) -> _State:
         if scope not in self._states and len(self._states) >= SCOPES:
             now = self._clock()
-            self._states = {key: s for key, s in self._states.items() if max(s.held_until, s.paced_until) > now}
+            self._states = {key: s for key, s in self._states.items() if s.interval or s.held_until > now}
         return self._states.setdefault(scope, _State())
 
     @staticmethod
@@ -244,13 +229,3 @@ def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:
     """Return what a call is counted by: its own scope first."""
     own = (operation.value, of)
     return (own, ("sending", None)) if operation in SENDING else (own,)
-
-
-def _is_in_line(state: _State, now: float) -> bool:
-    """Tell whether calls go one by one as it is, so that the next one is the trial and the others come after it."""
-    return now < state.paced_until and isinstance(state.failure, RateLimited)
-
-
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    text = headers.get(f"Ratelimit-{name}", "")
-    return int(text[:9]) if text.isascii() and text.isdigit() else None

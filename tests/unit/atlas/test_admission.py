@@ -25,8 +25,8 @@ def request(operation: Operation = Operation.UPDATE_INVITE) -> httpx.Request:
     return httpx.Request("PATCH", URL, extensions={"operation": operation, "of": "g"})
 
 
-def answer(status: int) -> httpx.Response:
-    json = {"error": status, "errorCode": "X"}
+def answer(status: int, code: str = "X") -> httpx.Response:
+    json = {"error": status, "errorCode": code}
     failure = failure_of(Operation.UPDATE_INVITE, status, json, {})
     return httpx.Response(status, extensions={"json": json, "failure": failure})
 
@@ -105,12 +105,12 @@ async def test_a_trial_that_is_cancelled_makes_way() -> None:
 async def test_who_waits_in_line_when_sending_stops_does_not_go() -> None:
     """A place in the line that comes up later is too late."""
     gate = admission()
-    asked = request()
+    asked = request(Operation.CREATE_INVITE)
     await gate.admit(asked)
-    headers = {"Ratelimit-Limit": "60", "Ratelimit-Remaining": "1"}
-    gate.learn(asked, httpx.Response(200, headers=headers, extensions={"json": {}, "failure": None}))
-    waiting = [asyncio.create_task(gate.admit(request())) for _ in range(5)]
-    await asyncio.sleep(1.5)
+    gate.learn(asked, answer(400, "INVITATIONS_RATE_LIMITED_IP"))
+    await asyncio.sleep(0.5)
+    waiting = [asyncio.create_task(gate.admit(request(Operation.CREATE_INVITE))) for _ in range(5)]
+    await asyncio.sleep(0.65)
     gate.stop_writes()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(result, ClusterUnavailable) for result in results] == [False, False, True, True, True]
