@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from atlas_invites.atlas.errors import READS, AtlasUnavailable
 from atlas_invites.atlas.throttle import Throttle
-from atlas_invites.invitation.outcome import ClusterUnavailable
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from atlas_invites.atlas.admission import Admission
 from atlas_invites.atlas.errors import AtlasFailure
-from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.atlas.responses import failure_of
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.model import Operation
 from tests.unit.virtual_time import now, virtual_time
 

@@ -25,8 +25,8 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     VersionGone,
 )
-from atlas_invites.failures import Failure
 from atlas_invites.atlas.responses import MEANINGS, failure_of, http_date
+from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import Operation
 from atlas_invites.invitation.outcome import Kind, Reason
 

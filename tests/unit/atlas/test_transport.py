@@ -19,8 +19,8 @@ import pytest
 
 from atlas_invites.atlas import transport
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.atlas.transport import RESPONSE_MAX, HttpClient
+from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.model import Operation
 from tests.unit.atlas.wire import Heard, answer, reset, wire
 
