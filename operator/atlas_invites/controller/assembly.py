@@ -13,8 +13,7 @@ from atlas_invites.controller.reconcile import Reconciler
 from atlas_invites.controller.resolve import Access, names_project, names_secret, project_of
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.sends import Sends
-from atlas_invites.controller.store import Store
-from atlas_invites.controller.writer import Writer
+from atlas_invites.controller.store import Store, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.ports import Atlas, Events, Project
     from atlas_invites.controller.resolve import Access
     from atlas_invites.controller.sends import Sends
-    from atlas_invites.controller.store import Store
-    from atlas_invites.controller.writer import Writer
+    from atlas_invites.controller.store import Store, Writer
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.deletion import Trouble

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from atlas_invites.controller.ports import Invites
     from atlas_invites.controller.queue import Item, WorkQueue
     from atlas_invites.controller.reconcile import Reconciler
-    from atlas_invites.controller.store import Store
-    from atlas_invites.controller.writer import Writer
+    from atlas_invites.controller.store import Store, Writer
     from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource
 

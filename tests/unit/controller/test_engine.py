@@ -15,8 +15,7 @@ from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, WATCH_L
 from atlas_invites.controller.polled import WAIT_AT_MOST
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconcile import PATIENT, SLACK
-from atlas_invites.controller.store import Store
-from atlas_invites.controller.writer import Writer
+from atlas_invites.controller.store import Store, Writer
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Outcome, Reason
