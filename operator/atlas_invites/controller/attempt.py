@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atlas_invites.failures import Later, Stale
-from atlas_invites.invitation.case import target
+from atlas_invites.invitation.case import known_member, target
 from atlas_invites.invitation.deletion import DeletionCase
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.refusal import refused_before
@@ -133,6 +133,12 @@ class Memory:
             return None
         return self.roles_written[1]
 
+    def is_known(self, status: Status, entry_id: str) -> bool:
+        """Return whether an entry of Atlas is the object's own: status shows its id, or our own send returned it."""
+        member = known_member(status)
+        ids = {status.invitation.id if status.invitation else None, member.id if member else None}
+        return entry_id in ids | self.created
+
     def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
         """Return the case of the object's deletion, with what this process knows of it."""
         has_sent = self.has_sent or self.unconfirmed_send_at is not None
@@ -250,6 +256,12 @@ class Attempt:
     def deletion_case(self) -> DeletionCase:
         """The case of the object's deletion."""
         return self.memory.deletion_case(self.spec, self.known)
+
+    @property
+    def may_be_of_an_unknown(self) -> bool:
+        """Whether an object of a namespace that was never listed may have what was observed."""
+        there = self.action.case.invitation or self.action.case.member
+        return bool(self.claims.unknown) and there is not None and not self.memory.is_known(self.known, there.id)
 
     @property
     def may_be_refused(self) -> bool:

@@ -28,6 +28,10 @@ _DUPLICATE = (
     "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
     "until then it does nothing."
 )
+_MAY_BE_ANOTHERS = (
+    f"This invitation may be managed by an {KIND} of another namespace, which the operator cannot list, so this object "
+    "does nothing. The operator's log names the namespace: grant the right to list it, or remove it from --namespace."
+)
 
 
 async def claim(attempt: Attempt) -> Outcome | None:
@@ -57,7 +61,9 @@ async def claim_observed(attempt: Attempt) -> Outcome | None:
     if there is None or case.somebody_else:
         return None
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
-    return _yield_to_older(attempt) if claims_more else None
+    if claims_more and (duplicate := _yield_to_older(attempt)) is not None:
+        return duplicate
+    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_be_of_an_unknown else None
 
 
 def _yield_to_older(attempt: Attempt) -> Outcome | None:

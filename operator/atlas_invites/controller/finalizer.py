@@ -153,12 +153,11 @@ async def cancel_known(attempt: Attempt) -> Finalized | None:
     return None
 
 
-async def clean_up(attempt: Attempt) -> Finalized:
-    """Take away what the policy says of what was observed.
+async def leave_others(attempt: Attempt) -> Finalized | None:
+    """End the object if nothing is left of it in Atlas, or if what was observed is not its own.
 
     Raises:
-        Failure: Atlas did not do it, or a send may still be under way.
-        Stale: the object has changed meanwhile.
+        Failure: a send may still be under way, or cannot be observed any more.
         Later: see ``yield_to_claimants``.
     """
     case = attempt.action.case
@@ -168,8 +167,19 @@ async def clean_up(attempt: Attempt) -> Finalized:
         return _NOTHING_THERE
     if case.somebody_else:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
-    if (ended := _claim(attempt, (there.username, there.id))) is not None:
-        return ended
+    if attempt.may_be_of_an_unknown:
+        return Finalized.leaving("an object that cannot be listed may have it", attempt.deletion_case.left)
+    return _claim(attempt, (there.username, there.id))
+
+
+async def clean_up(attempt: Attempt) -> Finalized:
+    """Take away what the policy says of what was observed.
+
+    Raises:
+        Failure: Atlas did not do it.
+        Stale: the object has changed meanwhile.
+    """
+    case = attempt.action.case
     removal = TABLE_D.get((case.sight, attempt.deletion_case.policy))
     if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
         return await _cancel(attempt, case.invitation)

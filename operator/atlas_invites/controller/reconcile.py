@@ -22,6 +22,7 @@ from atlas_invites.controller.finalizer import (
     cancel_known,
     claim_to_clean_up,
     clean_up,
+    leave_others,
     release_unreadable,
     remove_finalizer,
     resume,
@@ -62,6 +63,7 @@ FINALIZE: Phases[Finalized] = (
     claim_to_clean_up,
     cancel_known,
     observe_to_clean_up,
+    leave_others,
     clean_up,  # by Table D
 )
 """A deleted object: take away in Atlas what the deletion policy says. Then the finalizer is removed."""

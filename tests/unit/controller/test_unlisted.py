@@ -11,7 +11,7 @@ from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
 from tests.unit.builders import KEY, OWNER, READER, SECRET, wire_spec
 from tests.unit.controller.fakes import CREDENTIALS, World
-from tests.unit.controller.test_reconciler import adopted, reason_of
+from tests.unit.controller.test_reconcile import adopted, reason_of
 from tests.unit.virtual_time import virtual_time
 
 OLDER = Key("team-b", "older")
