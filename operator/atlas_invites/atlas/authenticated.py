@@ -56,7 +56,7 @@ class AuthenticatedClient:
             ClusterUnavailable: it is a write, and the gate is closed.
         """
         request = self._codec.request(call)
-        asked, project = self._clock(), self._rejections.projects[request.extensions["of"]]
+        asked, project = self._clock(), self._rejections.project(request.extensions["of"])
         response = await self._send_in_turn(request, project, asked, is_last=False)
         if "try_again" in response.extensions:
             response = await self._send_in_turn(request, project, asked, is_last=True)
@@ -96,37 +96,37 @@ class AuthenticatedClient:
         response = await self._try(request, project, is_last=is_last)
         return await self._try(request, project, is_last=True) if "try_again" in response.extensions else response
 
-    async def _try(self, request: httpx.Request, project: ProjectScope, *, is_last: bool) -> httpx.Response:
+    async def _try(
+        self, request: httpx.Request, project: ProjectScope, *, is_last: bool, is_repeated: bool = False
+    ) -> httpx.Response:
         """Send a request and record the outcome; a 401 is a rejection only if the request is not sent again."""
         began, operation = self._clock(), request.extensions["operation"]
         is_probe = request.extensions["is_probe"] = project.rejects(operation)
         try:
-            response = await self._exchange(request)
+            response = await self._http.send(request, auth=self._auth)
         except AtlasFailure as failure:
-            self._rejections.learn(project, operation, began, failure)
-            raise
-        if "try_again" in response.extensions and not (is_last or is_probe):
-            return response
-        is_unknown = "unknown_key" in response.extensions
-        meant = self._rejections.learn(
-            project, operation, began, response.extensions["failure"], unknown_key=is_unknown
-        )
-        if isinstance(meant, CredentialsRejected):
-            raise meant
-        return response
-
-    async def _exchange(self, request: httpx.Request, *, is_repeated: bool = False) -> httpx.Response:
-        """Send a request, signed. It is sent again with the old token, while that is good, if a new one cannot be had.
-
-        A read, which a request for a token is too, is sent again if its connection was dead. No write is: a POST may
-        send a second invitation, a PATCH put older roles over newer ones, and a DELETE that finds nothing the second
-        time hides that the first one did it. They go back to the work queue.
-        """
-        try:
-            return await self._http.send(request, auth=self._auth)
-        except AtlasFailure as failure:
-            is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
-            has_token = failure.operation is not request.extensions["operation"] and self._auth.ready_for(request)
-            if is_repeated or not (has_token or (is_dead and failure.operation in READS)):
+            if is_repeated or not self._may_repeat(request, failure):
+                self._rejections.learn(project, operation, began, failure)
                 raise
-        return await self._exchange(request, is_repeated=True)
+        else:
+            if "try_again" in response.extensions and not (is_last or is_probe):
+                return response
+            means, is_unknown = response.extensions["failure"], "unknown_key" in response.extensions
+            meant = self._rejections.learn(project, operation, began, means, unknown_key=is_unknown)
+            if isinstance(meant, CredentialsRejected):
+                raise meant
+            return response
+        return await self._try(request, project, is_last=is_last, is_repeated=True)
+
+    def _may_repeat(self, request: httpx.Request, failure: AtlasFailure) -> bool:
+        """Return whether to send a request again that has failed.
+
+        It goes with the old token, while that is good, if a new one could not be fetched. A read, which a request for a
+        token is too, is repeated if its connection was dead. No write is: a POST may send a second invitation, a PATCH
+        put older roles over newer ones, and a DELETE that finds nothing the second time hides that the first one did
+        it. They go back to the work queue.
+        """
+        if failure.operation is not request.extensions["operation"] and self._auth.ready_for(request):
+            return True
+        is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
+        return is_dead and failure.operation in READS

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Invitation | User")
-
-ROOT = "/api/atlas/v2/groups/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +33,6 @@ class Call(Generic[T]):
     parse: Callable[[object], T]
     query: Sequence[tuple[str, str]] = ()
     body: dict[str, Any] | None = None
-
-    def target(self, *, envelope: bool) -> str:
-        """Return path and query.
-
-        They are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as the ``@``
-        of an e-mail, and a digest that was signed over other bytes than were sent is refused.
-        """
-        query = [*self.query, ("envelope", "true")] if envelope else self.query
-        encoded = urlencode(query, quote_via=quote, safe="!$'()*,:@/?")
-        return f"{ROOT}{segment(self.group_id)}{self.path}{'?' if encoded else ''}{encoded}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +62,6 @@ def entries(json: object, read: Callable[[object], E]) -> Entries[E]:
 def segment(text: str) -> str:
     """Return one segment of a path; ids are 24 hex digits, but one of another form must not become another path."""
     return quote(text, safe="!$'()*,:@+;=")
-
-
-def with_roles(entry: E) -> E:
-    """Return an entry whose roles a write was to set.
-
-    Raises:
-        ValueError: the response does not show them, so the result of the write is unknown.
-    """
-    if not entry.roles:
-        raise ValueError("no roles")
-    return entry
 
 
 def given(json: object, entry_id: str | None = None) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 from atlas_invites.atlas.admission import Admission
 from atlas_invites.atlas.authenticated import AuthenticatedClient
 from atlas_invites.atlas.clock import AtlasClock
 from atlas_invites.atlas.codec import Codec
-from atlas_invites.atlas.lru import LruCache
 from atlas_invites.atlas.project import Project
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.transport import HttpClient
@@ -61,8 +62,9 @@ class Atlas:
         self._admission = Admission(gate, clock)
         self._http = HttpClient(self._admission, url)
         self._codec = Codec(url, self._time, self.sunset, envelope=envelope)
-        self._clients: LruCache[Credentials, AuthenticatedClient] = LruCache(CLIENTS, self._client)
-        self._projects: LruCache[tuple[Credentials, str], Project] = LruCache(PROJECTS, self._project)
+        self._client = lru_cache(CLIENTS)(self._new_client)
+        self._project = lru_cache(PROJECTS)(self._new_project)
+        self._projects: WeakSet[Project] = WeakSet()
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,7 +74,7 @@ class Atlas:
 
     async def aclose(self) -> None:
         """End what is in flight and close the connections."""
-        for project in self._projects:
+        for project in list(self._projects):
             await project.aclose()
         await self._http.aclose()
 
@@ -86,11 +88,12 @@ class Atlas:
 
     def project(self, credentials: Credentials, group_id: str) -> Project:
         """Return the project as these credentials see it; the same one for the same arguments."""
-        return self._projects[credentials, group_id]
+        return self._project(credentials, group_id)
 
-    def _client(self, credentials: Credentials) -> AuthenticatedClient:
+    def _new_client(self, credentials: Credentials) -> AuthenticatedClient:
         return AuthenticatedClient(credentials, self._http, self._codec, self._clock)
 
-    def _project(self, key: tuple[Credentials, str]) -> Project:
-        credentials, group_id = key
-        return Project(self._clients[credentials], self.sunset, group_id, self._clock)
+    def _new_project(self, credentials: Credentials, group_id: str) -> Project:
+        project = Project(self._client(credentials), self.sunset, group_id, self._clock)
+        self._projects.add(project)
+        return project

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.responses import http_date
@@ -10,8 +10,8 @@ from atlas_invites.atlas.responses import http_date
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-STEP_BACK = timedelta(minutes=1)
-"""The least step back of the clock of Atlas that is believed; a smaller one is a response that took long."""
+STEP_BACK = 60.0
+"""Seconds by which the clock goes back at least: a ``Date`` less far behind is of a response that took long."""
 
 
 class AtlasClock:
@@ -26,21 +26,18 @@ class AtlasClock:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._date: datetime | None = None
-        self._seen_at = 0.0
-        self._not_before = datetime.min.replace(tzinfo=UTC)
+        self._offset = self._not_before = float("-inf")
 
     def now(self) -> datetime:
         """Return the time, UTC."""
-        if self._date is None:
-            return datetime.now(UTC)
-        return max(self._date + timedelta(seconds=self._clock() - self._seen_at), self._not_before)
+        time = max(self._offset + self._clock(), self._not_before)
+        return datetime.now(UTC) if time == float("-inf") else datetime.fromtimestamp(time, UTC)
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take the ``Date`` of a response that is from Atlas itself: a proxy has a clock of its own."""
         if (date := http_date(headers.get("Date"))) is None:
             return
-        if self._date is not None:
-            was = self.now()
-            self._not_before = was if was - date < STEP_BACK else date
-        self._date, self._seen_at = date, self._clock()
+        clock, time = self._clock(), date.timestamp()
+        before = max(self._offset + clock, self._not_before)
+        self._not_before = before if before - time < STEP_BACK else time
+        self._offset = time - clock

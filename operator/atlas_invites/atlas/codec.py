@@ -7,9 +7,11 @@ from contextlib import suppress
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, urlencode
 
 import httpx
 
+from atlas_invites.atlas.calls import segment
 from atlas_invites.atlas.errors import AtlasUnavailable, VersionGone
 
 if TYPE_CHECKING:
@@ -33,20 +35,26 @@ class Codec:
     """
 
     def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:
-        self._url = url.rstrip("/")
+        self._url = f"{url.rstrip('/')}/api/atlas/v2/groups/"
         self._envelope = envelope
+        self._query = [("envelope", "true")] if envelope else []
         self._time = time
         self._sunset = sunset
         self._agent = f"atlas-invites/{version('atlas-invites')}"
 
     def request(self, call: Call[T]) -> httpx.Request:
-        """Return the request of a call. Its extensions are documented at ``transport.Transport``."""
+        """Return the request of a call. Its extensions are documented at ``transport.Transport``.
+
+        Path and query are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as
+        the ``@`` of an e-mail, and a digest that was signed over other bytes than were sent is refused.
+        """
+        query = urlencode([*call.query, *self._query], quote_via=quote, safe="!$'()*,:@/?")
         headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if call.body is not None:
             headers["Content-Type"] = call.media_type
         return httpx.Request(
             call.method,
-            self._url + call.target(envelope=self._envelope),
+            f"{self._url}{segment(call.group_id)}{call.path}{'?' if query else ''}{query}",
             headers=headers,
             json=call.body,
             extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, given, segment, with_roles
+from atlas_invites.atlas.calls import Call, Entries, entries, given, segment
 from atlas_invites.invitation.model import Api, Invitation, Operation
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def cancel_invite(group_id: str, invitation_id: str) -> Call[bool]:
 def _invitation(json: object, asked: str | None = None, *, needs_roles: bool = False) -> Invitation:
     """Read one invitation; the id that was asked for need not be repeated, the roles that were set must be."""
     invitation = Invitation.read({**given(json, asked), "api": Api.INVITES})
-    return with_roles(invitation) if needs_roles else invitation
+    if needs_roles and not invitation.roles:
+        raise ValueError("no roles, so the result of the write is unknown")
+    return invitation
 
 
 def _invitations(json: object) -> Entries[Invitation]:

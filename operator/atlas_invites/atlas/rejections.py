@@ -23,10 +23,10 @@ project that was tried longest ago: so one that Atlas accepts again is found, ho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
-from atlas_invites.atlas.lru import LruCache
 from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.model import Operation
 
@@ -90,12 +90,12 @@ class ProjectScope(Scope):
 class Rejections:
     """The responses of Atlas to one set of credentials, and what they mean for the next call.
 
-    ``projects`` is what is known of each project, ``credentials`` what is known of them all.
+    ``project(of)`` is what is known of a project, ``credentials`` what is known of them all.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.credentials = Scope()
-        self.projects: LruCache[Hashable, ProjectScope] = LruCache(PROJECTS, lambda _: ProjectScope())
+        self.project = lru_cache(PROJECTS)(_project_scope)
         self._clock = clock
         self._evidence: Scope | None = None
         self._next: Scope | None = None
@@ -205,3 +205,8 @@ class Rejections:
             self._next = project
         waited = now - self.credentials.at
         return waited >= 2 * PROBE_EVERY or (waited >= PROBE_EVERY and self._next is project)
+
+
+def _project_scope(of: Hashable) -> ProjectScope:
+    del of
+    return ProjectScope()

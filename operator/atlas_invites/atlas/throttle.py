@@ -102,6 +102,8 @@ class Throttle:
             RateLimited: the wait would be long; ``retry_after`` says how long.
             AtlasUnavailable: the same, because Atlas does not answer.
         """
+        if not self._states:
+            return Place(0.0, taken=True)
         now = self._clock()
         states = self._known(operation, of)
         for state in states:
@@ -137,6 +139,8 @@ class Throttle:
         failure: AtlasFailure | None,
     ) -> None:
         """Record the outcome of a call that went out at ``began``."""
+        if failure is None and not self._states:
+            return
         main, *sending = _scopes(operation, of)
         if isinstance(failure, CredentialsRejected):
             for scope in (main, *sending):
@@ -208,8 +212,6 @@ class Throttle:
 
     def _known(self, operation: Operation, of: Hashable) -> list[_State]:
         """Return what may hold a call back."""
-        if not self._states:
-            return []
         return [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
 
     def _state(self, scope: Scope) -> _State:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport
 from pydantic_core import from_json
 
 from atlas_invites.atlas.errors import AtlasUnavailable
@@ -97,24 +97,10 @@ class Transport(AiohttpTransport):
         """
         seconds = await self._interceptor.admit(request)
         _sending.set(request)
-        outcome = await self._exchange(request, min(seconds, DEADLINE))
-        try:
-            self._interceptor.learn(request, outcome)
-        except Exception:  # it must not hide the outcome: whether a write is in doubt depends on it
-            log.exception("the outcome of a request to Atlas could not be recorded")
-        if isinstance(outcome, AtlasUnavailable):
-            raise outcome
-        return outcome
-
-    async def _before_body(self, *_: object) -> None:
-        """Called by aiohttp right before it hands head and body over to the operating system."""
-        self._interceptor.time_for(_sending.get())
-
-    async def _exchange(self, request: httpx.Request, seconds: float) -> httpx.Response | AtlasUnavailable:
-        """Send one request. A failure is returned: raised in here, it would have aiohttp's error as its context."""
         request.extensions["timeout"] = {"connect": CONNECT_TIMEOUT, "read": READ_TIMEOUT}
+        outcome: httpx.Response | AtlasUnavailable
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, DEADLINE)):
                 response = await super().handle_async_request(request)
                 try:
                     content = await _read(response)
@@ -123,9 +109,21 @@ class Transport(AiohttpTransport):
         except Exception as error:  # noqa: BLE001 - whatever it is, it may print the request's headers
             self._log_tls(openssl_reason(error))
             what, sent = _described(error)
-            return AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
-        self._tls_fault = None
-        return _classified(request, response, content)
+            outcome = AtlasUnavailable.of(request.extensions["operation"], what, sent=sent)
+        else:
+            self._tls_fault = None
+            outcome = _classified(request, response, content)
+        try:
+            self._interceptor.learn(request, outcome)
+        except Exception:  # it must not hide the outcome: whether a write is in doubt depends on it
+            log.exception("the outcome of a request to Atlas could not be recorded")
+        if isinstance(outcome, AtlasUnavailable):
+            raise outcome  # not above, where aiohttp's error would be its context
+        return outcome
+
+    async def _before_body(self, *_: object) -> None:
+        """Called by aiohttp right before it hands head and body over to the operating system."""
+        self._interceptor.time_for(_sending.get())
 
     def _log_tls(self, fault: str | None) -> None:
         """Log why TLS fails, if it does, once until it fails for another reason or works again."""
@@ -134,7 +132,7 @@ class Transport(AiohttpTransport):
         self._tls_fault = fault
 
 
-class HttpClient(HttpxAiohttpClient):
+class HttpClient(httpx.AsyncClient):
     """httpx's client with our transport, through the proxy of the environment if there is one.
 
     httpx would read the environment in its own way: it raises for a range of IPv6 addresses in ``NO_PROXY``, and reads
@@ -145,24 +143,13 @@ class HttpClient(HttpxAiohttpClient):
     """
 
     def __init__(self, interceptor: Interceptor, url: str) -> None:
-        self._interceptor = interceptor
-        super().__init__(
-            base_url=url,
-            verify=accept_legacy_certificates(httpx.create_ssl_context()),  # heeds SSL_CERT_FILE and SSL_CERT_DIR
-            trust_env=False,
-            proxy=proxy_for(url),
-            follow_redirects=False,
-        )
-        self._cookies = _NoCookies()
-
-    def _init_transport(self, *_: object, **options: Any) -> Transport:  # noqa: ANN401 - as above
-        return Transport(self._interceptor, **options)
-
-    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: object, **options: Any) -> Transport:  # noqa: ANN401
-        if proxy.raw_auth is not None:  # as a header: aiohttp gives up the other way, which httpx-aiohttp would take
+        proxy = (address := proxy_for(url)) and httpx.Proxy(address)
+        if proxy and proxy.raw_auth:  # as a header: aiohttp gives up the other way, which httpx-aiohttp would take
             basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
             proxy = httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
-        return Transport(self._interceptor, proxy=proxy, **options)
+        tls = accept_legacy_certificates(httpx.create_ssl_context())  # heeds SSL_CERT_FILE and SSL_CERT_DIR
+        super().__init__(base_url=url, transport=Transport(interceptor, verify=tls, proxy=proxy), trust_env=False)
+        self._cookies = _NoCookies()
 
 
 class _NoCookies(httpx.Cookies):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.calls import Call, Entries, entries, given, segment, with_roles
+from atlas_invites.atlas.calls import Call, Entries, entries, given, segment
 from atlas_invites.invitation.model import Membership, Operation, User
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _user(json: object, asked: str | None = None, *, needs_roles: bool = False) 
     """Read one user. One whose e-mail cannot be read is nobody's match; without a status it is not known what it is.
 
     Raises:
-        ValueError: the id or the status cannot be read.
+        ValueError: the id or the status cannot be read, or the roles that were set are not there.
     """
     fields = given(json, asked)
     if not isinstance(fields.get("username"), str):
@@ -102,7 +102,9 @@ def _user(json: object, asked: str | None = None, *, needs_roles: bool = False) 
     if not isinstance(fields.get("orgMembershipStatus", ""), str):
         raise ValueError("orgMembershipStatus is not text")  # noqa: TRY004 - the caller asks for a ValueError
     user = User.read(fields)
-    return with_roles(user) if needs_roles else user
+    if needs_roles and not user.roles:
+        raise ValueError("no roles, so the result of the write is unknown")
+    return user
 
 
 def _page(json: object) -> Page:
