@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.atlas.auth import auth_for
+from atlas_invites.atlas.bearer import BearerAuth
+from atlas_invites.atlas.digest import DigestAuth
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import ProjectScope, Rejections
 from atlas_invites.atlas.transport import DISCONNECTED
+from atlas_invites.invitation.credentials import ApiKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 TURN_TIMEOUT = 2.0
 """Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
+
+TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - where tokens come from
 
 T = TypeVar("T")
 
@@ -130,3 +134,12 @@ class AuthenticatedClient:
             return True
         is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
         return is_dead and failure.operation in READS
+
+
+def auth_for(
+    credentials: Credentials, url: httpx.URL, clock: Callable[[], float] = time.monotonic
+) -> DigestAuth | BearerAuth:
+    """Return the way to authenticate at the Atlas of a URL: digest for an API key, a token for a service account."""
+    if isinstance(credentials, ApiKey):
+        return DigestAuth(credentials)
+    return BearerAuth(credentials, url.copy_with(path=TOKEN_PATH), clock)

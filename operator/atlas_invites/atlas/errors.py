@@ -1,4 +1,4 @@
-"""What the Atlas Admin API answers when it does not do what it was asked to, and what that means for an invitation.
+"""The failures of calls to the Atlas Admin API, and what they mean for an invitation.
 
 The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package where a call can say it better)::
 
@@ -7,7 +7,7 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
         CredentialsRejected   401; the token endpoint's 400, 401, 403
           RejectedForProject  401 that is about one project only: see ``rejections``
         RateLimited           429; 400 INVITATIONS_RATE_LIMITED_IP; or held back here, before Atlas has to refuse
-        AtlasUnavailable      5xx, 3xx, time-out, reset, an answer that is not Atlas's JSON: a write may have worked
+        AtlasUnavailable      5xx, 3xx, time-out, reset, a response that is not JSON of Atlas: a write may have worked
         Forbidden             403; 404 NOT_IN_GROUP
         ProjectNotFound       404 GROUP_NOT_FOUND; any other 404 of a list or of the project
         Gone                  any other 404: this one invitation or user is not there
@@ -19,7 +19,7 @@ Messages are plain sentences for status. They hold no time, count or request id,
 repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``Forbidden`` of a send repeats its
 ``detail``, so no message is logged.
 
-Sources: the published OpenAPI document (``ApiError``), recorded answers.
+Sources: the published OpenAPI document (``ApiError``), recorded responses.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class AtlasFailure(Failure):
 
     Args:
         operation: which call.
-        what: what came instead of an answer, such as ``HTTP 503`` or ``429 RATE_LIMITED``.
-        error: Atlas's error, whole, where a real HTTP answer carried one.
+        what: what came instead of a result, such as ``HTTP 503`` or ``429 RATE_LIMITED``.
+        error: the full error of Atlas, if an HTTP response had one.
         retry_after: seconds that Atlas asked us to wait, at most 900.
-        unanswered: True where a write may have been carried out all the same.
+        unanswered: True if a write may have been carried out all the same.
     """
 
     becomes: ClassVar[Reason]
@@ -137,7 +137,7 @@ class RateLimited(AtlasFailure):
 
 
 class AtlasUnavailable(AtlasFailure):
-    """There was no answer of Atlas's; where it was a write, it may have been carried out (``unanswered``)."""
+    """There was no response of Atlas; if it was a write, it may have been carried out (``unanswered``)."""
 
     becomes = Reason.ATLAS_UNAVAILABLE
     text = "Atlas is unavailable: could not {task} ({what}); it is retried automatically."
@@ -152,7 +152,7 @@ class AtlasUnavailable(AtlasFailure):
         error: ErrorBody | None = None,
         wait: float | None = None,
     ) -> Self:
-        """Return the failure of a call of which there is no usable answer; ``sent``: it may have reached Atlas."""
+        """Return the failure of a call without a usable response; ``sent``: it may have reached Atlas."""
         unanswered = sent and operation not in READS
         return cls(operation, what, error=error, retry_after=wait, unanswered=unanswered)
 

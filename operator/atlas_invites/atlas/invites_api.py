@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/vnd.atlas.2023-01-01+json"
 
 
+def read_project(group_id: str) -> Call[str]:
+    """Return the call that reads the project itself (OpenAPI: getGroup), and whose result is its id."""
+    return Call(Operation.READ_PROJECT, "GET", group_id, "", MEDIA_TYPE, lambda json: str(given(json)["id"]))
+
+
 def list_invites(group_id: str, username: str | None = None) -> Call[Entries[Invitation]]:
     """Return the call that lists a project's pending invitations, or those of one e-mail."""
     query = [] if username is None else [("username", username)]

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from atlas_invites.atlas import groups, invites_api, users_api
+from atlas_invites.atlas import invites_api, users_api
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SharedLists, Snapshot, joined
@@ -96,7 +96,7 @@ class Project:
 
     async def read_project(self) -> None:
         """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` says that it does not exist."""
-        await self._client.call(groups.read_project(self._group_id))
+        await self._client.call(invites_api.read_project(self._group_id))
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""

@@ -5,7 +5,7 @@ not published. So each operation of each project is a scope of its own here: whe
 it by one refused call, and no scope is held for another's sake. Sending invitations has one more limit, by address,
 whatever the project, which no header tells: it is felt for, as TCP feels for a network's.
 
-- A refusal, and Atlas not answering twice running, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas answers
+- A refusal, and two calls in a row without a response, hold the scope for 1, 2, 4 ... 60 seconds, until Atlas responds
   again, and for no less than ``Retry-After`` asks (at most 15 minutes). When a hold ends, one call tries, and the
   others wait for what it meets. So an outage is met by few calls, not by each object on its own.
 - A 401, which may be a digest challenge, says nothing of a limit: Atlas sends it before it counts the call. It neither
@@ -31,7 +31,7 @@ SHORT = 1.0
 LINE_MAX = 5.0
 """Seconds for which a call waits for its place while calls go one by one."""
 LATER_MAX = 900.0
-"""Seconds after which whoever found the line too long is to come back at the latest."""
+"""Seconds after which a call that found the line too long comes back at the latest."""
 HOLD_MAX = 60.0
 """Seconds that a hold lasts at most where Atlas did not say how long."""
 STRIKES_MAX = 10
@@ -85,7 +85,7 @@ class _State:
 
 
 class Throttle:
-    """Says how long a call must wait, and learns from the answers."""
+    """Says how long a call must wait, and learns from the responses."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -100,7 +100,7 @@ class Throttle:
 
         Raises:
             RateLimited: the wait would be long; ``retry_after`` says how long.
-            AtlasUnavailable: the same, because Atlas does not answer.
+            AtlasUnavailable: the same, because Atlas does not respond.
         """
         if not self._states:
             return Place(0.0, taken=True)
@@ -119,7 +119,7 @@ class Throttle:
             raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
         for state in paced:
             if state.next_slot <= now:
-                state.later = 0.0  # nobody waits: whoever was to come later has come, or has gone
+                state.later = 0.0  # nobody waits: the calls that were to come later have come, or have gone
             state.next_slot = slot + state.interval
         for state in struck:
             state.held_until = slot + min(TRIAL * 2.0**state.trials, HOLD_MAX)
@@ -173,7 +173,7 @@ class Throttle:
         """Let what is sent go one by one, at half the pace."""
         state = self._state(scope)
         state.interval = min(max(2 * state.interval, SENDS_FIRST), SENDS_LAST)
-        state.next_slot = state.held_until  # whoever waits for a place takes another one
+        state.next_slot = state.held_until  # calls that wait for a place take another one
 
     def _speed_up(self, *scopes: Scope) -> None:
         """Let what is sent go a little faster, and freely in the end."""
@@ -193,7 +193,7 @@ class Throttle:
         strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
         guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes > 0 else 0.0
         if (hold := max(guess, failure.retry_after or 0.0)) > 0:
-            state.failure = failure
+            state.failure = failure.again()  # a copy: the one that is raised keeps the frames that it came through
             state.held_until = state.ends_at = max(state.held_until, now + hold)
         return is_news
 

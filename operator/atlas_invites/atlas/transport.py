@@ -11,7 +11,7 @@ httpx with aiohttp underneath (``httpx-aiohttp``, a tenth of the CPU of httpx's 
 - the body of a write goes out only if it may at that very moment: before it aiohttp gives way to other tasks, and the
   process may be stopped there for longer than its lease;
 - nothing is repeated here: when a connection ends without a response aiohttp would send a GET or DELETE again, with the
-  same ``nc``, which a server takes for an attack. ``authenticated`` repeats reads, signed anew.
+  same ``nc``, which a server takes for an attack. ``authenticated`` repeats reads, with a new signature.
 """
 
 from __future__ import annotations

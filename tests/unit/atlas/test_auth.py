@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_invites.atlas.auth import auth_for
+from atlas_invites.atlas.authenticated import auth_for
 from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import Challenge, DigestAuth, challenge_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited

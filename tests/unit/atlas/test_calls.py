@@ -9,7 +9,7 @@ import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_invites.atlas import groups, invites_api, users_api
+from atlas_invites.atlas import invites_api, users_api
 from atlas_invites.atlas.calls import Call, Entries, segment
 from atlas_invites.atlas.clock import AtlasClock
 from atlas_invites.atlas.codec import Codec
@@ -40,7 +40,7 @@ def target(call: Call[Any], *, envelope: bool = False) -> str:
 @pytest.mark.parametrize(
     ("call", "operation", "method", "path", "media_type", "body"),
     [
-        (groups.read_project(GROUP), "ReadProject", "GET", "", INVITES, None),
+        (invites_api.read_project(GROUP), "ReadProject", "GET", "", INVITES, None),
         (invites_api.list_invites(GROUP), "ListInvites", "GET", "/invites", INVITES, None),
         (
             invites_api.list_invites(GROUP, "a+b@x.de"),
