@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,24 +22,8 @@ NAMESPACE_VARIABLES = ("ATLAS_INVITES_NAMESPACES", "ATLAS_INVITES_NAMESPACE")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class LogFormat(StrEnum):
-    """How a log line is written."""
-
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogLevel(StrEnum):
-    """The least severe level that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 def in_pod() -> bool:
-    """Whether this process runs in a pod (Kubernetes sets the variable in every container)."""
+    """Return whether this process runs in a pod (Kubernetes sets the variable in every container)."""
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
@@ -145,11 +128,11 @@ class Settings(BaseSettings):
         description="namespace of the Lease; the pod's, else default",
     )
     listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")
-    log_format: LogFormat = Field(
-        default_factory=lambda: LogFormat.JSON if in_pod() else LogFormat.TEXT,
+    log_format: Literal["json", "text"] = Field(
+        default_factory=lambda: "json" if in_pod() else "text",
         description="json (the default in a pod) or text",
     )
-    log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 
     @field_validator("listen")
     @classmethod

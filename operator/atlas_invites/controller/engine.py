@@ -123,18 +123,15 @@ class Engine:
         pause = RELIST_INTERVAL
         while True:
             await asyncio.sleep(pause)
-            pause = RELIST_INTERVAL if await self._try_to_list() else LIST_RETRY
-
-    async def _try_to_list(self) -> bool:
-        try:
-            await self._list()
-        except ClusterUnavailable as error:
-            log.warning("the complete list failed; will retry: %s", error)
-        except Exception:
-            log.exception("the complete list failed in an unexpected way; will retry")
-        else:
-            return True
-        return False
+            pause = LIST_RETRY
+            try:
+                await self._list()
+            except ClusterUnavailable as error:
+                log.warning("the complete list failed; will retry: %s", error)
+            except Exception:
+                log.exception("the complete list failed in an unexpected way; will retry")
+            else:
+                pause = RELIST_INTERVAL
 
     async def work(self) -> None:
         """Run the workers until the queue is closed; what they hold then is finished."""
