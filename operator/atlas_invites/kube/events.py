@@ -33,9 +33,6 @@ WAITING_AT_MOST = 1000
 PACE = 0.05
 """Seconds between two events while there is work to do: the API server's time is for that first."""
 
-FLUSH = 2.0
-"""Seconds that waiting events have at the end, at most."""
-
 _NOTE_LENGTH = 1000
 _NAME_LENGTH = 230
 _REPORTER = "atlas-invites"
@@ -89,11 +86,11 @@ class Events:
         except asyncio.QueueFull:
             log.warning("an event was dropped: %s", notice.reason, extra={"object": resource.key})
 
-    async def flush(self, seconds: float = FLUSH) -> None:
+    async def flush(self, seconds: float = REQUEST_TIMEOUT) -> None:
         """Wait until what was taken is published, or for so many seconds."""
         self._busy = lambda: False
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), min(FLUSH, seconds))
+            await asyncio.wait_for(self._waiting.join(), seconds)
 
     async def keep_publishing(self) -> None:
         """Publish what was taken, one after the other, for ever."""

@@ -42,9 +42,6 @@ CALL_AT_MOST = 3.0
 GIVEN_BACK = 1.0
 """The duration of a lease that its holder has given back, as client-go writes it: nobody need wait for its end."""
 
-RELEASE_AT_MOST = 2.0
-"""Seconds that giving the lease back may take at the end, where there is no hurry."""
-
 WRITE_NEEDS = 5.0
 """No write starts with less left of the lease."""
 
@@ -190,7 +187,7 @@ class Lease:
             log.exception("the lease: an unexpected answer")
         return False
 
-    async def release(self, seconds: float = RELEASE_AT_MOST) -> None:
+    async def release(self, seconds: float = CALL_AT_MOST) -> None:
         """Give the lease back, so that another one need not wait for its end; nothing is written from here on.
 
         Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.lease import RELEASE_AT_MOST, RETRY_PERIOD, Lease, awake_clock, new_identity, no_election
+from atlas_invites.kube.lease import CALL_AT_MOST, RETRY_PERIOD, Lease, awake_clock, new_identity, no_election
 from tests.unit.kube.lease_fakes import FakeLeases
 from tests.unit.virtual_time import now, settle, virtual_time
 
@@ -168,7 +168,7 @@ async def test_a_renewal_under_way_does_not_keep_the_lease() -> None:
 @virtual_time
 async def test_an_api_server_that_does_not_answer_holds_up_the_end_no_longer_than_it_may() -> None:
     """Releasing gives up when its time is over, and raises nothing."""
-    for seconds in (0.25, RELEASE_AT_MOST):
+    for seconds in (0.25, CALL_AT_MOST):
         leases = FakeLeases()
         lease, holding = await leading(leases)
         holding.cancel()
