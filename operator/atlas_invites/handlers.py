@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Takes the events of the watch."""
 
-    def __call__(self, resource: Resource, *, deleted: bool) -> None:
-        """Take an object as it is now, or was when it was deleted."""
+    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+        """Take an object as it is now, or was when it was deleted; ``listed``: a list has shown it, not a change."""
 
 
 class Session(Protocol):
@@ -74,7 +74,8 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, session: Session) -> N
 
     async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
         try:
-            sink(Resource.from_body(event["object"]), deleted=event["type"] == "DELETED")
+            resource, type_ = Resource.from_body(event["object"]), event["type"]
+            sink(resource, deleted=type_ == "DELETED", listed=type_ is None)
         except Exception:
             log.exception("could not process a watch event; the next full list will pick the object up")
 
@@ -90,7 +91,7 @@ class Watch:
     """What is watched, and who is told.
 
     Attributes:
-        sink: takes an object, and whether it was deleted.
+        sink: takes an object, and what has shown it.
         session: sends kopf's requests, as it does those of our own client.
         namespaces: returns which to watch now; None means all.
         started: called when kopf has been started, which takes the process's signals for itself.

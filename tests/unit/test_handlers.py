@@ -27,8 +27,9 @@ class Sink:
     def __init__(self) -> None:
         self.taken: list[tuple[Resource, str]] = []
 
-    def __call__(self, resource: Resource, *, deleted: bool) -> None:
-        self.taken.append((resource, "deleted" if deleted else "there"))
+    def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+        assert not (deleted and listed)
+        self.taken.append((resource, "deleted" if deleted else "listed" if listed else "there"))
 
 
 def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
@@ -40,7 +41,7 @@ def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
 
 
 @pytest.mark.parametrize(
-    ("type_", "what"), [(None, "there"), ("ADDED", "there"), ("MODIFIED", "there"), ("DELETED", "deleted")]
+    ("type_", "what"), [(None, "listed"), ("ADDED", "there"), ("MODIFIED", "there"), ("DELETED", "deleted")]
 )
 def test_every_event_reaches_the_sink(type_: str | None, what: str) -> None:
     """Listed, added, modified, deleted: the object, trimmed, and whether it is still there."""
@@ -78,8 +79,8 @@ def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever happens behind it, the handler returns, and the log names no person."""
 
     class Broken(Sink):
-        def __call__(self, resource: Resource, *, deleted: bool) -> None:
-            super().__call__(resource, deleted=deleted)
+        def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+            super().__call__(resource, deleted=deleted, listed=listed)
             raise RuntimeError("a bug")
 
     sink = Broken()

@@ -110,7 +110,8 @@ class Cluster:
         async with api_server(self.answer) as client, aiohttp.ClientSession() as self.http:
             self.server = client.configuration.host
 
-            def sink(resource: Resource, *, deleted: bool) -> None:
+            def sink(resource: Resource, *, deleted: bool, listed: bool) -> None:
+                assert listed
                 assert not deleted
                 self.shown.append(resource)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 RELIST_INTERVAL = 600.0
 """Seconds between two complete lists, which find what a cut watch did not say."""
 
+RELISTED = 1.0
+"""Seconds from the first object of a watch that relists to the complete list which it causes."""
 
 LIST_RETRY = 5.0
 """Seconds until a complete list that failed is tried again."""
@@ -72,10 +75,18 @@ class Engine:
         self._clock = clock
         store.claims.wake = self._wake_keys
         self._unseen: dict[Key, float] = {}
+        self._expected: set[Key] = set()
+        self._relisted = asyncio.Event()
         self.listed = False
 
-    def on_event(self, resource: Resource, *, deleted: bool) -> None:
-        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole."""
+    def on_event(self, resource: Resource, *, deleted: bool, listed: bool = False) -> None:
+        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole.
+
+        A watch that lists what it has shown before relists: there is no event for what was deleted before that list.
+        """
+        if listed and resource.key not in self._expected and self._store.get(resource.key) is not None:
+            self._relisted.set()
+        self._expected.discard(resource.key)
         self._unseen.pop(resource.key, None)
         if deleted:
             if self._store.remove(resource):
@@ -119,10 +130,13 @@ class Engine:
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list every ten minutes, for ever."""
+        """Compare the store with a complete list every ten minutes, and after the watch has relisted, for ever."""
         pause = RELIST_INTERVAL
         while True:
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._relisted.wait(), pause)
+                await asyncio.sleep(RELISTED)
+            self._relisted.clear()
             pause = LIST_RETRY
             try:
                 await self._list()
@@ -157,6 +171,8 @@ class Engine:
                 self._unseen.setdefault(key, self._clock())
             elif (resource := self._store.get(key)) is not None and not self._can_wait(resource):
                 self._queue.add(key)
+        if not self.listed:
+            self._expected = {resource.key for resource in self._store}
         self.listed = True
 
     def _can_wait(self, resource: Resource) -> bool:

@@ -72,6 +72,11 @@ def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
     own.until_it("jane", "is changed back", has_roles(READ_ONLY))
 
 
+def forgets(own: World, operator: Contender, name: str) -> None:
+    """Wait until an object is forgotten of whose deletion the watch has said nothing."""
+    operator.operator.wait_for_line(f"[{own.namespace}/{name}] deleted while the watch was cut")
+
+
 def test_cut_for_a_while(own: World, operator: Contender) -> None:
     """What changes while the API server refuses to be watched is done once it may be watched again."""
     own.adopt("ghost")
@@ -104,9 +109,10 @@ HOW = pytest.mark.parametrize("how", ["in-the-stream", "as-the-answer"])
 
 @HOW
 def test_gone(own: World, operator: Contender, how: str) -> None:
-    """410 Gone makes it relist: what changed is done, and nothing is done for what was deleted in the gap."""
+    """410 Gone makes it list anew: what changed is done, what was deleted in the gap is forgotten."""
     own.adopt("ghost")
     change_in_the_gap(own, operator, gone(operator, how))
+    forgets(own, operator, "ghost")
     own.mark()
     check_watches(own, operator)
 
@@ -140,7 +146,7 @@ def test_the_complete_list_finds_what_a_dead_watch_does_not_tell(own: World, sta
     vanish(own, "ghost")
     own.until_it("jane", "is changed", has_roles(OWNER), 660)
     operator.operator.wait_for_line("the watch ended; restarting in 1 s: it has not begun within 60 s")
-    operator.operator.wait_for_line(f"[{own.namespace}/ghost] deleted while the watch was cut")
+    forgets(own, operator, "ghost")
     wait_until("it is not alive", lambda: operator.get("/healthz").status_code == 503, 120)
     assert "the watch shows nothing that the list shows" in operator.get("/healthz").text
     operator.kube.mend(dead)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, WATCH_LAG_AT_MOST, Engine
+from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, RELISTED, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.polled import WAIT_AT_MOST
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconcile import PATIENT, SLACK
@@ -19,7 +19,7 @@ from atlas_invites.controller.store import Store, Writer
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key
+from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key, Resource
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
@@ -37,8 +37,6 @@ from tests.unit.virtual_time import now, settle, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from atlas_invites.invitation.resource import Resource
 
 JOE = Key("team-a", "joe")
 
@@ -272,6 +270,25 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
     assert world.atlas.names == ["Look", "Look"]  # whose project it is, then what is there: one fetch serves both
     world.queue.close()
     await workers
+
+
+@pytest.mark.parametrize("is_relisted", [True, False])
+@virtual_time
+async def test_a_watch_that_relists_causes_a_complete_list(is_relisted: bool) -> None:  # noqa: FBT001
+    """What was deleted before that list gets no event, and is forgotten at once; the first list causes none."""
+    world = World()
+    for key in (KEY, JOE):
+        world.cluster.apply(key)
+    lost(world)
+    await world.engine.list_first()
+    listing = asyncio.create_task(world.engine.keep_listing())
+    for _ in range(2 if is_relisted else 1):
+        world.cluster.objects.pop(JOE, None)  # with no event
+        kept = Resource.from_body(world.cluster.objects[KEY])
+        world.engine.on_event(kept, deleted=False, listed=True)
+        await asyncio.sleep(RELISTED + 1)
+    assert {resource.key for resource in world.store} == ({KEY} if is_relisted else {KEY, JOE})
+    listing.cancel()
 
 
 @virtual_time
