@@ -280,9 +280,9 @@ async def keep_checking(invites: Invites) -> None:
 def _sink(session: Session, parts: Parts) -> Sink:
     """Return what takes the events of the watch, each of which shows that the API server is there."""
 
-    def take(resource: Resource, *, deleted: bool) -> None:
+    def take(resource: Resource, *, deleted: bool, listed: bool) -> None:
         session.contact.succeed()
-        parts.engine.on_event(resource, deleted=deleted)
+        parts.engine.on_event(resource, deleted=deleted, listed=listed)
 
     return take
 

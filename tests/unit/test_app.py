@@ -70,9 +70,8 @@ class Fakes:
 
     # The engine.
 
-    def on_event(self, what: str, *, deleted: bool) -> None:
+    def on_event(self, what: str, **_: bool) -> None:
         """Record the end of the watch, which is all that it tells."""
-        del deleted
         self.said.append(what)
 
     async def list_first(self) -> None:
@@ -123,7 +122,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         try:
             await for_ever()
         finally:
-            watch.sink("watches no more", deleted=False)  # type: ignore[arg-type]
+            watch.sink("watches no more", deleted=False, listed=False)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "keep_watching", keep_watching)
     return ended
@@ -319,5 +318,5 @@ async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads
     await asyncio.sleep(1)
     why = "no list, watch or read of the Lease has succeeded for 60 s"
     assert probes() == (why, why)
-    module._sink(session, parts)("an event", deleted=False)  # type: ignore[arg-type]  # noqa: SLF001 - as above
+    module._sink(session, parts)("an event", deleted=False, listed=True)  # type: ignore[arg-type]  # noqa: SLF001 - as above
     assert probes() == (None, None)
