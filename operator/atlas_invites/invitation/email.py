@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from unicodedata import category, normalize
 
 import idna
@@ -36,6 +37,7 @@ def email_fault(email: str) -> str | None:
     return next((words for words, broken in _RULES.items() if broken.search(outline)), None)
 
 
+@lru_cache(maxsize=1024)
 def email_key(email: str) -> str:
     """Return the form in which e-mails are compared: NFC, lower case, the domain in IDNA form.
 

@@ -21,11 +21,11 @@ _EXACT = 2.0**53
 
 def _whole(text: str) -> str:
     """Return a text without halves of a UTF-16 pair, which JSON can hold and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _shortened(text: str, length: int = TEXT_MAX) -> str:
-    text = _whole(text)
+    text = text if text.isascii() else _whole(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

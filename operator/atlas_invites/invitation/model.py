@@ -363,7 +363,10 @@ class Status(Model):
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, or None."""
-        return next((c for c in self.conditions if c.type == type_), None)
+        for condition in self.conditions:
+            if condition.type == type_:
+                return condition
+        return None
 
 
 def _time(text: str | None) -> datetime | None:
