@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Invitation | User)
 
+FETCH_INTERVAL = 1.0
+"""Seconds between the beginnings of two fetches: the duration of a burst decides what it costs, not its size."""
+
 RETAINED = 10.0
 """Seconds for which a snapshot that was looked at is kept after its last use."""
 
@@ -97,6 +100,7 @@ class SharedLists:
         self._invalid: dict[str, int] = {}
         """The latest fetch that does not show a write of ours, by id and e-mail."""
         self._looking = 0
+        self._next_at = float("-inf")
 
     async def get(self, since: float) -> Snapshot:
         """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds). It is not kept for others.
@@ -140,12 +144,19 @@ class SharedLists:
 
     async def _served(self, since: float, after: int) -> Run[Snapshot]:
         """Return a fetch that has succeeded, began at or after ``since`` and has a higher number than ``after``."""
-        since = min(since, self._clock())
+        since, has_waited = min(since, self._clock()), False
         while True:
             if self._kept is not None and self._kept.began >= since and self._kept.number > after:
                 self._keep(self._kept)
                 return self._kept
-            fetch = self._fetches.running or self._fetches.start(self._fetch(self._clock()))
+            fetch = self._fetches.running
+            if fetch is None:
+                if not has_waited and (early := self._next_at - self._clock()) > 0:
+                    await asyncio.sleep(early)
+                    has_waited = True
+                    continue
+                fetch = self._fetches.start(self._fetch(self._clock()))
+                self._next_at = fetch.began + FETCH_INTERVAL
             if fetch.began < since or fetch.number <= after:
                 await fetch.has_ended()
                 continue

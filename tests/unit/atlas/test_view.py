@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable
-from atlas_invites.atlas.view import RETAINED, Index, SharedLists, Snapshot, joined
+from atlas_invites.atlas.view import FETCH_INTERVAL, RETAINED, Index, SharedLists, Snapshot, joined
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.model import Invitation, Membership, Operation, Seen, User, View
 from tests.unit.virtual_time import now, settle, virtual_time
@@ -104,12 +104,13 @@ class Lists:
         self.began: list[float] = []
         self.invitations: list[Invitation] = []
         self.fails = False
+        self.takes = 1.0
         self.shared = SharedLists(self.fetch, now)
 
     async def fetch(self, began: float) -> Snapshot:
         self.began.append(began)
         held = list(self.invitations)
-        await asyncio.sleep(1)
+        await asyncio.sleep(self.takes)
         if self.fails:
             raise AtlasUnavailable(Operation.LIST_INVITES, "HTTP 503")
         return snapshot(held, [], began)
@@ -150,6 +151,27 @@ async def test_one_flight_at_a_time() -> None:
     await asyncio.gather(*tasks)
     assert all(later - earlier > 0.99 for earlier, later in zip(lists.began, lists.began[1:], strict=False))
     assert len(lists.began) <= 6
+
+
+@virtual_time
+async def test_a_burst_costs_fetches_by_its_time() -> None:
+    """However fast Atlas responds and however many ask one after the other: a fetch a second, and none waits longer."""
+    lists = Lists()
+    lists.takes = 0.01
+    waited = []
+
+    async def ask() -> None:
+        woke = now()
+        await lists.shared.look(Target("jane@x.de"), woke)
+        waited.append(now() - woke)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(500):
+            group.create_task(ask())
+            await asyncio.sleep(0.01)
+    assert len(lists.began) == 6
+    assert waited[0] == pytest.approx(0.01)
+    assert max(waited) == pytest.approx(FETCH_INTERVAL + 0.01, abs=0.02)
 
 
 @virtual_time
