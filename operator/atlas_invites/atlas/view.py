@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Invitation | User)
 
-FETCH_INTERVAL = 1.0
-"""Seconds between the beginnings of two fetches: the duration of a burst decides what it costs, not its size."""
+FETCHES, FETCHES_IN = 3, 3.0
+"""So many fetches begin in so many seconds at most: the duration of a burst decides what it costs, not its size."""
 
 RETAINED = 10.0
 """Seconds for which a snapshot that was looked at is kept after its last use."""
@@ -100,7 +101,7 @@ class SharedLists:
         self._invalid: dict[str, int] = {}
         """The latest fetch that does not show a write of ours, by id and e-mail."""
         self._looking = 0
-        self._next_at = float("-inf")
+        self._began: deque[float] = deque(maxlen=FETCHES)
 
     async def get(self, since: float) -> Snapshot:
         """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds). It is not kept for others.
@@ -151,12 +152,13 @@ class SharedLists:
                 return self._kept
             fetch = self._fetches.running
             if fetch is None:
-                if not has_waited and (early := self._next_at - self._clock()) > 0:
+                is_burst = len(self._began) == FETCHES
+                if not has_waited and is_burst and (early := self._began[0] + FETCHES_IN - self._clock()) > 0:
                     await asyncio.sleep(early)
                     has_waited = True
                     continue
                 fetch = self._fetches.start(self._fetch(self._clock()))
-                self._next_at = fetch.began + FETCH_INTERVAL
+                self._began.append(fetch.began)
             if fetch.began < since or fetch.number <= after:
                 await fetch.has_ended()
                 continue
