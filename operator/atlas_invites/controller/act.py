@@ -64,12 +64,13 @@ async def _send(attempt: Attempt) -> Outcome | None:
     """Send if the guard allows it; return None if there is nothing to send any more."""
     if attempt.action.row.do is not Do.SEND:
         return None
-    if (withheld := await _withhold(attempt)) is not None:
-        return withheld
-    if not is_conclusive(attempt.action, never_had_one=not may_have_one(attempt)):
+    refused = await _standing_refusal(attempt)
+    if refused is None and not is_conclusive(attempt.action, never_had_one=not may_have_one(attempt)):
         await observe_until_conclusive(attempt)
         if attempt.action.row.do is not Do.SEND:
             return None
+    if (withheld := _withhold(attempt, refused)) is not None:
+        return withheld
     attempt.check()
     info = attempt.project.info
     with _remembering_write(attempt):
@@ -87,9 +88,8 @@ async def _send(attempt: Attempt) -> Outcome | None:
     return _outcome(attempt, Did.SEND)
 
 
-async def _withhold(attempt: Attempt) -> Outcome | None:
-    """Return the outcome of a send that must not go now, or None."""
-    refused = await _standing_refusal(attempt)
+def _withhold(attempt: Attempt, refused: Outcome | None) -> Outcome | None:
+    """Return the outcome of a send that must not go now, or None. Called after the last look, right before the send."""
     is_alone = attempt.claims.is_alone(attempt.resource.key)
     attempt.collaborators.sends.recall(attempt.invitee, attempt.memory, is_alone=is_alone)
     _recall_sends_of_other_objects(attempt)
@@ -170,7 +170,7 @@ def _remembering_write(attempt: Attempt) -> Iterator[None]:
         memory.roles_written = before  # it was not let out
         raise
     except Failure as failure:
-        if not failure.unanswered:
+        if not failure.unanswered and failure.error is not None:
             memory.roles_written = before
         if is_refused_write(failure.reason, failure.error):
             outcome = failure.outcome

@@ -52,12 +52,14 @@ class Finalized:
         notice: the event that says what was done or found in Atlas, if anything.
         orphan: the warning of what may be left there, if anything.
         was_observed: Atlas was observed, so an unconfirmed send would have been seen.
+        is_last_resort: the cleanup failed for so long that it is given up.
     """
 
     why: str
     notice: Notice | None = None
     orphan: Notice | None = None
     was_observed: bool = True
+    is_last_resort: bool = False
 
     @classmethod
     def leaving(cls, why: str, left: str | None, *, was_observed: bool = True) -> Self:
@@ -169,7 +171,7 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
     if attempt.may_be_of_an_unknown:
         return Finalized.leaving("an object that cannot be listed may have it", attempt.deletion_case.left)
-    return _claim(attempt, (there.username, there.id))
+    return _claim(attempt, (*attempt.target, there.username, there.id))
 
 
 async def clean_up(attempt: Attempt) -> Finalized:
@@ -201,16 +203,11 @@ async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
         ClusterUnavailable, WriteRefused: the API server failed; try again.
     """
     resource, memory, collaborators = attempt.resource, attempt.memory, attempt.collaborators
-    if finalized.was_observed and finalized.orphan is None:
+    if finalized.was_observed and not finalized.is_last_resort:
         if finalized.notice is not None and memory.cleaned_up is None:
             collaborators.events.publish(resource, finalized.notice)
         memory.cleaned_up = finalized
-    is_silent = not finalized.was_observed and not resource.force_delete
-    if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
-        left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
-        if left > 0:
-            raise Later(left)
-    await _remove_finalizer(collaborators, resource, finalized)
+    await _remove_finalizer(collaborators, resource, memory, finalized)
 
 
 async def release_unreadable(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> None:
@@ -223,7 +220,7 @@ async def release_unreadable(collaborators: Collaborators, resource: Resource, k
     is_anothers = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
     finalized = _retained(memory.deletion_case(None, known), is_anothers=is_anothers)
     if resource.has_finalizer and finalized is not None:
-        await _remove_finalizer(collaborators, resource, finalized)
+        await _remove_finalizer(collaborators, resource, memory, finalized)
 
 
 async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | Finalized:
@@ -237,17 +234,25 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
             failure = of_the_read
     case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
     if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
-        return Finalized("its project is not known any more, and a member keeps the access")
+        return Finalized("its project is not known any more, and a member keeps the access", is_last_resort=True)
     trouble = trouble_of(failure.reason, secret_lost=attempt.is_secret_lost)
     lasted = attempt.began - memory.note_trouble(trouble, clock())
     why = orphaned_because(failure.message, trouble, lasted, force=attempt.resource.force_delete)
     if why is None:
         outcome = failure.outcome
         return outcome if trouble is None else replace(outcome, requeue_after=RETRY_AFTER)
-    return Finalized(f"it could not be removed there ({failure.reason})", orphan=orphan_notice(case.named, why))
+    why_removed = f"it could not be removed there ({failure.reason})"
+    return Finalized(why_removed, orphan=orphan_notice(case.named, why), is_last_resort=True)
 
 
-async def _remove_finalizer(collaborators: Collaborators, resource: Resource, finalized: Finalized) -> None:
+async def _remove_finalizer(
+    collaborators: Collaborators, resource: Resource, memory: Memory, finalized: Finalized
+) -> None:
+    is_silent = not finalized.was_observed and not resource.force_delete
+    if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
+        left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
+        if left > 0:
+            raise Later(left)
     await collaborators.writer.remove_finalizer(resource)
     log.info("finalizer removed: %s", finalized.why, extra={"object": resource.key})
     if finalized.orphan is not None:

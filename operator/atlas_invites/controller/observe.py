@@ -9,10 +9,11 @@ from atlas_invites.invitation.case import case_of
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import Api, Operation, Seen, State
 from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.plan import is_conclusive, judge
+from atlas_invites.invitation.plan import is_conclusive, judge, set_roles
 
 if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, Status
     from atlas_invites.invitation.plan import Action
 
@@ -26,7 +27,7 @@ async def observe(attempt: Attempt) -> None:
         Failure: Atlas could not be observed.
     """
     if not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
-        attempt.action = _decide(attempt, Seen(invitations=(pending,)))
+        attempt.action = set_roles(_case_of(attempt, Seen(invitations=(pending,))))
         attempt.is_decided_from_status = True
         return
     # A refused send is not repeated, so the lists are enough to say so again.
@@ -68,10 +69,14 @@ def may_have_one(attempt: Attempt) -> bool:
 
 
 def _decide(attempt: Attempt, seen: Seen) -> Action:
+    return judge(_case_of(attempt, seen))
+
+
+def _case_of(attempt: Attempt, seen: Seen) -> Case:
     case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
     there = case.member or case.invitation
     unseen = attempt.memory.unseen_roles(there.id, case.roles) if there is not None else None
-    return judge(replace(case, is_repeat=attempt.resource.is_evaluated_by(attempt.known), unseen_roles=unseen))
+    return replace(case, is_repeat=attempt.resource.is_evaluated_by(attempt.known), unseen_roles=unseen)
 
 
 def _patchable_invitation(attempt: Attempt) -> Invitation | None:

@@ -173,6 +173,7 @@ async def _finalize(attempt: Attempt) -> Outcome | None:
     """Run the phases of a deleted object. Remove its finalizer if nothing is left to do, else return why it stands."""
     try:
         ended: Finalized | Outcome = await run_phases(FINALIZE, attempt)
+        attempt.memory.note_trouble(None, attempt.collaborators.clock())
     except Failure as failure:
         ended = await after_failed_cleanup(attempt, failure)
     if isinstance(ended, Outcome):
@@ -206,6 +207,7 @@ async def _has_remedy(attempt: Attempt, failure: Failure) -> bool:
     if failure.reason is Reason.CREDENTIALS_REJECTED:
         return await renew_credentials(attempt)
     if attempt.is_resolved and attempt.project.api is not attempt.api:
+        attempt.api = attempt.project.api
         return True  # the Invites API has just ended: once more, through the Users API
     if attempt.is_decided_from_status and failure.reason is Reason.CONFLICT and failure.error is None:
         attempt.must_observe, attempt.is_decided_from_status = True, False

@@ -59,7 +59,7 @@ async def resolve_to_clean_up(attempt: Attempt) -> None:
         except Failure as failure:
             if not _is_of_the_secret(failure):
                 raise
-            attempt.is_secret_lost = failure.certain
+            attempt.is_secret_lost |= failure.certain
             attempt.credentials = access.last_credentials(resource, spec)
             if attempt.credentials is None:
                 raise
@@ -88,7 +88,7 @@ async def renew_credentials(attempt: Attempt) -> bool:
     except Failure as failure:
         if not attempt.resource.deleting or not _is_of_the_secret(failure):
             raise
-        attempt.is_secret_lost = failure.certain
+        attempt.is_secret_lost |= failure.certain
     return attempt.credentials != rejected
 
 

@@ -38,7 +38,7 @@ class Do(Enum):
     SET_ROLES = auto()
     """Make the roles of what is there, pending or member, those of the spec."""
     SEND = auto()
-    """Invite the spec's e-mail, under the guards of ``controller.sending``."""
+    """Invite the spec's e-mail, under the guard (``invitation.guard``)."""
 
 
 class Says(NamedTuple):
@@ -219,6 +219,11 @@ def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.
 def judge(case: Case) -> Action:
     """Return the first row of Table A that matches a case."""
     return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
+
+
+def set_roles(case: Case) -> Action:
+    """Return the row that sets the roles of a pending invitation, whatever else is known of it."""
+    return Action(next(row for row in TABLE_A if row.sights == _PENDING and row.do is Do.SET_ROLES), case)
 
 
 def is_conclusive(action: Action, *, never_had_one: bool) -> bool:

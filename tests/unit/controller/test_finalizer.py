@@ -1355,3 +1355,21 @@ async def test_a_finalizer_that_cannot_be_removed_asks_atlas_once(trouble: Excep
     assert await world.turn() is None
     assert is_gone(world)
     assert len(world.atlas.writes) == 1
+
+
+@virtual_time
+async def test_an_unreadable_object_tells_of_its_unconfirmed_send_for_a_minute() -> None:
+    """Law 3: the next process must know of the send, also if nobody can read what the object asks for."""
+    world = World()
+    world.cluster.apply()
+    failure = Failure(Reason.ATLAS_UNAVAILABLE, "no response")
+    failure.unanswered = True
+    world.atlas.faults.fail("CreateInvite", failure)
+    await world.turn()
+    world.cluster.apply(spec=wire_spec(roles=5))
+    world.cluster.delete()
+    with pytest.raises(Later):
+        await world.turn()
+    await asyncio.sleep(60)
+    await world.turn()
+    assert world.cluster.objects == {}

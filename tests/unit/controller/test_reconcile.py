@@ -34,7 +34,7 @@ from tests.unit.builders import (
     wire_spec,
 )
 from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
-from tests.unit.virtual_time import virtual_time
+from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -1554,3 +1554,35 @@ def test_the_words_of_a_refusal_are_not_logged() -> None:
     assert (
         str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: refused (HTTP 422)"
     )
+
+
+@virtual_time
+async def test_changed_roles_are_set_also_if_no_roles_were_readable() -> None:
+    """Law 7: status shows an invitation without roles; the PATCH goes out, and nothing is reported before."""
+    world = World()
+    world.atlas.invite(invitation(roles=[]))
+    world.cluster.apply()
+    await world.turn()
+    world.forget_calls()
+    world.cluster.apply(spec=wire_spec(roles=[OWNER]))
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.atlas.names == ["UpdateInvite"]
+
+
+@virtual_time
+async def test_a_remedy_is_tried_once() -> None:
+    """The Invites API ends during the first look, and the AtlasProject is gone at the second: an outcome, no loop."""
+    world, project = World(), Key(KEY.namespace, "payments")
+    world.cluster.project_ids[project] = GROUP_ID
+    world.cluster.apply(spec=wire_spec(groupId=None, projectRef={"name": project.name}))
+    world.atlas.faults.fail("Look", Failure(Reason.INVALID_REQUEST, "the project is read once"))
+    await world.turn()
+    await asyncio.sleep(30.0 - now())  # the id that was read serves for 30 s, which end during the look
+
+    def end() -> None:
+        world.atlas.api = Api.USERS
+        del world.cluster.project_ids[project]
+
+    world.atlas.faults.before("Look", end)
+    world.atlas.faults.fail("Look", Failure(Reason.CONFLICT, "the Invites API has ended"))
+    assert reason_of(await world.turn()) is Reason.PROJECT_NOT_READY

@@ -11,7 +11,7 @@ from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.sends import Sends
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.guard import CONFIRM_AFTER
-from atlas_invites.invitation.model import Api, Membership, Origin, User
+from atlas_invites.invitation.model import Api, Membership, Operation, Origin, User
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key
 from atlas_invites.telemetry.metrics import SENT
@@ -401,3 +401,25 @@ async def test_a_member_found_first_counts_as_adopted() -> None:
     await world.turn()
     assert world.atlas.writes == []
     assert world.cluster.status().origin is Origin.ADOPTED
+
+
+@virtual_time
+async def test_the_guard_has_the_last_word() -> None:
+    """Law 1: the Invites API ends in the last look, and a send through it is unconfirmed: no other send follows."""
+    world = World()
+    world.cluster.apply()
+    refused = error(403, "NOT_ALLOWED", operation=Operation.CREATE_INVITE)
+    world.atlas.faults.fail("CreateInvite", Failure(Reason.FORBIDDEN, "no", error=refused))
+    assert reason_of(await world.turn()) is Reason.FORBIDDEN
+    await asyncio.sleep(3700)
+    world.atlas.faults.fail("CreateInvite", lost())
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    world.atlas.unlisted[world.atlas.invite().id] = None  # it was carried out, and the lists lag
+    await asyncio.sleep(CONFIRM_AFTER + 10)
+
+    def end() -> None:
+        world.atlas.api = Api.USERS
+
+    world.atlas.faults.before("Confirm", end)
+    assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
+    assert sendings(world) == 2
