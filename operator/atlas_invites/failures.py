@@ -51,10 +51,10 @@ class Failure(Exception):  # noqa: N818 - a failure may be nobody's error
 
 
 class Later(Exception):  # noqa: N818 - says when
-    """Nothing was evaluated: the object waits for another one, and comes back after ``seconds``."""
+    """Nothing was evaluated: the object waits for another one, and is requeued after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"come back in {seconds:g} s")
+        super().__init__(f"requeue in {seconds:g} s")
         self.seconds = seconds
 
 

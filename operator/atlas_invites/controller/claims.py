@@ -161,7 +161,7 @@ class Claims:
         self.wake([rival.key for rival in self._naming(claim)])
 
     def resolve(self, resource: Resource, group_id: str) -> None:
-        """Take note of the project that an object's reference leads to, which has yet to be read.
+        """Record the project that an object's reference leads to, which has yet to be read.
 
         An object that shows an invitation of another project keeps to that one; one that is gone claims nothing.
         """
@@ -176,14 +176,14 @@ class Claims:
         self.update(resource)
 
     def prove(self, key: Key) -> None:
-        """Take note that an object's own credentials have read its project."""
+        """Record that an object's own credentials have read its project."""
         claim = self._claims.get(key)
         if claim is not None and not claim.proven:
             claim.proven = True
             self._wake_younger(claim)
 
     def add_found(self, key: Key, group_id: str, *names: str | None) -> bool:
-        """Take note of what an object came upon under the name that it gives: an id under its e-mail, or the reverse.
+        """Record what an object came upon under the name that it gives: an id under its e-mail, or the reverse.
 
         Returns:
             Whether it claims more than before, so that another object may turn out to have been first.
@@ -198,27 +198,27 @@ class Claims:
         return True
 
     def mark_evaluated(self, key: Key) -> None:
-        """Take note that an object was reconciled, whatever came of it."""
+        """Record that an object was reconciled, whatever came of it."""
         claim = self._claims.get(key)
         if claim is not None:
             claim.reconciled = True
 
     def is_named(self, key: Key) -> bool:
-        """Tell whether it is known what an object names: not so before its reference to a project was followed."""
+        """Return whether it is known what an object names: not so before its reference to a project was followed."""
         claim = self._claims.get(key)
         return claim is not None and bool(claim.names)
 
     def is_alone(self, key: Key) -> bool:
-        """Tell whether no other object names the same."""
+        """Return whether no other object names the same."""
         return not self._rivals(key)
 
     def is_proven(self, key: Key) -> bool:
-        """Tell whether an object's own credentials have read its project."""
+        """Return whether an object's own credentials have read its project."""
         claim = self._claims.get(key)
         return claim is not None and claim.proven
 
     def had_another(self, key: Key) -> bool:
-        """Tell whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
+        """Return whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
         claim = self._claims.get(key)
         return claim is not None and any(name in self._released for name in claim.names)
 
@@ -248,14 +248,14 @@ class Claims:
         return next((rival.key for rival in self._rivals(key) if rival.proven and not rival.deleting), None)
 
     def awaits_older(self, key: Key) -> bool:
-        """Tell whether a live older object that names the same, or may do so, has not been evaluated yet."""
+        """Return whether a live older object that names the same, or may do so, has not been evaluated yet."""
         return any(not older.evaluated and not older.deleting for older in self._older(key)) or any(
             not other.reconciled and not other.deleting and other.age < self._claims[key].age
             for other in self._unplaced(key)
         )
 
     def awaits_any(self, key: Key) -> bool:
-        """Tell whether any live object that names the same has not been evaluated yet, or may turn out to do so."""
+        """Return whether any live object that names the same has not been evaluated yet, or may turn out to do so."""
         return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key)) or any(
             not other.deleting for other in self._unplaced(key)
         )

@@ -233,7 +233,7 @@ def _invalid_spec(error: ValidationError) -> str:
 
 
 class Requeue(NamedTuple):
-    """When an object comes back, and how its reconcile is counted.
+    """When an object is requeued, and how its reconcile is counted.
 
     Attributes:
         after: seconds that were asked for; None: it waits for its next event or for the resync, unless it backs off.

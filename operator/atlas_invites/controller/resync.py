@@ -63,7 +63,7 @@ class _Swept:
 
 
 def waits_for_sweep(resource: Resource) -> bool:
-    """Tell whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is."""
+    """Return whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is."""
     known = resource.status
     ready = known.condition(READY)
     return ready is not None and ready.reason in SWEPT and not resource.deleting and resource.is_evaluated_by(known)

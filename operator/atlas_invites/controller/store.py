@@ -203,7 +203,7 @@ class Writer:
         STATUS_WRITES.inc()
 
     def is_ours(self, resource: Resource) -> bool:
-        """Tell whether this is just what a write of ours makes of the object, whose event came before its answer."""
+        """Return whether this event is the echo of our own write, which came before the response."""
         expected = self._being_written.get(resource.key)
         return expected is not None and expected.substance == resource.substance
 

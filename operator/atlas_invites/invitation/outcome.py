@@ -117,7 +117,7 @@ class Outcome:
 RETRY_AFTER_AT_MOST = 900.0
 """Seconds: however long Atlas asks us to wait, we ask again after 15 minutes."""
 
-_COMES_BACK: dict[Reason, float] = {
+_REQUEUED_AFTER: dict[Reason, float] = {
     Reason.SECRET_NOT_FOUND: 60,
     Reason.SECRET_INVALID: 60,
     Reason.PROJECT_NOT_READY: 30,
@@ -129,10 +129,10 @@ REFUSED = frozenset({Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NO
 """The reasons for which Atlas does not do what it was asked to, although it accepts the credentials."""
 
 BACKED_OFF = frozenset({*(r for r in Reason if r.kind is Kind.RETRYING), Reason.WRITE_REFUSED})
-"""The reasons whose objects come back with the work queue's back-off."""
+"""The reasons whose objects are requeued with the work queue's back-off."""
 
 SWEPT = frozenset(
-    r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _COMES_BACK and r not in BACKED_OFF
+    r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _REQUEUED_AFTER and r not in BACKED_OFF
 )
 """The reasons whose objects the sweep brings back."""
 
@@ -159,4 +159,4 @@ def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime
     if is_pending and invitation is not None and invitation.expires is not None:
         left = (invitation.expires - now).total_seconds()
         return left if left > 0 else _OVERDUE
-    return _COMES_BACK.get(outcome.reason)
+    return _REQUEUED_AFTER.get(outcome.reason)

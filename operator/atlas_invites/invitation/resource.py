@@ -124,14 +124,14 @@ class Resource:
         return self.deleted_at is not None
 
     def is_evaluated_by(self, status: Status) -> bool:
-        """Tell whether a status is of what is asked now: of this generation, and of the last request to reconcile."""
+        """Return whether a status is of what is asked now: of this generation, and of the last request to reconcile."""
         return status.observed_generation == self.generation and self.reconcile_requested_at in {
             None,
             status.last_handled_reconcile_at,
         }
 
     def needs_reconcile(self, known: Resource | None) -> bool:
-        """Tell whether this newer version of ``known`` gives the reconciler something to do.
+        """Return whether this newer version of ``known`` gives the reconciler something to do.
 
         Labels, other annotations, other finalizers and managed fields never do. ``status`` does: the operator's own
         writes are known before their event arrives, so a status that differs was written by somebody else.

@@ -68,7 +68,7 @@ class Record:
     version: str = ""
 
     def same_beat(self, other: Record | None) -> bool:
-        """Tell whether nobody has written the record in between; labels and annotations do not count."""
+        """Return whether nobody has written the record in between; labels and annotations do not count."""
         return other is not None and replace(self, version="") == replace(other, version="")
 
 
