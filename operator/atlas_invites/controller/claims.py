@@ -218,7 +218,7 @@ class Claims:
         return claim is not None and claim.proven
 
     def had_another(self, key: Key) -> bool:
-        """Return whether an object that has gone named the same: a list that lags may not show what it left in Atlas."""
+        """Return whether an object that has gone named the same: a list that lags may not show what it left."""
         claim = self._claims.get(key)
         return claim is not None and any(name in self._released for name in claim.names)
 
