@@ -21,7 +21,7 @@ from atlas_invites.invitation.guard import (
     recall_hidden_send,
     wait_outcome,
 )
-from atlas_invites.invitation.model import Api, Membership, Origin
+from atlas_invites.invitation.model import Api, Membership, Origin, State
 from atlas_invites.invitation.outcome import Did, Outcome, Reason
 from atlas_invites.invitation.plan import Do, answered, done, is_conclusive, outcome_of
 from atlas_invites.invitation.refusal import Observed, Refusal, is_conflict, is_refused_write, refused_before
@@ -130,15 +130,26 @@ def _recall_sends_of_other_objects(attempt: Attempt) -> None:
     """Take a send of an earlier process for another object, if there may be one, for an unconfirmed one of this.
 
     That object has, or had until it was deleted, a finalizer that is not from this process, and status shows no result.
+    Its pending invitation of the ended Invites API counts too.
     """
     key, memory, collaborators = attempt.resource.key, attempt.memory, attempt.collaborators
     for rival in filter(None, map(collaborators.store.get, attempt.claims.rivals(key))):
         status = rival.status
+        if (
+            status.state is State.PENDING
+            and status.invitation is not None
+            and _is_hidden_now(attempt, status.invitation)
+        ):
+            memory.hidden_send_at = status.invitation.created or collaborators.atlas.now()
         is_silent = status.invitation is None and status.member is None
         if rival.has_finalizer and is_silent and not collaborators.memories.of(rival).added_first_finalizer:
             memory.unconfirmed_since = memory.unconfirmed_since or collaborators.clock()
     if (gone_at := attempt.claims.doubtful_since(key)) is not None:
         memory.wait_from(gone_at)
+
+
+def _is_hidden_now(attempt: Attempt, invitation: Invitation) -> bool:
+    return invitation.api is Api.INVITES and attempt.project.api is Api.USERS
 
 
 async def _standing_refusal(attempt: Attempt) -> Outcome | None:
