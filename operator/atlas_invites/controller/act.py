@@ -135,13 +135,10 @@ def _recall_sends_of_other_objects(attempt: Attempt) -> None:
     key, memory, collaborators = attempt.resource.key, attempt.memory, attempt.collaborators
     for rival in filter(None, map(collaborators.store.get, attempt.claims.rivals(key))):
         status = rival.status
-        if (
-            status.state is State.PENDING
-            and status.invitation is not None
-            and _is_hidden_now(attempt, status.invitation)
-        ):
-            memory.hidden_send_at = status.invitation.created or collaborators.atlas.now()
-        is_silent = status.invitation is None and status.member is None
+        known = status.invitation
+        if status.state is State.PENDING and known is not None and _is_hidden_now(attempt, known):
+            memory.hidden_send_at = known.created or collaborators.atlas.now()
+        is_silent = known is None and status.member is None
         if rival.has_finalizer and is_silent and not collaborators.memories.of(rival).added_first_finalizer:
             memory.unconfirmed_since = memory.unconfirmed_since or collaborators.clock()
     if (gone_at := attempt.claims.doubtful_since(key)) is not None:
