@@ -98,7 +98,7 @@ class MoreToWatchError(Exception):
 
 
 async def keep_watching(watch: Watch) -> None:
-    """Send the events of the watch to the sink, for ever: where kopf gives up, or gets nowhere, it is started anew."""
+    """Send the events of the watch to the sink, for ever: restart kopf when it ends or makes no progress."""
     loop, pause, patience = asyncio.get_running_loop(), AGAIN_FIRST, BEGINS_IN
     loop.set_exception_handler(_on_loop_error)
     while True:
@@ -149,7 +149,7 @@ async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: fl
 async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float) -> None:
     """Look at the watch of each namespace, for as long as none has been closed for too many seconds.
 
-    kopf looks for the kind when it starts. Where the CRD is not there just then, kopf watches nothing, for ever.
+    kopf looks for the resource when it starts. If the CRD is not there then, kopf watches nothing, for ever.
 
     Raises:
         NotBegunError: one has.

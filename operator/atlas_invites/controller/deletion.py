@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.ending import ANOTHERS, Ended, Ender
@@ -101,8 +100,10 @@ class Deletion:
             if ended.notice is not None:
                 self._events.publish(resource, ended.notice)
             memory.ended = ended
-        finish = partial(self._finish_unseen, memory=memory) if memory.ended is ANOTHERS else self._finish
-        await finish(resource, memory.ended)
+        if memory.ended is ANOTHERS:
+            await self._finish_unseen(resource, memory.ended, memory)
+        else:
+            await self._finish(resource, memory.ended)
         return None
 
     async def delete_unreadable(self, resource: Resource, known: Status, memory: Memory) -> None:
