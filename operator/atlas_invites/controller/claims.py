@@ -119,12 +119,12 @@ class Claims:
 
     Attributes:
         wake: called with the objects that have to look again, because another one has come or gone.
-        unknown: the watched namespaces of which this process has listed nothing yet, because it may not.
+        unknown: the watched namespaces that this process has never listed; None before its first list.
     """
 
     def __init__(self) -> None:
         self.wake: Callable[[Iterable[Key]], None] = lambda _: None
-        self.unknown: frozenset[str] = frozenset()
+        self.unknown: frozenset[str] | None = None
         self._claims: dict[Key, Claim] = {}
         self._by_name: dict[str, tuple[Key, ...]] = {}
         self._released: OrderedDict[str, float | None] = OrderedDict()
@@ -146,6 +146,10 @@ class Claims:
         names = own.union(claim.found)
         if self._rename(claim, names, () if names else map(unplaced, named(spec, status))) and claim.proven:
             self._wake_younger(claim)
+
+    def note_unlisted(self, namespaces: frozenset[str]) -> None:
+        """Record the namespaces that a complete list does not cover. One that was listed once stays known."""
+        self.unknown = namespaces if self.unknown is None else namespaces & self.unknown
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone, and wake those that may take over."""

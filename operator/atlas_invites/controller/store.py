@@ -67,7 +67,6 @@ class Store:
         self._objects: dict[Key, Resource] = {}
         self._facts: dict[Key, _Facts] = {}
         self._listing: Listing | None = None
-        self._never_listed: frozenset[str] | None = None
         self._gone: dict[str, None] = {}
 
     def __len__(self) -> int:
@@ -143,8 +142,7 @@ class Store:
             if self.put(resource):
                 changed.append(resource.key)
         self.abort_listing(listing)
-        self.claims.unknown = listed.unlisted if self._never_listed is None else listed.unlisted & self._never_listed
-        self._never_listed = self.claims.unknown
+        self.claims.note_unlisted(listed.unlisted)
         ghosts = [
             key
             for key, uid in listing.known_before - seen

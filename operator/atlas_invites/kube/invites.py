@@ -112,7 +112,7 @@ class Invites:
                 raise
 
     async def _each(self, ask: Callable[[str | None], Awaitable[list[Resource]]]) -> Listed:
-        """Ask for each namespace by itself: that one is refused is no reason not to serve the others."""
+        """Ask for each namespace separately: if one is refused, the others are still served."""
         resources: list[Resource] = []
         refused: dict[str, str] = {}
         with _list_errors():
