@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atlas_invites.atlas.project import Project
     from atlas_invites.atlas.sunset import Mode
-    from atlas_invites.invitation.model import Seen
+    from atlas_invites.invitation.model import Observation
     from atlas_sandbox.faults import Fault
 
 CANARY = "canary-9b2e"
@@ -63,10 +63,10 @@ class Bench:
         return [call.operation for call in latest if call.status != 401 and call.operation not in without]
 
 
-async def look(project: Project, username: str | None, invitation_id: str | None = None) -> Seen:
+async def look(project: Project, username: str | None, invitation_id: str | None = None) -> Observation:
     """Look until something is seen, or all is asked for."""
 
-    def is_enough(seen: Seen) -> bool:
+    def is_enough(seen: Observation) -> bool:
         return bool(seen.invitations or seen.users)
 
     return await project.look(Target(username, invitation_id), time.monotonic(), is_enough)

@@ -11,7 +11,7 @@ import pytest
 from atlas_invites.atlas.errors import CredentialsRejected
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
-from atlas_invites.invitation.model import Seen, View
+from atlas_invites.invitation.model import Observation, View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def test_1000_looks_at_once_are_two_lists(way: Bench) -> None:
     async with way.project() as project:
         woke = time.monotonic()
         results = await many(1000, 50, lambda: project.look(Target("a@example.com"), woke, lambda _: True))
-        assert results == [Seen(view=View.LISTED)] * 1000
+        assert results == [Observation(view=View.LISTED)] * 1000
     assert way.calls("Token") == ["ListInvites", "ListUsers"]
 
 

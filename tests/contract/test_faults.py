@@ -10,7 +10,7 @@ import pytest
 
 from atlas_invites.atlas import transport
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
-from atlas_invites.invitation.model import Operation, Seen
+from atlas_invites.invitation.model import Observation, Operation
 from atlas_sandbox import seeding
 from atlas_sandbox.credentials import Credential
 from atlas_sandbox.faults import Fault, FaultKind
@@ -163,7 +163,7 @@ async def test_a_view_that_breaks_between_its_lists(way: Bench) -> None:
         await project.create_invite(JANE, ["GROUP_OWNER"])
         way.fault(Fault("html", frozenset({"ListUsers"})))
         assert type(await failing(look(project, JANE))) is AtlasUnavailable
-        assert (await look(project, JANE)) != Seen()
+        assert (await look(project, JANE)) != Observation()
 
 
 async def test_html_with_a_404_is_not_gone(way: Bench) -> None:

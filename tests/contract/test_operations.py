@@ -17,7 +17,7 @@ from atlas_invites.atlas.errors import (
 )
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
 from atlas_invites.invitation.deletion import is_project_gone
-from atlas_invites.invitation.model import Api, Invitation, Membership, Operation, Seen
+from atlas_invites.invitation.model import Api, Invitation, Membership, Observation, Operation
 from atlas_invites.invitation.outcome import Reason
 from atlas_sandbox import people, seeding
 from atlas_sandbox.credentials import Credential
@@ -297,7 +297,7 @@ async def test_the_end_of_the_invites_api(every_way: Bench) -> None:
     async with every_way.project() as project, every_way.project("invites") as stubborn:
         made = await project.create_invite(JANE, ["GROUP_OWNER"])
         every_way.change({"sunset": {"mode": "on"}})
-        assert await look(project, JANE, made.id) == Seen()
+        assert await look(project, JANE, made.id) == Observation()
         assert project.api is Api.USERS
         user = await project.add_user("john@example.com", ["GROUP_OWNER"])
         assert (await look(project, "JOHN@example.com")).users == (user,)
@@ -319,7 +319,7 @@ async def test_a_look_sees_the_whole_life(every_way: Bench) -> None:
         assert (member.org_membership_status, member.roles) == ("ACTIVE", ("GROUP_OWNER",))
         people.remove(state, state.project(PROJECT_ID), JANE)
         every_way.sandbox.calls.clear()
-        assert await look(project, JANE, made.id) == Seen()
+        assert await look(project, JANE, made.id) == Observation()
         assert every_way.calls() == ["ListInvites", "ListUsers", "ReadInvite", "ListInvites", "ListUsers"]
 
 

@@ -14,8 +14,8 @@ from prometheus_client.metrics import MetricWrapperBase as Metric
 
 from atlas_invites.command_line import main
 from atlas_invites.export import ExportSettings
-from atlas_invites.invitation.events import EventReason
 from atlas_invites.invitation.model import State
+from atlas_invites.invitation.notices import EventReason
 from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings
 from atlas_invites.telemetry import metrics as telemetry

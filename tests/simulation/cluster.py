@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_invites.controller.finalizer import PROJECT_GONE
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
-from atlas_invites.invitation.events import EventReason
+from atlas_invites.invitation.notices import EventReason
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.events import Notice
+    from atlas_invites.invitation.notices import Notice
 
 START = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
 """When every simulation begins."""

@@ -487,7 +487,7 @@ class Life(RuleBasedStateMachine):
         self._run(0.2)
 
     def teardown(self) -> None:
-        """Let everything come to rest, and judge it."""
+        """Let everything come to rest, and decision_of it."""
         try:
             if not self.failed:
                 with self._telling():

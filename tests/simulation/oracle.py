@@ -82,7 +82,7 @@ class Oracle:
         for key in self.cluster.objects:
             resource = Resource.from_body(self.cluster.objects[key])
             try:
-                self.judge(resource)
+                self.decision_of(resource)
             except BrokenError as broken:
                 yield f"{key}: {broken}"
 
@@ -109,7 +109,7 @@ class Oracle:
                 _expect(not self._is_there(resource, group), f"{key}: it says {ready.reason}, and adopts nothing")
             yield key
 
-    def judge(self, resource: Resource) -> None:
+    def decision_of(self, resource: Resource) -> None:
         """Judge one object.
 
         Raises:

@@ -181,7 +181,7 @@ class World:
     # Rest.
 
     def rest(self) -> None:
-        """End every fault, let time pass until everything is at rest, and judge it."""
+        """End every fault, let time pass until everything is at rest, and decision_of it."""
         self.sandbox.faults.clear()
         self.sandbox.state.set_lag(Lag())
         for override in self.sandbox.overrides.all():

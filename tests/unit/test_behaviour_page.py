@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from atlas_invites.invitation import deletion
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.conditions import CONDITIONS
 from atlas_invites.invitation.model import DeletionPolicy
 from atlas_invites.invitation.outcome import Kind, Reason
-from atlas_invites.invitation.plan import TABLE_A, Do
+from atlas_invites.invitation.plan import TABLE_A, Action
 
 PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
 
 SEEN = {
-    "pending": {Sight.PENDING},
-    "member": {Sight.MEMBER},
-    "nothing": {Sight.NOTHING},
-    "expired": {Sight.EXPIRED},
-    "rejected": {Sight.REJECTED},
-    "another person": {Sight.ANOTHER_PERSON},
-    "gone": {Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED},
+    "pending": {Presence.PENDING},
+    "member": {Presence.MEMBER},
+    "nothing": {Presence.NOTHING},
+    "expired": {Presence.EXPIRED},
+    "rejected": {Presence.REJECTED},
+    "another person": {Presence.ANOTHER_PERSON},
+    "gone": {Presence.NOTHING, Presence.EXPIRED, Presence.REJECTED},
 }
-DONE = {"nothing": Do.NOTHING, "the roles are set": Do.SET_ROLES, "sent": Do.SEND}
+DONE = {"nothing": Action.NOTHING, "the roles are set": Action.SET_ROLES, "sent": Action.SEND}
 ENDED = {
     "nothing": None,
     "cancelled": deletion.Removal.CANCEL_INVITATION,
@@ -54,7 +54,8 @@ def test_table_a() -> None:
         for seen, and_, done, reason, state in table("seen in Atlas | and")
     ]
     ours = [
-        (row.sights, row.and_, row.do, str(row.says.reason), row.says.state and str(row.says.state)) for row in TABLE_A
+        (row.presences, row.and_, row.action, str(row.report.reason), row.report.state and str(row.report.state))
+        for row in TABLE_A
     ]
     assert page == ours
 
@@ -63,7 +64,7 @@ def test_table_d_untouched() -> None:
     """The rows that leave Atlas alone are the code's, in the same order, with what is warned of."""
     page = table("where")
     assert [(why, warned) for why, _, _, warned in page] == [
-        (row.why, "what may be left" if row.warns else "nothing") for row in deletion.UNTOUCHED
+        (row.why, "what may be left" if row.warns else "nothing") for row in deletion.RETAIN_ROWS
     ]
     assert {(done, finalizer) for _, done, finalizer, _ in page} == {("nothing", "off")}
 
@@ -71,10 +72,10 @@ def test_table_d_untouched() -> None:
 def test_table_d_seen() -> None:
     """What is done about what is seen is what the code does."""
     for seen, cancel, revoke in table("seen in Atlas | `Cancel`"):
-        sights = set().union(*(SEEN[word] for word in seen.split(", ")))
-        for sight in sights:
+        presences = set().union(*(SEEN[word] for word in seen.split(", ")))
+        for presence in presences:
             for policy, done in ((DeletionPolicy.CANCEL, cancel), (DeletionPolicy.REVOKE, revoke)):
-                assert deletion.TABLE_D.get((sight, policy)) is ENDED[done]
+                assert deletion.TABLE_D.get((presence, policy)) is ENDED[done]
 
 
 def test_outcomes() -> None:

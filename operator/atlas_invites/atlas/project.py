@@ -10,7 +10,7 @@ from atlas_invites.atlas import invites_api, users_api
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SharedLists, Snapshot, joined
-from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Operation, Seen, User, View
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, Operation, User, View
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -61,7 +61,7 @@ class Project:
         """The API in use, and what Atlas says of its end."""
         return self._sunset.info(self._group_id)
 
-    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
+    async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
         """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
 
         Args:
@@ -76,7 +76,7 @@ class Project:
         seen = await self._lists.look(target, since)
         email = target.username or next((user.username for user in seen.users if user.username), None)
         # Invitations before users: one that is accepted meanwhile turns from the one into the other.
-        asks: tuple[tuple[str | None, Callable[[str], Awaitable[Seen]]], ...] = (
+        asks: tuple[tuple[str | None, Callable[[str], Awaitable[Observation]]], ...] = (
             (target.invitation_id, self._by_id),
             (email if self.api is Api.INVITES else None, self._invitations_of),
             (target.member_id, self._member),
@@ -178,21 +178,21 @@ class Project:
         found = await self.list_users()
         return Snapshot(began, Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
 
-    async def _by_id(self, entry_id: str) -> Seen:
+    async def _by_id(self, entry_id: str) -> Observation:
         if self.api is Api.USERS:
             return await self._member(entry_id)
         invitation = await self.read_invite(entry_id)
-        return Seen(invitations=() if invitation is None else (invitation,))
+        return Observation(invitations=() if invitation is None else (invitation,))
 
-    async def _member(self, user_id: str) -> Seen:
+    async def _member(self, user_id: str) -> Observation:
         user = await self.read_user(user_id)
-        return Seen(users=() if user is None else (user,))
+        return Observation(users=() if user is None else (user,))
 
-    async def _invitations_of(self, email: str) -> Seen:
-        return Seen(invitations=_all(await self.list_invites(email), Operation.LIST_INVITES))
+    async def _invitations_of(self, email: str) -> Observation:
+        return Observation(invitations=_all(await self.list_invites(email), Operation.LIST_INVITES))
 
-    async def _users_of(self, email: str) -> Seen:
-        return Seen(users=_all(await self.list_users(email), Operation.LIST_USERS))
+    async def _users_of(self, email: str) -> Observation:
+        return Observation(users=_all(await self.list_users(email), Operation.LIST_USERS))
 
     async def _write(self, call: Call[T], key: str) -> T:
         """Make a call that may change what is there under an id or e-mail, even if it fails."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.email import email_key
-from atlas_invites.invitation.model import Invitation, Seen, User, View
+from atlas_invites.invitation.model import Invitation, Observation, User, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -29,7 +29,7 @@ RETAINED = 10.0
 """Seconds for which a snapshot that was looked at is kept after its last use."""
 
 
-def joined(first: Seen, then: Seen) -> Seen:
+def joined(first: Observation, then: Observation) -> Observation:
     """Return all that two looks showed: of an id that both showed, the second; for what is missing, the first."""
     invitations = {invitation.id: invitation for invitation in (*first.invitations, *then.invitations)}
     users = {user.id: user for user in (*first.users, *then.users)}
@@ -49,13 +49,13 @@ class Snapshot:
         """Whether every entry could be read."""
         return self.invitations.complete and self.users.complete
 
-    def find(self, target: Target) -> Seen:
+    def find(self, target: Target) -> Observation:
         """Return every candidate: by id, by e-mail, and by the e-mail of what an id led to."""
         ids = (target.invitation_id, target.member_id)
         named: tuple[Invitation | User, ...] = (*self.invitations.find(ids, ()), *self.users.find(ids, ()))
         known = (target.username, target.shown_as, *(entry.username for entry in named))
         emails = sorted({email_key(email) for email in known if email})
-        return Seen(
+        return Observation(
             invitations=self.invitations.find(ids, emails),
             users=self.users.find(ids, emails),
             view=View.LISTED if self.complete else View.PARTIAL,
@@ -111,7 +111,7 @@ class SharedLists:
         """
         return (await self._served(since, 0)).task.result()
 
-    async def look(self, target: Target, since: float) -> Seen:
+    async def look(self, target: Target, since: float) -> Observation:
         """Return what a snapshot shows of ids and an e-mail: none from before ``since``, or from before our own write.
 
         Raises:
@@ -191,7 +191,7 @@ class SharedLists:
             self._invalid.clear()
 
 
-def _keys(target: Target, seen: Seen) -> set[str]:
+def _keys(target: Target, seen: Observation) -> set[str]:
     """Return the key of every id and e-mail that a look was about or came upon."""
     found = [key for invitation in seen.invitations for key in (invitation.id, invitation.username)]
     found += [key for user in seen.users for key in (user.id, user.username)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from atlas_invites.controller.observe import may_have_one, observe_until_conclusive
 from atlas_invites.controller.sends import who_is_elsewhere
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.email import same_email
 from atlas_invites.invitation.guard import (
     CONFIRM_AFTER,
@@ -23,7 +23,7 @@ from atlas_invites.invitation.guard import (
 )
 from atlas_invites.invitation.model import Api, Membership, Origin, State
 from atlas_invites.invitation.outcome import Did, Outcome, Reason
-from atlas_invites.invitation.plan import Do, answered, done, is_conclusive, outcome_of
+from atlas_invites.invitation.plan import Action, after_send, after_write, is_conclusive, outcome_of
 from atlas_invites.invitation.refusal import Observed, Refusal, is_conflict, is_refused_write, refused_before
 from atlas_invites.telemetry.metrics import SENT
 
@@ -44,30 +44,30 @@ async def act(attempt: Attempt) -> Outcome:
         Failure: Atlas did not do it.
         Stale: the object has changed meanwhile.
     """
-    if attempt.action.row.do is Do.SEND:
+    if attempt.decision.row.action is Action.SEND:
         async with attempt.collaborators.sends.one_at_a_time(attempt.invitee) as waited:
             if waited:
                 attempt.since = attempt.collaborators.clock()
                 await observe_until_conclusive(attempt)
             if (outcome := await _send(attempt)) is not None:
                 return outcome
-    case = attempt.action.case
+    case = attempt.decision.case
     is_shown = case.member is not None or (case.invitation is not None and case.invitation.api is Api.INVITES)
     if is_shown and not attempt.is_decided_from_status:
         attempt.collaborators.sends.confirm(attempt.invitee, attempt.memory)
-    if attempt.action.row.do is Do.SET_ROLES:
+    if attempt.decision.row.action is Action.SET_ROLES:
         return await _set_roles(attempt)
     return _outcome(attempt)
 
 
 async def _send(attempt: Attempt) -> Outcome | None:
     """Send if the guard allows it; return None if there is nothing to send any more."""
-    if attempt.action.row.do is not Do.SEND:
+    if attempt.decision.row.action is not Action.SEND:
         return None
     refused = await _standing_refusal(attempt)
-    if refused is None and not is_conclusive(attempt.action, never_had_one=not may_have_one(attempt)):
+    if refused is None and not is_conclusive(attempt.decision, never_had_one=not may_have_one(attempt)):
         await observe_until_conclusive(attempt)
-        if attempt.action.row.do is not Do.SEND:
+        if attempt.decision.row.action is not Action.SEND:
             return None
     if (withheld := _withhold(attempt, refused)) is not None:
         return withheld
@@ -76,14 +76,14 @@ async def _send(attempt: Attempt) -> Outcome | None:
     with _remembering_write(attempt):
         try:
             response = await attempt.collaborators.sends.send(
-                attempt.invitee, attempt.memory, attempt.action.case, attempt.project
+                attempt.invitee, attempt.memory, attempt.decision.case, attempt.project
             )
         except Failure as failure:
             if not failure.unanswered:
                 raise
             return replace(failure.outcome, atlas=info)
-    attempt.action = answered(attempt.action, response)
-    if attempt.action.case.sight is Sight.PENDING:
+    attempt.decision = after_send(attempt.decision, response)
+    if attempt.decision.case.presence is Presence.PENDING:
         SENT.inc()
     return _outcome(attempt, Did.SEND)
 
@@ -103,7 +103,7 @@ def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome |
         attempt: the try.
         refused: the outcome of this very send if Atlas has refused it.
     """
-    memory, case = attempt.memory, attempt.action.case
+    memory, case = attempt.memory, attempt.decision.case
     is_unknown = not memory.added_first_finalizer and not memory.has_sent
     if case.api is Api.USERS and memory.hidden_send_at is None and is_unknown:
         memory.hidden_send_at = recall_hidden_send(case)
@@ -159,9 +159,9 @@ async def _standing_refusal(attempt: Attempt) -> Outcome | None:
     if outcome is None:
         return None
     elsewhere: frozenset[str] = frozenset()
-    if is_conflict(outcome) and attempt.action.row.do is Do.SEND:
+    if is_conflict(outcome) and attempt.decision.row.action is Action.SEND:
         elsewhere = await who_is_elsewhere(attempt.project, attempt.spec.username or "")
-    observed = Observed.of(attempt.action, elsewhere)
+    observed = Observed.of(attempt.decision, elsewhere)
     memory.refusal = memory.refusal or Refusal(request, observed, outcome, now)
     return outcome if memory.refusal.stands(request, observed, now) else None
 
@@ -169,8 +169,11 @@ async def _standing_refusal(attempt: Attempt) -> Outcome | None:
 @contextmanager
 def _remembering_write(attempt: Attempt) -> Iterator[None]:
     """Remember the roles that a write asks Atlas for, until Atlas shows them; and the write, if Atlas refuses it."""
-    action, memory, before = attempt.action, attempt.memory, attempt.memory.roles_written
-    if action.row.do is Do.SET_ROLES and (there := action.case.member or action.case.invitation) is not None:
+    decision, memory, before = attempt.decision, attempt.memory, attempt.memory.roles_written
+    if (
+        decision.row.action is Action.SET_ROLES
+        and (there := decision.case.member or decision.case.invitation) is not None
+    ):
         memory.roles_written = (there.id, attempt.spec.roles)
     try:
         yield
@@ -182,7 +185,7 @@ def _remembering_write(attempt: Attempt) -> Iterator[None]:
             memory.roles_written = before
         if is_refused_write(failure.reason, failure.error):
             outcome = failure.outcome
-            observed = Observed.of(action, memory.elsewhere if is_conflict(outcome) else frozenset())
+            observed = Observed.of(decision, memory.elsewhere if is_conflict(outcome) else frozenset())
             memory.refusal = Refusal(attempt.request, observed, outcome, attempt.collaborators.clock())
         raise
 
@@ -191,7 +194,7 @@ async def _set_roles(attempt: Attempt) -> Outcome:
     """Set the roles of what is there, unless Atlas has refused that."""
     if (refused := await _standing_refusal(attempt)) is not None:
         return refused
-    case, project, roles, wrote = attempt.action.case, attempt.project, attempt.spec.roles, False
+    case, project, roles, wrote = attempt.decision.case, attempt.project, attempt.spec.roles, False
     with _remembering_write(attempt):
         if case.invitation is not None:
             invitation, wrote = await set_invitation_roles(
@@ -201,7 +204,7 @@ async def _set_roles(attempt: Attempt) -> Outcome:
         elif case.member is not None:
             member, wrote = await set_member_roles(project, case.member, roles, attempt.check, case.found_by_email)
             case = replace(case, member=member)
-    attempt.action = replace(attempt.action, case=case)
+    attempt.decision = replace(attempt.decision, case=case)
     return _outcome(attempt, Did.SET_ROLES if wrote else None)
 
 
@@ -287,7 +290,7 @@ async def _set_user_roles(  # noqa: PLR0913, PLR0917 - what is set, and what mus
 
 
 def _outcome(attempt: Attempt, did: Did | None = None) -> Outcome:
-    outcome = outcome_of(attempt.action if did is None else done(attempt.action))
+    outcome = outcome_of(attempt.decision if did is None else after_write(attempt.decision))
     if did is Did.SEND:
         return replace(outcome, origin=Origin.CREATED, did=did)
     if outcome.origin is not None and outcome.invitation is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.deletion import Trouble
     from atlas_invites.invitation.model import Api, Spec, Status
-    from atlas_invites.invitation.plan import Action
+    from atlas_invites.invitation.plan import Decision
     from atlas_invites.invitation.refusal import Refusal, Request
     from atlas_invites.invitation.resource import Key, Resource
 
@@ -215,7 +215,7 @@ class Attempt:
         project: the Atlas project, once it is resolved.
         api: the API that was in use when the project was resolved.
         request: what the object asks for, with which credentials.
-        action: what was decided.
+        decision: what was decided.
         must_observe: the decision must not be made from status alone.
     """
 
@@ -235,7 +235,7 @@ class Attempt:
     project: Project = field(init=False)
     api: Api = field(init=False)
     request: Request = field(init=False)
-    action: Action = field(init=False)
+    decision: Decision = field(init=False)
 
     @property
     def claims(self) -> Claims:
@@ -260,7 +260,7 @@ class Attempt:
     @property
     def may_be_of_an_unknown(self) -> bool:
         """Whether an object of a namespace that was never listed may have what was observed."""
-        there = self.action.case.invitation or self.action.case.member
+        there = self.decision.case.invitation or self.decision.case.member
         return bool(self.claims.unknown) and there is not None and not self.memory.is_known(self.known, there.id)
 
     @property

@@ -56,9 +56,9 @@ async def claim_observed(attempt: Attempt) -> Outcome | None:
     Raises:
         Later: an older object has yet to be evaluated.
     """
-    case = attempt.action.case
+    case = attempt.decision.case
     there = case.invitation or case.member
-    if there is None or case.somebody_else:
+    if there is None or case.is_for_another_email:
         return None
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
     if claims_more and (duplicate := _yield_to_older(attempt)) is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from atlas_invites.controller.act import is_same_user, origin_of, withhold_send
 from atlas_invites.failures import Failure, Later, Stale
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     Removal,
@@ -16,14 +16,14 @@ from atlas_invites.invitation.deletion import (
     leaves_member_alone,
     name_invitation,
     orphaned_because,
+    retain_row,
     trouble_of,
-    untouched,
 )
-from atlas_invites.invitation.events import EventReason, EventType, Notice, orphan_notice
 from atlas_invites.invitation.guard import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
+from atlas_invites.invitation.notices import EventReason, EventType, Notice, orphan_notice
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.plan import Do
+from atlas_invites.invitation.plan import Action
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
@@ -162,12 +162,12 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
         Failure: a send may still be under way, or cannot be observed any more.
         Later: see ``yield_to_claimants``.
     """
-    case = attempt.action.case
+    case = attempt.decision.case
     there = case.invitation or case.member
     if there is None:
         _confirm_nothing(attempt)
         return _NOTHING_THERE
-    if case.somebody_else:
+    if case.is_for_another_email:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
     if attempt.may_be_of_an_unknown:
         return Finalized.leaving("an object that cannot be listed may have it", attempt.deletion_case.left)
@@ -181,8 +181,8 @@ async def clean_up(attempt: Attempt) -> Finalized:
         Failure: Atlas did not do it.
         Stale: the object has changed meanwhile.
     """
-    case = attempt.action.case
-    removal = TABLE_D.get((case.sight, attempt.deletion_case.policy))
+    case = attempt.decision.case
+    removal = TABLE_D.get((case.presence, attempt.deletion_case.policy))
     if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
         return await _cancel(attempt, case.invitation)
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
@@ -262,7 +262,7 @@ async def _remove_finalizer(
 
 
 def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
-    row = untouched(case)
+    row = retain_row(case)
     if row is None:
         return None
     return Finalized.leaving(row.why, case.left if row.warns and not is_anothers else None, was_observed=False)
@@ -331,10 +331,10 @@ def _confirm_nothing(attempt: Attempt) -> None:
     Raises:
         Failure: LegacyInvitation, ConfirmingInvitation.
     """
-    case = attempt.action.case
-    if case.sight is Sight.NOTHING and case.legacy and attempt.known.state is State.PENDING:
+    case = attempt.decision.case
+    if case.presence is Presence.NOTHING and case.is_legacy and attempt.known.state is State.PENDING:
         raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-    if attempt.action.row.do is not Do.SEND and not attempt.memory.may_have_an_unconfirmed_send:
+    if attempt.decision.row.action is not Action.SEND and not attempt.memory.may_have_an_unconfirmed_send:
         return
     if (wait := withhold_send(attempt)) is not None:
         raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
@@ -376,7 +376,7 @@ async def _remove(attempt: Attempt, user_id: str, membership: Membership) -> boo
     user = await project.read_user(user_id)
     if user is None:
         return False
-    if not is_same_user(user, membership, attempt.action.case.found_by_email):
+    if not is_same_user(user, membership, attempt.decision.case.found_by_email):
         raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
     _check(attempt)
     return await project.remove_user(user_id)

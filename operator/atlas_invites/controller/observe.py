@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.case import case_of
 from atlas_invites.invitation.conditions import READY
-from atlas_invites.invitation.model import Api, Operation, Seen, State
+from atlas_invites.invitation.model import Api, Observation, Operation, State
 from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.plan import is_conclusive, judge, set_roles
+from atlas_invites.invitation.plan import decision_of, is_conclusive, set_roles
 
 if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, Status
-    from atlas_invites.invitation.plan import Action
+    from atlas_invites.invitation.plan import Decision
 
 
 async def observe(attempt: Attempt) -> None:
@@ -27,7 +27,7 @@ async def observe(attempt: Attempt) -> None:
         Failure: Atlas could not be observed.
     """
     if not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
-        attempt.action = set_roles(_case_of(attempt, Seen(invitations=(pending,))))
+        attempt.decision = set_roles(_case_of(attempt, Observation(invitations=(pending,))))
         attempt.is_decided_from_status = True
         return
     # A refused send is not repeated, so the lists are enough to say so again.
@@ -46,10 +46,10 @@ async def observe_to_clean_up(attempt: Attempt) -> None:
 async def observe_until_conclusive(attempt: Attempt, *, never_had_one: bool = False) -> None:
     """Observe Atlas, and decide. ``never_had_one``: the lists are enough to send, see ``plan.is_conclusive``."""
 
-    def is_enough(seen: Seen) -> bool:
+    def is_enough(seen: Observation) -> bool:
         return is_conclusive(_decide(attempt, seen), never_had_one=never_had_one)
 
-    attempt.action = _decide(attempt, await attempt.project.look(attempt.target, attempt.since, is_enough))
+    attempt.decision = _decide(attempt, await attempt.project.look(attempt.target, attempt.since, is_enough))
     attempt.is_decided_from_status = False
 
 
@@ -68,11 +68,11 @@ def may_have_one(attempt: Attempt) -> bool:
     )
 
 
-def _decide(attempt: Attempt, seen: Seen) -> Action:
-    return judge(_case_of(attempt, seen))
+def _decide(attempt: Attempt, seen: Observation) -> Decision:
+    return decision_of(_case_of(attempt, seen))
 
 
-def _case_of(attempt: Attempt, seen: Seen) -> Case:
+def _case_of(attempt: Attempt, seen: Observation) -> Case:
     case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
     there = case.member or case.invitation
     unseen = attempt.memory.unseen_roles(there.id, case.roles) if there is not None else None

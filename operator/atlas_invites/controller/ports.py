@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.events import Notice
-    from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Seen, User
+    from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, User
+    from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Listed, Resource
 
 
@@ -21,7 +21,7 @@ E_co = TypeVar("E_co", covariant=True)
 class Snapshot(Protocol):
     """What a project held at one moment. Unconfirmed: lists lag."""
 
-    def find(self, target: Target) -> Seen:
+    def find(self, target: Target) -> Observation:
         """Return every candidate for a target."""
 
 
@@ -55,7 +55,7 @@ class Project(Protocol):
     def info(self) -> AtlasInfo:
         """The API in use and what its answers said about its end."""
 
-    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
+    async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
         """Return what Atlas shows of a target, as of ``since`` (monotonic seconds) or later: a view that is ``enough``.
 
         The lists are looked at first; as long as their view is not enough, the ids and the e-mail are asked for.

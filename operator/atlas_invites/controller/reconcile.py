@@ -33,7 +33,7 @@ from atlas_invites.controller.observe import observe, observe_to_clean_up
 from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.events import EventType, Notice, notices
+from atlas_invites.invitation.notices import EventType, Notice, notices
 from atlas_invites.invitation.outcome import BACKED_OFF, Kind, Outcome, Reason, requeue_after
 from atlas_invites.telemetry.metrics import CLUSTER_UNAVAILABLE, ERROR, UNEXPECTED
 
@@ -71,7 +71,7 @@ FINALIZE: Phases[Finalized] = (
 RENEW_ERROR_AFTER = 3600.0
 """Seconds after which status renews the words of a failure that repeats."""
 
-PATIENT = 5.0
+BACK_OFF_BELOW = 5.0
 """Seconds from which on a time that was asked for is kept to; a shorter one does not turn back-off off."""
 
 SLACK = 0.25
@@ -274,7 +274,7 @@ def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
         asked, counted_as = result.requeue_after, (result.reason.kind, result.reason)
         if result.reason not in BACKED_OFF:
             return Requeue(asked, ends_back_off=True, counted_as=counted_as)
-        is_short = asked is None or asked < PATIENT
+        is_short = asked is None or asked < BACK_OFF_BELOW
         return Requeue(asked, is_short, 0.0 if asked is None else SLACK, counted_as=counted_as)
     if isinstance(result, Later):
         return Requeue(result.seconds)

@@ -14,10 +14,10 @@ from atlas_invites.controller.resolve import secret_of
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import case_of, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
-from atlas_invites.invitation.events import sunset_notice
 from atlas_invites.invitation.model import State
+from atlas_invites.invitation.notices import sunset_notice
 from atlas_invites.invitation.outcome import SWEPT, Kind, Reason
-from atlas_invites.invitation.plan import TABLE_A, Do, judge, outcome_of
+from atlas_invites.invitation.plan import TABLE_A, Action, decision_of, outcome_of
 from atlas_invites.invitation.refusal import is_conflict, refused_before
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 AT_A_TIME = 3
 """Projects that the first sweep looks at in parallel: what Atlas holds for each of them is in memory then."""
 
-BREATH = 100
+YIELD_EVERY = 100
 """Objects after which a sweep lets others run."""
 
 PROBE_INTERVAL = 60.0
@@ -49,7 +49,7 @@ SUNSET_WARNINGS = 100
 """Warnings of the sunset in one sweep of a project; the next sweeps go on with the others."""
 
 
-_FINALIZED = frozenset(row.says.reason for row in TABLE_A)
+_FINALIZED = frozenset(row.report.reason for row in TABLE_A)
 """The reasons that an object has only once our finalizer is on: it is added before Table A is applied."""
 
 
@@ -209,7 +209,7 @@ class Resync:
     async def _compare_all(self, keys: list[Key], project: Project, snapshot: Snapshot) -> None:
         warnings = SUNSET_WARNINGS
         for number, key in enumerate(keys):
-            if number % BREATH == 0:
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             if (one := self._latest(key)) is not None:
                 self._compare(one, project, snapshot)
@@ -230,7 +230,7 @@ class Resync:
         """
         found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
         for number, resource in enumerate(resources):
-            if number % BREATH == 0:
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             spec = resource.readable_spec
             if spec is not None:
@@ -269,10 +269,10 @@ class Resync:
             return self._store.claims.holder(one.resource.key) is None
         seen = snapshot.find(target(one.spec, known))
         case = case_of(one.spec, known, seen, self._atlas.now(), project.api)
-        action = judge(replace(case, is_repeat=True))
-        if action.row.do is not Do.NOTHING:
-            return not (action.row.do is Do.SEND and _is_refused_for_good(one))
-        outcome = replace(outcome_of(action).in_project(project.group_id), atlas=project.info)
+        decision = decision_of(replace(case, is_repeat=True))
+        if decision.row.action is not Action.NOTHING:
+            return not (decision.row.action is Action.SEND and _is_refused_for_good(one))
+        outcome = replace(outcome_of(decision).in_project(project.group_id), atlas=project.info)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
         return next_status(known, evaluated, outcome, self._wall()) != known
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from atlas_invites.invitation.model import Invitation, Member, Seen, Spec, Status, User, View
+    from atlas_invites.invitation.model import Invitation, Member, Observation, Spec, Status, User, View
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ REINVITE_AFTER = timedelta(days=1)
 """An expired invitation is sent again at most this often."""
 
 
-class Sight(Enum):
+class Presence(Enum):
     """What Atlas shows of the person, reduced to what the table asks."""
 
     PENDING = auto()
@@ -46,7 +46,7 @@ class Case:
     Attributes:
         spec: what the object asks for.
         known: what status remembers.
-        sight: what Atlas shows.
+        presence: what Atlas shows.
         now: Atlas's time, UTC.
         api: the API in use for the project.
         view: how much the absence of an entry says.
@@ -58,7 +58,7 @@ class Case:
 
     spec: Spec
     known: Status
-    sight: Sight
+    presence: Presence
     now: datetime
     api: Api
     view: View
@@ -70,8 +70,8 @@ class Case:
     @property
     def is_gone(self) -> bool:
         """Whether something is not there: what the object asks for, or the invitation or member that it had."""
-        if self.sight is not Sight.PENDING:
-            return self.sight is not Sight.MEMBER
+        if self.presence is not Presence.PENDING:
+            return self.presence is not Presence.MEMBER
         is_another = self.had_one and self.invitation is not None and not self._is_known(self.invitation)
         return is_another or known_member(self.known) is not None
 
@@ -105,7 +105,7 @@ class Case:
         )
 
     @property
-    def somebody_else(self) -> bool:
+    def is_for_another_email(self) -> bool:
         """Whether the invitation is for another e-mail than the spec's. One that this object made is its own."""
         return (
             self.invitation is not None
@@ -132,12 +132,12 @@ class Case:
         return self.known.state in {State.ACCEPTED, State.REMOVED} or self.known.member is not None
 
     @property
-    def legacy(self) -> bool:
+    def is_legacy(self) -> bool:
         """Whether it had an invitation of the invites API that users mode cannot see, and that has not expired."""
-        return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.expired
+        return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.is_expired
 
     @property
-    def expired(self) -> bool:
+    def is_expired(self) -> bool:
         """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
         expires = self.known.invitation.expires if self.known.invitation else None
         return expires is not None and self.now >= expires
@@ -210,7 +210,7 @@ def known_member(known: Status) -> Member | None:
     return None if known.state is State.PENDING else known.member
 
 
-def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> Case:
+def case_of(spec: Spec, known: Status, seen: Observation, now: datetime, api: Api) -> Case:
     """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING.
 
     A known member is identified by the id: the e-mail of a person may change, and then belong to another person.
@@ -222,7 +222,7 @@ def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> C
         now: Atlas's time, UTC.
         api: the API in use for the project.
     """
-    nothing = Case(spec, known, Sight.NOTHING, now, api, seen.view)
+    nothing = Case(spec, known, Presence.NOTHING, now, api, seen.view)
     ids = {id_ for id_ in (spec.invitation_id, known.invitation.id if known.invitation else None) if id_}
     email = spec.username or (known.invitation.username if known.invitation else None)
     email = email or next((i.username for i in seen.invitations if i.id in ids), None)
@@ -239,9 +239,9 @@ def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> C
     users = list(filter(is_candidate, seen.users))
     active = [u for u in users if u.org_membership_status == Membership.ACTIVE]
     if user := _first(u for u in active if member is None or u.id == member.id):
-        return replace(nothing, sight=Sight.MEMBER, member=user.completed_by(member))
+        return replace(nothing, presence=Presence.MEMBER, member=user.completed_by(member))
     if active:
-        return replace(nothing, sight=Sight.ANOTHER_PERSON)
+        return replace(nothing, presence=Presence.ANOTHER_PERSON)
     by_id_alone = spec.username is None
     pending = [
         *seen.invitations,
@@ -251,14 +251,14 @@ def case_of(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api) -> C
         i for i in pending if not by_id_alone and same_email(i.username, email)
     ]
     if invitation := _first(candidates):
-        return replace(nothing, sight=Sight.PENDING, invitation=invitation.completed_by(known.invitation))
-    if nothing.had_one and not nothing.expired:
+        return replace(nothing, presence=Presence.PENDING, invitation=invitation.completed_by(known.invitation))
+    if nothing.had_one and not nothing.is_expired:
         # An entry under another id is of another invitation: it says nothing about one that may still be pending.
         users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
     statuses = {u.org_membership_status for u in users}
     if Membership.REJECTED in statuses:
-        return replace(nothing, sight=Sight.REJECTED)
-    return replace(nothing, sight=Sight.EXPIRED) if Membership.EXPIRED in statuses else nothing
+        return replace(nothing, presence=Presence.REJECTED)
+    return replace(nothing, presence=Presence.EXPIRED) if Membership.EXPIRED in statuses else nothing
 
 
 def _first(items: Iterable[T]) -> T | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import DeletionPolicy, Origin, Spec, State, Status
 from atlas_invites.invitation.outcome import Kind, Reason
@@ -130,7 +130,7 @@ def name_invitation(id_: str | None, email: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Untouched:
+class RetainRow:
     """A row that neither looks at Atlas nor changes it. ``warns``: warn of what this object may have made there."""
 
     when: Callable[[DeletionCase], bool]
@@ -138,33 +138,33 @@ class Untouched:
     warns: bool
 
 
-UNTOUCHED: tuple[Untouched, ...] = (
-    Untouched(lambda o: o.spec is None, "its spec cannot be read", warns=True),
-    Untouched(lambda o: o.suspended, "the object is suspended", warns=True),
-    Untouched(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain", warns=False),
-    Untouched(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail", warns=True),
-    Untouched(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation", warns=False),
-    Untouched(lambda o: not o.was_resolved, "the project was never resolved", warns=True),
+RETAIN_ROWS: tuple[RetainRow, ...] = (
+    RetainRow(lambda o: o.spec is None, "its spec cannot be read", warns=True),
+    RetainRow(lambda o: o.suspended, "the object is suspended", warns=True),
+    RetainRow(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain", warns=False),
+    RetainRow(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail", warns=True),
+    RetainRow(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation", warns=False),
+    RetainRow(lambda o: not o.was_resolved, "the project was never resolved", warns=True),
 )
 
 
-def untouched(case: DeletionCase) -> Untouched | None:
+def retain_row(case: DeletionCase) -> RetainRow | None:
     """Return the row that neither looks at Atlas nor changes it, or None."""
-    return next((row for row in UNTOUCHED if row.when(case)), None)
+    return next((row for row in RETAIN_ROWS if row.when(case)), None)
 
 
-TABLE_D: dict[tuple[Sight, DeletionPolicy], Removal] = {
-    (Sight.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
-    (Sight.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
-    (Sight.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
+TABLE_D: dict[tuple[Presence, DeletionPolicy], Removal] = {
+    (Presence.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
+    (Presence.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
+    (Presence.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
 }
 """What to take away of what is seen; everything else is left alone."""
 
-_LAST_SHOWN: dict[State | None, Sight] = {
-    None: Sight.PENDING,  # nothing was seen yet, so an invitation may be there
-    State.UNKNOWN: Sight.PENDING,
-    State.PENDING: Sight.PENDING,
-    State.ACCEPTED: Sight.MEMBER,
+_LAST_SHOWN: dict[State | None, Presence] = {
+    None: Presence.PENDING,  # nothing was seen yet, so an invitation may be there
+    State.UNKNOWN: Presence.PENDING,
+    State.PENDING: Presence.PENDING,
+    State.ACCEPTED: Presence.MEMBER,
 }
 """What may still be in Atlas by ``status.state``; in the other states nothing is left."""
 

@@ -307,7 +307,7 @@ class View(IntEnum):
     """That it is not there: the id and the e-mail were asked for too."""
 
 
-class Seen(Model):
+class Observation(Model):
     """What Atlas shows of one person or invitation in one project.
 
     ``invitations`` come from the invites API, ``users`` from the users API in any membership status.

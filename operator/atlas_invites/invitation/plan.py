@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from atlas_invites.invitation.case import Case, Sight, case_of
+from atlas_invites.invitation.case import Case, Presence, case_of
 from atlas_invites.invitation.model import (
     Api,
     Invitation,
     Member,
     MemberPolicy,
     Membership,
+    Observation,
     Origin,
-    Seen,
     Spec,
     State,
     Status,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Do(Enum):
+class Action(Enum):
     """What a row does in Atlas."""
 
     NOTHING = auto()
@@ -41,7 +41,7 @@ class Do(Enum):
     """Invite the spec's e-mail, under the guard (``invitation.guard``)."""
 
 
-class Says(NamedTuple):
+class Report(NamedTuple):
     """What a row says of the object: the reason of its conditions, its state (None: as it was), and the message."""
 
     reason: Reason
@@ -51,20 +51,20 @@ class Says(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: where one of ``sights`` is seen and ``when`` holds, ``do`` it, and say ``says``.
+    """One row of the table: where one of ``presences`` is seen and ``when`` holds, ``do`` it, and say ``report``.
 
     ``and_`` is what ``when`` asks, in the words of docs/behaviour.md.
     """
 
-    sights: frozenset[Sight]
+    presences: frozenset[Presence]
     and_: str
     when: Callable[[Case], bool]
-    do: Do
-    says: Says
+    action: Action
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Decision:
     """The row that matched, and what it matched."""
 
     row: Row
@@ -75,7 +75,7 @@ class Action:
         """What happened, to what, and what to do; no times and no counts."""
         case = self.case
         known = case.invitation or case.known.invitation
-        return self.row.says.message.format(
+        return self.row.report.message.format(
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
             id=case.spec.invitation_id or (known.id if known else None),
             roles=_difference(case.roles, case.spec.roles),
@@ -88,35 +88,39 @@ def _anything(_: Case) -> bool:
     return True
 
 
-def _sights(*sights: Sight) -> frozenset[Sight]:
-    return frozenset(sights)
+def _presences(*presences: Presence) -> frozenset[Presence]:
+    return frozenset(presences)
 
 
-_PENDING, _MEMBER = _sights(Sight.PENDING), _sights(Sight.MEMBER)
-_ANOTHER_PERSON = _sights(Sight.ANOTHER_PERSON)
-_GONE = _sights(Sight.NOTHING, Sight.EXPIRED, Sight.REJECTED)
-_NOTHING, _EXPIRED, _REJECTED = _sights(Sight.NOTHING), _sights(Sight.EXPIRED), _sights(Sight.REJECTED)
+_PENDING, _MEMBER = _presences(Presence.PENDING), _presences(Presence.MEMBER)
+_ANOTHER_PERSON = _presences(Presence.ANOTHER_PERSON)
+_GONE = _presences(Presence.NOTHING, Presence.EXPIRED, Presence.REJECTED)
+_NOTHING, _EXPIRED, _REJECTED = (
+    _presences(Presence.NOTHING),
+    _presences(Presence.EXPIRED),
+    _presences(Presence.REJECTED),
+)
 
 _ANEW = "To invite again, delete and recreate this object."
 _OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended, so "
 
-_INVITED = Says(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
-_ACCEPTED = Says(
+_INVITED = Report(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
+_ACCEPTED = Report(
     Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles of spec."
 )
-_MISMATCH = Says(
+_MISMATCH = Report(
     Reason.IDENTITY_MISMATCH,
     None,
     "Invitation {id} belongs to a different e-mail address than {who}, so it is left untouched. "
     "Recreate this object with an invitationId and a username that match.",
 )
-_SUCCEEDED = Says(
+_SUCCEEDED = Report(
     Reason.IDENTITY_MISMATCH,
     State.REMOVED,
     "The member of this object (status.member.id) has left the project. Another person uses {who} now, and the "
     "operator does not manage that person. To manage that person's access, delete and recreate this object.",
 )
-_ROLES_DIFFER = Says(
+_ROLES_DIFFER = Report(
     Reason.ROLES_DIFFER,
     State.ACCEPTED,
     "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
@@ -126,35 +130,35 @@ _OTHER_ROLES = (
     "Atlas keeps other roles for {who} than the operator asked for. Asked: {asked}. Atlas shows: {shown}. The operator "
     "asks again once the spec or the roles in Atlas change, or a reconcile is requested. Correct spec.roles."
 )
-_PENDING_WITH_OTHER_ROLES = Says(Reason.ROLES_DIFFER, State.PENDING, _OTHER_ROLES)
-_MEMBER_WITH_OTHER_ROLES = Says(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_ROLES)
-_REMOVED = Says(
+_PENDING_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.PENDING, _OTHER_ROLES)
+_MEMBER_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_ROLES)
+_REMOVED = Report(
     Reason.MEMBER_REMOVED,
     State.REMOVED,
     f"{{who}} accepted and is no longer a member of the project. Nobody is invited again after a removal. {_ANEW}",
 )
-_WITHDRAWN = Says(
+_WITHDRAWN = Report(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
     "The invitation of {who} no longer exists although it has not expired: it was declined, or cancelled elsewhere. "
     f"It will not be sent again. {_ANEW}",
 )
-_INVITED_UNSEEN = Says(
+_INVITED_UNSEEN = Report(
     Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it can no longer be read; it is assumed pending until it expires."
 )
-_LEGACY = Says(
+_LEGACY = Report(
     Reason.LEGACY_INVITATION,
     State.PENDING,
     f"{_OF_THE_OLD_API}its roles ({{roles}}) cannot be changed before it is accepted or expires.",
 )
-_ENDED = Says(Reason.INVITATION_EXPIRED, State.EXPIRED, f"The invitation of {{who}} expired. {_ANEW}")
-_UNKNOWN_ID = Says(
+_ENDED = Report(Reason.INVITATION_EXPIRED, State.EXPIRED, f"The invitation of {{who}} expired. {_ANEW}")
+_UNKNOWN_ID = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
     "Atlas has no invitation {id} in this project. Look up the id (atlas projects invitations list), "
     "and recreate this object with it.",
 )
-_TOOK_OVER = Says(
+_TOOK_OVER = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
     "Atlas has no invitation of {who} in this project any more. "
@@ -162,82 +166,82 @@ _TOOK_OVER = Says(
 )
 
 TABLE_A: tuple[Row, ...] = (
-    Row(_PENDING, "its e-mail is not the spec's", lambda c: c.somebody_else, Do.NOTHING, _MISMATCH),
-    Row(_PENDING, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _INVITED),
+    Row(_PENDING, "its e-mail is not the spec's", lambda c: c.is_for_another_email, Action.NOTHING, _MISMATCH),
+    Row(_PENDING, "roles equal", lambda c: c.roles_equal, Action.NOTHING, _INVITED),
     Row(
         _PENDING,
         "roles differ, and so did Atlas's response",
         lambda c: c.are_other_roles_kept,
-        Do.NOTHING,
+        Action.NOTHING,
         _PENDING_WITH_OTHER_ROLES,
     ),
-    Row(_PENDING, "roles differ", _anything, Do.SET_ROLES, _INVITED),
-    Row(_MEMBER, "roles equal", lambda c: c.roles_equal, Do.NOTHING, _ACCEPTED),
+    Row(_PENDING, "roles differ", _anything, Action.SET_ROLES, _INVITED),
+    Row(_MEMBER, "roles equal", lambda c: c.roles_equal, Action.NOTHING, _ACCEPTED),
     Row(
         _MEMBER,
         "roles differ, Observe",
         lambda c: c.spec.member_policy is MemberPolicy.OBSERVE,
-        Do.NOTHING,
+        Action.NOTHING,
         _ROLES_DIFFER,
     ),
     Row(
         _MEMBER,
         "roles differ, Manage, and so did Atlas's response",
         lambda c: c.are_other_roles_kept,
-        Do.NOTHING,
+        Action.NOTHING,
         _MEMBER_WITH_OTHER_ROLES,
     ),
-    Row(_MEMBER, "roles differ, Manage", _anything, Do.SET_ROLES, _ACCEPTED),
-    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Do.NOTHING, _SUCCEEDED),
-    Row(_GONE, "was accepted", lambda c: c.was_accepted, Do.NOTHING, _REMOVED),
-    Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Do.NOTHING, _WITHDRAWN),
+    Row(_MEMBER, "roles differ, Manage", _anything, Action.SET_ROLES, _ACCEPTED),
+    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Action.NOTHING, _SUCCEEDED),
+    Row(_GONE, "was accepted", lambda c: c.was_accepted, Action.NOTHING, _REMOVED),
+    Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Action.NOTHING, _WITHDRAWN),
     Row(
         _NOTHING,
         "cannot be seen in users mode, roles equal",
-        lambda c: c.legacy and c.roles_equal,
-        Do.NOTHING,
+        lambda c: c.is_legacy and c.roles_equal,
+        Action.NOTHING,
         _INVITED_UNSEEN,
     ),
-    Row(_NOTHING, "cannot be seen in users mode, roles differ", lambda c: c.legacy, Do.NOTHING, _LEGACY),
-    Row(_REJECTED, "had one", lambda c: c.had_one, Do.NOTHING, _WITHDRAWN),
-    Row(_EXPIRED, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Do.SEND, _INVITED),
-    Row(_EXPIRED, "had one", lambda c: c.had_one, Do.NOTHING, _ENDED),
-    Row(_NOTHING, "had one, before its end", lambda c: c.had_one and not c.expired, Do.NOTHING, _WITHDRAWN),
-    Row(_NOTHING, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Do.SEND, _INVITED),
-    Row(_NOTHING, "had one", lambda c: c.had_one, Do.NOTHING, _ENDED),
-    Row(_GONE, "invitationId given", lambda c: c.spec.invitation_id is not None, Do.NOTHING, _UNKNOWN_ID),
-    Row(_GONE, "took over from another object", lambda c: c.took_over, Do.NOTHING, _TOOK_OVER),
-    Row(_GONE, "never had one", _anything, Do.SEND, _INVITED),
+    Row(_NOTHING, "cannot be seen in users mode, roles differ", lambda c: c.is_legacy, Action.NOTHING, _LEGACY),
+    Row(_REJECTED, "had one", lambda c: c.had_one, Action.NOTHING, _WITHDRAWN),
+    Row(_EXPIRED, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Action.SEND, _INVITED),
+    Row(_EXPIRED, "had one", lambda c: c.had_one, Action.NOTHING, _ENDED),
+    Row(_NOTHING, "had one, before its end", lambda c: c.had_one and not c.is_expired, Action.NOTHING, _WITHDRAWN),
+    Row(_NOTHING, "had one, OnExpiry, sent over a day ago", lambda c: c.may_send_now, Action.SEND, _INVITED),
+    Row(_NOTHING, "had one", lambda c: c.had_one, Action.NOTHING, _ENDED),
+    Row(_GONE, "invitationId given", lambda c: c.spec.invitation_id is not None, Action.NOTHING, _UNKNOWN_ID),
+    Row(_GONE, "took over from another object", lambda c: c.took_over, Action.NOTHING, _TOOK_OVER),
+    Row(_GONE, "never had one", _anything, Action.SEND, _INVITED),
 )
 
 
-def decide(spec: Spec, known: Status, seen: Seen, now: datetime, api: Api = Api.INVITES) -> Action:
+def decide(spec: Spec, known: Status, seen: Observation, now: datetime, api: Api = Api.INVITES) -> Decision:
     """Return the first row of Table A that matches what is seen; for the arguments see ``case_of``."""
-    return judge(case_of(spec, known, seen, now, api))
+    return decision_of(case_of(spec, known, seen, now, api))
 
 
-def judge(case: Case) -> Action:
+def decision_of(case: Case) -> Decision:
     """Return the first row of Table A that matches a case."""
-    return Action(next(row for row in TABLE_A if case.sight in row.sights and row.when(case)), case)
+    return Decision(next(row for row in TABLE_A if case.presence in row.presences and row.when(case)), case)
 
 
-def set_roles(case: Case) -> Action:
+def set_roles(case: Case) -> Decision:
     """Return the row that sets the roles of a pending invitation, whatever else is known of it."""
-    return Action(next(row for row in TABLE_A if row.sights == _PENDING and row.do is Do.SET_ROLES), case)
+    return Decision(next(row for row in TABLE_A if row.presences == _PENDING and row.action is Action.SET_ROLES), case)
 
 
-def is_conclusive(action: Action, *, never_had_one: bool) -> bool:
+def is_conclusive(decision: Decision, *, never_had_one: bool) -> bool:
     """Return whether what was observed bears the decision. That something is gone must be confirmed.
 
     Args:
-        action: what was decided.
+        decision: what was decided.
         never_had_one: nobody can have sent anything for the object. Then the lists are enough to send, and to nothing
             else.
     """
-    if not action.case.is_gone:
+    if not decision.case.is_gone:
         return True
-    is_first = never_had_one and action.row.do is Do.SEND
-    return action.case.view >= (View.LISTED if is_first else View.CONFIRMED)
+    is_first = never_had_one and decision.row.action is Action.SEND
+    return decision.case.view >= (View.LISTED if is_first else View.CONFIRMED)
 
 
 def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
@@ -246,43 +250,43 @@ def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
     return "; ".join(f"{label}: {', '.join(sorted(roles))}" for label, roles in parts if roles)
 
 
-def answered(action: Action, answer: Invitation | User) -> Action:
-    """Return the action by what our own sending was answered: that is the object's, whatever e-mail it shows."""
-    case = action.case
+def after_send(decision: Decision, answer: Invitation | User) -> Decision:
+    """Return the decision by what our own sending was answered: that is the object's, whatever e-mail it shows."""
+    case = decision.case
     if isinstance(answer, User) and answer.org_membership_status == Membership.ACTIVE:
-        return judge(replace(case, sight=Sight.MEMBER, member=answer))
+        return decision_of(replace(case, presence=Presence.MEMBER, member=answer))
     invitation = answer if isinstance(answer, Invitation) else answer.as_invitation()
-    return replace(action, case=replace(case, sight=Sight.PENDING, invitation=invitation))
+    return replace(decision, case=replace(case, presence=Presence.PENDING, invitation=invitation))
 
 
-def done(action: Action) -> Action:
-    """Return the action by what Atlas responded to its write, which is in the case: were the spec's roles accepted?
+def after_write(decision: Decision) -> Decision:
+    """Return the decision by what Atlas responded to its write, which is in the case: were the spec's roles accepted?
 
     Roles that the response does not show are not compared.
     """
-    there = action.case.member or action.case.invitation
-    is_told = action.row.says.reason is Reason.ROLES_DIFFER
-    if is_told or there is None or not there.roles or frozenset(there.roles) == action.case.spec.roles:
-        return action
-    says = _MEMBER_WITH_OTHER_ROLES if action.case.member else _PENDING_WITH_OTHER_ROLES
-    return replace(action, row=replace(action.row, says=says))
+    there = decision.case.member or decision.case.invitation
+    is_told = decision.row.report.reason is Reason.ROLES_DIFFER
+    if is_told or there is None or not there.roles or frozenset(there.roles) == decision.case.spec.roles:
+        return decision
+    report = _MEMBER_WITH_OTHER_ROLES if decision.case.member else _PENDING_WITH_OTHER_ROLES
+    return replace(decision, row=replace(decision.row, report=report))
 
 
-def outcome_of(action: Action) -> Outcome:
-    """Return the outcome that an action leads to, once it is done.
+def outcome_of(decision: Decision) -> Outcome:
+    """Return the outcome that an decision leads to, once it is done.
 
     ``origin`` is set where the invitation is another than the one last known, or a member is the first thing seen:
     Adopted, unless somebody knows better.
     """
-    case, row, known = action.case, action.row, action.case.known.invitation
-    invitation = None if row.says.reason is Reason.IDENTITY_MISMATCH else case.invitation
+    case, row, known = decision.case, decision.row, decision.case.known.invitation
+    invitation = None if row.report.reason is Reason.IDENTITY_MISMATCH else case.invitation
     is_new = invitation is not None and (known is None or known.id != invitation.id)
     member_first = case.member is not None and case.known.origin is None
-    waits_for_a_day = row.says.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
+    waits_for_a_day = row.report.reason is Reason.INVITATION_EXPIRED and case.may_reinvite and case.reinvite_in
     return Outcome(
-        row.says.reason,
-        action.message,
-        state=row.says.state,
+        row.report.reason,
+        decision.message,
+        state=row.report.state,
         origin=Origin.ADOPTED if is_new or member_first else None,
         invitation=invitation,
         member=_as_member(case.member) if case.member else None,

@@ -11,10 +11,10 @@ from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
-    from atlas_invites.invitation.case import Sight
+    from atlas_invites.invitation.case import Presence
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import ErrorBody, Status
-    from atlas_invites.invitation.plan import Action, Do
+    from atlas_invites.invitation.plan import Action, Decision
     from atlas_invites.invitation.resource import Resource
 
 REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
@@ -42,18 +42,18 @@ class Observed(NamedTuple):
     only after a 409, of which they may be the cause.
     """
 
-    do: Do
-    sight: Sight
+    action: Action
+    presence: Presence
     entry_id: str | None
     roles: frozenset[str]
     elsewhere: frozenset[str]
 
     @classmethod
-    def of(cls, action: Action, elsewhere: frozenset[str] = frozenset()) -> Self:
-        """Return what an action was decided on."""
-        case = action.case
+    def of(cls, decision: Decision, elsewhere: frozenset[str] = frozenset()) -> Self:
+        """Return what an decision was decided on."""
+        case = decision.case
         there = case.member or case.invitation
-        return cls(action.row.do, case.sight, there.id if there else None, case.roles, elsewhere)
+        return cls(decision.row.action, case.presence, there.id if there else None, case.roles, elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ REQUEST_TIMEOUT = 10.0
 
 MERGE_PATCH = "application/merge-patch+json"
 _INVALID = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
-_ODD = (ValueError, TypeError, KeyError, AttributeError)
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 
 
 def client_of(session: Session) -> ApiClient:
@@ -103,7 +103,7 @@ def cluster_errors(what: str) -> Iterator[None]:
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = openssl_reason(error)
         raise ClusterUnavailable(f"{what}: {type(error).__name__}{f' ({reason})' if reason else ''}") from None
-    except _ODD as error:
+    except _MALFORMED as error:
         odd = f"the response did not come from a Kubernetes API server ({type(error).__name__})"
         raise ClusterUnavailable(f"{what}: {odd}") from None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import ApiClient, EventsV1Event
 
-    from atlas_invites.invitation.events import Notice
+    from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)

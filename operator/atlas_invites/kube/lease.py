@@ -57,14 +57,14 @@ class Record:
         holder: the identity of who holds it; empty where nobody does.
         duration: seconds for which it holds without a renewal.
         transitions: how often it has changed hands.
-        beats: the record's times, as text: they tell that it has changed, and are never compared with a clock.
+        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
         version: the resource version; empty for an object that has yet to be created.
     """
 
     holder: str
     duration: float = DURATION
     transitions: int = 0
-    beats: tuple[str, str] = ("", "")
+    times: tuple[str, str] = ("", "")
     version: str = ""
 
     def same_beat(self, other: Record | None) -> bool:

@@ -84,7 +84,7 @@ class LeaseObject:
             holder=spec.holder_identity or "",
             duration=float(spec.lease_duration_seconds or 0),
             transitions=spec.lease_transitions or 0,
-            beats=(str(spec.acquire_time), str(spec.renew_time)),
+            times=(str(spec.acquire_time), str(spec.renew_time)),
             version=lease.metadata.resource_version,
         )
         self._succeed()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.control_plane.control_plane import ControlPlane
     from tests.e2e.api import Object
-    from tests.e2e.faults.proxy import Seen
+    from tests.e2e.faults.proxy import Observation
     from tests.e2e.world import World
 
 LEASE = f"apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/atlas-invites"
@@ -85,7 +85,7 @@ class Contender:
         """Whether it has begun to lead."""
         return "leading as" in self.operator.log
 
-    def writes(self, since: float = 0.0) -> list[Seen]:
+    def writes(self, since: float = 0.0) -> list[Observation]:
         """Return what it has asked Atlas and the API server to change since a time, oldest first."""
         return sorted([*self.kube.writes(since), *self.atlas.writes(since)], key=lambda seen: seen.at)
 

@@ -54,7 +54,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """A request that came through: when it came (monotonic seconds), and what it asked for."""
 
     at: float
@@ -83,7 +83,7 @@ class Proxy(InThread):
     url: str = ""
     silent: bool = False
     swallowed: int = 0
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
     _presented: ssl.SSLContext | None = None
     _faults: list[Fault] = field(default_factory=list)
     _streams: set[asyncio.Transport] = field(default_factory=set)
@@ -130,7 +130,7 @@ class Proxy(InThread):
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._cut_all)
 
-    def writes(self, since: float = 0.0) -> list[Seen]:
+    def writes(self, since: float = 0.0) -> list[Observation]:
         """Return the requests since a time that change something, but for those of the lease."""
         return [seen for seen in list(self.seen) if seen.writes and seen.at >= since and "/leases" not in seen.line]
 
@@ -172,7 +172,7 @@ class Proxy(InThread):
         fault = next((f for f in list(self._faults) if f.strikes(line)), None)
         if fault is not None and not fault.after:
             return await self._strike(fault, request)
-        self.seen.append(Seen(time.monotonic(), line))
+        self.seen.append(Observation(time.monotonic(), line))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOPS}
         try:
             async with client.request(

@@ -12,7 +12,7 @@ from tests.stack import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.faults.conftest import Contender, Start
-    from tests.e2e.faults.proxy import Seen
+    from tests.e2e.faults.proxy import Observation
     from tests.e2e.world import World
 
     Pair = tuple[Contender, Contender]
@@ -228,7 +228,7 @@ def test_without_rights_on_the_lease(own: World, start: Start) -> None:
     own.forgive_refusals()
 
 
-def lease_calls(contender: Contender) -> list[Seen]:
+def lease_calls(contender: Contender) -> list[Observation]:
     """Return a contender's calls for the Lease, in order."""
     return [seen for seen in contender.kube.seen if "/leases/" in seen.line]
 

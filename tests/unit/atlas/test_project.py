@@ -21,7 +21,7 @@ from atlas_invites.atlas.project import PAGES, Project
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.users_api import PAGE_SIZE
 from atlas_invites.invitation.case import Target
-from atlas_invites.invitation.model import Api, Membership, Operation, Seen, View
+from atlas_invites.invitation.model import Api, Membership, Observation, Operation, View
 from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
@@ -97,21 +97,23 @@ def project(atlas: FakeAtlas) -> Project:
     return Project(atlas, atlas.sunset, GROUP, now)  # type: ignore[arg-type]
 
 
-def ids(seen: Seen) -> list[str]:
+def ids(seen: Observation) -> list[str]:
     return [each.id for each in seen.invitations] + [each.id for each in seen.users]
 
 
-def something(seen: Seen) -> bool:
+def something(seen: Observation) -> bool:
     """Whether something is there that has not ended."""
     ended = {Membership.EXPIRED, Membership.REJECTED}
     return bool(seen.invitations) or any(each.org_membership_status not in ended for each in seen.users)
 
 
-def anything(_: Seen) -> bool:
+def anything(_: Observation) -> bool:
     return True
 
 
-async def look(view: Project, target: Target, since: float, *, enough: Callable[[Seen], bool] = something) -> Seen:
+async def look(
+    view: Project, target: Target, since: float, *, enough: Callable[[Observation], bool] = something
+) -> Observation:
     return await view.look(target, since, enough)
 
 
@@ -145,7 +147,7 @@ def test_gone_is_never_concluded_from_a_list_alone(
     async def run() -> None:
         atlas = FakeAtlas()
         found = await look(project(atlas), Target(username, invitation_id), now())
-        assert found == Seen()
+        assert found == Observation()
         assert atlas.asked == LISTS + asked
 
     run()
@@ -155,7 +157,7 @@ def test_gone_is_never_concluded_from_a_list_alone(
 async def test_what_was_never_there_needs_no_confirmation() -> None:
     """A new invitation costs the lists and its POST."""
     atlas = FakeAtlas()
-    assert await look(project(atlas), Target(JANE), now(), enough=anything) == Seen(view=View.LISTED)
+    assert await look(project(atlas), Target(JANE), now(), enough=anything) == Observation(view=View.LISTED)
     assert atlas.asked == LISTS
 
 
@@ -218,7 +220,7 @@ def test_nothing_is_concluded_from_what_cannot_be_read(unreadable: dict[str, Any
         view = project(atlas)
         assert ids(await look(view, Target("other@x.de"), now())) == ["i2", "u2"]
         seen = await look(view, Target("nobody@x.de"), now(), enough=anything)
-        assert seen == Seen(view=View.PARTIAL)
+        assert seen == Observation(view=View.PARTIAL)
 
     run()
 
@@ -258,7 +260,7 @@ async def test_in_users_mode_the_id_is_tried_as_a_users() -> None:
     atlas.hidden = {"u1"}
     view = project(atlas)
     assert ids(await look(view, Target(None, "u1"), now())) == ["u1"]
-    assert await look(view, Target("other@x.de", "u2"), now()) == Seen()
+    assert await look(view, Target("other@x.de", "u2"), now()) == Observation()
     assert atlas.asked == ["ListUsers", "ReadUser u1", "ReadUser u2", "ListUsers other@x.de"]
 
 

@@ -12,7 +12,7 @@ from atlas_invites.atlas.calls import Entries
 from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.atlas.view import FETCHES, FETCHES_IN, RETAINED, Index, SharedLists, Snapshot, joined
 from atlas_invites.invitation.case import Target
-from atlas_invites.invitation.model import Invitation, Membership, Operation, Seen, User, View
+from atlas_invites.invitation.model import Invitation, Membership, Observation, Operation, User, View
 from tests.unit.virtual_time import now, settle, virtual_time
 
 
@@ -28,7 +28,7 @@ def snapshot(invitations: list[Invitation], users: list[User], began: float = 0.
     return Snapshot(began, Index(Entries(tuple(invitations))), Index(Entries(tuple(users))))
 
 
-def ids(seen: Seen) -> tuple[list[str], list[str]]:
+def ids(seen: Observation) -> tuple[list[str], list[str]]:
     return [each.id for each in seen.invitations], [each.id for each in seen.users]
 
 
@@ -88,12 +88,12 @@ def test_a_member_is_found_by_the_id_whatever_the_email() -> None:
 def test_an_unreadable_entry_makes_a_partial_view(view: View, *, invitations: bool, users: bool) -> None:
     """What such lists do not show may be what could not be read."""
     partial = Snapshot(0.0, Index(Entries((), complete=invitations)), Index(Entries((), complete=users)))
-    assert partial.find(Target("jane@x.de")) == Seen(view=view)
+    assert partial.find(Target("jane@x.de")) == Observation(view=view)
 
 
 def test_joined_keeps_the_last_of_an_id() -> None:
     """What was seen later of the same entry replaces what was seen before."""
-    seen = joined(Seen(users=(user("u", "a", Membership.EXPIRED),)), Seen(users=(user("u", "a"),)))
+    seen = joined(Observation(users=(user("u", "a", Membership.EXPIRED),)), Observation(users=(user("u", "a"),)))
     assert [each.org_membership_status for each in seen.users] == [Membership.ACTIVE]
 
 

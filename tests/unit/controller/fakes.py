@@ -17,7 +17,7 @@ from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.credentials import ApiKey, Credentials
-from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Seen, User, View
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, User, View
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
 from atlas_invites.kube.connection import REQUEST_TIMEOUT
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
     from atlas_invites.invitation.case import Target
-    from atlas_invites.invitation.events import Notice
     from atlas_invites.invitation.model import Status
+    from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.outcome import Outcome
 
 E = TypeVar("E", Invitation, User)
@@ -160,7 +160,7 @@ class FakeProject:
     def info(self) -> AtlasInfo:
         return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
 
-    async def look(self, target: Target, since: float, enough: Callable[[Seen], bool]) -> Seen:
+    async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
         self._atlas.looked_since.append(since)
         await self._call("Look", target.username or target.invitation_id)
         seen = self.find(target)
@@ -174,11 +174,11 @@ class FakeProject:
         await self._call("Snapshot")
         return self
 
-    def find(self, target: Target) -> Seen:
+    def find(self, target: Target) -> Observation:
         """Return what the lists show."""
         return self._find(target, self._atlas.lists)
 
-    def _find(self, target: Target, view: View) -> Seen:
+    def _find(self, target: Target, view: View) -> Observation:
         lagging = self._atlas.unlisted if view is not View.CONFIRMED else {}
 
         def wanted(found: Invitation | User) -> bool:
@@ -190,7 +190,7 @@ class FakeProject:
             return tuple(entry for entry in listed if entry is not None and wanted(entry))
 
         invitations = () if self.api is Api.USERS else shown(self._group.invitations)
-        return Seen(invitations=invitations, users=shown(self._group.users), view=view)
+        return Observation(invitations=invitations, users=shown(self._group.users), view=view)
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         await self._call("CreateInvite", username, *sorted(roles))

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from atlas_invites.controller.engine import LIST_RETRY, RELIST_INTERVAL, RELISTED, WATCH_LAG_AT_MOST, Engine
 from atlas_invites.controller.polled import WAIT_AT_MOST
 from atlas_invites.controller.queue import WorkQueue
-from atlas_invites.controller.reconcile import PATIENT, SLACK
+from atlas_invites.controller.reconcile import BACK_OFF_BELOW, SLACK
 from atlas_invites.controller.store import Store, Writer
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale
 from atlas_invites.invitation.model import State
@@ -206,10 +206,10 @@ async def test_a_small_retry_after_does_not_end_back_off(asked: float) -> None:
 @virtual_time
 async def test_a_place_in_a_line_is_kept() -> None:
     """Who is told to come back later does, however often: it is not refused, others are before it."""
-    bench = Bench(*[Outcome(Reason.RATE_LIMITED, "m", requeue_after=PATIENT)] * 9)
+    bench = Bench(*[Outcome(Reason.RATE_LIMITED, "m", requeue_after=BACK_OFF_BELOW)] * 9)
     bench.cluster.apply()
     await bench.run_for(2000)
-    assert {round(later - earlier - 1, 2) for earlier, later in pairwise(bench.times)} == {PATIENT + SLACK}
+    assert {round(later - earlier - 1, 2) for earlier, later in pairwise(bench.times)} == {BACK_OFF_BELOW + SLACK}
 
 
 @virtual_time

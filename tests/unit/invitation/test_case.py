@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_invites.invitation.case import Sight, Target, case_of, target
-from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State
+from atlas_invites.invitation.case import Presence, Target, case_of, target
+from atlas_invites.invitation.model import Api, Membership, Observation, Origin, State
 from tests.unit.builders import (
     EMAIL,
     INVITATION_ID,
@@ -26,8 +26,8 @@ from tests.unit.builders import (
 if TYPE_CHECKING:
     from atlas_invites.invitation.model import Spec, Status, User
 
-ACTIVE = Seen(users=(user(),))
-INVITED_USER = Seen(users=(user(Membership.PENDING),))
+ACTIVE = Observation(users=(user(),))
+INVITED_USER = Observation(users=(user(Membership.PENDING),))
 
 NEVER_HAD_ONE = status()
 HAD_ONE = status(invitation=invitation(), state=State.PENDING)
@@ -41,22 +41,22 @@ BY_ID = spec(username=None, invitationId=INVITATION_ID)
 BOTH = spec(invitationId=INVITATION_ID)
 
 
-def chosen(spec_: Spec, known: Status, seen: Seen, api: Api = Api.INVITES) -> tuple[Sight, str | None]:
+def chosen(spec_: Spec, known: Status, seen: Observation, api: Api = Api.INVITES) -> tuple[Presence, str | None]:
     """Return what was chosen: as what it is taken, and its id."""
     case = case_of(spec_, known, seen, NOW, api)
     there = case.member or case.invitation
-    return case.sight, there.id if there else None
+    return case.presence, there.id if there else None
 
 
-EVERYTHING = Seen(
+EVERYTHING = Observation(
     invitations=(invitation(id=OTHER_ID), invitation()),
     users=(user(Membership.PENDING, id="user-pending"), user(Membership.REJECTED, id="user-rejected"), user()),
 )
 
 
-def without(seen: Seen, *ids: str) -> Seen:
+def without(seen: Observation, *ids: str) -> Observation:
     """Return what is seen without some of it."""
-    return Seen(
+    return Observation(
         invitations=tuple(i for i in seen.invitations if i.id not in ids),
         users=tuple(u for u in seen.users if u.id not in ids),
     )
@@ -65,41 +65,41 @@ def without(seen: Seen, *ids: str) -> Seen:
 @pytest.mark.parametrize(
     ("hidden", "expected"),
     [
-        ([], (Sight.MEMBER, USER_ID)),
-        ([USER_ID], (Sight.PENDING, INVITATION_ID)),
-        ([USER_ID, INVITATION_ID], (Sight.PENDING, OTHER_ID)),
-        ([USER_ID, INVITATION_ID, OTHER_ID], (Sight.PENDING, "user-pending")),
-        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Sight.NOTHING, None)),
+        ([], (Presence.MEMBER, USER_ID)),
+        ([USER_ID], (Presence.PENDING, INVITATION_ID)),
+        ([USER_ID, INVITATION_ID], (Presence.PENDING, OTHER_ID)),
+        ([USER_ID, INVITATION_ID, OTHER_ID], (Presence.PENDING, "user-pending")),
+        ([USER_ID, INVITATION_ID, OTHER_ID, "user-pending"], (Presence.NOTHING, None)),
     ],
     ids=["active", "known-id", "invites", "users-pending", "rejected-of-another"],
 )
-def test_order_of_choice(hidden: list[str], expected: tuple[Sight, str | None]) -> None:
+def test_order_of_choice(hidden: list[str], expected: tuple[Presence, str | None]) -> None:
     """ACTIVE goes before the known id, that before the invites API, that before the users API's PENDING."""
     assert chosen(spec(), HAD_ONE, without(EVERYTHING, *hidden)) == expected
 
 
 def test_known_id_of_the_users_api_goes_before_the_invites_api() -> None:
     """The known id is chosen whichever API holds it."""
-    seen = Seen(invitations=(invitation(),), users=(user(Membership.PENDING),))
-    assert chosen(spec(), HAD_ONE_OF_USERS, seen) == (Sight.PENDING, USER_ID)
+    seen = Observation(invitations=(invitation(),), users=(user(Membership.PENDING),))
+    assert chosen(spec(), HAD_ONE_OF_USERS, seen) == (Presence.PENDING, USER_ID)
 
 
 def test_the_id_of_spec_goes_before_the_same_email() -> None:
     """Both given: the id is adopted where it is there."""
-    seen = Seen(invitations=(invitation(id=OTHER_ID), invitation()))
-    assert chosen(BOTH, NEVER_HAD_ONE, seen) == (Sight.PENDING, INVITATION_ID)
+    seen = Observation(invitations=(invitation(id=OTHER_ID), invitation()))
+    assert chosen(BOTH, NEVER_HAD_ONE, seen) == (Presence.PENDING, INVITATION_ID)
 
 
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (Seen(invitations=(invitation(id=OTHER_ID),)), (Sight.PENDING, OTHER_ID)),
-        (INVITED_USER, (Sight.PENDING, USER_ID)),
-        (ACTIVE, (Sight.MEMBER, USER_ID)),
+        (Observation(invitations=(invitation(id=OTHER_ID),)), (Presence.PENDING, OTHER_ID)),
+        (INVITED_USER, (Presence.PENDING, USER_ID)),
+        (ACTIVE, (Presence.MEMBER, USER_ID)),
     ],
     ids=["invites", "users", "member"],
 )
-def test_both_falls_back_to_the_email(seen: Seen, expected: tuple[Sight, str]) -> None:
+def test_both_falls_back_to_the_email(seen: Observation, expected: tuple[Presence, str]) -> None:
     """Both given, and the id is not there: what is pending or a member under the e-mail is taken."""
     assert chosen(BOTH, NEVER_HAD_ONE, seen) == expected
 
@@ -107,23 +107,23 @@ def test_both_falls_back_to_the_email(seen: Seen, expected: tuple[Sight, str]) -
 @pytest.mark.parametrize("known", [NEVER_HAD_ONE, HAD_ONE, EXPIRED_BEFORE], ids=["new", "known", "expired"])
 @pytest.mark.parametrize(
     "seen",
-    [Seen(invitations=(invitation(id=OTHER_ID),)), INVITED_USER],
+    [Observation(invitations=(invitation(id=OTHER_ID),)), INVITED_USER],
     ids=["invites", "users"],
 )
-def test_by_id_alone_never_turns_to_another_id(known: Status, seen: Seen) -> None:
+def test_by_id_alone_never_turns_to_another_id(known: Status, seen: Observation) -> None:
     """By id alone another invitation of the same e-mail is not this object's."""
-    assert chosen(BY_ID, known, seen) == (Sight.NOTHING, None)
+    assert chosen(BY_ID, known, seen) == (Presence.NOTHING, None)
 
 
 def test_by_id_alone_another_member_is_not_taken() -> None:
     """By id alone and without a known e-mail, a member with another id is somebody else."""
-    assert chosen(BY_ID, NEVER_HAD_ONE, ACTIVE) == (Sight.NOTHING, None)
+    assert chosen(BY_ID, NEVER_HAD_ONE, ACTIVE) == (Presence.NOTHING, None)
 
 
 def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
     """By id alone the e-mail is the one that the invitation shows, and whoever is a member under it has accepted."""
-    seen = Seen(invitations=(invitation(),), users=(user(),))
-    assert chosen(BY_ID, NEVER_HAD_ONE, seen) == (Sight.MEMBER, USER_ID)
+    seen = Observation(invitations=(invitation(),), users=(user(),))
+    assert chosen(BY_ID, NEVER_HAD_ONE, seen) == (Presence.MEMBER, USER_ID)
 
 
 @pytest.mark.parametrize(
@@ -132,27 +132,27 @@ def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
 )
 def test_other_people_are_not_seen(membership: Membership) -> None:
     """What Atlas shows of other e-mails is nobody's business."""
-    seen = Seen(
+    seen = Observation(
         invitations=(invitation(id=OTHER_ID, username=OTHER_EMAIL),), users=(user(membership, username="x@y.z"),)
     )
-    assert chosen(spec(), NEVER_HAD_ONE, seen) == (Sight.NOTHING, None)
+    assert chosen(spec(), NEVER_HAD_ONE, seen) == (Presence.NOTHING, None)
 
 
 @pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED])
 def test_users_are_found_in_any_case(membership: Membership) -> None:
     """E-mails of users are compared in lower case too."""
-    sights = {
-        Membership.ACTIVE: Sight.MEMBER,
-        Membership.EXPIRED: Sight.EXPIRED,
-        Membership.REJECTED: Sight.REJECTED,
+    presences = {
+        Membership.ACTIVE: Presence.MEMBER,
+        Membership.EXPIRED: Presence.EXPIRED,
+        Membership.REJECTED: Presence.REJECTED,
     }
-    seen = Seen(users=(user(membership, username="JANE@EXAMPLE.com"),))
-    assert chosen(spec(), NEVER_HAD_ONE, seen)[0] is sights[membership]
+    seen = Observation(users=(user(membership, username="JANE@EXAMPLE.com"),))
+    assert chosen(spec(), NEVER_HAD_ONE, seen)[0] is presences[membership]
 
 
 def test_unknown_membership_is_nothing() -> None:
     """A membership status that Atlas invents later is taken for nothing at all: nothing is done."""
-    assert chosen(spec(), NEVER_HAD_ONE, Seen(users=(user("INVITATION_PAUSED"),))) == (Sight.NOTHING, None)
+    assert chosen(spec(), NEVER_HAD_ONE, Observation(users=(user("INVITATION_PAUSED"),))) == (Presence.NOTHING, None)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +183,15 @@ SUCCESSOR = user(id=OTHER_ID)
 @pytest.mark.parametrize(
     ("known", "users", "expected"),
     [
-        (ACCEPTED, (RENAMED,), (Sight.MEMBER, USER_ID)),
-        (ACCEPTED, (SUCCESSOR, RENAMED), (Sight.MEMBER, USER_ID)),
-        (ACCEPTED, (SUCCESSOR,), (Sight.ANOTHER_PERSON, None)),
-        (REMOVED, (SUCCESSOR,), (Sight.ANOTHER_PERSON, None)),
-        (REMOVED, (user(),), (Sight.MEMBER, USER_ID)),
-        (ACCEPTED, (user(Membership.PENDING),), (Sight.PENDING, USER_ID)),
-        (ACCEPTED, (user(Membership.PENDING, id=OTHER_ID),), (Sight.PENDING, OTHER_ID)),
-        (REINVITED, (SUCCESSOR,), (Sight.MEMBER, OTHER_ID)),
-        (HAD_ONE, (SUCCESSOR,), (Sight.MEMBER, OTHER_ID)),
+        (ACCEPTED, (RENAMED,), (Presence.MEMBER, USER_ID)),
+        (ACCEPTED, (SUCCESSOR, RENAMED), (Presence.MEMBER, USER_ID)),
+        (ACCEPTED, (SUCCESSOR,), (Presence.ANOTHER_PERSON, None)),
+        (REMOVED, (SUCCESSOR,), (Presence.ANOTHER_PERSON, None)),
+        (REMOVED, (user(),), (Presence.MEMBER, USER_ID)),
+        (ACCEPTED, (user(Membership.PENDING),), (Presence.PENDING, USER_ID)),
+        (ACCEPTED, (user(Membership.PENDING, id=OTHER_ID),), (Presence.PENDING, OTHER_ID)),
+        (REINVITED, (SUCCESSOR,), (Presence.MEMBER, OTHER_ID)),
+        (HAD_ONE, (SUCCESSOR,), (Presence.MEMBER, OTHER_ID)),
     ],
     ids=[
         "renamed",
@@ -207,28 +207,28 @@ SUCCESSOR = user(id=OTHER_ID)
 )
 @pytest.mark.parametrize("wanted", [spec(), BOTH], ids=["email", "both"])
 def test_a_known_member_is_known_by_the_id(
-    wanted: Spec, known: Status, users: tuple[User, ...], expected: tuple[Sight, str | None]
+    wanted: Spec, known: Status, users: tuple[User, ...], expected: tuple[Presence, str | None]
 ) -> None:
     """The e-mail of a member may change, and another person have it then; who accepts a later invitation is new."""
-    assert chosen(wanted, known, Seen(users=users)) == expected
+    assert chosen(wanted, known, Observation(users=users)) == expected
 
 
 @pytest.mark.parametrize(
     ("known", "seen", "is_gone"),
     [
-        (HAD_ONE, Seen(invitations=(invitation(),)), False),
+        (HAD_ONE, Observation(invitations=(invitation(),)), False),
         (ACCEPTED, ACTIVE, False),
         (ACCEPTED, INVITED_USER, True),
-        (ACCEPTED, Seen(users=(SUCCESSOR,)), True),
-        (HAD_ONE, Seen(), True),
-        (HAD_ONE, Seen(users=(user(Membership.REJECTED),)), True),
-        (REINVITED, Seen(invitations=(invitation(),)), False),
+        (ACCEPTED, Observation(users=(SUCCESSOR,)), True),
+        (HAD_ONE, Observation(), True),
+        (HAD_ONE, Observation(users=(user(Membership.REJECTED),)), True),
+        (REINVITED, Observation(invitations=(invitation(),)), False),
         (REINVITED, INVITED_USER, True),
         (HAD_ONE, INVITED_USER, True),
         (NEVER_HAD_ONE, INVITED_USER, False),
     ],
 )
-def test_a_known_member_who_is_not_there_is_gone(known: Status, seen: Seen, *, is_gone: bool) -> None:
+def test_a_known_member_who_is_not_there_is_gone(known: Status, seen: Observation, *, is_gone: bool) -> None:
     """Gone: a member who was invited again or succeeded, an invitation in whose place is another."""
     assert case_of(spec(), known, seen, NOW, Api.INVITES).is_gone is is_gone
 
@@ -241,9 +241,9 @@ def test_who_accepts_what_this_object_made_is_the_member_under_any_email() -> No
     """Atlas shows the invitation under another e-mail, or the person changes it before accepting."""
     assert target(spec(), MADE) == Target(EMAIL, INVITATION_ID, shown_as=OTHER_EMAIL)
     assert target(spec(), MADE.model_copy(update={"origin": Origin.ADOPTED})).shown_as is None
-    renamed = Seen(users=(user(username=OTHER_EMAIL),))
+    renamed = Observation(users=(user(username=OTHER_EMAIL),))
     for known in (MADE, MADE_OF_USERS):
-        assert chosen(spec(), known, renamed, Api.USERS) == (Sight.MEMBER, USER_ID)
+        assert chosen(spec(), known, renamed, Api.USERS) == (Presence.MEMBER, USER_ID)
     assert case_of(spec(), MADE_OF_USERS, renamed, NOW, Api.USERS).found_by_email is None
 
 
@@ -252,11 +252,11 @@ def test_who_accepts_what_this_object_made_is_the_member_under_any_email() -> No
 
 def test_roles_that_could_not_be_read_are_those_last_known() -> None:
     """Nothing is written because of roles that cannot be read, whether or not others are known."""
-    unknown = case_of(spec(), NEVER_HAD_ONE, Seen(invitations=(invitation(roles=[]),)), NOW, Api.INVITES)
+    unknown = case_of(spec(), NEVER_HAD_ONE, Observation(invitations=(invitation(roles=[]),)), NOW, Api.INVITES)
     assert unknown.are_other_roles_kept
-    sparse = Seen(invitations=(invitation(roles=[]),), users=(user(username=OTHER_EMAIL),))
+    sparse = Observation(invitations=(invitation(roles=[]),), users=(user(username=OTHER_EMAIL),))
     assert case_of(spec(), HAD_ONE, sparse, NOW, Api.INVITES).roles_equal
-    assert case_of(spec(), ACCEPTED, Seen(users=(user(roles=[]),)), NOW, Api.INVITES).roles_equal
+    assert case_of(spec(), ACCEPTED, Observation(users=(user(roles=[]),)), NOW, Api.INVITES).roles_equal
 
 
 @pytest.mark.parametrize("origin", list(Origin))
@@ -264,5 +264,5 @@ def test_roles_that_could_not_be_read_are_those_last_known() -> None:
 def test_what_this_object_made_is_its_own(origin: Origin, shown: str | None) -> None:
     """Whatever e-mail Atlas shows for it; what was adopted must be for the e-mail of spec."""
     known = HAD_ONE.model_copy(update={"origin": origin, "invitation": invitation(username=OTHER_EMAIL)})
-    case = case_of(spec(), known, Seen(invitations=(invitation(username=shown),)), NOW, Api.INVITES)
-    assert case.somebody_else is (origin is Origin.ADOPTED)
+    case = case_of(spec(), known, Observation(invitations=(invitation(username=shown),)), NOW, Api.INVITES)
+    assert case.is_for_another_email is (origin is Origin.ADOPTED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.case import Sight
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     DeletionCase,
@@ -16,8 +16,8 @@ from atlas_invites.invitation.deletion import (
     is_project_gone,
     leaves_member_alone,
     orphaned_because,
+    retain_row,
     trouble_of,
-    untouched,
 )
 from atlas_invites.invitation.model import AtlasInfo, DeletionPolicy, Origin, State
 from atlas_invites.invitation.outcome import Kind, Reason
@@ -106,7 +106,7 @@ ADOPTED = PENDING.model_copy(update={"origin": Origin.ADOPTED})
 )
 def test_what_is_left_alone(spec_: Spec | None, known: Status, why: str, warns: bool) -> None:  # noqa: FBT001 - a parameter
     """Atlas is not even looked at, and what may be left is warned of unless the user or another object asked for it."""
-    row = untouched(case(spec_, known))
+    row = retain_row(case(spec_, known))
     assert row is not None
     assert (row.why, row.warns) == (why, warns)
 
@@ -114,8 +114,8 @@ def test_what_is_left_alone(spec_: Spec | None, known: Status, why: str, warns: 
 @pytest.mark.parametrize("known", [status(), status(conditions=(ready(Reason.PROJECT_NOT_READY),))])
 def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> None:
     """Status may not say so yet, or not any more."""
-    assert untouched(case(BY_REF, known, sent=True)) is None
-    assert untouched(case(RETAIN, known, sent=True)) is not None
+    assert retain_row(case(BY_REF, known, sent=True)) is None
+    assert retain_row(case(RETAIN, known, sent=True)) is not None
 
 
 @pytest.mark.parametrize("state", [None, *State])
@@ -160,29 +160,31 @@ def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State |
 )
 def test_what_is_looked_at(spec_: Spec, known: Status) -> None:
     """Everything else is looked at in Atlas."""
-    assert untouched(case(spec_, known)) is None
+    assert retain_row(case(spec_, known)) is None
 
 
 def test_what_a_former_process_may_have_sent_is_looked_at() -> None:
     """No policy is set, and status does not say whether anything was sent: only a look can tell what is left."""
-    assert untouched(case(spec(), status(), finalizer_ours=False)) is None
+    assert retain_row(case(spec(), status(), finalizer_ours=False)) is None
 
 
-@pytest.mark.parametrize(("sight", "policy_"), list(product(Sight, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE])))
-def test_table_d(sight: Sight, policy_: DeletionPolicy) -> None:
+@pytest.mark.parametrize(
+    ("presence", "policy_"), list(product(Presence, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE]))
+)
+def test_table_d(presence: Presence, policy_: DeletionPolicy) -> None:
     """A pending invitation is cancelled; a member is removed under Revoke alone; nothing else is touched."""
     expected = {
-        (Sight.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
-        (Sight.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
-        (Sight.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
+        (Presence.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
+        (Presence.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
+        (Presence.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
     }
-    assert TABLE_D.get((sight, policy_)) is expected.get((sight, policy_))
+    assert TABLE_D.get((presence, policy_)) is expected.get((presence, policy_))
 
 
 def test_a_member_is_removed_under_revoke_alone() -> None:
     """Law 8: access is taken away only if the policy says so."""
     assert [row for row, done in TABLE_D.items() if done is Removal.REMOVE_MEMBER] == [
-        (Sight.MEMBER, DeletionPolicy.REVOKE)
+        (Presence.MEMBER, DeletionPolicy.REVOKE)
     ]
 
 

@@ -20,7 +20,7 @@ from atlas_invites.invitation.guard import (
     recall_hidden_send,
     wait_outcome,
 )
-from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, AtlasInfo, Condition, Seen, Status
+from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, AtlasInfo, Condition, Observation, Status
 from atlas_invites.invitation.outcome import Reason
 from tests.unit.builders import NOW, invitation, spec
 
@@ -80,7 +80,7 @@ def test_what_is_said_of_a_send_that_waits() -> None:
 )
 def test_what_the_users_api_does_not_show(api: Api, age: timedelta | None, hidden: bool) -> None:  # noqa: FBT001
     """An invitation of the Invites API is hidden there for as long as it lives."""
-    case = case_of(spec(), Status(), Seen(), NOW, api)
+    case = case_of(spec(), Status(), Observation(), NOW, api)
     assert is_hidden(case, None if age is None else NOW - age) is hidden
 
 
@@ -122,4 +122,4 @@ INVITES, USERS = AtlasInfo(api=Api.INVITES), AtlasInfo(api=Api.USERS)
 )
 def test_what_status_tells_of_an_earlier_process(known: Status, recalled: object) -> None:
     """It was written while the Invites API was in use, and shows no invitation, or that a send was to come."""
-    assert recall_hidden_send(case_of(spec(), known, Seen(), NOW, Api.USERS)) == recalled
+    assert recall_hidden_send(case_of(spec(), known, Observation(), NOW, Api.USERS)) == recalled

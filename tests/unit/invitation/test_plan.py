@@ -1,4 +1,4 @@
-"""Table A, row by row, and what an action says."""
+"""Table A, row by row, and what an decision says."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from atlas_invites.invitation import plan
-from atlas_invites.invitation.case import Sight, case_of
-from atlas_invites.invitation.model import Api, Membership, Origin, Seen, State, Status, View
+from atlas_invites.invitation.case import Presence, case_of
+from atlas_invites.invitation.model import Api, Membership, Observation, Origin, State, Status, View
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.plan import TABLE_A, Action, Do, decide, is_conclusive, outcome_of
+from atlas_invites.invitation.plan import TABLE_A, Action, Decision, decide, is_conclusive, outcome_of
 from tests.unit.builders import (
     CREATED,
     EMAIL,
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 
     from atlas_invites.invitation.model import Spec
 
-NOTHING = Seen()
-PENDING = Seen(invitations=(invitation(),))
-PENDING_AS_OWNER = Seen(invitations=(invitation(roles=[OWNER]),))
-ACTIVE = Seen(users=(user(),))
-ACTIVE_AS_OWNER = Seen(users=(user(roles=[OWNER]),))
-SUCCESSOR = Seen(users=(user(id=OTHER_ID),))
-INVITED_USER = Seen(users=(user(Membership.PENDING),))
-INVITED_USER_AS_OWNER = Seen(users=(user(Membership.PENDING, roles=[OWNER]),))
-EXPIRED = Seen(users=(user(Membership.EXPIRED),))
-REJECTED = Seen(users=(user(Membership.REJECTED),))
+NOTHING = Observation()
+PENDING = Observation(invitations=(invitation(),))
+PENDING_AS_OWNER = Observation(invitations=(invitation(roles=[OWNER]),))
+ACTIVE = Observation(users=(user(),))
+ACTIVE_AS_OWNER = Observation(users=(user(roles=[OWNER]),))
+SUCCESSOR = Observation(users=(user(id=OTHER_ID),))
+INVITED_USER = Observation(users=(user(Membership.PENDING),))
+INVITED_USER_AS_OWNER = Observation(users=(user(Membership.PENDING, roles=[OWNER]),))
+EXPIRED = Observation(users=(user(Membership.EXPIRED),))
+REJECTED = Observation(users=(user(Membership.REJECTED),))
 
 NEVER_HAD_ONE = status()
 HAD_ONE = status(invitation=invitation(), state=State.PENDING)
@@ -70,8 +70,8 @@ class Scenario(NamedTuple):
 
     name: str
     known: Status
-    seen: Seen
-    do: Do
+    seen: Observation
+    action: Action
     reason: Reason
     state: State | None
     wanted: Spec = spec()
@@ -86,36 +86,38 @@ BY_ID_ON_EXPIRY = spec(username=None, invitationId=INVITATION_ID, reinvitePolicy
 BOTH_ON_EXPIRY = spec(invitationId=INVITATION_ID, reinvitePolicy="OnExpiry")
 MANAGE = spec(memberPolicy="Manage")
 MANAGE_STREAMS = spec(memberPolicy="Manage", roles=[STREAMS])
-INVITED = (Do.NOTHING, Reason.INVITED, State.PENDING)
-KEEPS = (Do.NOTHING, Reason.ROLES_DIFFER, State.PENDING)
-PATCHED = (Do.SET_ROLES, Reason.INVITED, State.PENDING)
-MISMATCH = (Do.NOTHING, Reason.IDENTITY_MISMATCH, None)
-IS_MEMBER = (Do.NOTHING, Reason.ACCEPTED, State.ACCEPTED)
-MEMBER_SET = (Do.SET_ROLES, Reason.ACCEPTED, State.ACCEPTED)
-DIFFER = (Do.NOTHING, Reason.ROLES_DIFFER, State.ACCEPTED)
-REMOVED = (Do.NOTHING, Reason.MEMBER_REMOVED, State.REMOVED)
-SUCCEEDED = (Do.NOTHING, Reason.IDENTITY_MISMATCH, State.REMOVED)
-IS_WITHDRAWN = (Do.NOTHING, Reason.INVITATION_WITHDRAWN, State.WITHDRAWN)
-IS_EXPIRED = (Do.NOTHING, Reason.INVITATION_EXPIRED, State.EXPIRED)
-LEGACY = (Do.NOTHING, Reason.LEGACY_INVITATION, State.PENDING)
-NOT_FOUND = (Do.NOTHING, Reason.INVITATION_NOT_FOUND, State.UNKNOWN)
-SENT = (Do.SEND, Reason.INVITED, State.PENDING)
+INVITED = (Action.NOTHING, Reason.INVITED, State.PENDING)
+KEEPS = (Action.NOTHING, Reason.ROLES_DIFFER, State.PENDING)
+PATCHED = (Action.SET_ROLES, Reason.INVITED, State.PENDING)
+MISMATCH = (Action.NOTHING, Reason.IDENTITY_MISMATCH, None)
+IS_MEMBER = (Action.NOTHING, Reason.ACCEPTED, State.ACCEPTED)
+MEMBER_SET = (Action.SET_ROLES, Reason.ACCEPTED, State.ACCEPTED)
+DIFFER = (Action.NOTHING, Reason.ROLES_DIFFER, State.ACCEPTED)
+REMOVED = (Action.NOTHING, Reason.MEMBER_REMOVED, State.REMOVED)
+SUCCEEDED = (Action.NOTHING, Reason.IDENTITY_MISMATCH, State.REMOVED)
+IS_WITHDRAWN = (Action.NOTHING, Reason.INVITATION_WITHDRAWN, State.WITHDRAWN)
+IS_EXPIRED = (Action.NOTHING, Reason.INVITATION_EXPIRED, State.EXPIRED)
+LEGACY = (Action.NOTHING, Reason.LEGACY_INVITATION, State.PENDING)
+NOT_FOUND = (Action.NOTHING, Reason.INVITATION_NOT_FOUND, State.UNKNOWN)
+SENT = (Action.SEND, Reason.INVITED, State.PENDING)
 ON_EXPIRY = spec(reinvitePolicy="OnExpiry")
 TOOK_OVER = status(origin=Origin.ADOPTED)
 
 SCENARIOS = [
     # pending | its e-mail is not the spec's
-    Scenario("mismatch-by-id", NEVER_HAD_ONE, Seen(invitations=(invitation(username=OTHER_EMAIL),)), *MISMATCH, BOTH),
+    Scenario(
+        "mismatch-by-id", NEVER_HAD_ONE, Observation(invitations=(invitation(username=OTHER_EMAIL),)), *MISMATCH, BOTH
+    ),
     Scenario(
         "mismatch-even-with-equal-roles-known",
         HAD_ONE,
-        Seen(invitations=(invitation(username=OTHER_EMAIL),)),
+        Observation(invitations=(invitation(username=OTHER_EMAIL),)),
         *MISMATCH,
     ),
     Scenario(
         "mismatch-of-a-user-id",
         NEVER_HAD_ONE,
-        Seen(users=(user(Membership.PENDING, username=OTHER_EMAIL),)),
+        Observation(users=(user(Membership.PENDING, username=OTHER_EMAIL),)),
         *MISMATCH,
         spec(invitationId=USER_ID),
         api=Api.USERS,
@@ -129,7 +131,7 @@ SCENARIOS = [
     Scenario(
         "pending-atlas-in-capitals",
         NEVER_HAD_ONE,
-        Seen(invitations=(invitation(username="JANE@example.com"),)),
+        Observation(invitations=(invitation(username="JANE@example.com"),)),
         *INVITED,
     ),
     Scenario("pending-of-users", NEVER_HAD_ONE, INVITED_USER, *INVITED, api=Api.USERS),
@@ -150,7 +152,9 @@ SCENARIOS = [
     Scenario("pending-roles-differ-adopted", NEVER_HAD_ONE, PENDING_AS_OWNER, *PATCHED),
     Scenario("pending-roles-differ-by-id", NEVER_HAD_ONE, PENDING_AS_OWNER, *PATCHED, BY_ID),
     Scenario("pending-roles-differ-users", HAD_ONE_OF_USERS, INVITED_USER_AS_OWNER, *PATCHED, api=Api.USERS),
-    Scenario("pending-more-roles-than-spec", HAD_ONE, Seen(invitations=(invitation(roles=[READER, OWNER]),)), *PATCHED),
+    Scenario(
+        "pending-more-roles-than-spec", HAD_ONE, Observation(invitations=(invitation(roles=[READER, OWNER]),)), *PATCHED
+    ),
     Scenario("pending-fewer-roles-than-spec", HAD_ONE, PENDING, *PATCHED, spec(roles=[READER, OWNER])),
     # pending, roles differ, and so did Atlas's response
     Scenario("pending-other-roles-kept", KEPT, PENDING_AS_OWNER, *KEEPS, is_repeat=True),
@@ -221,7 +225,7 @@ SCENARIOS = [
     Scenario(
         "withdrawn-of-users-beside-another-expired-entry",
         HAD_ONE_OF_USERS,
-        Seen(users=(user(Membership.EXPIRED, id=OTHER_ID),)),
+        Observation(users=(user(Membership.EXPIRED, id=OTHER_ID),)),
         *IS_WITHDRAWN,
         ON_EXPIRY,
         api=Api.USERS,
@@ -275,27 +279,27 @@ SCENARIOS = [
 ]
 
 
-def judge(scenario: Scenario) -> Action:
+def decision_of(scenario: Scenario) -> Decision:
     case = case_of(scenario.wanted, scenario.known, scenario.seen, scenario.now, scenario.api)
-    return plan.judge(replace(case, is_repeat=scenario.is_repeat))
+    return plan.decision_of(replace(case, is_repeat=scenario.is_repeat))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_table_a(scenario: Scenario) -> None:
     """Every row does and says what Table A says."""
-    row = judge(scenario).row
-    assert (row.do, row.says.reason, row.says.state) == (scenario.do, scenario.reason, scenario.state)
+    row = decision_of(scenario).row
+    assert (row.action, row.report.reason, row.report.state) == (scenario.action, scenario.reason, scenario.state)
 
 
 def test_every_row_has_a_scenario() -> None:
     """No row of the table goes without a scenario that it decides."""
-    assert {judge(scenario).row for scenario in SCENARIOS} == set(TABLE_A)
+    assert {decision_of(scenario).row for scenario in SCENARIOS} == set(TABLE_A)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
     """A message is a sentence about this invitation: nothing missing in it, and no time that would make it change."""
-    message = judge(scenario).message
+    message = decision_of(scenario).message
     assert message.endswith(".")
     assert "{" not in message
     assert "None" not in message
@@ -308,11 +312,15 @@ def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
 @pytest.mark.parametrize("view", list(View))
 def test_gone_is_never_concluded_from_the_lists_alone(scenario: Scenario, view: View, *, never_had_one: bool) -> None:
     """No row that says gone is reached from an unconfirmed view; the lists are enough for a first sending alone."""
-    action = judge(scenario._replace(seen=scenario.seen.model_copy(update={"view": view})))
-    row = action.row
-    says_gone = row.says.reason in SAYS_GONE or row.do is Do.SEND or not row.sights & {Sight.PENDING, Sight.MEMBER}
-    if says_gone and not (view is View.LISTED and never_had_one and row.do is Do.SEND):
-        assert is_conclusive(action, never_had_one=never_had_one) is (view is View.CONFIRMED)
+    decision = decision_of(scenario._replace(seen=scenario.seen.model_copy(update={"view": view})))
+    row = decision.row
+    says_gone = (
+        row.report.reason in SAYS_GONE
+        or row.action is Action.SEND
+        or not row.presences & {Presence.PENDING, Presence.MEMBER}
+    )
+    if says_gone and not (view is View.LISTED and never_had_one and row.action is Action.SEND):
+        assert is_conclusive(decision, never_had_one=never_had_one) is (view is View.CONFIRMED)
 
 
 SAYS_GONE = {
@@ -344,28 +352,28 @@ SAYS_GONE = {
 def test_dates(dates: dict[str, Any], now: datetime, reason: Reason) -> None:
     """expiresAt, else createdAt + 30 days; where neither can be read it never expires; no zone means UTC."""
     known = status(invitation=invitation(**dates), state=State.PENDING)
-    assert decide(spec(), known, NOTHING, now).row.says.reason is reason
+    assert decide(spec(), known, NOTHING, now).row.report.reason is reason
 
 
 def test_new_expiry_of_what_is_seen_does_not_matter_while_it_is_pending() -> None:
     """What Atlas shows as pending is pending, whatever its dates say."""
-    seen = Seen(invitations=(invitation(expiresAt=time_text(CREATED)),))
-    assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.says.reason is Reason.INVITED
+    seen = Observation(invitations=(invitation(expiresAt=time_text(CREATED)),))
+    assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.report.reason is Reason.INVITED
 
 
-# Messages and what else an action says.
+# Messages and what else an decision says.
 
 
 def test_roles_differ_lists_the_difference() -> None:
     """RolesDiffer names what is missing and what is too much, in order."""
-    action = decide(spec(roles=[READER, STREAMS]), HAD_ONE, ACTIVE_AS_OWNER, NOW)
-    assert f"(missing: {READER}, {STREAMS}; not in spec: {OWNER})" in action.message
+    decision = decide(spec(roles=[READER, STREAMS]), HAD_ONE, ACTIVE_AS_OWNER, NOW)
+    assert f"(missing: {READER}, {STREAMS}; not in spec: {OWNER})" in decision.message
 
 
 def test_legacy_names_the_roles() -> None:
     """LegacyInvitation names the roles that cannot be changed."""
-    action = decide(spec(roles=[OWNER]), HAD_ONE, NOTHING, NOW, Api.USERS)
-    assert f"(missing: {OWNER}; not in spec: {READER})" in action.message
+    decision = decide(spec(roles=[OWNER]), HAD_ONE, NOTHING, NOW, Api.USERS)
+    assert f"(missing: {OWNER}; not in spec: {READER})" in decision.message
 
 
 def test_who_is_the_known_email_of_an_object_by_id() -> None:
@@ -376,43 +384,45 @@ def test_who_is_the_known_email_of_an_object_by_id() -> None:
 
 def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
     """The other person's e-mail is not shown to whoever may read this object."""
-    seen = Seen(invitations=(invitation(username=OTHER_EMAIL),))
+    seen = Observation(invitations=(invitation(username=OTHER_EMAIL),))
     for spec_, known in [(BOTH, NEVER_HAD_ONE), (spec(), HAD_ONE)]:
         message = decide(spec_, known, seen, NOW).message
         assert INVITATION_ID in message
         assert OTHER_EMAIL not in message
 
 
-# The outcome of an action.
+# The outcome of an decision.
 
 
-def outcome(seen: Seen, known: Status = NEVER_HAD_ONE, wanted: Spec | None = None, now: datetime = NOW) -> Outcome:
+def outcome(
+    seen: Observation, known: Status = NEVER_HAD_ONE, wanted: Spec | None = None, now: datetime = NOW
+) -> Outcome:
     return outcome_of(decide(wanted or spec(), known, seen, now))
 
 
 def test_an_outcome_says_what_the_row_says_and_what_was_seen() -> None:
     """Reason, state and message are the row's, the invitation is Atlas's."""
-    action = decide(spec(), NEVER_HAD_ONE, PENDING, NOW)
-    assert outcome_of(action) == Outcome(
-        Reason.INVITED, action.message, state=State.PENDING, origin=Origin.ADOPTED, invitation=invitation()
+    decision = decide(spec(), NEVER_HAD_ONE, PENDING, NOW)
+    assert outcome_of(decision) == Outcome(
+        Reason.INVITED, decision.message, state=State.PENDING, origin=Origin.ADOPTED, invitation=invitation()
     )
 
 
 def test_a_new_id_is_adopted() -> None:
     """Another id than the one last known, under the same e-mail, is adopted; the known one keeps its origin."""
-    assert outcome(Seen(invitations=(invitation(id=OTHER_ID),)), HAD_ONE).origin is Origin.ADOPTED
+    assert outcome(Observation(invitations=(invitation(id=OTHER_ID),)), HAD_ONE).origin is Origin.ADOPTED
     assert outcome(PENDING, HAD_ONE).origin is None
 
 
 def test_another_persons_invitation_is_never_shown() -> None:
     """IdentityMismatch leaves status.invitation as it was."""
-    mismatch = outcome(Seen(invitations=(invitation(username=OTHER_EMAIL),)), NEVER_HAD_ONE, BOTH)
+    mismatch = outcome(Observation(invitations=(invitation(username=OTHER_EMAIL),)), NEVER_HAD_ONE, BOTH)
     assert (mismatch.reason, mismatch.invitation, mismatch.origin) == (Reason.IDENTITY_MISMATCH, None, None)
 
 
 def test_a_member_is_shown_without_other_personal_data() -> None:
     """status.member is id, username, roles and orgMembershipStatus, no more."""
-    member_ = outcome(Seen(users=(user(firstName="Jane"),))).member
+    member_ = outcome(Observation(users=(user(firstName="Jane"),))).member
     assert member_ is not None
     assert member_.to_wire() == {
         "id": USER_ID,

@@ -46,8 +46,8 @@ class FakeLeases:
             raise Stale("the Lease: it has changed or gone")
         self._version += 1
         now = str(self._version)
-        acquired = now if taken else record.beats[0]
-        stored = self.stored = replace(record, version=now, beats=(acquired, now))
+        acquired = now if taken else record.times[0]
+        stored = self.stored = replace(record, version=now, times=(acquired, now))
         await self._after()
         return stored
 

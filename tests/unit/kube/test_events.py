@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.notices import EventReason, EventType, Notice
 from atlas_invites.kube.events import PACE, Events
 from tests.unit.builders import resource
 from tests.unit.kube.server import api_server

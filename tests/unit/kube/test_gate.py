@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.failures import ClusterUnavailable
-from atlas_invites.invitation.events import EventReason, EventType, Notice
+from atlas_invites.invitation.notices import EventReason, EventType, Notice
 from atlas_invites.kube.connection import REQUEST_TIMEOUT
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites

@@ -383,7 +383,7 @@ def test_the_clock_is_monotonic(monkeypatch: pytest.MonkeyPatch) -> None:
 def usurped(leases: FakeLeases) -> None:
     """Let the lease be another one's."""
     assert leases.stored is not None
-    leases.stored = replace(leases.stored, holder="two", version="usurped", beats=("x", "x"))
+    leases.stored = replace(leases.stored, holder="two", version="usurped", times=("x", "x"))
 
 
 def lose_the_answer_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:

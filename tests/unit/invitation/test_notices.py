@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from atlas_invites.invitation.conditions import Evaluated, next_status
-from atlas_invites.invitation.events import SUNSET_NEAR, notices, sunset_notice
 from atlas_invites.invitation.model import Api, AtlasInfo, Origin, State, Status
+from atlas_invites.invitation.notices import SUNSET_NEAR, notices, sunset_notice
 from atlas_invites.invitation.outcome import Did, Kind, Outcome, Reason
 from tests.unit.builders import NOW, invitation, member
 
