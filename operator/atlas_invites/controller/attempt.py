@@ -9,6 +9,7 @@ from atlas_invites.failures import Later, Stale
 from atlas_invites.invitation.case import known_member, target
 from atlas_invites.invitation.deletion import DeletionCase
 from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.model import Origin
 from atlas_invites.invitation.refusal import refused_before
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.deletion import Trouble
-    from atlas_invites.invitation.model import Api, Spec, Status
+    from atlas_invites.invitation.model import Api, Invitation, Spec, Status
     from atlas_invites.invitation.plan import Decision
     from atlas_invites.invitation.refusal import Refusal, Request
     from atlas_invites.invitation.resource import Key, Resource
@@ -132,6 +133,13 @@ class Memory:
             self.roles_written = None
             return None
         return self.roles_written[1]
+
+    def origin_of(self, invitation: Invitation) -> Origin:
+        """Return whether our own send made this invitation, as far as this process can know."""
+        if invitation.id in self.created:
+            return Origin.CREATED
+        created, sent_at = invitation.created, self.unconfirmed_send_at
+        return Origin.CREATED if created and sent_at and created >= sent_at else Origin.ADOPTED
 
     def is_known(self, status: Status, entry_id: str) -> bool:
         """Return whether an entry of Atlas is the object's own: status shows its id, or our own send returned it."""

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from atlas_invites.controller.act import is_same_user, origin_of, withhold_send
+from atlas_invites.controller.sends import withhold_send
 from atlas_invites.failures import Failure, Later, Stale
-from atlas_invites.invitation.case import Presence
+from atlas_invites.invitation.case import Presence, is_same_user
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     Removal,
@@ -345,7 +345,7 @@ def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:
     if attempt.spec.deletion_policy is not None:
         return True
     is_ours = _is_known(attempt, invitation) and attempt.known.origin is Origin.CREATED
-    return is_ours or origin_of(attempt.memory, invitation) is Origin.CREATED
+    return is_ours or attempt.memory.origin_of(invitation) is Origin.CREATED
 
 
 def _is_known(attempt: Attempt, invitation: Invitation) -> bool:

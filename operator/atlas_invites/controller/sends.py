@@ -9,18 +9,28 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Failure
-from atlas_invites.invitation.guard import CONFIRM_AFTER
-from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership
+from atlas_invites.invitation.guard import (
+    CONFIRM_AFTER,
+    SendCase,
+    Verdict,
+    guard,
+    hold_outcome,
+    is_hidden,
+    recall_hidden_send,
+    wait_outcome,
+)
+from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership, State
 from atlas_invites.invitation.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from atlas_invites.controller.attempt import Memory
+    from atlas_invites.controller.attempt import Attempt, Memory
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, User
+    from atlas_invites.invitation.outcome import Outcome
 
 _ALREADY_IN = (
     "Atlas reports that this person already has access to the project{how}, but lists no direct membership and no "
@@ -131,6 +141,61 @@ class Sends:
         self._sent[invitee] = _Sent(now, memory.uid, is_confirmed)
         while (oldest := next(iter(self._sent))) != invitee and self._sent[oldest].at <= now - CONFIRM_AFTER:
             del self._sent[oldest]
+
+
+def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome | None:
+    """Ask the guard (``invitation.guard``) for a send, and return the outcome of one that must not go now, or None.
+
+    Args:
+        attempt: the try.
+        refused: the outcome of this very send if Atlas has refused it.
+    """
+    memory, case = attempt.memory, attempt.decision.case
+    is_unknown = not memory.added_first_finalizer and not memory.has_sent
+    if case.api is Api.USERS and memory.hidden_send_at is None and is_unknown:
+        memory.hidden_send_at = recall_hidden_send(case)
+    send_case = SendCase(
+        is_refused=refused is not None,
+        is_hidden=is_hidden(case, memory.hidden_send_at),
+        unconfirmed_for=None if memory.unconfirmed_since is None else attempt.since - memory.unconfirmed_since,
+        is_first=memory.added_first_finalizer and (memory.has_sent or not case.had_one),
+    )
+    match guard(send_case):
+        case Verdict.REFUSE:
+            return refused
+        case Verdict.HOLD_UNTIL_EXPIRY:
+            return hold_outcome(attempt.known.atlas)
+        case Verdict.WAIT_AND_CONFIRM:
+            began = attempt.collaborators.clock() if memory.unconfirmed_since is None else memory.unconfirmed_since
+            memory.unconfirmed_since = began
+            return wait_outcome(began + CONFIRM_AFTER - attempt.since)
+        case Verdict.SEND_NOW:
+            return None
+
+
+def recall_other_sends(attempt: Attempt) -> None:
+    """Take a send for another object that names the invitee for an unconfirmed one of this object.
+
+    To be called after the last look, right before ``withhold_send``. An earlier process may have sent for an object
+    that has, or had until it was deleted, a finalizer that is not from this process, if status shows no result. Its
+    pending invitation of the ended Invites API counts too.
+    """
+    key, memory, collaborators = attempt.resource.key, attempt.memory, attempt.collaborators
+    collaborators.sends.recall(attempt.invitee, memory, is_alone=attempt.claims.is_alone(key))
+    for rival in filter(None, map(collaborators.store.get, attempt.claims.rivals(key))):
+        status = rival.status
+        known = status.invitation
+        if status.state is State.PENDING and known is not None and _is_hidden_now(attempt, known):
+            memory.hidden_send_at = known.created or collaborators.atlas.now()
+        is_silent = known is None and status.member is None
+        if rival.has_finalizer and is_silent and not collaborators.memories.of(rival).added_first_finalizer:
+            memory.unconfirmed_since = memory.unconfirmed_since or collaborators.clock()
+    if (gone_at := attempt.claims.doubtful_since(key)) is not None:
+        memory.wait_from(gone_at)
+
+
+def _is_hidden_now(attempt: Attempt, invitation: Invitation) -> bool:
+    return invitation.api is Api.INVITES and attempt.project.api is Api.USERS
 
 
 async def who_is_elsewhere(project: Project, username: str) -> frozenset[str]:

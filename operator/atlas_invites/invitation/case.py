@@ -261,5 +261,16 @@ def case_of(spec: Spec, known: Status, seen: Observation, now: datetime, api: Ap
     return replace(nothing, presence=Presence.EXPIRED) if Membership.EXPIRED in statuses else nothing
 
 
+def is_same_user(user: User, membership: Membership, email: str | None) -> bool:
+    """Return whether a user who was read right before a write is the one that a list showed, which may lag.
+
+    Args:
+        user: as read.
+        membership: as listed.
+        email: as listed, or None for one who is known by the id.
+    """
+    return user.org_membership_status == membership and (email is None or same_email(user.username, email))
+
+
 def _first(items: Iterable[T]) -> T | None:
     return next(iter(items), None)

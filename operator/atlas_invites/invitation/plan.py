@@ -51,7 +51,7 @@ class Report(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: where one of ``presences`` is seen and ``when`` holds, ``do`` it, and say ``report``.
+    """One row of the table: where one of ``presences`` is seen and ``when`` holds, do ``action``, say ``report``.
 
     ``and_`` is what ``when`` asks, in the words of docs/behaviour.md.
     """
@@ -273,7 +273,7 @@ def after_write(decision: Decision) -> Decision:
 
 
 def outcome_of(decision: Decision) -> Outcome:
-    """Return the outcome that an decision leads to, once it is done.
+    """Return the outcome that a decision leads to, once it is done.
 
     ``origin`` is set where the invitation is another than the one last known, or a member is the first thing seen:
     Adopted, unless somebody knows better.

@@ -50,7 +50,7 @@ class Observed(NamedTuple):
 
     @classmethod
     def of(cls, decision: Decision, elsewhere: frozenset[str] = frozenset()) -> Self:
-        """Return what an decision was decided on."""
+        """Return what a decision was decided on."""
         case = decision.case
         there = case.member or case.invitation
         return cls(decision.row.action, case.presence, there.id if there else None, case.roles, elsewhere)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.act import set_invitation_roles, set_member_roles
+from atlas_invites.controller.act import act
+from atlas_invites.controller.attempt import Attempt, Memory
+from atlas_invites.controller.sends import Sends
+from atlas_invites.controller.store import Store
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.model import Membership
-from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.case import Case, Presence
+from atlas_invites.invitation.model import Api, Invitation, Member, Membership, User, View
+from atlas_invites.invitation.outcome import Did, Outcome, Reason
+from atlas_invites.invitation.plan import decision_of
+from atlas_invites.invitation.refusal import Request
+from atlas_invites.invitation.resource import FINALIZER
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
+    NOW,
     OTHER_EMAIL,
     OWNER,
     READER,
@@ -20,24 +29,42 @@ from tests.unit.builders import (
     USER_ID,
     error,
     invitation,
+    resource,
+    spec,
+    status,
     user,
     users_invitation,
 )
 from tests.unit.controller.fakes import CREDENTIALS, FakeAtlas
-from tests.unit.virtual_time import virtual_time
+from tests.unit.virtual_time import now, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tests.unit.controller.fakes import FakeProject
 
-
-def project_of(atlas: FakeAtlas) -> FakeProject:
-    return atlas.project(CREDENTIALS, GROUP_ID)
-
-
-def go_on() -> None:
-    """Nothing else is wanted meanwhile."""
+async def set_roles(atlas: FakeAtlas, there: Invitation | User, *roles: str, is_known: bool = True) -> Outcome:
+    """Act on what was observed, so that it has these roles; ``is_known``: by its id, not only by its e-mail."""
+    wanted = spec(roles=list(roles), memberPolicy="Manage", username=there.username)
+    member, pending = (there, None) if isinstance(there, User) else (None, there)
+    known = status(member=Member(id=member.id), state="Accepted") if member else status(invitation=pending)
+    case = Case(
+        spec=wanted,
+        known=known if is_known else status(),
+        presence=Presence.MEMBER if member else Presence.PENDING,
+        now=NOW,
+        api=Api.INVITES,
+        view=View.CONFIRMED,
+        invitation=pending,
+        member=member,
+    )
+    store = Store()
+    asking = resource(spec=wanted.to_wire(), finalizers=[FINALIZER])
+    with_: Any = SimpleNamespace(store=store, sends=Sends(atlas, now), clock=now)
+    store.put(asking)
+    attempt = Attempt(with_, asking, wanted, known, Memory(""), now(), now())
+    attempt.resolve(atlas.project(CREDENTIALS, GROUP_ID))
+    attempt.request, attempt.decision = Request.of(asking, CREDENTIALS), decision_of(case)
+    return await act(attempt)
 
 
 async def conflict(call: Awaitable[Any]) -> None:
@@ -51,15 +78,15 @@ async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
     """One PATCH by id with the whole set, in order; the answer is returned."""
     atlas = FakeAtlas()
     atlas.invite()
-    updated = await set_invitation_roles(project_of(atlas), invitation(), frozenset({READER, OWNER}), go_on)
-    assert updated == (invitation(roles=[OWNER, READER]), True)
+    outcome = await set_roles(atlas, invitation(roles=[STREAMS]), READER, OWNER)
+    assert (outcome.invitation, outcome.did) == (invitation(roles=[OWNER, READER]), Did.SET_ROLES)
     assert atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER, READER)]
 
 
 @virtual_time
 async def test_an_invitation_that_has_gone_is_looked_at_again() -> None:
     """The PATCH finds nothing: a conflict, so that the next turn looks."""
-    await conflict(set_invitation_roles(project_of(FakeAtlas()), invitation(), frozenset({OWNER}), go_on))
+    await conflict(set_roles(FakeAtlas(), invitation(), OWNER))
 
 
 @pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.PENDING])
@@ -68,19 +95,17 @@ async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Mem
     """Read, add what is missing, remove what is too much: a user never has zero roles."""
     atlas = FakeAtlas()
     atlas.let_in(user(membership, roles=[READER]))
-    wanted = frozenset({OWNER, STREAMS})
-    if membership is Membership.PENDING:
-        done: object = await set_invitation_roles(project_of(atlas), users_invitation(), wanted, go_on)
-    else:
-        done = await set_member_roles(project_of(atlas), user(), wanted, go_on)
+    is_pending = membership is Membership.PENDING
+    outcome = await set_roles(atlas, users_invitation() if is_pending else user(), OWNER, STREAMS)
     assert atlas.calls == [
         ("ReadUser", USER_ID),
         ("AddRole", USER_ID, OWNER),
         ("AddRole", USER_ID, STREAMS),
         ("RemoveRole", USER_ID, READER),
     ]
-    now_there = user(membership, roles=[OWNER, STREAMS])
-    assert done == (now_there.as_invitation() if membership is Membership.PENDING else now_there, True)
+    there = outcome.invitation if is_pending else outcome.member
+    assert there is not None
+    assert (set(there.roles), outcome.did) == ({OWNER, STREAMS}, Did.SET_ROLES)
 
 
 @virtual_time
@@ -88,8 +113,9 @@ async def test_what_was_read_decides_not_what_was_seen() -> None:
     """The roles may have changed since they were seen: the difference is taken from the read, and may be none."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[OWNER]))
-    done = await set_member_roles(project_of(atlas), user(roles=[READER]), frozenset({OWNER}), go_on)
-    assert done == (user(roles=[OWNER]), False)
+    outcome = await set_roles(atlas, user(roles=[READER]), OWNER)
+    assert outcome.member is not None
+    assert (outcome.member.roles, outcome.did) == ((OWNER,), None)
     assert atlas.calls == [("ReadUser", USER_ID)]
 
 
@@ -102,7 +128,7 @@ async def test_a_pending_user_is_only_touched_while_pending(there: Any) -> None:
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
-    await conflict(set_invitation_roles(project_of(atlas), users_invitation(), frozenset({OWNER}), go_on))
+    await conflict(set_roles(atlas, users_invitation(), OWNER))
     assert atlas.names == ["ReadUser"]
 
 
@@ -113,7 +139,7 @@ async def test_a_member_is_only_touched_while_active(there: Any) -> None:  # noq
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
-    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on))
+    await conflict(set_roles(atlas, user(), OWNER))
     assert atlas.names == ["ReadUser"]
 
 
@@ -124,7 +150,7 @@ async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> Non
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[READER, STREAMS]))
     atlas.faults.before(call, atlas.groups[GROUP_ID].users.clear)
-    await conflict(set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on))
+    await conflict(set_roles(atlas, user(), OWNER))
     assert atlas.names[-1] == call
     assert atlas.names.count("RemoveRole") == (call == "RemoveRole")
 
@@ -140,7 +166,7 @@ async def test_who_accepts_between_two_steps_keeps_every_role() -> None:
         atlas.let_in(there.model_copy(update={"org_membership_status": Membership.ACTIVE}))
 
     atlas.faults.before("AddRole", accept)
-    await conflict(set_invitation_roles(project_of(atlas), pending.as_invitation(), frozenset({OWNER}), go_on))
+    await conflict(set_roles(atlas, pending.as_invitation(), OWNER))
     assert "RemoveRole" not in atlas.names
     assert set(atlas.groups[GROUP_ID].users[pending.id].roles) == {READER, OWNER}
 
@@ -152,21 +178,22 @@ async def test_atlas_refusal_stops_the_steps() -> None:
     atlas.let_in(user())
     atlas.faults.fail("AddRole", Failure(Reason.INVALID_REQUEST, "no", error=error()))
     with pytest.raises(Failure) as caught:
-        await set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on)
+        await set_roles(atlas, user(), OWNER)
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert atlas.groups[GROUP_ID].users[USER_ID] == user()
 
 
-@pytest.mark.parametrize("email", [OTHER_EMAIL, None])
+@pytest.mark.parametrize("is_known", [True, False])
 @virtual_time
-async def test_a_user_who_was_found_by_another_email_is_left_alone(email: str | None) -> None:
+async def test_a_user_who_was_found_by_another_email_is_left_alone(*, is_known: bool) -> None:
     """The list lagged behind a change of the e-mail; who is known by the id may have any."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[READER]))
-    setting = set_member_roles(project_of(atlas), user(), frozenset({OWNER}), go_on, email)
-    if email is None:
-        done, wrote = await setting
-        assert (done.roles, wrote) == ((OWNER,), True)
+    setting = set_roles(atlas, user(username=OTHER_EMAIL), OWNER, is_known=is_known)
+    if is_known:
+        outcome = await setting
+        assert outcome.member is not None
+        assert (outcome.member.roles, outcome.did) == ((OWNER,), Did.SET_ROLES)
     else:
         await conflict(setting)
         assert atlas.calls == [("ReadUser", USER_ID)]

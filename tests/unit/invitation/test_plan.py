@@ -1,4 +1,4 @@
-"""Table A, row by row, and what an decision says."""
+"""Table A, row by row, and what a decision says."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ def test_new_expiry_of_what_is_seen_does_not_matter_while_it_is_pending() -> Non
     assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.report.reason is Reason.INVITED
 
 
-# Messages and what else an decision says.
+# Messages and what else a decision says.
 
 
 def test_roles_differ_lists_the_difference() -> None:
@@ -391,7 +391,7 @@ def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
         assert OTHER_EMAIL not in message
 
 
-# The outcome of an decision.
+# The outcome of a decision.
 
 
 def outcome(
