@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench.calls import of_one_change
 from tests.bench.measures import of_size
 from tests.bench.report import Line, as_json, table
 from tests.control_plane.build import BuildError, binaries
@@ -25,6 +26,7 @@ def main() -> int:
     sizes, outage = ([1, 100], 10.0) if options.quick else (options.sizes, 60.0)
     lines: list[Line] = []
     try:
+        lines += of_one_change()
         binaries()
         for size in sizes:
             lines += of_size(size, PROJECTS, outage, _say)

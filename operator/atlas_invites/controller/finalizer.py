@@ -234,7 +234,9 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
             failure = of_the_read
     case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
     if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
-        return Finalized("its project is not known any more, and a member keeps the access", is_last_resort=True)
+        return Finalized(
+            "its project is not known any more, and a member keeps the access", was_observed=False, is_last_resort=True
+        )
     trouble = trouble_of(failure.reason, secret_lost=attempt.is_secret_lost)
     lasted = attempt.began - memory.note_trouble(trouble, clock())
     why = orphaned_because(failure.message, trouble, lasted, force=attempt.resource.force_delete)
