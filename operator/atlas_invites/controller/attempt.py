@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Api, Invitation, Spec, Status
     from atlas_invites.invitation.plan import Decision
     from atlas_invites.invitation.refusal import Refusal, Request
+    from atlas_invites.invitation.resend import ResendRequest
     from atlas_invites.invitation.resource import Key, Resource
 
 AWAIT_OTHERS = 60.0
@@ -45,8 +46,8 @@ class Memory:
 
     Attributes:
         uid: the object that it is about.
-        added_first_finalizer: this process added the finalizer, the first one as far as status shows, so nobody can
-            have sent anything for the object before.
+        is_only_sender: no earlier process can have sent what status does not show: this process added the first
+            finalizer, as far as status shows, or made the object begin anew.
         refusal: the last write that Atlas refused.
         elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
             refused a send with a second 409.
@@ -67,7 +68,7 @@ class Memory:
     """
 
     uid: str
-    added_first_finalizer: bool = False
+    is_only_sender: bool = False
     refusal: Refusal | None = None
     elsewhere: frozenset[str] = frozenset()
     roles_written: tuple[str, frozenset[str]] | None = None
@@ -108,6 +109,16 @@ class Memory:
             self.waiting_since.pop(deleting, None)
         elif now < self.waiting_since.setdefault(deleting, now) + AWAIT_OTHERS:
             raise Later(AWAIT_STEP)
+
+    def begin_anew(self, *, is_only_sender: bool) -> None:
+        """Forget what was about an earlier invitation. Unconfirmed sends stay: they may still become pending.
+
+        Args:
+            is_only_sender: whether nobody else can have sent what Atlas does not show yet.
+        """
+        self.refusal = self.roles_written = self.unsaved = None
+        self.has_sent = self.has_conflicted = False
+        self.is_only_sender = is_only_sender
 
     def note_trouble(self, trouble: Trouble | None, now: float) -> float:
         """Record the trouble that a cleanup has just met, if any, and return since when it has met that one in a row.
@@ -150,7 +161,7 @@ class Memory:
     def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
         """Return the case of the object's deletion, with what this process knows of it."""
         has_sent = self.has_sent or self.unconfirmed_send_at is not None
-        return DeletionCase(spec, known, has_sent, self.added_first_finalizer)
+        return DeletionCase(spec, known, has_sent, self.is_only_sender)
 
     def completed(self, status: Status) -> Status:
         """Return a status with what Atlas responded to our own write, if the cluster could not be told of it yet."""
@@ -225,6 +236,7 @@ class Attempt:
         request: what the object asks for, with which credentials.
         decision: what was decided.
         must_observe: the decision must not be made from status alone.
+        resend: the request to resend that this try has handled.
     """
 
     collaborators: Collaborators
@@ -240,6 +252,7 @@ class Attempt:
     is_resolved: bool = False
     is_decided_from_status: bool = False
     must_observe: bool = False
+    resend: ResendRequest | None = None
     project: Project = field(init=False)
     api: Api = field(init=False)
     request: Request = field(init=False)

@@ -177,8 +177,9 @@ class Engine:
 
     def _can_wait(self, resource: Resource) -> bool:
         """Return whether an object of the first list is left to the first sweep."""
-        is_named = self._store.claims.is_named(resource.key)
-        return is_named and waits_for_sweep(resource) and not lost_finalizer(resource)
+        if lost_finalizer(resource) or resource.asks_to_resend(resource.status):
+            return False
+        return self._store.claims.is_named(resource.key) and waits_for_sweep(resource)
 
     async def _worker(self) -> None:
         while True:

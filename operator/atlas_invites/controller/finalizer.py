@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from atlas_invites.controller.sends import withhold_send
+from atlas_invites.controller.sends import ACCEPTED_MEANWHILE, cancel, remove_user, withhold_send
 from atlas_invites.failures import Failure, Later, Stale
-from atlas_invites.invitation.case import Presence, is_same_user
+from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.deletion import (
     TABLE_D,
     Removal,
@@ -21,14 +21,13 @@ from atlas_invites.invitation.deletion import (
 )
 from atlas_invites.invitation.guard import CONFIRM_AFTER
 from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
-from atlas_invites.invitation.notices import EventReason, EventType, Notice, orphan_notice
+from atlas_invites.invitation.notices import CANCELED, EventReason, EventType, Notice, orphan_notice
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.plan import Action
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt, Collaborators, Memory
-    from atlas_invites.controller.ports import Project
     from atlas_invites.invitation.deletion import DeletionCase
     from atlas_invites.invitation.model import Invitation, Status
     from atlas_invites.invitation.resource import Resource
@@ -39,7 +38,6 @@ RETRY_AFTER = 20.0
 """Seconds until the next cleanup, if there is a time after which the finalizer is removed anyway."""
 
 _LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
-_ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 _ORPHANED = "OrphanedInvitation: the finalizer was removed, but the invitation may still exist in Atlas: %s"
 
 
@@ -70,10 +68,7 @@ class Finalized:
 
 _ANOTHER_HAS_IT = Finalized("another object has the invitation", was_observed=False)
 _NOTHING_THERE = Finalized("nothing is left of it in Atlas")
-_CANCELED = Finalized(
-    "the invitation was cancelled",
-    Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was cancelled in Atlas."),
-)
+_CANCELED = Finalized("the invitation was canceled", CANCELED)
 PROJECT_GONE = Finalized(
     "the project is gone",
     Notice(
@@ -99,7 +94,7 @@ async def add_finalizer(attempt: Attempt) -> None:
     if attempt.resource.has_finalizer:
         return
     attempt.resource = await attempt.collaborators.writer.add_finalizer(attempt.resource)
-    attempt.memory.added_first_finalizer = not _shows_atlas(attempt.known)
+    attempt.memory.is_only_sender = not _shows_atlas(attempt.known)
     attempt.check()
 
 
@@ -186,7 +181,7 @@ async def clean_up(attempt: Attempt) -> Finalized:
     if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
         return await _cancel(attempt, case.invitation)
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
-        removed = await _remove(attempt, case.member.id, Membership.ACTIVE)
+        removed = await remove_user(attempt, case.member.id, Membership.ACTIVE, _check)
         return _REVOKED if removed else _NOTHING_THERE
     return Finalized("the deletion policy leaves a member alone")
 
@@ -360,25 +355,8 @@ async def _cancel(attempt: Attempt, invitation: Invitation) -> Finalized:
         is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
         left = None if is_adopted else name_invitation(invitation.id, invitation.username)
         return Finalized.leaving("it is not known to have been made by this object", left)
-    if invitation.api is Api.USERS:
-        canceled = await _remove(attempt, invitation.id, Membership.PENDING)
-    else:
-        _check(attempt)
-        canceled = await attempt.project.cancel_invite(invitation.id)
-    if canceled:
+    if await cancel(attempt, invitation, _check):
         return _CANCELED
     if attempt.deletion_case.policy is DeletionPolicy.REVOKE:
-        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
+        raise Failure(Reason.CONFLICT, ACCEPTED_MEANWHILE)
     return _NOTHING_THERE
-
-
-async def _remove(attempt: Attempt, user_id: str, membership: Membership) -> bool:
-    """Remove a user who is still what was observed: the same call takes access from someone who has just accepted."""
-    project: Project = attempt.project
-    user = await project.read_user(user_id)
-    if user is None:
-        return False
-    if not is_same_user(user, membership, attempt.decision.case.found_by_email):
-        raise Failure(Reason.CONFLICT, _ACCEPTED_MEANWHILE)
-    _check(attempt)
-    return await project.remove_user(user_id)

@@ -26,12 +26,14 @@ async def observe(attempt: Attempt) -> None:
     Raises:
         Failure: Atlas could not be observed.
     """
-    if not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
+    is_resend = attempt.resource.asks_to_resend(attempt.known)
+    if not is_resend and not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
         attempt.decision = set_roles(_case_of(attempt, Observation(invitations=(pending,))))
         attempt.is_decided_from_status = True
         return
     # A refused send is not repeated, so the lists are enough to say so again.
-    await observe_until_conclusive(attempt, never_had_one=attempt.may_be_refused or not may_have_one(attempt))
+    never_had_one = not is_resend and (attempt.may_be_refused or not may_have_one(attempt))
+    await observe_until_conclusive(attempt, never_had_one=never_had_one)
 
 
 async def observe_to_clean_up(attempt: Attempt) -> None:
@@ -57,7 +59,7 @@ def may_have_one(attempt: Attempt) -> bool:
     """Return whether something may have been sent for the object that a list which lags does not show."""
     known, memory, claims, key = attempt.known, attempt.memory, attempt.claims, attempt.resource.key
     return (
-        not memory.added_first_finalizer
+        not memory.is_only_sender
         or known.invitation is not None
         or known.member is not None
         or attempt.spec.invitation_id is not None

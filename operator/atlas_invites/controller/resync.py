@@ -267,6 +267,8 @@ class Resync:
         ready = known.condition(READY)
         if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:
             return self._store.claims.holder(one.resource.key) is None
+        if one.resource.asks_to_resend(known):
+            return True
         seen = snapshot.find(target(one.spec, known))
         case = case_of(one.spec, known, seen, self._atlas.now(), project.api)
         decision = decision_of(replace(case, is_repeat=True))

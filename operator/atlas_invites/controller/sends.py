@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.attempt import Attempt
 from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.case import Presence, is_same_user
 from atlas_invites.invitation.guard import (
     CONFIRM_AFTER,
     SendCase,
@@ -19,14 +21,17 @@ from atlas_invites.invitation.guard import (
     recall_hidden_send,
     wait_outcome,
 )
-from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership, State
+from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership, State, View
+from atlas_invites.invitation.notices import CANCELED
 from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.plan import decision_of
+from atlas_invites.invitation.resend import ResendRequest, Step, begun_anew, is_only_sender, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from atlas_invites.controller.attempt import Attempt, Memory
+    from atlas_invites.controller.attempt import Memory
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, User
@@ -36,6 +41,9 @@ _ALREADY_IN = (
     "Atlas reports that this person already has access to the project{how}, but lists no direct membership and no "
     "invitation. Remove the person there, or delete this object; the operator looks again with every resync."
 )
+
+
+ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +159,14 @@ def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome |
         refused: the outcome of this very send if Atlas has refused it.
     """
     memory, case = attempt.memory, attempt.decision.case
-    is_unknown = not memory.added_first_finalizer and not memory.has_sent
+    is_unknown = not memory.is_only_sender and not memory.has_sent
     if case.api is Api.USERS and memory.hidden_send_at is None and is_unknown:
         memory.hidden_send_at = recall_hidden_send(case)
     send_case = SendCase(
         is_refused=refused is not None,
         is_hidden=is_hidden(case, memory.hidden_send_at),
         unconfirmed_for=None if memory.unconfirmed_since is None else attempt.since - memory.unconfirmed_since,
-        is_first=memory.added_first_finalizer and (memory.has_sent or not case.had_one),
+        is_first=memory.is_only_sender and (memory.has_sent or not case.had_one),
     )
     match guard(send_case):
         case Verdict.REFUSE:
@@ -188,7 +196,7 @@ def recall_other_sends(attempt: Attempt) -> None:
         if status.state is State.PENDING and known is not None and _is_hidden_now(attempt, known):
             memory.hidden_send_at = known.created or collaborators.atlas.now()
         is_silent = known is None and status.member is None
-        if rival.has_finalizer and is_silent and not collaborators.memories.of(rival).added_first_finalizer:
+        if rival.has_finalizer and is_silent and not collaborators.memories.of(rival).is_only_sender:
             memory.unconfirmed_since = memory.unconfirmed_since or collaborators.clock()
     if (gone_at := attempt.claims.doubtful_since(key)) is not None:
         memory.wait_from(gone_at)
@@ -196,6 +204,72 @@ def recall_other_sends(attempt: Attempt) -> None:
 
 def _is_hidden_now(attempt: Attempt, invitation: Invitation) -> bool:
     return invitation.api is Api.INVITES and attempt.project.api is Api.USERS
+
+
+async def begin_anew(attempt: Attempt) -> None:
+    """If a resend is requested, cancel what is pending, and forget what is known, so that a new invitation is sent.
+
+    Status says so before anything is sent: whoever finds the request handled knows that a send may be unconfirmed.
+
+    Raises:
+        Failure: what is pending could not be canceled.
+        Stale: the object has changed meanwhile.
+        ClusterUnavailable, WriteRefused: the status could not be written.
+    """
+    value, case, collaborators = attempt.resource.resend_requested_at, attempt.decision.case, attempt.collaborators
+    if value is None or not attempt.resource.asks_to_resend(attempt.known):
+        return
+    row = row_of(case)
+    if row.step in {Step.NOTHING, Step.REFUSE}:
+        attempt.resend = ResendRequest(value, row.why)
+        return
+    if row.step is Step.CANCEL_FIRST and case.invitation is not None:
+        if not await cancel(attempt, case.invitation, Attempt.check):
+            raise Failure(Reason.CONFLICT, ACCEPTED_MEANWHILE)
+        collaborators.events.publish(attempt.resource, CANCELED)
+        case = replace(case, presence=Presence.NOTHING, view=View.CONFIRMED, invitation=None, unseen_roles=None)
+    known = begun_anew(attempt.known, value, attempt.resource.generation, collaborators.wall())
+    attempt.resource, attempt.known = await collaborators.writer.write_status(attempt.resource, known), known
+    attempt.memory.begin_anew(is_only_sender=is_only_sender(case))
+    attempt.decision = decision_of(replace(case, known=known))
+
+
+async def cancel(attempt: Attempt, invitation: Invitation, check: Callable[[Attempt], None]) -> bool:
+    """Cancel a pending invitation, and return whether it was there; for ``check`` see ``remove_user``.
+
+    Raises:
+        Failure: Atlas did not do it, or the invitation was just accepted.
+        Stale: the object has changed meanwhile.
+    """
+    if invitation.api is Api.USERS:
+        return await remove_user(attempt, invitation.id, Membership.PENDING, check)
+    check(attempt)
+    return await attempt.project.cancel_invite(invitation.id)
+
+
+async def remove_user(attempt: Attempt, user_id: str, membership: Membership, check: Callable[[Attempt], None]) -> bool:
+    """Remove a user who is still what was observed: the same call takes access from someone who has just accepted.
+
+    Args:
+        attempt: the try.
+        user_id: who.
+        membership: as observed.
+        check: called right before the removal; raises ``Stale`` if it is not wanted any more.
+
+    Returns:
+        Whether the user was there.
+
+    Raises:
+        Failure: Atlas did not do it, or the user is not what was observed.
+        Stale: the object has changed meanwhile.
+    """
+    user = await attempt.project.read_user(user_id)
+    if user is None:
+        return False
+    if not is_same_user(user, membership, attempt.decision.case.found_by_email):
+        raise Failure(Reason.CONFLICT, ACCEPTED_MEANWHILE)
+    check(attempt)
+    return await attempt.project.remove_user(user_id)
 
 
 async def who_is_elsewhere(project: Project, username: str) -> frozenset[str]:

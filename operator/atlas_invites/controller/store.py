@@ -191,14 +191,16 @@ class Writer:
         """Take our finalizer off."""
         self._store.put(await self._invites.remove_finalizer(resource))
 
-    async def write_status(self, resource: Resource, wanted: Status) -> None:
-        """Write the whole status, unless it is what is there."""
+    async def write_status(self, resource: Resource, wanted: Status) -> Resource:
+        """Write the whole status, unless it is what is there; return the object as it is then."""
         if wanted == resource.status:
-            return
+            return resource
         status = wanted.to_wire()
         with self._announced(resource.with_status(status)):
-            self._store.put(await self._invites.write_status(resource, status))
+            written = await self._invites.write_status(resource, status)
+            self._store.put(written)
         STATUS_WRITES.inc()
+        return written
 
     def is_ours(self, resource: Resource) -> bool:
         """Return whether this event is the echo of our own write, which came before the response."""

@@ -41,10 +41,11 @@ _ACCEPTED_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What was evaluated: the object's generation, and its request to reconcile, if any."""
+    """What was evaluated: the object's generation, and its requests to reconcile and to resend, if any."""
 
     generation: int
     reconcile_requested_at: str | None
+    resend_requested_at: str | None = None
 
 
 def next_status(
@@ -82,6 +83,7 @@ def next_status(
             "error": error,
             "atlas": previous.atlas if outcome.atlas is None else outcome.atlas.completed_by(previous.atlas),
             "last_handled_reconcile_at": evaluated.reconcile_requested_at or previous.last_handled_reconcile_at,
+            "last_handled_resend_at": evaluated.resend_requested_at or previous.last_handled_resend_at,
         }
     )
 

@@ -360,6 +360,7 @@ class Status(Model):
     error: ErrorBody | None = None
     atlas: AtlasInfo | None = None
     last_handled_reconcile_at: str | None = None
+    last_handled_resend_at: str | None = None
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type, or None."""

@@ -44,6 +44,7 @@ class EventReason(StrEnum):
     REMOVED = "Removed"
     CANCELED = "Canceled"
     MEMBER_REVOKED = "MemberRevoked"
+    RESEND_REFUSED = "ResendRefused"
     PROJECT_NOT_FOUND = "ProjectNotFound"
     ORPHANED_INVITATION = "OrphanedInvitation"
     SUNSET_NEAR = "SunsetNear"
@@ -57,6 +58,8 @@ class Notice:
     reason: str
     note: str
 
+
+CANCELED = Notice(EventType.NORMAL, EventReason.CANCELED, "The pending invitation was canceled in Atlas.")
 
 _STATES = {
     State.ACCEPTED: EventReason.ACCEPTED,
@@ -97,6 +100,11 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     elif (ready is None or ready.reason != outcome.reason) and outcome.reason in _WARNINGS:
         say(outcome.reason, outcome.message, EventType.WARNING)
     return found
+
+
+def resend_refused_notice(why: str) -> Notice:
+    """Return the warning that a request to resend sent nothing."""
+    return Notice(EventType.WARNING, EventReason.RESEND_REFUSED, f"Nothing was sent for the requested resend: {why}.")
 
 
 def orphan_notice(left: str, why: str) -> Notice:

@@ -78,6 +78,7 @@ class Decision:
         return self.row.report.message.format(
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
             id=case.spec.invitation_id or (known.id if known else None),
+            again=_RESEND if case.spec.invitation_id is None else _RECREATE_BY_EMAIL,
             roles=_difference(case.roles, case.spec.roles),
             asked=", ".join(sorted(case.spec.roles)),
             shown=", ".join(sorted(case.roles)) or "none that can be read",
@@ -101,7 +102,8 @@ _NOTHING, _EXPIRED, _REJECTED = (
     _presences(Presence.REJECTED),
 )
 
-_ANEW = "To invite again, delete and recreate this object."
+_RESEND = "set the annotation atlasinvites.io/resend-requested-at to a new value"
+_RECREATE_BY_EMAIL = "create an object that names the person by spec.username alone"
 _OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended, so "
 
 _INVITED = Report(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
@@ -135,13 +137,14 @@ _MEMBER_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_RO
 _REMOVED = Report(
     Reason.MEMBER_REMOVED,
     State.REMOVED,
-    f"{{who}} accepted and is no longer a member of the project. Nobody is invited again after a removal. {_ANEW}",
+    "{who} accepted and is no longer a member of the project. Nobody is invited again after a removal. "
+    "To invite again, {again}.",
 )
 _WITHDRAWN = Report(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
     "The invitation of {who} no longer exists although it has not expired: it was declined, or cancelled elsewhere. "
-    f"It will not be sent again. {_ANEW}",
+    "It will not be sent again. To invite again, {again}.",
 )
 _INVITED_UNSEEN = Report(
     Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it can no longer be read; it is assumed pending until it expires."
@@ -151,7 +154,7 @@ _LEGACY = Report(
     State.PENDING,
     f"{_OF_THE_OLD_API}its roles ({{roles}}) cannot be changed before it is accepted or expires.",
 )
-_ENDED = Report(Reason.INVITATION_EXPIRED, State.EXPIRED, f"The invitation of {{who}} expired. {_ANEW}")
+_ENDED = Report(Reason.INVITATION_EXPIRED, State.EXPIRED, "The invitation of {who} expired. To invite again, {again}.")
 _UNKNOWN_ID = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
@@ -162,7 +165,7 @@ _TOOK_OVER = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
     "Atlas has no invitation of {who} in this project any more. "
-    f"Another object owned it; taking over never sends a new one. {_ANEW}",
+    "Another object owned it; taking over never sends a new one. To invite again, {again}.",
 )
 
 TABLE_A: tuple[Row, ...] = (

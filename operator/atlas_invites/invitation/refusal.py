@@ -23,16 +23,17 @@ REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reaso
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an object asks: by which generation of the spec, which credentials, which request to reconcile."""
+    """What an object asks: by which generation of the spec, which credentials, which requests (annotations)."""
 
     generation: int
     credentials: Credentials
     reconcile_requested_at: str | None
+    resend_requested_at: str | None
 
     @classmethod
     def of(cls, resource: Resource, credentials: Credentials) -> Self:
         """Return what an object asks for with these credentials."""
-        return cls(resource.generation, credentials, resource.reconcile_requested_at)
+        return cls(resource.generation, credentials, resource.reconcile_requested_at, resource.resend_requested_at)
 
 
 class Observed(NamedTuple):
@@ -85,7 +86,12 @@ def is_conflict(outcome: Outcome) -> bool:
 def refused_before(resource: Resource, known: Status) -> Outcome | None:
     """Return the outcome that status shows, if it is a refused write of what is asked now. Status outlives memory."""
     ready = known.condition(READY)
-    if ready is None or ready.reason not in REFUSED_FOR or not resource.is_evaluated_by(known):
+    if (
+        resource.asks_to_resend(known)
+        or ready is None
+        or ready.reason not in REFUSED_FOR
+        or not resource.is_evaluated_by(known)
+    ):
         return None
     reason = Reason(ready.reason)
     return Outcome(reason, ready.message, error=known.error) if is_refused_write(reason, known.error) else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GROUP, VERSION, PLURAL, KIND = "atlasinvites.io", "v1alpha1", "atlasprojectinvites", "AtlasProjectInvite"
 FINALIZER = f"{GROUP}/invitation"
 RECONCILE_REQUESTED_AT = f"{GROUP}/reconcile-requested-at"
+RESEND_REQUESTED_AT = f"{GROUP}/resend-requested-at"
 FORCE_DELETE = f"{GROUP}/force-delete"
 
 
@@ -60,6 +61,7 @@ class Resource:
     deleted_at: datetime | None
     finalizers: tuple[str, ...]
     reconcile_requested_at: str | None
+    resend_requested_at: str | None
     force_delete: bool
     spec_json: str
     status_json: str
@@ -83,6 +85,7 @@ class Resource:
             deleted_at=datetime.fromisoformat(deleted) if deleted else None,
             finalizers=tuple(map(intern, meta.get("finalizers") or ())),
             reconcile_requested_at=annotations.get(RECONCILE_REQUESTED_AT),
+            resend_requested_at=annotations.get(RESEND_REQUESTED_AT),
             force_delete=annotations.get(FORCE_DELETE) == "true",
             spec_json=json.dumps(body.get("spec") or {}, separators=(",", ":")),
             status_json=json.dumps(body.get("status") or {}, separators=(",", ":"), sort_keys=True),
@@ -130,6 +133,10 @@ class Resource:
             status.last_handled_reconcile_at,
         }
 
+    def asks_to_resend(self, status: Status) -> bool:
+        """Return whether a resend is requested that a status does not show as handled."""
+        return self.resend_requested_at not in {None, status.last_handled_resend_at}
+
     def needs_reconcile(self, known: Resource | None) -> bool:
         """Return whether this newer version of ``known`` gives the reconciler something to do.
 
@@ -147,6 +154,7 @@ class Resource:
             self.deleted_at,
             self.has_finalizer,
             self.reconcile_requested_at,
+            self.resend_requested_at,
             self.force_delete,
             self.status_json,
         )

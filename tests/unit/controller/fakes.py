@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ class FakeAtlas:
 
     def __init__(self) -> None:
         self.time = NOW
+        self._numbers = itertools.count(1)
         self.api = Api.INVITES
         self.groups: dict[str, Group] = defaultdict(Group)
         self.rejected: set[Credentials] = set()
@@ -116,6 +118,10 @@ class FakeAtlas:
     def project(self, credentials: Credentials, group_id: str) -> FakeProject:
         key = (credentials, group_id)
         return self._projects.setdefault(key, FakeProject(self, credentials, group_id))
+
+    def new_id(self) -> str:
+        """Return an id that nothing has had."""
+        return f"{next(self._numbers):024x}"
 
     def invite(self, pending: Invitation | None = None) -> Invitation:
         """Let an invitation of the invites API be pending, the usual one where none is given."""
@@ -197,7 +203,7 @@ class FakeProject:
         created = self._atlas.now()
         return self._atlas.invite(
             invitation(
-                id=f"{len(self._atlas.calls):024x}",
+                id=self._atlas.new_id(),
                 username=username,
                 roles=sorted(self._atlas.keeps or roles),
                 createdAt=time_text(created),
@@ -210,7 +216,7 @@ class FakeProject:
         created = self._atlas.now()
         return self._atlas.let_in(
             User(
-                id=f"{len(self._atlas.calls):024x}",
+                id=self._atlas.new_id(),
                 username=username,
                 roles=tuple(self._atlas.keeps or roles),
                 org_membership_status=Membership.PENDING,

@@ -19,7 +19,7 @@ from atlas_invites.controller.store import Store, Writer
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, Key, Resource
+from atlas_invites.invitation.resource import FINALIZER, RECONCILE_REQUESTED_AT, RESEND_REQUESTED_AT, Key, Resource
 from tests.unit.builders import (
     GROUP_ID,
     INVITATION_ID,
@@ -371,7 +371,7 @@ async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCa
 async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
     world = World()
-    for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "stripped"):
+    for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "resend", "stripped"):
         key = Key("team-a", name)
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.invite(invitation(username=f"{name}@example.com", id=f"{len(world.cluster.objects):024x}"))
@@ -385,13 +385,14 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     world.cluster.apply(Key("team-a", "changed"), spec=wire_spec(username="changed@example.com", roles=[OWNER]))
     world.cluster.delete(Key("team-a", "deleted"))
     world.cluster.annotate(RECONCILE_REQUESTED_AT, "now", Key("team-a", "requested"))
+    world.cluster.annotate(RESEND_REQUESTED_AT, "now", Key("team-a", "resend"))
     world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
     lost(world)
     world.start_anew()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
     await world.engine.list_first()
     queued = {key.name for key in await world.woken()}
-    assert queued == {"changed", "new", "waiting", "deleted", "requested", "stripped"}
+    assert queued == {"changed", "new", "waiting", "deleted", "requested", "resend", "stripped"}
 
 
 @virtual_time

@@ -1,0 +1,121 @@
+"""A request to send anew: Table R of docs/behaviour.md, as data. The first row that matches wins.
+
+Somebody sets the annotation ``atlasinvites.io/resend-requested-at`` to a new value. What status remembers of an earlier
+invitation or member is then forgotten, so that Table A sends one, under the guard (``invitation.guard``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from atlas_invites.invitation.case import Presence
+from atlas_invites.invitation.conditions import Evaluated, next_status
+from atlas_invites.invitation.outcome import Outcome, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from atlas_invites.invitation.case import Case
+    from atlas_invites.invitation.model import Status
+
+_RESENDING = "A resend was requested: a new invitation is being sent; no action is needed."
+
+
+class Step(Enum):
+    """What a request leads to."""
+
+    NOTHING = auto()
+    """Nothing was ever sent or found for the object, so there is nothing to begin anew."""
+    REFUSE = auto()
+    CANCEL_FIRST = auto()
+    """Cancel what is pending, then begin anew."""
+    BEGIN_ANEW = auto()
+
+
+class ResendRequest(NamedTuple):
+    """A request that was handled: its value, and why nothing was sent for it, if it was refused."""
+
+    value: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: if ``when`` holds, the request leads to ``step``; a refusal says ``why``."""
+
+    condition: str
+    when: Callable[[Case], bool]
+    step: Step
+    why: str | None = None
+
+
+def _has_history(case: Case) -> bool:
+    return case.had_one or case.was_accepted or case.known.state is not None
+
+
+TABLE_R: tuple[Row, ...] = (
+    Row(
+        "invitationId given",
+        lambda c: c.spec.invitation_id is not None or c.spec.username is None,
+        Step.REFUSE,
+        "the object names an invitation by spec.invitationId, and the operator never sends one for such an object",
+    ),
+    Row("status shows no earlier invitation or member", lambda c: not _has_history(c), Step.NOTHING),
+    Row("member", lambda c: c.presence is Presence.MEMBER, Step.REFUSE, "the person is a member of the project"),
+    Row(
+        "the known member is gone, another person has the e-mail",
+        lambda c: c.presence is Presence.ANOTHER_PERSON,
+        Step.REFUSE,
+        "another person, who is a member of the project, uses this e-mail address now",
+    ),
+    Row(
+        "pending, its e-mail is not the spec's",
+        lambda c: c.presence is Presence.PENDING and c.is_for_another_email,
+        Step.REFUSE,
+        "the invitation belongs to a different e-mail address",
+    ),
+    Row("pending", lambda c: c.presence is Presence.PENDING, Step.CANCEL_FIRST),
+    Row(
+        "cannot be seen in users mode",
+        lambda c: c.is_legacy,
+        Step.REFUSE,
+        "the earlier invitation was sent through the invites API, which has ended, so it can be neither read nor "
+        "canceled. Request the resend again once that invitation has expired",
+    ),
+    Row("otherwise", lambda _: True, Step.BEGIN_ANEW),
+)
+
+
+def row_of(case: Case) -> Row:
+    """Return the first row of Table R that matches a case."""
+    return next(row for row in TABLE_R if row.when(case))
+
+
+def is_only_sender(case: Case) -> bool:
+    """Return whether no send for the object can be under way when a resend is requested.
+
+    With an earlier invitation or member on status, Table A sends only under ``reinvitePolicy: OnExpiry``. An earlier
+    process may have done that, and ended before status showed it.
+    """
+    return (case.had_one or case.was_accepted) and not case.may_send_now
+
+
+def begun_anew(known: Status, value: str, generation: int, now: datetime) -> Status:
+    """Return the status of an object that has just begun anew. It must be stored before anything is sent.
+
+    So each value leads to one send: who finds this status knows that the value was handled, and that an invitation may
+    have been sent.
+
+    Args:
+        known: status before.
+        value: the value of the annotation.
+        generation: the object's generation.
+        now: the local time, UTC.
+    """
+    forgotten: dict[str, None] = dict.fromkeys(("state", "origin", "invitation", "member", "error"))
+    outcome = Outcome(Reason.CONFIRMING_INVITATION, _RESENDING)
+    evaluated = Evaluated(generation, known.last_handled_reconcile_at, value)
+    return next_status(known.model_copy(update=forgotten), evaluated, outcome, now)

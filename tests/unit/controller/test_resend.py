@@ -1,0 +1,320 @@
+"""A resend that is requested by the annotation: once for each value, over crashes, and never for a member."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.model import Api, Membership, Origin, State, Status
+from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
+from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, USER_ID, error, user, wire_spec
+from tests.unit.controller.fakes import World
+from tests.unit.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SENDS = {"CreateInvite", "AddUser"}
+
+
+async def invited(api: Api = Api.INVITES, **fields: object) -> World:
+    """An object whose invitation it sent itself is settled."""
+    world = World()
+    world.atlas.api = api
+    world.cluster.apply(spec=wire_spec(**fields))
+    await world.turn()
+    assert world.cluster.status().state is State.PENDING
+    world.forget_calls()
+    return world
+
+
+async def asked(world: World, value: str = "once") -> Outcome:
+    """Request a resend, and reconcile once."""
+    world.cluster.annotate(RESEND_REQUESTED_AT, value)
+    outcome = await world.turn()
+    assert outcome is not None
+    return outcome
+
+
+def sends(world: World) -> int:
+    return sum(name in SENDS for name in world.atlas.names)
+
+
+def accept(world: World) -> None:
+    (pending,) = world.atlas.groups[GROUP_ID].invitations
+    world.atlas.accept(pending, USER_ID)
+
+
+async def minute_later(world: World) -> None:
+    await asyncio.sleep(61)
+    await world.turn()
+
+
+def live(world: World) -> int:
+    group = world.atlas.groups[GROUP_ID]
+    return len(group.invitations) + sum(u.org_membership_status == Membership.PENDING for u in group.users.values())
+
+
+@pytest.mark.parametrize(("api", "cancels"), [(Api.INVITES, "CancelInvite"), (Api.USERS, "RemoveUser")])
+@virtual_time
+async def test_a_pending_invitation_is_canceled_and_sent_anew(api: Api, cancels: str) -> None:
+    """The old one ends first; status says so before the new one goes out, and then shows the new one."""
+    world = await invited(api)
+    before = world.cluster.status()
+    outcome = await asked(world)
+    status = world.cluster.status()
+    assert (outcome.reason, status.state, status.origin) == (Reason.INVITED, State.PENDING, Origin.CREATED)
+    assert status.last_handled_resend_at == "once"
+    assert status.invitation is not None
+    assert before.invitation is not None
+    assert status.invitation.id != before.invitation.id
+    names = [name for name in world.atlas.names if name in SENDS or name == cancels]
+    assert names == [cancels, "CreateInvite" if api is Api.INVITES else "AddUser"]
+    first, last = (status for kind, _, status in world.cluster.writes if kind == "status")
+    assert (first["lastHandledResendAt"], "invitation" in first, "invitation" in last) == ("once", False, True)
+    assert world.events.reasons == ["Canceled", "InvitationSent"]
+    assert live(world) == 1
+
+
+@virtual_time
+async def test_one_value_is_one_send() -> None:
+    """The same value asks for nothing more: not with another event, a request to reconcile, nor after a restart."""
+    world = await invited()
+    await asked(world)
+    world.cluster.annotate("atlasinvites.io/reconcile-requested-at", "now")
+    await world.turn()
+    world.start_anew()
+    await world.turn()
+    assert sends(world) == 1
+    await asked(world, "twice")
+    assert sends(world) == 2
+
+
+ENDED = [
+    ("Expired", 31, ()),
+    ("Withdrawn", 1, ()),
+    ("Removed", 1, (user(),)),
+]
+
+
+@pytest.mark.parametrize(("state", "days", "members"), ENDED)
+@pytest.mark.parametrize("restarts", [False, True])
+@virtual_time
+async def test_what_has_ended_is_sent_anew_at_once(
+    state: str, days: int, members: Sequence[object], *, restarts: bool
+) -> None:
+    """Nobody can have sent since: no minute has to pass, also in another process."""
+    world = await invited()
+    group = world.atlas.groups[GROUP_ID]
+    if members:
+        accept(world)
+        await world.turn()
+    group.invitations.clear()
+    group.users.clear()
+    world.atlas.time += timedelta(days=days)
+    await world.turn()
+    assert world.cluster.status().state == state
+    if restarts:
+        world.start_anew()
+    outcome = await asked(world)
+    assert (outcome.reason, outcome.state, sends(world)) == (Reason.INVITED, State.PENDING, 1)
+    assert world.cluster.status().member is None
+
+
+@virtual_time
+async def test_what_was_taken_over_is_sent_after_a_minute() -> None:
+    """Another object had the invitation, so it may have sent another one that Atlas does not show yet."""
+    world = World()
+    world.cluster.apply()
+    world.cluster.put_status(Status(origin=Origin.ADOPTED, state=State.UNKNOWN))
+    assert (await world.turn()).reason is Reason.INVITATION_NOT_FOUND  # type: ignore[union-attr]
+    outcome = await asked(world)
+    assert (outcome.reason, sends(world)) == (Reason.CONFIRMING_INVITATION, 0)
+    await minute_later(world)
+    assert sends(world) == 1
+
+
+@virtual_time
+async def test_a_member_is_left_alone_and_the_object_says_so() -> None:
+    """Nothing is sent and nothing is removed; an event says why."""
+    world = await invited()
+    accept(world)
+    outcome = await asked(world)
+    assert (outcome.reason, world.atlas.writes) == (Reason.ACCEPTED, [])
+    assert world.cluster.status().last_handled_resend_at == "once"
+    assert "ResendRefused" in world.events.reasons
+    world.events.published.clear()
+    await world.turn()
+    assert world.events.reasons == []
+
+
+@pytest.mark.parametrize("by", ["id", "both"])
+@virtual_time
+async def test_an_invitation_by_id_is_never_sent(by: str) -> None:
+    """The object names one invitation: it is left as it is, and an event says why."""
+    world = World()
+    pending = world.atlas.invite()
+    fields = {"invitationId": INVITATION_ID} | ({"username": None} if by == "id" else {})
+    world.cluster.apply(spec=wire_spec(**fields))
+    await world.turn()
+    world.forget_calls()
+    outcome = await asked(world)
+    assert (outcome.reason, world.atlas.writes, live(world)) == (Reason.INVITED, [], 1)
+    assert world.atlas.groups[GROUP_ID].invitations == {pending.id: pending}
+    assert world.cluster.status().last_handled_resend_at == "once"
+    assert world.events.reasons == ["ResendRefused"]
+
+
+@virtual_time
+async def test_a_new_object_that_has_the_annotation_sends_once() -> None:
+    """Restored from Git into another cluster: what is pending is adopted, not canceled."""
+    world = World()
+    pending = world.atlas.invite()
+    world.cluster.apply(annotations={RESEND_REQUESTED_AT: "long ago"})
+    outcome = await world.turn()
+    assert outcome is not None
+    assert (outcome.reason, world.atlas.writes) == (Reason.INVITED, [])
+    assert world.cluster.status().last_handled_resend_at == "long ago"
+    assert world.atlas.groups[GROUP_ID].invitations == {pending.id: pending}
+
+
+@virtual_time
+async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again() -> None:
+    """It was accepted in this moment: the next look finds the member, and nothing is sent."""
+    world = await invited()
+    (pending,) = world.atlas.groups[GROUP_ID].invitations
+    world.atlas.faults.before("CancelInvite", lambda: world.atlas.accept(pending, USER_ID))
+    assert (await asked(world)).reason is Reason.CONFLICT
+    assert world.cluster.status().last_handled_resend_at is None
+    outcome = await world.turn()
+    assert outcome is not None
+    assert (outcome.reason, sends(world)) == (Reason.ACCEPTED, 0)
+
+
+@virtual_time
+async def test_killed_before_status_says_that_it_begins_anew() -> None:
+    """The old one was canceled and nothing was sent: the next process sends at once."""
+    world = await invited()
+    world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+    world.cluster.annotate(RESEND_REQUESTED_AT, "once")
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    assert (live(world), sends(world)) == (0, 0)
+    world.start_anew()
+    outcome = await world.turn()
+    assert outcome is not None
+    assert (outcome.reason, sends(world), live(world)) == (Reason.INVITED, 1, 1)
+
+
+@pytest.mark.parametrize("worked", [False, True])
+@virtual_time
+async def test_killed_after_status_says_that_it_begins_anew(*, worked: bool) -> None:
+    """The value is handled: the next process waits until a send must have shown, and sends only if none has."""
+    world = await invited()
+    cut = RuntimeError("killed")
+    world.atlas.faults.fail("CreateInvite", cut)
+    world.cluster.annotate(RESEND_REQUESTED_AT, "once")
+    with pytest.raises(RuntimeError):
+        await world.turn()
+    status = world.cluster.status()
+    ready = status.condition(READY)
+    assert (status.last_handled_resend_at, status.invitation, ready and ready.reason) == (
+        "once",
+        None,
+        "ConfirmingInvitation",
+    )
+    if worked:
+        world.atlas.invite()
+    world.start_anew()
+    world.forget_calls()
+    outcome = await world.turn()
+    assert outcome is not None
+    assert (outcome.reason, sends(world)) == (Reason.INVITED if worked else Reason.CONFIRMING_INVITATION, 0)
+    await minute_later(world)
+    assert (live(world), sends(world)) == (1, 0 if worked else 1)
+
+
+@virtual_time
+async def test_a_send_without_a_response_is_confirmed_before_another() -> None:
+    """A resend over an unconfirmed send waits for it, also if its value is new."""
+    world = await invited()
+    lost = Failure(Reason.ATLAS_UNAVAILABLE, "lost")
+    lost.unanswered = True
+    world.atlas.faults.fail("CreateInvite", lost)
+    assert (await asked(world)).reason is Reason.ATLAS_UNAVAILABLE
+    assert (await asked(world, "twice")).reason is Reason.CONFIRMING_INVITATION
+    assert sends(world) == 1
+    await minute_later(world)
+    assert (live(world), sends(world)) == (1, 2)
+
+
+@virtual_time
+async def test_a_resend_is_tried_again_until_it_can_be_handled() -> None:
+    """Atlas refuses the cancellation: the request stays, and the sweep brings the object back."""
+    world = await invited()
+    world.atlas.faults.fail("CancelInvite", Failure(Reason.FORBIDDEN, "no", error=error(403)))
+    assert (await asked(world)).reason is Reason.FORBIDDEN
+    assert world.cluster.status().last_handled_resend_at is None
+    await world.resync.sweep([KEY])
+    assert await world.woken() == [KEY]
+    assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
+    assert (live(world), sends(world)) == (1, 1)
+
+
+@virtual_time
+async def test_what_atlas_has_refused_to_send_is_tried_again() -> None:
+    """A refused send is not repeated, but a requested resend is one."""
+    world = World()
+    world.atlas.faults.fail(
+        "CreateInvite", Failure(Reason.INVALID_REQUEST, "no", error=error(operation="CreateInvite"))
+    )
+    world.cluster.apply()
+    assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
+    world.start_anew()
+    assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
+    assert sends(world) == 1
+    await asked(world)
+    await minute_later(world)
+    assert (sends(world), live(world)) == (2, 1)
+
+
+@virtual_time
+async def test_an_expired_one_that_may_just_be_sent_again_waits_a_minute() -> None:
+    """Under OnExpiry an earlier process may have sent it again, and ended before status showed it."""
+    world = await invited(reinvitePolicy="OnExpiry")
+    world.atlas.groups[GROUP_ID].invitations.clear()
+    world.atlas.time += timedelta(days=31)
+    world.start_anew()
+    assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
+    assert sends(world) == 0
+    await minute_later(world)
+    assert sends(world) == 1
+
+
+@virtual_time
+async def test_what_the_ended_api_hides_is_not_sent_anew() -> None:
+    """Sent through the invites API, which has ended: it may be pending, and cannot be canceled."""
+    world = await invited()
+    world.atlas.api = Api.USERS
+    outcome = await asked(world)
+    assert (outcome.reason, world.atlas.writes) == (Reason.INVITED, [])
+    assert "ResendRefused" in world.events.reasons
+
+
+@virtual_time
+async def test_another_person_under_the_email_is_left_alone() -> None:
+    """The known member is gone; another person uses the e-mail: nothing is sent, and nobody is managed."""
+    world = await invited()
+    accept(world)
+    await world.turn()
+    world.atlas.groups[GROUP_ID].users.clear()
+    world.atlas.let_in(user(id="f" * 24))
+    outcome = await asked(world)
+    assert (outcome.reason, world.atlas.writes) == (Reason.IDENTITY_MISMATCH, [])
+    assert "ResendRefused" in world.events.reasons
