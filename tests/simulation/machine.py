@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from atlas_invites.invitation.credentials import ApiKey
-from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, Key, Resource
+from atlas_invites.invitation.resource import FORCE_DELETE, RECONCILE_REQUESTED_AT, RESEND_REQUESTED_AT, Key, Resource
 from atlas_sandbox import invites, people, users
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import Fault
@@ -45,6 +45,7 @@ KEYS = (Key("team-a", "ann"), Key("team-a", "bob"), Key("team-b", "ann"), Key("t
 EMAILS = ("ann@example.com", "bob@example.com")
 NEW_EMAILS = ("ann.new@example.com", "ann.new@example.com", *EMAILS)
 ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_CLUSTER_MANAGER")
+ANNOTATIONS = (*[RECONCILE_REQUESTED_AT] * 2, *[RESEND_REQUESTED_AT] * 3, "example.com/any", FORCE_DELETE)
 SENDS = frozenset({"CreateInvite", "AddUser"})
 LISTS = frozenset({"ListInvites", "ListUsers"})
 DELETES = frozenset({"CancelInvite", "RemoveUser"})
@@ -223,7 +224,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         number=chosen,
-        annotation=st.sampled_from([RECONCILE_REQUESTED_AT, RECONCILE_REQUESTED_AT, "example.com/any", FORCE_DELETE]),
+        annotation=st.sampled_from(ANNOTATIONS),
         moment=moments,
     )
     def annotate(self, number: int, annotation: str, moment: float) -> None:
@@ -311,7 +312,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         number=chosen,
-        change=st.sampled_from(["delete", "delete", "delete", "roles", "suspend", "request"]),
+        change=st.sampled_from(["delete", "delete", "delete", "roles", "suspend", "request", "resend", "resend"]),
         gap=st.sampled_from([0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.16, 0.21]),
         act=st.sampled_from([people.accept, people.accept, people.decline, people.expire, people.remove]),
         moment=moments,
@@ -326,6 +327,7 @@ class Life(RuleBasedStateMachine):
             "roles": lambda: cluster.edit(key, {"roles": list(ROLES)}),
             "suspend": lambda: cluster.edit(key, {"suspend": True}),
             "request": lambda: self.world.request(key),
+            "resend": lambda: self.world.request(key, RESEND_REQUESTED_AT),
         }
         spec = cluster.objects[key]["spec"]
         group, email = spec.get("groupId", PROJECT_ID), spec.get("username", EMAILS[0]).lower()

@@ -46,6 +46,10 @@ CONDITIONS = {
 }
 REFUSED = frozenset({"InvalidRequest", "Forbidden", "ProjectNotFound"})
 """The reasons of a refusal: one of a write stands until something changes, one of a read ends with the next resync."""
+HANDLES_RESEND = frozenset(
+    {"Invited", "Accepted", "RolesDiffer", "InvitationExpired", "InvitationWithdrawn", "MemberRemoved"}
+)
+"""The reasons of an object whose requested resend must have been handled."""
 RETRYING = frozenset({"RateLimited", "AtlasUnavailable", "Conflict", "ConfirmingInvitation"})
 
 
@@ -133,6 +137,8 @@ class Oracle:
                 break
         else:
             raise BrokenError(f"it says {said}, and must say one of {allowed}")
+        unhandled = said.reason in HANDLES_RESEND and resource.asks_to_resend(status)
+        _expect(not unhandled, f"it says {said.reason}, and a requested resend was not handled")
         kind = KINDS.get(ready.reason, "Stalled")
         _expect(kind != "Settled" or resource.has_finalizer, "it is settled and lacks our finalizer")
         wanted = CONDITIONS[kind]

@@ -100,6 +100,8 @@ class Safety:
     """When the latest answered list of one e-mail began, by project, operation and e-mail."""
     left_behind: dict[str, float] = field(default_factory=dict)
     """When an object, by uid, was finalized although its invitation is still pending."""
+    resent: set[tuple[str, str]] = field(default_factory=set)
+    """The requests to resend, by uid and value, for which a pending invitation was ended."""
     _before: dict[int, object] = field(default_factory=dict)
 
     def told(self, resource: Resource) -> None:
@@ -144,6 +146,8 @@ class Safety:
         """Judge a request as Atlas gets it (law 1), and take note of what a read is about to show."""
         if exchange.operation in SENDING and self._sent_live(exchange):
             self._break(exchange, "law 1: an invitation of ours is live already")
+        if exchange.operation in {"CancelInvite", "RemoveUser"} and self._is_pending(exchange):
+            self._judge_resend(exchange)
         if exchange.operation == "ReadUser":
             user = self.sandbox.state.project(exchange.group_id).users.get(exchange.record_id)
             self.read[exchange.group_id, exchange.record_id] = (self.cluster.time(), user)
@@ -244,12 +248,44 @@ class Safety:
         self._judge_ending(exchange, self._email_of(exchange), allowed)
 
     def _judge_ending(self, exchange: Exchange, email: str, allowed: set[str]) -> None:
-        """Law 8: only a deleted object whose policy says so ends anything, and only where it has no heir."""
+        """Law 8: only a deleted object whose policy says so ends anything, and only where it has no heir.
+
+        A live object ends what is pending once for each resend that is requested.
+        """
+        if "Cancel" in allowed and any(self._resenders(exchange, email)):
+            return
         enders = [told for told in self._told() if self._may_end(exchange, told, email, allowed)]
         if not enders:
             self._break(exchange, "law 8: no deletion policy asks for it")
         elif all(self._heir(exchange, ender, email) for ender in enders):
             self._break(exchange, "law 8: another live object has it")
+
+    def _judge_resend(self, exchange: Exchange) -> None:
+        """Law 1: one request to resend ends one invitation."""
+        email = self._email_of(exchange)
+        if any(self._may_end(exchange, told, email, {"Cancel", "Revoke"}) for told in self._told()):
+            return
+        resenders = set(self._resenders(exchange, email))
+        if resenders and resenders <= self.resent:
+            self._break(exchange, "law 1: a second invitation is ended for one request to resend")
+        self.resent |= resenders
+
+    def _is_pending(self, exchange: Exchange) -> bool:
+        project = self.sandbox.state.projects.get(exchange.group_id)
+        return project is not None and exchange.record_id in _pending_ids(
+            project.invitations.all(), project.users.all()
+        )
+
+    def _resenders(self, exchange: Exchange, email: str) -> Iterator[tuple[str, str]]:
+        """Every object, by uid, with a requested resend that was not handled, and that names the invitation."""
+        for resource in self._told():
+            value, spec = resource.resend_requested_at, resource.spec
+            if resource.deleting or spec.suspend or spec.username is None or spec.invitation_id is not None:
+                continue
+            if value is None or not resource.asks_to_resend(resource.status):
+                continue
+            if self._names(resource, exchange.group_id, exchange.record_id, email):
+                yield resource.uid, value
 
     def _heir(self, exchange: Exchange, ender: Resource, email: str) -> bool:
         """Whether another live object had shown its claim when this one was deleted, or long ago."""

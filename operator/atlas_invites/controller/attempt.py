@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.deletion import Trouble
-    from atlas_invites.invitation.model import Api, Invitation, Spec, Status
+    from atlas_invites.invitation.model import Api, Invitation, Observation, Spec, Status
     from atlas_invites.invitation.plan import Decision
     from atlas_invites.invitation.refusal import Refusal, Request
     from atlas_invites.invitation.resend import ResendRequest
@@ -58,6 +58,7 @@ class Memory:
         hidden_send_at: Atlas's time right before a send through the Invites API which may have worked, and which its
             successor does not show.
         created: ids of the invitations (or users) that Atlas returned for our sends.
+        canceled: id and time of the invitations that a resend has canceled: lists that lag show them for a while.
         has_sent: this process has sent something for the object.
         has_conflicted: Atlas refused the last send with a 409.
         waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
@@ -77,6 +78,7 @@ class Memory:
     unconfirmed_send_at: datetime | None = None
     hidden_send_at: datetime | None = None
     created: set[str] = field(default_factory=set)
+    canceled: set[tuple[str, str | None]] = field(default_factory=set)
     has_sent: bool = False
     has_conflicted: bool = False
     waiting_since: dict[bool, float] = field(default_factory=dict)
@@ -119,6 +121,16 @@ class Memory:
         self.refusal = self.roles_written = self.unsaved = None
         self.has_sent = self.has_conflicted = False
         self.is_only_sender = is_only_sender
+
+    def without_canceled(self, seen: Observation) -> Observation:
+        """Return an observation without the invitations that a resend has canceled."""
+        if not self.canceled:
+            return seen
+        # A user who is invited again has the same id: without the time of the invitation nobody can tell.
+        canceled = self.canceled - {(id_, None) for id_, _ in self.canceled}
+        invitations = tuple(i for i in seen.invitations if (i.id, i.created_at) not in self.canceled)
+        users = tuple(u for u in seen.users if (u.id, u.invitation_created_at) not in canceled)
+        return seen.model_copy(update={"invitations": invitations, "users": users})
 
     def note_trouble(self, trouble: Trouble | None, now: float) -> float:
         """Record the trouble that a cleanup has just met, if any, and return since when it has met that one in a row.

@@ -75,6 +75,7 @@ def _decide(attempt: Attempt, seen: Observation) -> Decision:
 
 
 def _case_of(attempt: Attempt, seen: Observation) -> Case:
+    seen = attempt.memory.without_canceled(seen)
     case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
     there = case.member or case.invitation
     unseen = attempt.memory.unseen_roles(there.id, case.roles) if there is not None else None

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.attempt import Attempt
+from atlas_invites.controller.observe import observe_until_conclusive
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import Presence, is_same_user
 from atlas_invites.invitation.guard import (
@@ -220,14 +221,20 @@ async def begin_anew(attempt: Attempt) -> None:
     if value is None or not attempt.resource.asks_to_resend(attempt.known):
         return
     row = row_of(case)
+    while row.step is Step.CANCEL_FIRST and (pending := case.invitation) is not None:
+        is_canceled = await cancel(attempt, pending, Attempt.check)
+        attempt.memory.canceled.add((pending.id, pending.created_at))
+        if is_canceled:
+            collaborators.events.publish(attempt.resource, CANCELED)
+            case = replace(case, presence=Presence.NOTHING, view=View.CONFIRMED, invitation=None, unseen_roles=None)
+            break
+        attempt.since = collaborators.clock()
+        await observe_until_conclusive(attempt)
+        case = attempt.decision.case
+        row = row_of(case)
     if row.step in {Step.NOTHING, Step.REFUSE}:
         attempt.resend = ResendRequest(value, row.why)
         return
-    if row.step is Step.CANCEL_FIRST and case.invitation is not None:
-        if not await cancel(attempt, case.invitation, Attempt.check):
-            raise Failure(Reason.CONFLICT, ACCEPTED_MEANWHILE)
-        collaborators.events.publish(attempt.resource, CANCELED)
-        case = replace(case, presence=Presence.NOTHING, view=View.CONFIRMED, invitation=None, unseen_roles=None)
     known = begun_anew(attempt.known, value, attempt.resource.generation, collaborators.wall())
     attempt.resource, attempt.known = await collaborators.writer.write_status(attempt.resource, known), known
     attempt.memory.begin_anew(is_only_sender=is_only_sender(case))

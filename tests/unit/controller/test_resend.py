@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -186,15 +186,30 @@ async def test_a_new_object_that_has_the_annotation_sends_once() -> None:
 
 @virtual_time
 async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again() -> None:
-    """It was accepted in this moment: the next look finds the member, and nothing is sent."""
+    """It was accepted in this moment: another look finds the member, and nothing is sent."""
     world = await invited()
     (pending,) = world.atlas.groups[GROUP_ID].invitations
     world.atlas.faults.before("CancelInvite", lambda: world.atlas.accept(pending, USER_ID))
-    assert (await asked(world)).reason is Reason.CONFLICT
-    assert world.cluster.status().last_handled_resend_at is None
+    outcome = await asked(world)
+    assert (outcome.reason, sends(world)) == (Reason.ACCEPTED, 0)
+    assert world.events.reasons == ["Accepted", "ResendRefused"]
+
+
+@pytest.mark.parametrize("api", list(Api))
+@virtual_time
+async def test_a_list_that_lags_does_not_bring_the_canceled_one_back(api: Api) -> None:
+    """The status could not be written, and the list still shows what was canceled: the next try sends all the same."""
+    world = await invited(api)
+    group = world.atlas.groups[GROUP_ID]
+    shown: dict[str, Any] = dict(group.invitations or group.users)
+    world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
+    world.cluster.annotate(RESEND_REQUESTED_AT, "once")
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    (group.invitations if api is Api.INVITES else group.users).update(shown)
     outcome = await world.turn()
     assert outcome is not None
-    assert (outcome.reason, sends(world)) == (Reason.ACCEPTED, 0)
+    assert (outcome.reason, sends(world)) == (Reason.INVITED, 1)
 
 
 @virtual_time
