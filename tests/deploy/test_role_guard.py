@@ -107,6 +107,22 @@ def test_power_over_people(as_lead: AsLead, by_admin: Object, power: dict[str, s
     assert as_lead(READ).returncode == 0
 
 
+def test_a_resend(cluster: ControlPlane, team: str, as_lead: AsLead, by_admin: Object) -> None:
+    """To send an invitation again needs every role of it, and each new value is judged."""
+    del by_admin
+
+    def resend(value: str, *who: str) -> subprocess.CompletedProcess[str]:
+        annotation = f"atlasinvites.io/resend-requested-at={value}"
+        return cluster.kubectl("annotate", "--overwrite", "ainv", "jane", annotation, "-n", team, *who, check=False)
+
+    assert DENIED in resend("1", *LEAD).stderr
+    assert resend("1").returncode == 0
+    assert resend("1", *LEAD).returncode == 0
+    assert DENIED in resend("2", *LEAD).stderr
+    assert as_lead(READ).returncode == 0
+    assert resend("2", *LEAD).returncode == 0
+
+
 def test_another_namespace(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
     """A right in one namespace gives nothing in another."""
     assert as_lead(READ).returncode == 0

@@ -139,5 +139,7 @@ def _check_times(item: Object, before: Object) -> None:
         if new is not None and new["status"] == old["status"]:
             assert new["lastTransitionTime"] == old["lastTransitionTime"], (old, new)
     assert item["status"]["observedGeneration"] >= before["status"]["observedGeneration"]
+    if item["status"].get("lastHandledResendAt") != before["status"].get("lastHandledResendAt"):
+        return  # it began anew
     for kept in ("invitation", "member", "origin"):
         assert kept in item["status"] or kept not in before["status"], f"{kept} was forgotten"

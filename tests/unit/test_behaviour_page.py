@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atlas_invites.invitation import deletion
+from atlas_invites.invitation import deletion, resend
 from atlas_invites.invitation.case import Presence
 from atlas_invites.invitation.conditions import CONDITIONS
 from atlas_invites.invitation.model import DeletionPolicy
@@ -58,6 +58,20 @@ def test_table_a() -> None:
         for row in TABLE_A
     ]
     assert page == ours
+
+
+STEPS = {
+    "refuses": resend.Step.REFUSE,
+    "nothing: the object sends as a new object does": resend.Step.NOTHING,
+    "cancels it, then sends": resend.Step.CANCEL_FIRST,
+    "sends": resend.Step.BEGIN_ANEW,
+}
+
+
+def test_table_r() -> None:
+    """Each row of a requested resend is a row of the code, in the same order."""
+    page = [(condition, STEPS[step]) for condition, step in table("what is there")]
+    assert page == [(row.condition, row.step) for row in resend.TABLE_R]
 
 
 def test_table_d_untouched() -> None:

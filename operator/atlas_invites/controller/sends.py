@@ -226,6 +226,7 @@ async def begin_anew(attempt: Attempt) -> None:
         attempt.memory.canceled.add((pending.id, pending.created_at))
         if is_canceled:
             collaborators.events.publish(attempt.resource, CANCELED)
+        if is_canceled and case.view is not View.PARTIAL:
             case = replace(case, presence=Presence.NOTHING, view=View.CONFIRMED, invitation=None, unseen_roles=None)
             break
         attempt.since = collaborators.clock()

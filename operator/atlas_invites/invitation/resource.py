@@ -85,7 +85,7 @@ class Resource:
             deleted_at=datetime.fromisoformat(deleted) if deleted else None,
             finalizers=tuple(map(intern, meta.get("finalizers") or ())),
             reconcile_requested_at=annotations.get(RECONCILE_REQUESTED_AT),
-            resend_requested_at=annotations.get(RESEND_REQUESTED_AT),
+            resend_requested_at=annotations.get(RESEND_REQUESTED_AT) or None,
             force_delete=annotations.get(FORCE_DELETE) == "true",
             spec_json=json.dumps(body.get("spec") or {}, separators=(",", ":")),
             status_json=json.dumps(body.get("status") or {}, separators=(",", ":"), sort_keys=True),

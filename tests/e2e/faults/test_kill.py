@@ -85,3 +85,33 @@ def test_killed_again_and_again(own: World, start: Start) -> None:
     until_all(own, names, "are invited", has_roles(READ_ONLY), CONFIRMED)
     assert sent(own) == ["CreateInvite 200"] * len(names)
     assert len(own.atlas["invitations"]) == len(names)
+
+
+@pytest.mark.parametrize("moment", ["before-the-cancellation", "before-status", "before-the-send", "after-the-send"])
+def test_killed_during_a_resend(own: World, start: Start, moment: str) -> None:
+    """Whoever comes next sends the one invitation that was asked for, unless it was sent."""
+    first = start()
+    send(own, "jane")
+    own.until("jane", "Invited")
+    window = {
+        "before-the-cancellation": lambda: first.atlas.fault("DELETE .*/invites/.*"),
+        "before-status": lambda: first.kube.fault("PATCH .*/status"),
+        "before-the-send": lambda: first.atlas.fault("POST .*/invites"),
+        "after-the-send": lambda: first.atlas.fault("POST .*/invites", after=True),
+    }[moment]()
+    own.annotate("jane", "atlasinvites.io/resend-requested-at", "once")
+    wait_until("it is at that moment", lambda: window.struck)
+    if moment == "after-the-send":
+        wait_until("Atlas has sent the invitation", lambda: own.atlas["invitations"])
+    first.kill()
+
+    start()
+    wait_until("the resend is done", lambda: _is_resent(own), CONFIRMED)
+    assert len(own.atlas["invitations"]) == 1
+    assert own.atlas_writes().count("CreateInvite 200") == 2
+    assert own.atlas_writes().count("CancelInvite 204") == 1
+
+
+def _is_resent(own: World) -> bool:
+    status = own.until("jane", "Invited")["status"]
+    return bool(status.get("lastHandledResendAt") == "once")

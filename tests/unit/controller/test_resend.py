@@ -10,7 +10,7 @@ import pytest
 
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.conditions import READY
-from atlas_invites.invitation.model import Api, Membership, Origin, State, Status
+from atlas_invites.invitation.model import Api, Membership, Origin, State, Status, View
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
 from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, USER_ID, error, user, wire_spec
@@ -210,6 +210,17 @@ async def test_a_list_that_lags_does_not_bring_the_canceled_one_back(api: Api) -
     outcome = await world.turn()
     assert outcome is not None
     assert (outcome.reason, sends(world)) == (Reason.INVITED, 1)
+
+
+@virtual_time
+async def test_a_list_with_an_entry_that_cannot_be_read_is_not_trusted() -> None:
+    """That entry may be another invitation of the person: after the cancellation the e-mail is asked for."""
+    world = await invited()
+    world.atlas.lists = View.PARTIAL
+    outcome = await asked(world)
+    assert (outcome.reason, sends(world)) == (Reason.INVITED, 1)
+    cancel, confirm, send = (world.atlas.names.index(name) for name in ("CancelInvite", "Confirm", "CreateInvite"))
+    assert cancel < confirm < send
 
 
 @virtual_time
