@@ -132,7 +132,9 @@ class Reconciler:
 
     async def _report(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
         """Write the status, publish events, and return the outcome with the time of the next reconcile."""
-        evaluated, now = Evaluated(resource.generation, resource.reconcile_requested_at), self._with.clock()
+        roles = spec.roles if (spec := resource.readable_spec) is not None else frozenset()
+        evaluated = Evaluated(resource.generation, resource.reconcile_requested_at, roles)
+        now = self._with.clock()
         is_old = memory.renewed_at is not None and now >= memory.renewed_at + RENEW_ERROR_AFTER
         renew = is_old and outcome.error is not None
         wanted = next_status(known, evaluated, outcome, self._with.wall(), renew=renew)

@@ -41,10 +41,14 @@ _ACCEPTED_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What was evaluated: the object's generation, and its request to reconcile, if any."""
+    """What was evaluated: the object's generation, its request to reconcile, if any, and the roles of its spec.
+
+    An unreadable spec has no roles.
+    """
 
     generation: int
     reconcile_requested_at: str | None
+    roles: frozenset[str] = frozenset()
 
 
 def next_status(
@@ -73,6 +77,7 @@ def next_status(
             "conditions": tuple(
                 _condition(previous, type_, *wanted[type_], evaluated.generation, now) for type_ in wanted
             ),
+            "roles_summary": ",".join(sorted(evaluated.roles)) or None,
             "state": state,
             "origin": outcome.origin or previous.origin,
             "invitation": previous.invitation

@@ -6,11 +6,12 @@ fields that it does not know, so that a newer CRD or a newer Atlas never breaks 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -154,6 +155,19 @@ class Ref(Model):
     name: str
 
 
+ROLE = r"^GROUP_[A-Z][A-Z0-9_]*$"
+"""A project role of Atlas. The CRD lists those that exist; the operator takes any, as Atlas gets more of them."""
+
+
+def _role(value: str) -> str:
+    if re.fullmatch(ROLE, value) is None:
+        raise PydanticCustomError("role", "must be a project role such as GROUP_READ_ONLY")
+    return value
+
+
+Role = Annotated[str, AfterValidator(_role)]
+
+
 class Spec(Model):
     """``.spec``: who is invited to which project, with which roles (the CRD holds the rules)."""
 
@@ -161,7 +175,7 @@ class Spec(Model):
     project_ref: Ref | None = None
     username: str | None = None
     invitation_id: str | None = None
-    roles: frozenset[str] = Field(min_length=1)
+    roles: frozenset[Role] = Field(min_length=1)
     connection_secret_ref: Ref
     deletion_policy: DeletionPolicy | None = None
     member_policy: MemberPolicy = MemberPolicy.OBSERVE
@@ -353,6 +367,7 @@ class Status(Model):
 
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
+    roles_summary: str | None = None
     state: State | None = None
     origin: Origin | None = None
     invitation: Invitation | None = None
