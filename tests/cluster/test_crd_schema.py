@@ -22,7 +22,7 @@ from atlas_invites.invitation.model import (
     State,
     Status,
 )
-from tests.cluster.test_crd_spec import ROLES
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

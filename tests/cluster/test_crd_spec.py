@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.emails import BAD, GOOD, TOO_LONG
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,34 +24,6 @@ pytestmark = pytest.mark.usefixtures("crds")
 EXAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*.yaml"))
 ID = "32b6e34b3d91647abb20e7b8"
 OTHER_ID = "5f3c9d2e8a7b6c5d4e3f2a1b"
-ROLES = [
-    "GROUP_ACCESS_MANAGER",
-    "GROUP_ALERTS_MANAGER",
-    "GROUP_BACKUP_CREATOR",
-    "GROUP_BACKUP_EXPORT_OPERATOR",
-    "GROUP_BACKUP_MANAGER",
-    "GROUP_BACKUP_RECOVERY_OPERATOR",
-    "GROUP_CLUSTER_CREATOR",
-    "GROUP_CLUSTER_LOG_VIEWER",
-    "GROUP_CLUSTER_MANAGER",
-    "GROUP_CLUSTER_RESILIENCE_TESTER",
-    "GROUP_DATA_ACCESS_ADMIN",
-    "GROUP_DATA_ACCESS_READ_ONLY",
-    "GROUP_DATA_ACCESS_READ_WRITE",
-    "GROUP_DATABASE_ACCESS_ADMIN",
-    "GROUP_INDEX_MANAGER",
-    "GROUP_MODEL_OWNER",
-    "GROUP_NETWORK_ACCESS_MANAGER",
-    "GROUP_OBSERVABILITY_VIEWER",
-    "GROUP_OWNER",
-    "GROUP_READ_ONLY",
-    "GROUP_REAL_TIME_PERFORMANCE_OPERATOR",
-    "GROUP_REPLICA_SET_MANAGER",
-    "GROUP_SEARCH_INDEX_EDITOR",
-    "GROUP_STREAM_PROCESSING_OWNER",
-    "GROUP_SUPPORT_ACCESS_MANAGER",
-    "GROUP_TRIGGER_MANAGER",
-]
 PROJECT_REF = {"groupId": None, "projectRef": {"name": "my-project"}}
 BY_ID = {"username": None, "invitationId": ID}
 BOTH = {"invitationId": ID}

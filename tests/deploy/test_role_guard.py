@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.cluster.test_crd_spec import ROLES
 from tests.deploy.manifests import DEPLOY, load
 from tests.deploy.running import apply, invite
 from tests.stack import PROJECT, wait_until
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     import subprocess

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -159,15 +159,6 @@ ROLE = r"^GROUP_[A-Z][A-Z0-9_]*$"
 """A project role of Atlas. The CRD lists those that exist; the operator takes any, as Atlas gets more of them."""
 
 
-def _role(value: str) -> str:
-    if re.fullmatch(ROLE, value) is None:
-        raise PydanticCustomError("role", "must be a project role such as GROUP_READ_ONLY")
-    return value
-
-
-Role = Annotated[str, AfterValidator(_role)]
-
-
 class Spec(Model):
     """``.spec``: who is invited to which project, with which roles (the CRD holds the rules)."""
 
@@ -175,7 +166,7 @@ class Spec(Model):
     project_ref: Ref | None = None
     username: str | None = None
     invitation_id: str | None = None
-    roles: frozenset[Role] = Field(min_length=1)
+    roles: frozenset[str] = Field(min_length=1)
     connection_secret_ref: Ref
     deletion_policy: DeletionPolicy | None = None
     member_policy: MemberPolicy = MemberPolicy.OBSERVE
@@ -189,6 +180,14 @@ class Spec(Model):
         if username is not None and (rule := email_fault(username)) is not None:
             raise PydanticCustomError("email", "{rule}", {"rule": rule})
         return username
+
+    @field_validator("roles")
+    @classmethod
+    def _are_project_roles(cls, roles: frozenset[str]) -> frozenset[str]:
+        """Reject what is no role of a project, such as a role of the organization."""
+        if not all(re.fullmatch(ROLE, role) for role in roles):
+            raise PydanticCustomError("roles", "must be project roles such as GROUP_READ_ONLY")
+        return roles
 
 
 class Link(Model):
