@@ -338,6 +338,26 @@ async def test_credential_without_project_owner(client: httpx.AsyncClient, sandb
     assert {(answer.status_code, answer.json()["errorCode"]) for answer in answers} == {(403, "USER_UNAUTHORIZED")}
 
 
+async def test_credential_of_an_access_manager(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Project Access Manager is enough for users, and not for invitations, nor for the deprecated change of roles."""
+    sandbox.credentials.add(
+        Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, project_owner=False, access_manager=True)
+    )
+    added = await client.post("/users", json={"username": JANE, "roles": READ})
+    assert added.status_code == 201
+    user = f"/users/{added.json()['id']}"
+    assert (await client.post(f"{user}:addRole", json={"groupRole": "GROUP_OWNER"})).status_code == 200
+    assert (await client.post(f"{user}:removeRole", json={"groupRole": "GROUP_OWNER"})).status_code == 200
+    old = {"Accept": "application/vnd.atlas.2023-01-01+json"}
+    refused = [
+        await client.get("/invites"),
+        await client.post("/invites", json={"username": JANE, "roles": READ}),
+        await client.put(f"{user}/roles", json={"groupRoles": READ}, headers=old),
+    ]
+    assert {answer.json()["errorCode"] for answer in refused} == {"USER_UNAUTHORIZED"}
+    assert (await client.delete(user)).status_code == 204
+
+
 @pytest.mark.parametrize(("network", "status"), [("127.0.0.0/8", 200), ("10.0.0.0/8", 403)])
 async def test_access_list(client: httpx.AsyncClient, sandbox: Sandbox, network: str, status: int) -> None:
     """A credential with an access list is let in from an address on it alone."""

@@ -122,6 +122,7 @@ async def test_credentials_are_managed(levers: httpx.AsyncClient) -> None:
         "id": "other",
         "kind": "serviceAccount",
         "projectOwner": True,
+        "accessManager": False,
         "projects": [PROJECT_ID],
     }
     opened = await levers.patch("/credentials/other", json={"projects": None, "accessList": None})
