@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
 from atlas_sandbox.errors import AtlasError

@@ -112,7 +112,7 @@ def test_values_are_the_operators(path: str, values: type[StrEnum]) -> None:
 
 
 def test_roles() -> None:
-    """The roles are the 26 of Atlas's page, a spec can ask for all of them, and each is the operator's and explained."""
+    """The roles are the 26 of Atlas's page, a spec can ask for all of them, and each is explained."""
     assert FIELDS["spec.roles[]"]["enum"] == ROLES
     assert FIELDS["spec.roles"]["maxItems"] == len(ROLES)
     assert all(re.fullmatch(ROLE, role) for role in ROLES)

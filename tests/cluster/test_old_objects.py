@@ -143,7 +143,7 @@ FORCE = "--force-conflicts"
 def test_roles_of_a_set_are_one_value_after_the_upgrade(
     roles_are_a_set: Callable[[], None], apply: Apply, control_plane: ControlPlane, namespace: str
 ) -> None:
-    """While roles was a set, a role of another field manager survived each apply; after the upgrade the next one ends it."""
+    """As a set, a role of another field manager survived each apply; after the upgrade the next apply removes it."""
 
     def roles(name: str) -> list[str]:
         shown = control_plane.kubectl("get", "ainv", name, "-n", namespace, "-o", "jsonpath={.spec.roles}").stdout
@@ -174,7 +174,16 @@ def test_a_set_that_was_applied_by_the_client_can_be_applied_after_the_upgrade(
     """So does the client-side apply, and a plain patch."""
     assert apply(invite({"roles": [OWNER, READ_ONLY]})).returncode == 0
     roles_are_a_set()
-    patch = ("patch", "ainv", "jane", "-n", namespace, "--type=merge", "-p", json.dumps({"metadata": {"labels": {"a": "b"}}}))
+    patch = (
+        "patch",
+        "ainv",
+        "jane",
+        "-n",
+        namespace,
+        "--type=merge",
+        "-p",
+        json.dumps({"metadata": {"labels": {"a": "b"}}}),
+    )
     control_plane.kubectl(*patch)
     assert apply(invite({"roles": [OWNER]})).returncode == 0
     shown = control_plane.kubectl("get", "ainv", "jane", "-n", namespace, "-o", "jsonpath={.spec.roles}").stdout

@@ -164,9 +164,9 @@ def reference() -> str:
 
 
 _ABOUT_ROLES = """\
-What a role allows in the project, in short, as MongoDB's page
-[Atlas User Roles](https://www.mongodb.com/docs/atlas/reference/user-roles/) describes it, which is what counts. Atlas has
-[15 of these 26 since February 17, 2026](https://www.mongodb.com/products/updates/15-new-purpose-built-project-roles-for-mongodb-atlas).
+What a role allows in the project, in short. MongoDB's page
+[Atlas User Roles](https://www.mongodb.com/docs/atlas/reference/user-roles/) has the full description. Atlas has 15 of
+these 26 roles [since February 17, 2026](https://www.mongodb.com/products/updates/15-new-purpose-built-project-roles-for-mongodb-atlas).
 MongoDB does not document whether the deprecated Invites API takes them. If Atlas rejects a role, the reason is
 [InvalidRequest](runbook.md#invalidrequest), and the message has Atlas's own words.
 
