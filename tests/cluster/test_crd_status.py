@@ -174,7 +174,7 @@ def test_status_is_not_the_users(apply: Apply, control_plane: ControlPlane, name
 
 
 def test_columns(apply: Apply, write_status: WriteStatus, control_plane: ControlPlane, namespace: str) -> None:
-    """``kubectl get ainv`` shows who is invited, how it stands, until when, and why; ``-o wide`` adds roles, message."""
+    """``kubectl get ainv`` shows who is invited, how it stands, until when, why; ``-o wide`` adds roles and message."""
     apply(invite({"roles": ["GROUP_READ_ONLY", "GROUP_OWNER"]}))
     write_status(FULL)
     narrow = table(control_plane, "ainv", "-n", namespace)

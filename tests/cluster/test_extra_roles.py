@@ -52,6 +52,7 @@ async def test_an_extra_role_is_granted(extra_roles: Callable[[], None], life: L
     assert await life.roles_of(JANE) == [READ_ONLY, EXTRA_ROLE]
     extra_roles()
     await life.edit("jane", memberPolicy="Manage")
+    await life.reaches("jane", "Invited")
     await life.people("accept", JANE)
     await life.sweep()
     await life.reaches("jane", "Accepted")
