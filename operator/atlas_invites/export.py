@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from atlas_invites.environment import StartupError
 from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
-from atlas_invites.invitation.model import Membership
+from atlas_invites.invitation.model import ROLE, Membership
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
@@ -27,23 +27,6 @@ if TYPE_CHECKING:
     from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import Invitation
-
-ROLES = frozenset(
-    {
-        "GROUP_BACKUP_MANAGER",
-        "GROUP_CLUSTER_MANAGER",
-        "GROUP_DATA_ACCESS_ADMIN",
-        "GROUP_DATA_ACCESS_READ_ONLY",
-        "GROUP_DATA_ACCESS_READ_WRITE",
-        "GROUP_DATABASE_ACCESS_ADMIN",
-        "GROUP_OBSERVABILITY_VIEWER",
-        "GROUP_OWNER",
-        "GROUP_READ_ONLY",
-        "GROUP_SEARCH_INDEX_EDITOR",
-        "GROUP_STREAM_PROCESSING_OWNER",
-    }
-)
-"""The roles that the custom resource can ask for."""
 
 _API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
@@ -199,8 +182,8 @@ def _problems(invitation: Invitation, emails: set[str]) -> Iterator[str]:
         yield f"the e-mail makes no object name ({json.dumps(name_of(email))}); name the object by hand"
     if email_key(email) in emails:
         yield "another invitation of this e-mail is above; one object stands for both"
-    if unknown := sorted(set(invitation.roles) - ROLES):
-        yield f"the resource has no role {', '.join(json.dumps(role) for role in unknown)}"
+    if strange := [role for role in invitation.roles if not re.fullmatch(ROLE, role)]:
+        yield f"not a project role: {', '.join(map(json.dumps, strange))}"
     if not invitation.roles:
         yield "it has no roles"
 

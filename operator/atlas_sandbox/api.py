@@ -56,7 +56,7 @@ def perform(state: State, request: Request) -> object:
     object_id(request.route.project_id, "INVALID_GROUP_ID")
     project = state.project(request.route.project_id)
     try:
-        request.credential.check_project(project.id, as_owner=request.route.operation.owner)
+        request.credential.check_project(project.id, request.route.operation.needs)
     except AtlasError as error:
         if state.rules.missing_rights == "unauthorized":
             raise AtlasError("UNAUTHORIZED") from error

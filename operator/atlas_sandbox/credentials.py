@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
 from atlas_sandbox.errors import AtlasError
 
 Kind = Literal["apiKey", "serviceAccount"]
+
+
+class Role(IntEnum):
+    """The project roles that a call may need, each of which includes the ones before it."""
+
+    READ_ONLY = 0
+    ACCESS_MANAGER = 1
+    OWNER = 2
 
 
 @dataclass(slots=True)
@@ -21,7 +30,9 @@ class Credential:
     projects: frozenset[str] | None = None
     """The projects that it sees; None for all."""
     project_owner: bool = True
-    """Whether it has the role Project Owner (else Project Read Only) in them."""
+    """Whether it has the role Project Owner in them."""
+    access_manager: bool = False
+    """Whether it has the role Project Access Manager in them. Without either role it has Project Read Only."""
     access_list: tuple[IPv4Network | IPv6Network, ...] | None = None
     """The addresses that it may call from; None where no list is required."""
 
@@ -42,15 +53,22 @@ class Credential:
         if not allowed:
             raise AtlasError("IP_ADDRESS_NOT_ON_ACCESS_LIST", client)
 
-    def check_project(self, project_id: str, *, as_owner: bool) -> None:
+    @property
+    def role(self) -> Role:
+        """The role in the projects that it sees."""
+        if self.project_owner:
+            return Role.OWNER
+        return Role.ACCESS_MANAGER if self.access_manager else Role.READ_ONLY
+
+    def check_project(self, project_id: str, needs: Role) -> None:
         """Let the caller see, or change, one project.
 
         Raises:
-            AtlasError: 404 NOT_IN_GROUP: it does not see the project; 403 USER_UNAUTHORIZED: it lacks Project Owner.
+            AtlasError: 404 NOT_IN_GROUP: it does not see the project; 403 USER_UNAUTHORIZED: it lacks the role.
         """
         if self.projects is not None and project_id not in self.projects:
             raise AtlasError("NOT_IN_GROUP", project_id)
-        if as_owner and not self.project_owner:
+        if self.role < needs:
             raise AtlasError("USER_UNAUTHORIZED")
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
+from atlas_sandbox.credentials import Role
 from atlas_sandbox.errors import AtlasError
 
 FIRST = date(2023, 1, 1)
 SECOND = date(2025, 2, 19)
+MANAGER = Role.ACCESS_MANAGER
 
 Scope = Literal["invites", "users", "project", "token"]
 
@@ -28,8 +30,8 @@ class Operation:
     java_method: str
     versions: tuple[date, ...] = ()
     success: int = 200
-    owner: bool = False
-    """Whether it needs the role Project Owner (Project Access Manager is one of its parts)."""
+    needs: Role = Role.READ_ONLY
+    """The role in the project that it needs (`x-rolesRequirements`)."""
     sends: bool = False
     """Whether it sends an invitation, so that the limit on those counts it."""
     deprecation: str = ""
@@ -38,7 +40,7 @@ class Operation:
 
 def _invites(name: str, java: str, *, success: int = 200, sends: bool = False) -> Operation:
     method, since = f"ApiGroupInvitationResource::{java}", "Wed, 4 Oct 2023 00:00:00 GMT"
-    return Operation(name, "invites", method, (FIRST,), success, owner=True, sends=sends, deprecation=since)
+    return Operation(name, "invites", method, (FIRST,), success, Role.OWNER, sends=sends, deprecation=since)
 
 
 def _users(name: str, java: str, *versions: date) -> Operation:
@@ -63,15 +65,15 @@ _TABLE: dict[tuple[str, bool, str], dict[str, Operation]] = {
     },
     ("users", False, ""): {
         "GET": _users("ListUsers", "getGroupUsers", FIRST, SECOND),
-        "POST": replace(_users("AddUser", "addGroupUser", SECOND), success=201, owner=True, sends=True),
+        "POST": replace(_users("AddUser", "addGroupUser", SECOND), success=201, needs=MANAGER, sends=True),
     },
     ("users", True, ""): {
         "GET": _users("ReadUser", "getGroupUser", SECOND),
-        "DELETE": replace(_users("RemoveUser", "removeGroupUser", FIRST, SECOND), success=204, owner=True),
+        "DELETE": replace(_users("RemoveUser", "removeGroupUser", FIRST, SECOND), success=204, needs=MANAGER),
     },
-    ("users", True, ":addRole"): {"POST": replace(_users("AddRole", "addGroupRole", SECOND), owner=True)},
-    ("users", True, ":removeRole"): {"POST": replace(_users("RemoveRole", "removeGroupRole", SECOND), owner=True)},
-    ("users", True, "/roles"): {"PUT": replace(_users("UpdateRoles", "updateRoles", FIRST), owner=True)},
+    ("users", True, ":addRole"): {"POST": replace(_users("AddRole", "addGroupRole", SECOND), needs=MANAGER)},
+    ("users", True, ":removeRole"): {"POST": replace(_users("RemoveRole", "removeGroupRole", SECOND), needs=MANAGER)},
+    ("users", True, "/roles"): {"PUT": replace(_users("UpdateRoles", "updateRoles", FIRST), needs=Role.OWNER)},
 }
 
 NAMES = frozenset(

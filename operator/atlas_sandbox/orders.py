@@ -190,6 +190,7 @@ def credential(body: object, before: Credential | None = None) -> Credential:
         fields.text("secret", None if before is None else before.secret),
         None if projects is None else frozenset(projects),
         project_owner=fields.flag("projectOwner", default=before is None or before.project_owner),
+        access_manager=fields.flag("accessManager", default=before is not None and before.access_manager),
         access_list=allowed,
     )
     fields.done()
@@ -203,6 +204,7 @@ def show_credential(known: Credential) -> Json:
         "id": known.id,
         "kind": known.kind,
         "projectOwner": known.project_owner,
+        "accessManager": known.access_manager,
         "projects": None if known.projects is None else sorted(known.projects),
     }
 

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.fields import Fields, OrderError
-from atlas_sandbox.model import ROLES
+from atlas_sandbox.model import ROLE
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import Sunset
 from atlas_sandbox.state import Rules
@@ -32,6 +32,7 @@ def show(sandbox: Sandbox) -> dict[str, object]:
         "nonceSeconds": sandbox.auth.digest.lifetime,
         "sunset": {"day": sunset.day.isoformat(), "mode": sunset.mode},
         "tokenSeconds": sandbox.auth.tokens.lifetime,
+        "unknownRoles": sorted(rules.unknown_roles),
     }
 
 
@@ -62,14 +63,15 @@ def _rules(fields: Fields, before: Rules) -> Rules:
         fields.choice("missingRights", ("named", "unauthorized"), before.missing_rights),
         frozenset(_roles(fields, "droppedRoles", before.dropped_roles)),
         tuple(_roles(fields, "addedRoles", before.added_roles)),
+        frozenset(_roles(fields, "unknownRoles", before.unknown_roles)),
     )
 
 
 def _roles(fields: Fields, name: str, before: Iterable[str]) -> list[str]:
     roles = fields.texts(name, tuple(before))
-    unknown = [role for role in roles if role not in ROLES]
+    unknown = [role for role in roles if ROLE.fullmatch(role) is None]
     if unknown:
-        raise OrderError(f"{name}: unknown role {unknown[0]}")
+        raise OrderError(f"{name}: not a role: {unknown[0]}")
     return roles
 
 

@@ -32,9 +32,18 @@ class Rules:
     """Roles that Atlas leaves out of what a write asks for, unless none would be left."""
     added_roles: tuple[str, ...] = ()
     """Roles that Atlas adds to what a write asks for."""
+    unknown_roles: frozenset[str] = frozenset()
+    """Roles that Atlas does not know: it rejects what grants them."""
 
     def granted(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the roles that Atlas keeps, and shows, when a write asks for these."""
+        """Return the roles that Atlas keeps, and shows, when a write asks for these.
+
+        Raises:
+            AtlasError: 400 INVALID_ENUM_VALUE.
+        """
+        for role in roles:
+            if role in self.unknown_roles:
+                raise AtlasError("INVALID_ENUM_VALUE", role, fields=(("roles", "unknown role"),))
         kept = (role for role in (*roles, *self.added_roles) if role not in self.dropped_roles)
         return tuple(dict.fromkeys(kept)) or roles
 

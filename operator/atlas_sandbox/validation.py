@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.model import ROLES, Membership
+from atlas_sandbox.model import ROLE, Membership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,6 +140,6 @@ def _attribute(body: dict[str, object], name: str) -> object:
 def _role(value: object, attribute: str) -> str:
     if not isinstance(value, str):
         raise AtlasError("INVALID_JSON_ATTRIBUTE", attribute, fields=((attribute, "must be a string"),))
-    if value not in ROLES:
+    if ROLE.fullmatch(value) is None:
         raise AtlasError("INVALID_ENUM_VALUE", value, fields=((attribute, "unknown role"),))
     return value

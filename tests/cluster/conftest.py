@@ -13,7 +13,7 @@ from tests.cluster.life import Life, Mode, live
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tests.control_plane.control_plane import ControlPlane
 
@@ -23,16 +23,15 @@ BASE = Path(__file__).parents[2] / "deploy" / "base"
 class Apply(Protocol):
     """Applies manifests to the test's namespace as a user does; does not raise when they are refused."""
 
-    def __call__(self, *manifests: dict[str, Any], server_side: bool = False) -> subprocess.CompletedProcess[str]: ...
+    def __call__(self, *manifests: dict[str, Any], options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture
 def apply(control_plane: ControlPlane, namespace: str) -> Apply:
     """``kubectl apply`` into the test's namespace."""
 
-    def run(*manifests: dict[str, Any], server_side: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(*manifests: dict[str, Any], options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
-        options = ["--server-side"] if server_side else []
         return control_plane.kubectl(
             "apply", "--namespace", namespace, *options, "-f", "-", input=documents, check=False
         )

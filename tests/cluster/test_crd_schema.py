@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from atlas_invites.invitation.model import (
+    ROLE,
     Api,
     DeletionPolicy,
     MemberPolicy,
@@ -21,7 +22,7 @@ from atlas_invites.invitation.model import (
     State,
     Status,
 )
-from tests.cluster.test_crd_spec import ROLES
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def words(text: str) -> str:
 @pytest.mark.parametrize("path", FIELDS)
 def test_every_field_is_described(path: str) -> None:
     """Every field has a description that is a sentence."""
-    assert re.fullmatch(r"[A-Z0-9].*\.", FIELDS[path].get("description", ""))
+    assert re.fullmatch(r"[A-Z0-9].*\.", FIELDS[path].get("description", ""), re.DOTALL)
 
 
 def test_explain(crds: None, control_plane: ControlPlane) -> None:
@@ -72,7 +73,7 @@ def test_explain(crds: None, control_plane: ControlPlane) -> None:
         if path in {"apiVersion", "kind"}:  # here too, it has its own words
             continue
         shown = control_plane.kubectl("explain", f"atlasprojectinvites.{path.removesuffix('[]')}").stdout
-        assert field["description"] in words(shown), path
+        assert words(field["description"]) in words(shown), path
 
 
 @pytest.mark.parametrize("path", [path for path in FIELDS if path.startswith("spec.")])
@@ -111,9 +112,19 @@ def test_values_are_the_operators(path: str, values: type[StrEnum]) -> None:
 
 
 def test_roles() -> None:
-    """The roles are the eleven of Atlas's document, and a spec can ask for all of them."""
+    """The roles are the 26 of Atlas's page, a spec can ask for all of them, and each is explained."""
     assert FIELDS["spec.roles[]"]["enum"] == ROLES
     assert FIELDS["spec.roles"]["maxItems"] == len(ROLES)
+    assert all(re.fullmatch(ROLE, role) for role in ROLES)
+    explained = FIELDS["spec.roles[]"]["description"].splitlines()[1:]
+    assert [re.fullmatch(r"(GROUP_[A-Z_]+): Project [A-Z].*?\. [A-Z].*\.", line)[1] for line in explained] == ROLES  # type: ignore[index]
+
+
+@pytest.mark.parametrize("path", [path for path, field in FIELDS.items() if "items" in field])
+def test_a_list_is_one_value(path: str) -> None:
+    """No list merges under server-side apply, but for the conditions."""
+    wanted = "map" if path == "status.conditions" else "atomic"
+    assert FIELDS[path]["x-kubernetes-list-type"] == wanted
 
 
 @pytest.mark.parametrize(("root", "model"), [("spec", Spec), ("status", Status)])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.invitation.model import Status
-from tests.cluster.test_crd_spec import BY_ID, ID, ROLES, invite
+from tests.cluster.test_crd_spec import BY_ID, ID, invite
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     from tests.cluster.conftest import Apply
@@ -41,6 +42,7 @@ FULL: dict[str, Any] = {
         ),
         condition("Accepted", "False", "Pending", "jane has not accepted yet"),
     ],
+    "rolesSummary": "GROUP_OWNER,GROUP_READ_ONLY",
     "state": "Pending",
     "origin": "Created",
     "invitation": {
@@ -172,23 +174,44 @@ def test_status_is_not_the_users(apply: Apply, control_plane: ControlPlane, name
 
 
 def test_columns(apply: Apply, write_status: WriteStatus, control_plane: ControlPlane, namespace: str) -> None:
-    """``kubectl get ainv`` shows at a glance who is invited, how it stands, and until when; ``-o wide`` adds why."""
+    """``kubectl get ainv`` shows who is invited, how it stands, until when, why; ``-o wide`` adds roles and message."""
     apply(invite({"roles": ["GROUP_READ_ONLY", "GROUP_OWNER"]}))
     write_status(FULL)
     narrow = table(control_plane, "ainv", "-n", namespace)
-    age = narrow.pop("AGE")
-    assert age
+    assert narrow.pop("AGE")
     assert narrow == {
         "NAME": "jane",
         "READY": "False",
         "STATE": "Pending",
         "USERNAME": "jane@example.com",
         "EXPIRES": "2026-09-09T03:04:53Z",
+        "REASON": "InvalidRequest",
     }
     wide = table(control_plane, "ainv", "-n", namespace, "-o", "wide")
-    assert list(wide) == ["NAME", "READY", "STATE", "USERNAME", "ROLES", "EXPIRES", "REASON", "AGE"]
-    assert wide["ROLES"] == '["GROUP_READ_ONLY","GROUP_OWNER"]'
-    assert wide["REASON"] == "InvalidRequest"
+    assert list(wide) == ["NAME", "READY", "STATE", "USERNAME", "ROLES", "EXPIRES", "REASON", "AGE", "MESSAGE"]
+    assert wide["ROLES"] == "GROUP_OWNER,GROUP_READ_ONLY"
+    assert wide["MESSAGE"] == "Atlas refused UpdateInvite (400 INVALID_ENUM_VALUE): change roles"
+
+
+OTHERS = {
+    "spec.groupId": {"groupId": "5f3c9d2e8a7b6c5d4e3f2a1b"},
+    "spec.username": {"username": "joe@example.com"},
+    "status.state": {},
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_field_selectors(
+    apply: Apply, write_status: WriteStatus, control_plane: ControlPlane, namespace: str, field: str
+) -> None:
+    """``kubectl get ainv --field-selector`` selects by project, by e-mail and by state."""
+    apply(invite(), invite(OTHERS[field], name="other"))
+    write_status(FULL)
+    value = {"spec.groupId": ID, "spec.username": "jane@example.com", "status.state": "Pending"}[field]
+    get = ["get", "ainv", "-n", namespace, "-o", "name", "--field-selector"]
+    jane, other = (f"atlasprojectinvite.atlasinvites.io/{name}\n" for name in ("jane", "other"))
+    assert control_plane.kubectl(*get, f"{field}={value}").stdout == jane
+    assert control_plane.kubectl(*get, f"{field}!={value}").stdout == other
 
 
 def test_column_username_before_the_first_answer(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cluster.life import OWNER, Life
+from tests.cluster.test_refusals import message_of
 from tests.cluster.test_table_a import JANE, invited
 
 CLIENT = {"clientId": "mdb_sa_id_sandbox", "clientSecret": "mdb_sa_sk_sandbox"}
@@ -106,3 +109,35 @@ async def test_a_secret_that_cannot_be_used_says_which_key(life: Life) -> None:
     await life.move(seconds=61)
     for name in ("missing", *secrets):
         await life.reaches(name, "Invited")
+
+
+MANAGER = {"projectOwner": False, "accessManager": True}
+
+
+@pytest.mark.parametrize("api", ["users"])
+async def test_an_access_manager_is_enough_for_the_users_api(life: Life) -> None:
+    """Invite, change the roles of the member, and remove the member, with Project Access Manager alone."""
+    await add_key(life, **MANAGER)
+    await life.put_secret(**SECOND)
+    await life.create("jane", username=JANE, memberPolicy="Manage", deletionPolicy="Revoke")
+    await life.reaches("jane", "Invited", origin="Created")
+    await life.people("accept", JANE)
+    await life.sweep()
+    await life.edit("jane", roles=[OWNER])
+    await life.reaches("jane", "Accepted")
+    assert await life.roles_of(JANE) == [OWNER]
+    await life.delete("jane")
+    await life.gone("jane")
+    assert await life.roles_of(JANE) is None
+
+
+async def test_the_invites_api_needs_an_owner(life: Life) -> None:
+    """The message names the role that is missing; with it the person is invited."""
+    await add_key(life, **MANAGER)
+    await life.put_secret(**SECOND)
+    await life.create("jane", username=JANE)
+    status = await life.reaches("jane", "Forbidden")
+    assert "Grant them Project Owner and add" in message_of(status)
+    await add_key(life)
+    await life.sweep()
+    await life.reaches("jane", "Invited", origin="Created")

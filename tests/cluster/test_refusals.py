@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.life import OWNER, READ_ONLY, Life
+from tests.cluster.life import CLUSTER_MANAGER, OWNER, READ_ONLY, Life
 from tests.cluster.test_sending import OPERATION
 from tests.cluster.test_table_a import BOTH, JANE, invited, sent
 
@@ -139,3 +139,67 @@ async def test_the_words_of_a_failure_are_renewed_on_request(life: Life) -> None
     await life.annotate("jane", reconcile_requested_at="now")
     status = await life.reaches("jane", "Forbidden", lastHandledReconcileAt="now")
     assert "192.0.2.2" in status["error"]["detail"]
+
+
+REJECTED = "GROUP_MODEL_OWNER"
+WORDS = f"Atlas says: An invalid enumeration value {REJECTED} was specified. Correct the spec"
+
+
+@BOTH
+async def test_a_role_that_atlas_rejects_is_said_in_its_words(life: Life, api: str) -> None:
+    """Nothing is sent again until the spec changes; without the role the person is invited."""
+    await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
+    async with life.counting() as counted:
+        await life.create("jane", username=JANE, roles=[READ_ONLY, REJECTED])
+        status = await life.reaches("jane", "InvalidRequest")
+        await life.sweep()
+    assert sent(counted) == 1
+    assert WORDS in message_of(status)
+    assert (status["error"]["operation"], status["error"]["errorCode"]) == (OPERATION[api], "INVALID_ENUM_VALUE")
+    await life.edit("jane", roles=[READ_ONLY])
+    await life.move(seconds=61)
+    await life.reaches("jane", "Invited", origin="Created")
+
+
+@BOTH
+async def test_a_pending_invitation_keeps_its_roles_if_atlas_rejects_one(life: Life) -> None:
+    """A change of roles that Atlas rejects takes nothing away."""
+    await invited(life)
+    await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
+    await life.edit("jane", roles=[OWNER, REJECTED])
+    status = await life.reaches("jane", "InvalidRequest", state="Pending")
+    assert WORDS in message_of(status)
+    assert READ_ONLY in (await life.roles_of(JANE) or [])
+
+
+@BOTH
+async def test_a_managed_member_keeps_the_roles_if_atlas_rejects_one(life: Life) -> None:
+    """Roles are added before others are removed: a role that Atlas rejects costs the member nothing."""
+    await invited(life, memberPolicy="Manage")
+    await life.people("accept", JANE)
+    await life.sweep()
+    await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
+    await life.edit("jane", roles=[REJECTED])
+    status = await life.reaches("jane", "InvalidRequest", state="Accepted")
+    assert WORDS in message_of(status)
+    assert await life.roles_of(JANE) == [READ_ONLY]
+
+
+FUTURE = "GROUP_FUTURE_2030_ROLE"
+
+
+@BOTH
+@pytest.mark.parametrize("policy", ["Observe", "Manage"])
+async def test_a_member_with_a_role_that_the_crd_does_not_list(life: Life, policy: str) -> None:
+    """A role is a name: Observe reports an unlisted one and leaves it, Manage removes it like every other."""
+    await life.people("members", JANE, roles=[READ_ONLY, FUTURE, CLUSTER_MANAGER])
+    await life.create("jane", username=JANE, roles=[READ_ONLY, OWNER], memberPolicy=policy)
+    if policy == "Observe":
+        status = await life.reaches("jane", "RolesDiffer", state="Accepted")
+        assert FUTURE in message_of(status)
+        assert status["member"]["roles"] == [CLUSTER_MANAGER, FUTURE, READ_ONLY]
+        assert await life.roles_of(JANE) == [CLUSTER_MANAGER, FUTURE, READ_ONLY]
+    else:
+        status = await life.reaches("jane", "Accepted", state="Accepted")
+        assert status["member"]["roles"] == [OWNER, READ_ONLY]
+        assert await life.roles_of(JANE) == [OWNER, READ_ONLY]

@@ -155,8 +155,33 @@ def reference() -> str:
         parts += [f"## {part}", field["description"], _table(field, part)]
         if rules := _rules(field, part):
             parts += ["What else `kubectl apply` refuses:", "\n".join(f"- {rule}" for rule in rules)]
+        if part == "spec":
+            parts += ["## Roles", _ABOUT_ROLES, _roles(field["properties"]["roles"]["items"]["description"])]
     parts += ["## kubectl get ainv", "\n".join(["| column | |", "| --- | --- |", *_columns(version)])]
+    fields = ", ".join(f"`{field['jsonPath'].removeprefix('.')}`" for field in version["selectableFields"])
+    parts += [f"`kubectl get ainv --field-selector status.state=Pending` selects by a field: {fields}."]
     return "\n\n".join(parts) + "\n"
+
+
+_ABOUT_ROLES = """\
+What a role allows in the project, in short. MongoDB's page
+[Atlas User Roles](https://www.mongodb.com/docs/atlas/reference/user-roles/) has the full description. Atlas has 15 of
+these 26 roles [since February 17, 2026](https://www.mongodb.com/products/updates/15-new-purpose-built-project-roles-for-mongodb-atlas).
+MongoDB does not document whether the deprecated Invites API takes them. If Atlas rejects a role, the reason is
+[InvalidRequest](runbook.md#invalidrequest), and the message has Atlas's own words.
+
+The operator takes any name that begins with `GROUP_`. If Atlas has a role that is missing here, add it to the CRD
+([extra roles](install.md#extra-roles))."""
+
+
+def _roles(description: str) -> str:
+    """Return the table of the roles that a description explains, one a line: name in the API, name in the UI, use."""
+    rows = ["| role | in the Atlas UI | |", "| --- | --- | --- |"]
+    for line in description.splitlines()[1:]:
+        name, _, text = line.partition(": ")
+        title, _, use = text.partition(". ")
+        rows.append(f"| `{name}` | {title} | {use} |")
+    return "\n".join(rows)
 
 
 def _columns(version: dict[str, Any]) -> Iterator[str]:
@@ -184,7 +209,7 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
             marks.append(f"default `{field['default']}`")
         yield below, ", ".join([listed, *marks]), field["description"]
         if items and "properties" not in items and "enum" in items:
-            yield f"{below}[]", items["type"], items["description"]
+            yield f"{below}[]", items["type"], f"{items['description'].splitlines()[0]} [What each allows](#roles)."
         yield from _rows(items or field, f"{below}[]" if items else below)
 
 

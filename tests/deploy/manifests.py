@@ -22,6 +22,8 @@ DEPLOY = ROOT / "deploy"
 CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
 COMPONENTS = ("network-policy", "monitoring", "role-guard")
+EXTRA_ROLE = "GROUP_REPLACE_ME"
+"""The role that the component extra-roles adds as it is shipped."""
 ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}
 """The chart's values for what kustomize has as components."""
 FIRST_VALUES: Object = {

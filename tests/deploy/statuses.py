@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
 from atlas_invites.invitation.model import AtlasInfo, Origin, State, Status
 from atlas_invites.invitation.outcome import Kind, Outcome, Reason
-from tests.unit.builders import NOW, body, error, invitation, member, wire_spec
+from tests.unit.builders import NOW, READER, body, error, invitation, member, wire_spec
 
 if TYPE_CHECKING:
     from atlas_invites.invitation.model import ErrorBody
@@ -48,7 +48,7 @@ def settled(
         atlas=AtlasInfo(),
         error=answer,
     )
-    return next_status(previous or Status(), Evaluated(1, None), outcome, NOW)
+    return next_status(previous or Status(), Evaluated(1, None, frozenset({READER})), outcome, NOW)
 
 
 def cases() -> list[Case]:

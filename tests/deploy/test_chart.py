@@ -19,6 +19,7 @@ from tests.deploy.manifests import (
     COMPONENTS,
     CRD,
     DEPLOY,
+    EXTRA_ROLE,
     FIRST_VALUES,
     by_name,
     chart,
@@ -76,6 +77,15 @@ def test_one_namespace_is_the_overlay() -> None:
 def test_any_user_is_the_component(tmp_path: Path) -> None:
     """With fixedUser: false it is what kustomize makes with the component for OpenShift."""
     assert same(chart({"fixedUser": False}), kustomized_with(DEPLOY, "any-user", scratch=tmp_path))
+
+
+def test_extra_roles_are_the_component(tmp_path: Path) -> None:
+    """With extraRoles it is what kustomize makes with the component; a role that the CRD lists is not listed twice."""
+    component = kustomized_with(DEPLOY, "extra-roles", scratch=tmp_path)
+    assert same(chart({"extraRoles": [EXTRA_ROLE]}), component)
+    assert same(chart({"extraRoles": ["GROUP_OWNER", EXTRA_ROLE]}), component)
+    (crd,) = of_kind(component, "CustomResourceDefinition")
+    assert json.dumps(crd).count(EXTRA_ROLE) == 1
 
 
 def test_lint() -> None:
@@ -183,6 +193,9 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"podLabels": {LABEL: "another"}},
         {"env": [{"name": "HTTPS_PROXY", "value": 3128}]},
         {"serviceAccount": {"name": "Operator"}},
+        {"extraRoles": ["ORG_OWNER"]},
+        {"extraRoles": [EXTRA_ROLE, EXTRA_ROLE]},
+        {"extraRoles": [EXTRA_ROLE], "crd": {"create": False}},
     ],
     ids=str,
 )

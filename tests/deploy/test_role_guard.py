@@ -10,6 +10,7 @@ import pytest
 from tests.deploy.manifests import DEPLOY, load
 from tests.deploy.running import apply, invite
 from tests.stack import PROJECT, wait_until
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +27,12 @@ class AsLead(Protocol):
     """Applies the invitation ``jane`` as a lead of the team, who may grant READ and DATA by the example."""
 
     def __call__(self, *roles: str, **spec: str) -> subprocess.CompletedProcess[str]: ...
+
+
+def granting(name: str, *roles: str) -> Object:
+    """Return a Role that lets one grant these Atlas roles; kubectl creates none for what exists in RBAC alone."""
+    rule = {"apiGroups": ["atlasinvites.io"], "resources": ["atlasroles"], "resourceNames": roles, "verbs": ["grant"]}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
 
 
 @pytest.fixture
@@ -147,19 +154,31 @@ def test_service_accounts(cluster: ControlPlane, team: str, as_lead: AsLead) -> 
         return cluster.kubectl("apply", "-n", team, "-f", "-", input=manifest, check=False, kubeconfig=tool)
 
     assert DENIED in as_tool().stderr
-    grant = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": "grant-owner"},
-        "rules": [
-            {
-                "apiGroups": ["atlasinvites.io"],
-                "resources": ["atlasroles"],
-                "resourceNames": [OWNER],
-                "verbs": ["grant"],
-            }
-        ],
-    }
-    apply(cluster, team, grant)
+    apply(cluster, team, granting("grant-owner", OWNER))
     cluster.kubectl("create", "rolebinding", "grant-owner", "--role=grant-owner", account, "-n", team)
     wait_until("the right is in force", lambda: as_tool().returncode == 0)
+
+
+def grant_all(cluster: ControlPlane, team: str, *roles: str) -> None:
+    """Let the leads grant these roles."""
+    apply(cluster, team, granting("all", *roles))
+    cluster.kubectl("create", "rolebinding", "all", "--role=all", "--group=team-a-leads", "-n", team)
+
+
+def test_every_role_at_once(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
+    """An invitation with all 26 roles is judged whole, for a user who holds each and for an administrator."""
+    assert DENIED in as_lead(*ROLES).stderr
+    apply(cluster, team, invite("joe", PROJECT, *ROLES))
+    grant_all(cluster, team, *ROLES)
+    wait_until("the right is in force", lambda: as_lead(*ROLES).returncode == 0)
+
+
+@pytest.mark.parametrize("missing", [ROLES[0], ROLES[12], ROLES[25]])
+def test_one_role_of_26_that_one_does_not_hold(cluster: ControlPlane, team: str, as_lead: AsLead, missing: str) -> None:
+    """A single role that is not held is enough to deny all, wherever it stands."""
+    others = [role for role in ROLES if role != missing]
+    grant_all(cluster, team, *others)
+    wait_until("the right is in force", lambda: as_lead(*others).returncode == 0)
+    done = as_lead(*ROLES)
+    assert DENIED in done.stderr
+    assert f"to grant {missing} by an invitation" in done.stderr

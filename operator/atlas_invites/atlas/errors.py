@@ -16,10 +16,11 @@ The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package w
         InvalidRequest        every other 4xx
 
 Messages are plain sentences for status. They hold no time, count or request id, so that they read the same when they
-repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``Forbidden`` of a send repeats its
-``detail``, so no message is logged.
+repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``InvalidRequest``, and ``Forbidden``
+of a send, repeat their ``detail``, so no message is logged.
 
-Sources: the published OpenAPI document (``ApiError``), recorded responses.
+Sources: the published OpenAPI document (``ApiError``; ``x-rolesRequirements`` for the roles that a call needs),
+recorded responses.
 """
 
 from __future__ import annotations
@@ -44,6 +45,16 @@ INVITES = frozenset(
     }
 )
 
+USERS = frozenset(
+    {
+        Operation.LIST_USERS,
+        Operation.ADD_USER,
+        Operation.READ_USER,
+        Operation.REMOVE_USER,
+        Operation.ADD_ROLE,
+        Operation.REMOVE_ROLE,
+    }
+)
 SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
 READS = frozenset(operation for operation in Operation if operation.is_read)
 """What may be repeated at will."""
@@ -89,7 +100,8 @@ class AtlasFailure(Failure):
         unanswered: bool = False,
     ) -> None:
         said = f" Atlas says: {error.detail.rstrip('.')}." if error and error.detail else ""
-        message = self.words(operation).format(task=_TASKS[operation], what=what, said=said)
+        role = "Project Owner or Project Access Manager" if operation in USERS else "Project Owner"
+        message = self.words(operation).format(task=_TASKS[operation], what=what, said=said, role=role)
         super().__init__(self.becomes, message, error=error, retry_after=retry_after)
         self.operation = operation
         self.what = what
@@ -97,7 +109,7 @@ class AtlasFailure(Failure):
 
     @classmethod
     def words(cls, operation: Operation) -> str:
-        """Return the message for a call, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
+        """Return the message for a call, to be formatted with ``task``, ``what``, ``role`` and what Atlas ``said``."""
         del operation
         return cls.text
 
@@ -123,7 +135,7 @@ class RejectedForProject(CredentialsRejected):
     """Atlas does not accept the key or the service account for one project, or for writes to it."""
 
     text = (
-        "Atlas rejected the credentials for this project: could not {task} ({what}). In Atlas, grant them Project Owner"
+        "Atlas rejected the credentials for this project: could not {task} ({what}). In Atlas, grant them {role}"
         " in the project and add the operator's IP address to their API access list, or put other credentials into the"
         " Secret."
     )
@@ -162,7 +174,7 @@ class Forbidden(AtlasFailure):
 
     becomes = Reason.FORBIDDEN
     text = (
-        "The credentials may not {task} ({what}). Grant them Project Owner and add the operator's IP address to their"
+        "The credentials may not {task} ({what}). Grant them {role} and add the operator's IP address to their"
         " API access list."
     )
 
@@ -211,4 +223,4 @@ class InvalidRequest(AtlasFailure):
     """Atlas refuses what was asked; asking again will not help."""
 
     becomes = Reason.INVALID_REQUEST
-    text = "Atlas refused to {task} ({what}). Correct the spec; see status.error for Atlas's own words."
+    text = "Atlas refused to {task} ({what}).{said} Correct the spec; status.error has the full error."

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Api, Invitation, Observation, Spec, Status
     from atlas_invites.invitation.plan import Decision
     from atlas_invites.invitation.refusal import Refusal, Request
-    from atlas_invites.invitation.resend import ResendRequest
     from atlas_invites.invitation.resource import Key, Resource
 
 AWAIT_OTHERS = 60.0
@@ -248,7 +247,6 @@ class Attempt:
         request: what the object asks for, with which credentials.
         decision: what was decided.
         must_observe: the decision must not be made from status alone.
-        resend: the request to resend that this try has handled.
     """
 
     collaborators: Collaborators
@@ -264,7 +262,6 @@ class Attempt:
     is_resolved: bool = False
     is_decided_from_status: bool = False
     must_observe: bool = False
-    resend: ResendRequest | None = None
     project: Project = field(init=False)
     api: Api = field(init=False)
     request: Request = field(init=False)

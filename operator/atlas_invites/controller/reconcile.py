@@ -34,14 +34,13 @@ from atlas_invites.controller.resolve import renew_credentials, resolve, resolve
 from atlas_invites.controller.sends import begin_anew
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.notices import EventType, Notice, notices, resend_refused_notice
+from atlas_invites.invitation.notices import EventType, Notice, notices
 from atlas_invites.invitation.outcome import BACKED_OFF, Kind, Outcome, Reason, requeue_after
 from atlas_invites.telemetry.metrics import CLUSTER_UNAVAILABLE, ERROR, UNEXPECTED
 
 if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Collaborators, Memory
     from atlas_invites.invitation.model import Status
-    from atlas_invites.invitation.resend import ResendRequest
     from atlas_invites.invitation.resource import Key, Resource
 
 E = TypeVar("E")
@@ -124,7 +123,7 @@ class Reconciler:
             outcome = Outcome(Reason.WRITE_REFUSED, refused.message)
         if outcome is None:
             return None
-        reported = await self._report(attempt.resource, memory, attempt.known, outcome, attempt.resend)
+        reported = await self._report(attempt.resource, memory, attempt.known, outcome)
         if reported.reason.kind is Kind.SETTLED:
             self._with.memories.forget(key)
         return reported
@@ -133,12 +132,11 @@ class Reconciler:
         """Forget what is remembered of an object that is gone."""
         self._with.memories.forget(key)
 
-    async def _report(
-        self, resource: Resource, memory: Memory, known: Status, outcome: Outcome, resend: ResendRequest | None = None
-    ) -> Outcome:
+    async def _report(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
         """Write the status, publish events, and return the outcome with the time of the next reconcile."""
+        roles = spec.roles if (spec := resource.readable_spec) is not None else frozenset()
+        evaluated = Evaluated(resource.generation, resource.reconcile_requested_at, roles)
         now = self._with.clock()
-        evaluated = Evaluated(resource.generation, resource.reconcile_requested_at, resend and resend.value)
         is_old = memory.renewed_at is not None and now >= memory.renewed_at + RENEW_ERROR_AFTER
         renew = is_old and outcome.error is not None
         wanted = next_status(known, evaluated, outcome, self._with.wall(), renew=renew)
@@ -156,8 +154,6 @@ class Reconciler:
             memory.renewed_at = now
         for notice in notices(resource.status, wanted, outcome):
             self._with.events.publish(resource, notice)
-        if resend is not None and resend.refusal is not None:
-            self._with.events.publish(resource, resend_refused_notice(resend.refusal))
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._with.atlas.now()))
 
 

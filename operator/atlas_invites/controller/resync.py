@@ -275,7 +275,7 @@ class Resync:
         if decision.row.action is not Action.NOTHING:
             return not (decision.row.action is Action.SEND and _is_refused_for_good(one))
         outcome = replace(outcome_of(decision).in_project(project.group_id), atlas=project.info)
-        evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at)
+        evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at, one.spec.roles)
         return next_status(known, evaluated, outcome, self._wall()) != known
 
     def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:

@@ -12,6 +12,7 @@ from atlas_invites.controller.attempt import Attempt
 from atlas_invites.controller.observe import observe_until_conclusive
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import Presence, is_same_user
+from atlas_invites.invitation.conditions import Evaluated
 from atlas_invites.invitation.guard import (
     CONFIRM_AFTER,
     SendCase,
@@ -23,10 +24,10 @@ from atlas_invites.invitation.guard import (
     wait_outcome,
 )
 from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership, State, View
-from atlas_invites.invitation.notices import CANCELED
+from atlas_invites.invitation.notices import CANCELED, resend_refused_notice
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.plan import decision_of
-from atlas_invites.invitation.resend import ResendRequest, Step, begun_anew, is_only_sender, row_of
+from atlas_invites.invitation.resend import Step, handled, is_only_sender, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,10 @@ _ALREADY_IN = (
 )
 
 
+_CRD_TOO_OLD = (
+    "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request was "
+    "handled, so nothing is sent. Update the CRD."
+)
 ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 
 
@@ -213,7 +218,7 @@ async def begin_anew(attempt: Attempt) -> None:
     Status says so before anything is sent: whoever finds the request handled knows that a send may be unconfirmed.
 
     Raises:
-        Failure: what is pending could not be canceled.
+        Failure: what is pending could not be canceled, or the CRD cannot store that the request was handled.
         Stale: the object has changed meanwhile.
         ClusterUnavailable, WriteRefused: the status could not be written.
     """
@@ -233,13 +238,18 @@ async def begin_anew(attempt: Attempt) -> None:
         await observe_until_conclusive(attempt)
         case = attempt.decision.case
         row = row_of(case)
-    if row.step in {Step.NOTHING, Step.REFUSE}:
-        attempt.resend = ResendRequest(value, row.why)
+    resource = attempt.resource
+    evaluated = Evaluated(resource.generation, attempt.known.last_handled_reconcile_at, attempt.spec.roles)
+    attempt.known = handled(row.step, attempt.known, evaluated, value, collaborators.wall())
+    attempt.resource = await collaborators.writer.write_status(resource, attempt.known)
+    if attempt.resource.asks_to_resend(attempt.resource.status):
+        raise Failure(Reason.INVALID_REQUEST, _CRD_TOO_OLD)
+    if row.step is Step.REFUSE:
+        collaborators.events.publish(attempt.resource, resend_refused_notice(row.why or ""))
         return
-    known = begun_anew(attempt.known, value, attempt.resource.generation, collaborators.wall())
-    attempt.resource, attempt.known = await collaborators.writer.write_status(attempt.resource, known), known
-    attempt.memory.begin_anew(is_only_sender=is_only_sender(case))
-    attempt.decision = decision_of(replace(case, known=known))
+    if row.step is not Step.NOTHING:
+        attempt.memory.begin_anew(is_only_sender=is_only_sender(case))
+    attempt.decision = decision_of(replace(case, known=attempt.known))
 
 
 async def cancel(attempt: Attempt, invitation: Invitation, check: Callable[[Attempt], None]) -> bool:

@@ -41,11 +41,14 @@ _ACCEPTED_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What was evaluated: the object's generation, and its requests to reconcile and to resend, if any."""
+    """What was evaluated: the object's generation, its request to reconcile, if any, and the roles of its spec.
+
+    An unreadable spec has no roles.
+    """
 
     generation: int
     reconcile_requested_at: str | None
-    resend_requested_at: str | None = None
+    roles: frozenset[str] = frozenset()
 
 
 def next_status(
@@ -74,6 +77,7 @@ def next_status(
             "conditions": tuple(
                 _condition(previous, type_, *wanted[type_], evaluated.generation, now) for type_ in wanted
             ),
+            "roles_summary": ",".join(sorted(evaluated.roles)) or None,
             "state": state,
             "origin": outcome.origin or previous.origin,
             "invitation": previous.invitation
@@ -83,7 +87,6 @@ def next_status(
             "error": error,
             "atlas": previous.atlas if outcome.atlas is None else outcome.atlas.completed_by(previous.atlas),
             "last_handled_reconcile_at": evaluated.reconcile_requested_at or previous.last_handled_reconcile_at,
-            "last_handled_resend_at": evaluated.resend_requested_at or previous.last_handled_resend_at,
         }
     )
 

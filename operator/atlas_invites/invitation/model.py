@@ -6,6 +6,7 @@ fields that it does not know, so that a newer CRD or a newer Atlas never breaks 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -154,6 +155,10 @@ class Ref(Model):
     name: str
 
 
+ROLE = r"^GROUP_[A-Z][A-Z0-9_]*$"
+"""A project role of Atlas. The CRD lists those that exist; the operator takes any, as Atlas gets more of them."""
+
+
 class Spec(Model):
     """``.spec``: who is invited to which project, with which roles (the CRD holds the rules)."""
 
@@ -175,6 +180,14 @@ class Spec(Model):
         if username is not None and (rule := email_fault(username)) is not None:
             raise PydanticCustomError("email", "{rule}", {"rule": rule})
         return username
+
+    @field_validator("roles")
+    @classmethod
+    def _are_project_roles(cls, roles: frozenset[str]) -> frozenset[str]:
+        """Reject what is no role of a project, such as a role of the organization."""
+        if not all(re.fullmatch(ROLE, role) for role in roles):
+            raise PydanticCustomError("roles", "must be project roles such as GROUP_READ_ONLY")
+        return roles
 
 
 class Link(Model):
@@ -353,6 +366,7 @@ class Status(Model):
 
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
+    roles_summary: str | None = None
     state: State | None = None
     origin: Origin | None = None
     invitation: Invitation | None = None

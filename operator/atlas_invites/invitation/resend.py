@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.case import Presence
-from atlas_invites.invitation.conditions import Evaluated, next_status
+from atlas_invites.invitation.conditions import next_status
 from atlas_invites.invitation.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.invitation.case import Case
+    from atlas_invites.invitation.conditions import Evaluated
     from atlas_invites.invitation.model import Status
 
 _RESENDING = "A resend was requested: a new invitation is being sent; no action is needed."
@@ -33,13 +34,6 @@ class Step(Enum):
     CANCEL_FIRST = auto()
     """Cancel what is pending, then begin anew."""
     BEGIN_ANEW = auto()
-
-
-class ResendRequest(NamedTuple):
-    """A request that was handled: its value, and why nothing was sent for it, if it was refused."""
-
-    value: str
-    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +97,22 @@ def is_only_sender(case: Case) -> bool:
     return (case.had_one or case.was_accepted) and not case.may_send_now
 
 
-def begun_anew(known: Status, value: str, generation: int, now: datetime) -> Status:
-    """Return the status of an object that has just begun anew. It must be stored before anything is sent.
+def handled(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
+    """Return the status that shows a request as handled. It must be stored before anything is sent.
 
     So each value leads to one send: who finds this status knows that the value was handled, and that an invitation may
-    have been sent.
+    have been sent. What is remembered of an earlier invitation or member stays only if the request is refused.
 
     Args:
+        step: what the request leads to, by Table R.
         known: status before.
+        evaluated: what is evaluated.
         value: the value of the annotation.
-        generation: the object's generation.
         now: the local time, UTC.
     """
+    known = known.model_copy(update={"last_handled_resend_at": value})
+    if step is Step.REFUSE:
+        return known
     forgotten: dict[str, None] = dict.fromkeys(("state", "origin", "invitation", "member", "error"))
     outcome = Outcome(Reason.CONFIRMING_INVITATION, _RESENDING)
-    evaluated = Evaluated(generation, known.last_handled_reconcile_at, value)
     return next_status(known.model_copy(update=forgotten), evaluated, outcome, now)

@@ -267,6 +267,26 @@ def test_a_refused_sending_is_about_the_invitee(operation: Operation, detail: st
     assert "None" not in message
 
 
+@pytest.mark.parametrize("detail", ["An invalid enumeration value GROUP_X was specified.", "No {role}", None])
+def test_an_invalid_request_is_said_in_atlass_words(detail: str | None) -> None:
+    """What is wrong with the spec, only Atlas knows."""
+    message = meant(Operation.UPDATE_INVITE, 400, body(400, "INVALID_ENUM_VALUE") | {"detail": detail}).message
+    said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
+    assert message == (
+        f"Atlas refused to update the invitation (400 INVALID_ENUM_VALUE).{said} Correct the spec; "
+        "status.error has the full error."
+    )
+
+
+@pytest.mark.parametrize("operation", [operation for operation in API if (operation, 403) not in REPEATS_THE_DETAIL])
+def test_the_role_that_a_call_needs(operation: Operation) -> None:
+    """The Invites API needs Project Owner; for users, Project Access Manager will do (x-rolesRequirements)."""
+    message = meant(operation, 403, body(403)).message
+    is_of_users = operation.endswith(("User", "Users", "Role"))
+    assert ("Grant them Project Owner or Project Access Manager and" in message) is is_of_users
+    assert ("Grant them Project Owner and" in message) is not is_of_users
+
+
 @pytest.mark.parametrize("number", [10**30, -(10**30), 2**63, 1e30, 400.5, math.inf])
 def test_a_number_that_the_crd_does_not_take_gives_way_to_the_http_status(number: float) -> None:
     """The error is Atlas's all the same, and the status can be written."""
@@ -286,7 +306,7 @@ def test_an_error_without_a_number_is_not_atlass() -> None:
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 410, 429, 500, 503])
 def test_a_message_reads_the_same_and_names_nobody(operation: Operation, status: int) -> None:
     """A message says what failed and what to do, and holds nothing of the detail: it repeats."""
-    if (operation, status) in REPEATS_THE_DETAIL:
+    if (operation, status) in REPEATS_THE_DETAIL or type(meant(operation, status, body(status))) is InvalidRequest:
         return
     one, two = (
         meant(operation, status, body(status) | {"detail": detail, "parameters": [detail]}, {"Retry-After": wait})

@@ -9,8 +9,8 @@ import pytest
 
 from atlas_sandbox import people
 from atlas_sandbox.credentials import Credential
-from atlas_sandbox.model import ROLES
 from atlas_sandbox.sandbox import CLIENT_ID, CLIENT_SECRET, PROJECT_ID
+from tests.unit.roles import ROLES
 
 if TYPE_CHECKING:
     import httpx
@@ -92,13 +92,31 @@ async def test_whole_life_in_the_users_api(client: httpx.AsyncClient, sandbox: S
 
 
 async def test_every_role_of_the_document(client: httpx.AsyncClient) -> None:
-    """All eleven roles can be given, at once and one by one."""
-    created = await client.post("/invites", json={"username": JANE, "roles": sorted(ROLES)})
-    assert created.json()["roles"] == sorted(ROLES)
-    assert len(ROLES) == 11
-    for role in ROLES:
+    """A role is a name: those of today and those to come can be given, at once and one by one."""
+    roles = [*ROLES, "GROUP_FUTURE_2030"]
+    created = await client.post("/invites", json={"username": JANE, "roles": roles})
+    assert created.json()["roles"] == roles
+    for role in roles:
         changed = await client.patch(f"/invites/{created.json()['id']}", json={"roles": [role, role]})
         assert changed.json()["roles"] == [role]
+
+
+async def test_a_role_that_atlas_does_not_know(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Each write that grants it is refused, and names it; nothing changes."""
+    unknown = "GROUP_MODEL_OWNER"
+    user = (await client.post("/users", json={"username": "joe@example.com", "roles": READ})).json()
+    sandbox.state.rules.unknown_roles = frozenset({unknown})
+    body = {"username": JANE, "roles": [*READ, unknown]}
+    refused = [
+        await client.post("/invites", json=body),
+        await client.post("/users", json=body),
+        await client.post(f"/users/{user['id']}:addRole", json={"groupRole": unknown}),
+    ]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["errorCode"]) == (400, "INVALID_ENUM_VALUE")
+        assert answer.json()["detail"] == f"An invalid enumeration value {unknown} was specified."
+    assert (await client.get("/invites")).json() == []
+    assert (await client.get(f"/users/{user['id']}")).json()["roles"] == READ
 
 
 async def test_users_come_in_pages(client: httpx.AsyncClient) -> None:
@@ -318,6 +336,26 @@ async def test_credential_without_project_owner(client: httpx.AsyncClient, sandb
         await client.delete(f"/users/{NOBODY}"),
     ]
     assert {(answer.status_code, answer.json()["errorCode"]) for answer in answers} == {(403, "USER_UNAUTHORIZED")}
+
+
+async def test_credential_of_an_access_manager(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Project Access Manager is enough for users, and not for invitations, nor for the deprecated change of roles."""
+    sandbox.credentials.add(
+        Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, project_owner=False, access_manager=True)
+    )
+    added = await client.post("/users", json={"username": JANE, "roles": READ})
+    assert added.status_code == 201
+    user = f"/users/{added.json()['id']}"
+    assert (await client.post(f"{user}:addRole", json={"groupRole": "GROUP_OWNER"})).status_code == 200
+    assert (await client.post(f"{user}:removeRole", json={"groupRole": "GROUP_OWNER"})).status_code == 200
+    old = {"Accept": "application/vnd.atlas.2023-01-01+json"}
+    refused = [
+        await client.get("/invites"),
+        await client.post("/invites", json={"username": JANE, "roles": READ}),
+        await client.put(f"{user}/roles", json={"groupRoles": READ}, headers=old),
+    ]
+    assert {answer.json()["errorCode"] for answer in refused} == {"USER_UNAUTHORIZED"}
+    assert (await client.delete(user)).status_code == 204
 
 
 @pytest.mark.parametrize(("network", "status"), [("127.0.0.0/8", 200), ("10.0.0.0/8", 403)])

@@ -122,6 +122,7 @@ async def test_credentials_are_managed(levers: httpx.AsyncClient) -> None:
         "id": "other",
         "kind": "serviceAccount",
         "projectOwner": True,
+        "accessManager": False,
         "projects": [PROJECT_ID],
     }
     opened = await levers.patch("/credentials/other", json={"projects": None, "accessList": None})
@@ -163,6 +164,7 @@ async def test_settings_are_changed_one_by_one(levers: httpx.AsyncClient, sandbo
         "nonceSeconds": 10.0,
         "sunset": {"day": "2026-08-11", "mode": "clock"},
         "tokenSeconds": 60,
+        "unknownRoles": ["GROUP_MODEL_OWNER"],
     }
     assert (await levers.patch("/settings", json=everything)).json() == everything
     assert sandbox.auth.tokens.lifetime == 60
@@ -236,7 +238,7 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
         ("POST", "/clock", '{"later": 1}'),
         ("PATCH", "/settings", '{"latencySeconds": -1}'),
         ("PATCH", "/settings", '{"duplicateInvite": "both"}'),
-        ("PATCH", "/settings", '{"addedRoles": ["GROUP_NOTHING"]}'),
+        ("PATCH", "/settings", '{"addedRoles": ["ORG_OWNER"]}'),
         ("PATCH", "/settings", '{"droppedRoles": "GROUP_OWNER"}'),
         ("PATCH", "/settings", '{"sunset": {"day": "never"}}'),
         ("PATCH", "/settings", '{"listLag": {"days": 1}}'),

@@ -307,6 +307,8 @@ class FakeCluster:
         self.reads: list[Key] = []
         self.hanging: set[Key] = set()
         self.unlisted: frozenset[str] = frozenset()
+        self.unknown_fields: set[str] = set()
+        """The fields of a status that an older CRD does not store."""
         self.events: deque[tuple[Resource, bool]] = deque()
         self.watch: Callable[[Resource, bool], None] | None = None
         self._version = 1000
@@ -366,7 +368,8 @@ class FakeCluster:
         return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        return await self._write("status", resource, lambda o: o.update(status=dict(status)))
+        stored = {name: value for name, value in status.items() if name not in self.unknown_fields}
+        return await self._write("status", resource, lambda o: o.update(status=stored))
 
     # ports.Secrets and ports.Projects
 

@@ -192,7 +192,7 @@ async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again()
     world.atlas.faults.before("CancelInvite", lambda: world.atlas.accept(pending, USER_ID))
     outcome = await asked(world)
     assert (outcome.reason, sends(world)) == (Reason.ACCEPTED, 0)
-    assert world.events.reasons == ["Accepted", "ResendRefused"]
+    assert world.events.reasons == ["ResendRefused", "Accepted"]
 
 
 @pytest.mark.parametrize("api", list(Api))
@@ -344,3 +344,19 @@ async def test_another_person_under_the_email_is_left_alone() -> None:
     outcome = await asked(world)
     assert (outcome.reason, world.atlas.writes) == (Reason.IDENTITY_MISMATCH, [])
     assert "ResendRefused" in world.events.reasons
+
+
+@virtual_time
+async def test_a_crd_that_cannot_store_the_request_sends_nothing() -> None:
+    """With an older CRD each try would find the request unhandled, and send: nothing is sent until it is updated."""
+    world = await invited()
+    world.cluster.unknown_fields = {"lastHandledResendAt"}
+    assert (await asked(world)).reason is Reason.INVALID_REQUEST
+    for _ in range(3):
+        await world.resync.sweep([KEY])
+        assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
+    assert (sends(world), live(world)) == (0, 0)
+    world.cluster.unknown_fields = set()
+    await world.turn()
+    await minute_later(world)
+    assert (sends(world), live(world)) == (1, 1)

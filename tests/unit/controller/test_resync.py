@@ -65,6 +65,20 @@ async def test_the_api_in_use_is_told_once() -> None:
     assert await swept(world) == []
 
 
+@virtual_time
+async def test_the_roles_are_added_to_a_status_of_an_earlier_version() -> None:
+    """A quiet object gets the text for the column Roles in one write, without another look, and is quiet again."""
+    world = await adopted()
+    assert world.cluster.objects[KEY]["status"].pop("rolesSummary") == "GROUP_READ_ONLY"
+    world.start_anew()
+    world.forget_calls()
+    assert await swept(world) == [KEY]
+    await world.turn()
+    assert world.cluster.status().roles_summary == "GROUP_READ_ONLY"
+    assert world.write_kinds == ["status"]
+    assert await swept(world) == []
+
+
 @pytest.mark.parametrize("change", ["roles", "gone", "member"])
 @virtual_time
 async def test_what_differs_is_enqueued(change: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
 from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin, State, Status
 from atlas_invites.invitation.outcome import Kind, Outcome, Reason
-from tests.unit.builders import OTHER_EMAIL, OTHER_ID, OWNER, error, invitation, member, status
+from tests.unit.builders import OTHER_EMAIL, OTHER_ID, OWNER, READER, error, invitation, member, status
 from tests.unit.invitation.test_outcome import KIND_OF
 
 FIRST = datetime(2026, 8, 11, 12, 0, 0, 999, tzinfo=UTC)
@@ -216,6 +216,14 @@ def test_an_outcome_that_says_nothing_of_it_keeps_it(reason: Reason) -> None:
     then = after(before, Outcome(reason, "now"))
     assert {name: getattr(then, name) for name in kept} == kept
     assert then.last_handled_reconcile_at == "asked"
+
+
+def test_the_roles_of_the_spec_are_one_text() -> None:
+    """A column can show a text and no list; a spec that cannot be read has none."""
+    asked = Evaluated(1, None, frozenset({OWNER, READER}))
+    told = next_status(status(), asked, Outcome(Reason.INVITED, "m"), FIRST)
+    assert told.roles_summary == "GROUP_OWNER,GROUP_READ_ONLY"
+    assert next_status(told, Evaluated(2, None), Outcome(Reason.INVALID_REQUEST, "m"), FIRST).roles_summary is None
 
 
 @pytest.mark.parametrize(

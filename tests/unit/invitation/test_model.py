@@ -97,6 +97,8 @@ def test_unknown_fields_are_ignored_at_every_depth() -> None:
     [
         ({"roles": []}, "roles"),
         ({"roles": None}, "roles"),
+        ({"roles": [READER, "ORG_OWNER"]}, "roles"),
+        ({"roles": ["group_owner"]}, "roles"),
         ({"connectionSecretRef": None}, "connectionSecretRef"),
         ({"deletionPolicy": "Burn"}, "deletionPolicy"),
         ({"memberPolicy": "Love"}, "memberPolicy"),
