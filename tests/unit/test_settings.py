@@ -38,6 +38,7 @@ def test_defaults() -> None:
     plain = settings()
     assert plain.atlas_url == "https://cloud.mongodb.com"
     assert plain.namespaces == ()
+    assert plain.default_secret is None
     assert plain.resync_interval == 600
     assert plain.workers == 50
     assert plain.atlas_api == "auto"

@@ -97,7 +97,7 @@ def test_unknown_fields_are_ignored_at_every_depth() -> None:
     [
         ({"roles": []}, "roles"),
         ({"roles": None}, "roles"),
-        ({"connectionSecretRef": None}, "connectionSecretRef"),
+        ({"connectionSecretRef": "atlas-credentials"}, "connectionSecretRef"),
         ({"deletionPolicy": "Burn"}, "deletionPolicy"),
         ({"memberPolicy": "Love"}, "memberPolicy"),
         ({"reinvitePolicy": "Always"}, "reinvitePolicy"),
