@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.credentials import Allowed
+from atlas_invites.invitation.credentials import Allowed, Credentials
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key
 from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, KEY, OTHER_EMAIL, SECRET, wire_spec
@@ -16,16 +16,13 @@ from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, World
 from tests.unit.controller.test_reconcile import reason_of
 from tests.unit.virtual_time import now, virtual_time
 
-if TYPE_CHECKING:
-    from atlas_invites.invitation.credentials import Credentials
-
 SHARED = Key("platform", "atlas")
 BY_NAMESPACE = {"connectionSecretRef": {"name": SHARED.name, "namespace": SHARED.namespace}}
 BY_DEFAULT = {"connectionSecretRef": None}
 OTHER_PROJECT = "5f3c9d2e8a7b6c5d4e3f2a1b"
 SECOND = Key("team-b", "joe")
 
-Held = tuple[Credentials | Failure, Allowed] if TYPE_CHECKING else tuple
+Held = tuple[Credentials | Failure, Allowed]
 CAUSES: dict[str, Held] = {
     "absent": (Failure(Reason.SECRET_NOT_FOUND, "it is not there"), Allowed()),
     "unreadable": (Failure(Reason.SECRET_NOT_FOUND, "RBAC", certain=False), Allowed()),
@@ -82,7 +79,7 @@ async def test_the_cause_is_told_to_nobody(named: dict[str, Any]) -> None:
 @pytest.mark.parametrize("held", CAUSES.values(), ids=CAUSES)
 @virtual_time
 async def test_without_a_project_nothing_is_told(held: Held) -> None:
-    """Which project it is for is found out first: nobody can tell a Secret that would allow others from a missing one."""
+    """The project is resolved first: a Secret that allows the namespace for other projects reads like a missing one."""
     world = World()
     hold(world, held)
     world.cluster.apply(spec=wire_spec(**BY_NAMESPACE, groupId=None, projectRef={"name": "payments"}))
@@ -190,7 +187,7 @@ async def deleted(world: World) -> tuple[float, list[Any]]:
 @pytest.mark.parametrize("restarts", [False, True])
 @virtual_time
 async def test_a_deletion_without_permission(restarts: bool) -> None:  # noqa: FBT001 - a case
-    """Nothing is removed, with what was held before neither; a minute, then off with one warning, whatever the cause."""
+    """Nothing is removed, also not with what was held before; after a minute it ends with one and the same warning."""
     told = []
     for held in CAUSES.values():
         world = await settled(deletionPolicy="Revoke")
