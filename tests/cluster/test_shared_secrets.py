@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from kubernetes.aio.client import EventsV1Api
@@ -69,10 +68,10 @@ async def test_a_secret_beside_the_object_for_other_projects(life: Life) -> None
     """The annotation limits a Secret of the same namespace too, and there the message says what is wrong."""
     for projects, word in ((OTHER_PROJECT, f"does not list {PROJECT_ID}"), ("my-project", "malformed")):
         await life.allow(projects=projects)
+        await life.move(seconds=61)
         await life.create(word[:4], username=f"{word[:4]}@example.com")
         status = await life.reaches(word[:4], "SecretNotAllowed")
         assert word in message_of(status)
-        await life.move(seconds=61)
     await life.allow(projects=f"{OTHER_PROJECT}, {PROJECT_ID}")
     await life.move(seconds=61)
     await life.reaches("does", "Invited")
@@ -80,7 +79,7 @@ async def test_a_secret_beside_the_object_for_other_projects(life: Life) -> None
 
 
 async def test_a_deletion_without_permission(life: Life, namespace_b: str) -> None:
-    """Withdrawn or absent, with what was read before or without: nothing is removed, and one warning names what is left."""
+    """The permission is withdrawn, or the Secret deleted: nothing is removed, and both objects end with one warning."""
     vault, reference = await vault_of(life, namespace_b)
     await vault.put_secret("other")
     for name in (SECRET, "other"):
@@ -104,12 +103,11 @@ async def test_a_deletion_without_permission(life: Life, namespace_b: str) -> No
         await life.gone(name)
         await life.told(name, "OrphanedInvitation", "Warning")
     assert [await life.roles_of(email) for email in (JANE, JOE)] == [[READ_ONLY], [READ_ONLY]]
-    assert await notes(life, "withdrawn") == await notes(life, "absent")
+    assert await warnings(life, "withdrawn") == await warnings(life, "absent")
 
 
-async def notes(life: Life, name: str) -> list[str]:
-    """Return the warnings of an object, without what is its own: names, ids, e-mail."""
-    await asyncio.sleep(0)
-    found = await EventsV1Api(life.admin).list_namespaced_event(life.namespace)
-    warnings = [e for e in found.items if e.regarding.name == name and e.type == "Warning"]
-    return sorted(f"{e.reason} {e.note.partition(')')[2] or e.note}".replace("/other", f"/{SECRET}") for e in warnings)
+async def warnings(life: Life, name: str) -> list[tuple[str, str]]:
+    """Return the reasons and the causes in the Warnings of an object, with one name for both Secrets."""
+    found: Any = await EventsV1Api(life.admin).list_namespaced_event(life.namespace)
+    about = [event for event in found.items if event.regarding.name == name and event.type == "Warning"]
+    return sorted((e.reason, e.note.partition("because")[2].replace("/other", f"/{SECRET}")) for e in about)

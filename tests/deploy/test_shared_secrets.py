@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,11 +62,15 @@ class Team:
         conditions = self.get(name)["status"].get("conditions", [])
         return next((c["reason"] for c in conditions if c["type"] == "Ready"), None)
 
-    def events(self) -> list[Object]:
-        """Return the events of the namespace as lea sees them."""
+    def is_refused(self, name: str) -> bool:
+        """Return whether an invitation is SecretNotAllowed."""
+        return self.reason(name) == "SecretNotAllowed"
+
+    def events(self, name: str) -> list[tuple[str, str, str]]:
+        """Return type, reason and note of the events of an invitation as lea sees them."""
         shown = self.kubectl("get", "events.events.k8s.io", "--namespace", self.namespace, "-o", "json").stdout
-        found: list[Object] = json.loads(shown)["items"]
-        return found
+        about = [event for event in json.loads(shown)["items"] if event["regarding"]["name"] == name]
+        return [(event["type"], event["reason"], event["note"]) for event in about]
 
 
 def put(cluster: ControlPlane, namespace: str, name: str, values: dict[str, str], **annotations: str) -> None:
@@ -138,10 +143,8 @@ def test_nobody_learns_why_a_secret_is_not_available(bare: ControlPlane, team: T
     seen = []
     for number, (namespace, name) in enumerate(references):
         own = f"jane-{number}"
-        wait_until(f"{name} is not allowed", lambda own=own: team.reason(own) == "SecretNotAllowed")
-        noted = f"{own} has an event"
-        wait_until(noted, lambda own=own: [e for e in team.events() if e["regarding"]["name"] == own])
-        events = [(e["type"], e["reason"], e["note"]) for e in team.events() if e["regarding"]["name"] == own]
+        wait_until(f"{name} is not allowed", partial(team.is_refused, own))
+        events = wait_until(f"{name} has an event", partial(team.events, own))
         status = team.get(own)["status"]
         for condition in status["conditions"]:
             del condition["lastTransitionTime"]
