@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_sandbox.sandbox import CLIENT_ID, CLIENT_SECRET
 from tests.deploy.manifests import CRD, DEPLOY
 from tests.deploy.running import NAME, invite, start, wait_for
 from tests.stack import PRIVATE_KEY, PUBLIC_KEY, wait_until
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.stack import Operator, Sandbox
 
 OVERLAY = DEPLOY / "overlays" / "credentials-namespace"
+EXAMPLES = DEPLOY / "examples" / "credentials-namespace"
 VAULT = "atlas-credentials"
 CANARY = "canary-7c2f"
 GOOD = {"publicApiKey": PUBLIC_KEY, "privateApiKey": PRIVATE_KEY}
@@ -119,6 +121,16 @@ def test_a_team_uses_credentials_that_it_cannot_read(bare: ControlPlane, team: T
     for command in (["get", "secret", "shared"], ["get", "secrets"], annotate, ["delete", "secret", "shared"]):
         refused = team.kubectl(*command, "--namespace", VAULT, check=False)
         assert "Forbidden" in refused.stderr, command
+
+
+def test_the_examples_belong_together(bare: ControlPlane, team: Team) -> None:
+    """The example's Secret allows the example's invitation, in the namespace that it lists."""
+    texts = {name: (EXAMPLES / f"{name}.yaml").read_text() for name in ("secret", "invitation")}
+    account = texts["secret"].replace("clientId: REPLACE_ME", f"clientId: {CLIENT_ID}")
+    account = account.replace("clientSecret: REPLACE_ME", f"clientSecret: {CLIENT_SECRET}")
+    bare.kubectl("apply", "-f", "-", input=account.replace("team-a", team.namespace))
+    team.kubectl("apply", "--namespace", team.namespace, "-f", "-", input=texts["invitation"])
+    wait_for(bare, team.namespace, "jane")
 
 
 def test_nobody_learns_why_a_secret_is_not_available(bare: ControlPlane, team: Team) -> None:
