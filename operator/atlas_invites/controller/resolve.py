@@ -113,7 +113,7 @@ async def renew_credentials(attempt: Attempt) -> bool:
 class Access:
     """Resolves credentials and project ids, each polled once for all objects that name them.
 
-    Whether an object may use a Secret is decided anew at each use: the cache serves the objects of all namespaces.
+    Each use checks whether the object may use the Secret: the cache serves the objects of all namespaces.
 
     Args:
         secrets: the cache of Secrets.
@@ -216,9 +216,12 @@ class Access:
         None for a Secret of another namespace: nobody knows whether that would still allow it.
         """
         secret, namespace = self.secret_of(resource, spec), resource.key.namespace
-        stored = self._secrets.last(secret) if secret is not None and secret.namespace == namespace else None
-        is_allowed = stored is not None and stored.allowed.refusal(namespace, namespace, group_id) is None
-        return stored.credentials if stored is not None and is_allowed else None
+        if secret is None or secret.namespace != namespace:
+            return None
+        stored = self._secrets.last(secret)
+        if stored is None or stored.allowed.refusal(namespace, namespace, group_id) is not None:
+            return None
+        return stored.credentials
 
     def last_group_id(self, resource: Resource, spec: Spec) -> str | None:
         """Return the project's id: the spec's, or the one last read from its AtlasProject, if still held."""
