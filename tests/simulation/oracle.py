@@ -145,16 +145,16 @@ class Oracle:
         _expect(accepted is not None and accepted.status == is_accepted, "its condition Accepted does not follow")
 
     def _expected(self, resource: Resource, spec: Spec, status: Status) -> Iterator[Expected]:
+        group = self._group(resource)
+        if group is None:
+            yield Expected("ProjectNotReady")
+            return
         secret = self.cluster.secrets.get(secret_of(resource))
         if secret is None:
             yield Expected("SecretNotFound")
             return
         if isinstance(secret, Failure):
             yield Expected(str(secret.reason))
-            return
-        group = self._group(resource)
-        if group is None:
-            yield Expected("ProjectNotReady")
             return
         rejected = secret not in self.accepted_keys
         older = [other for other in self._rivals(resource, group) if _age(other) < _age(resource)]
