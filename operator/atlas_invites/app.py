@@ -248,6 +248,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         resync_interval=settings.resync_interval,
         clock=clock,
         wall=wall,
+        default_secret=settings.default_secret,
     )
     return parts
 

@@ -13,12 +13,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from atlas_invites.environment import StartupError
+from atlas_invites.invitation.resource import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NAMESPACE_VARIABLES = ("ATLAS_INVITES_NAMESPACES", "ATLAS_INVITES_NAMESPACE")
+_NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SECRET = rf"{_NAMESPACE}/[a-z0-9]([-.a-z0-9]{{0,251}}[a-z0-9])?"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -55,9 +58,18 @@ def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 def _namespace(name: str) -> str:
     """Return the name of a namespace. No pattern: kopf would watch all that match, and our own list none."""
-    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) is None:
+    if re.fullmatch(_NAMESPACE, name) is None:
         raise ValueError("must be the name of a namespace")
     return name
+
+
+def _secret(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
+    """Return the key of a Secret for ``NAMESPACE/NAME``."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(_SECRET, value) is None:
+        raise ValueError("must be NAMESPACE/NAME of a Secret")
+    return Key(*value.split("/"))
 
 
 def _host(url: str) -> str:
@@ -112,6 +124,9 @@ class Settings(BaseSettings):
         "https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint"
     )
     namespaces: Namespaces = Field((), description="watch only this namespace (repeatable); all by default")
+    default_secret: Annotated[Key | None, NoDecode, BeforeValidator(_secret)] = Field(
+        None, description="NAMESPACE/NAME of the Secret for invitations without connectionSecretRef; none by default"
+    )
     resync_interval: Seconds = Field(
         600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
     )

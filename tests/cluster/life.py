@@ -71,6 +71,7 @@ class Life:
     api: Mode = "auto"
     clock: MovableClock = field(default_factory=MovableClock)
     also: tuple[str, ...] = ()
+    default_secret: str | None = None
     parts: Parts = field(init=False)
     _running: AsyncExitStack | None = None
 
@@ -80,7 +81,11 @@ class Life:
         """Start the operator: list, then work, as ``atlas-invites run`` does."""
         stack = AsyncExitStack()
         settings = Settings(
-            namespaces=(self.namespace, *self.also), atlas_url=self.sandbox_url, atlas_api=self.api, workers=10
+            namespaces=(self.namespace, *self.also),
+            atlas_url=self.sandbox_url,
+            atlas_api=self.api,
+            workers=10,
+            default_secret=self.default_secret,
         )
         atlas = await stack.enter_async_context(Atlas(self.sandbox_url, api=self.api, clock=self.clock.monotonic))
         self.parts = wire(settings, self.session, atlas, clock=self.clock.monotonic, wall=self.clock.wall)
@@ -218,6 +223,14 @@ class Life:
         await self.drop_secret(name)
         body: Any = {"metadata": {"name": name}, "stringData": filled}
         await core.create_namespaced_secret(self.namespace, body)
+
+    async def allow(self, name: str = SECRET, **annotations: str | None) -> None:
+        """Annotate a Secret: ``namespaces`` and ``projects`` say who may use it; None removes the annotation."""
+        named = {f"{GROUP}/allowed-{key}": value for key, value in annotations.items()}
+        body = {"metadata": {"annotations": named}}
+        await CoreV1Api(self.admin).patch_namespaced_secret(
+            name, self.namespace, body, _content_type="application/merge-patch+json"
+        )
 
     async def drop_secret(self, name: str = SECRET) -> None:
         """Delete a Secret, if it is there."""

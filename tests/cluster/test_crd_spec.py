@@ -29,6 +29,7 @@ BY_ID = {"username": None, "invitationId": ID}
 BOTH = {"invitationId": ID}
 
 HEX = "must be 24 hex digits in lower case"
+NAMESPACE = "namespace must be the name of a namespace (lower-case letters, digits and '-')"
 KUBERNETES_NAME = "name must be a Kubernetes name (lower-case letters, digits, '-' and '.')"
 ONE_PROJECT = "spec: Invalid value: give either groupId or projectRef, and not both"
 SOMEBODY = "spec: Invalid value: give username, invitationId or both"
@@ -84,6 +85,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     },
     "OnExpiry with both": BOTH | {"reinvitePolicy": "OnExpiry"},
     "a Secret's name with dots": {"connectionSecretRef": {"name": "atlas.team-a.credentials"}},
+    "a Secret of another namespace": {"connectionSecretRef": {"name": "atlas", "namespace": "other"}},
+    "no Secret": {"connectionSecretRef": None},
 }
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -119,13 +122,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"roles": ["GROUP_READONLY"]},
         'spec.roles[0]: Unsupported value: "GROUP_READONLY": supported values: ' + ", ".join(f'"{r}"' for r in ROLES),
     ),
-    "connectionSecretRef missing": ({"connectionSecretRef": None}, "spec.connectionSecretRef: Required value"),
     "connectionSecretRef without name": ({"connectionSecretRef": {}}, "spec.connectionSecretRef.name: Required value"),
     "a Secret's name in upper case": ({"connectionSecretRef": {"name": "Atlas"}}, KUBERNETES_NAME),
     "a Secret's name with a path": ({"connectionSecretRef": {"name": "../other/atlas"}}, KUBERNETES_NAME),
-    "a Secret of another namespace": (
-        {"connectionSecretRef": {"name": "atlas", "namespace": "other"}},
-        'unknown field "spec.connectionSecretRef.namespace"',
+    "a Secret's namespace without a name": (
+        {"connectionSecretRef": {"namespace": "other"}},
+        "spec.connectionSecretRef.name: Required value",
+    ),
+    "a Secret's namespace in upper case": (
+        {"connectionSecretRef": {"name": "atlas", "namespace": "Other"}},
+        NAMESPACE,
+    ),
+    "a Secret's namespace with a path": ({"connectionSecretRef": {"name": "atlas", "namespace": "../x"}}, NAMESPACE),
+    "a Secret's namespace with a dot": ({"connectionSecretRef": {"name": "atlas", "namespace": "a.b"}}, NAMESPACE),
+    "a Secret's namespace empty": ({"connectionSecretRef": {"name": "atlas", "namespace": ""}}, NAMESPACE),
+    "a Secret's namespace too long": (
+        {"connectionSecretRef": {"name": "atlas", "namespace": 64 * "a"}},
+        "spec.connectionSecretRef.namespace: Too long: may not be more than 63",
     ),
     "deletionPolicy unknown": (
         {"deletionPolicy": "Delete"},
@@ -148,6 +161,9 @@ CHANGES_ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "other roles": ({}, {"roles": ["GROUP_OWNER", "GROUP_READ_ONLY"]}),
     "other roles by id": (BY_ID, BY_ID | {"roles": ["GROUP_OWNER"]}),
     "another Secret": ({}, {"connectionSecretRef": {"name": "other"}}),
+    "a Secret of another namespace": ({}, {"connectionSecretRef": {"name": "atlas", "namespace": "other"}}),
+    "no Secret any more": ({}, {"connectionSecretRef": None}),
+    "a Secret after all": ({"connectionSecretRef": None}, {}),
     "policies added": ({}, {"deletionPolicy": "Retain", "memberPolicy": "Manage", "reinvitePolicy": "OnExpiry"}),
     "policies removed": ({"deletionPolicy": "Retain", "memberPolicy": "Manage", "reinvitePolicy": "OnExpiry"}, {}),
     "suspended": ({}, {"suspend": True}),

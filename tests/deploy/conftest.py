@@ -43,6 +43,7 @@ def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
     """A control plane on which everything is installed: with all components, and once more for namespace team-a."""
     with _plane(control_plane_binaries) as running:
         running.kubectl("create", "namespace", "team-a")
+        running.kubectl("create", "namespace", "atlas-credentials", "--save-config")  # an example applies it again
         running.kubectl("apply", "-k", str(DEPLOY))
         running.kubectl("apply", *(f"--filename={DEPLOY}/components/{name}/{name}.yaml" for name in COMPONENTS))
         running.kubectl("apply", "-k", str(DEPLOY / "overlays" / "one-namespace"))

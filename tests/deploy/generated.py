@@ -27,7 +27,10 @@ CHART_FILES = (
     CRD,
     *(DEPLOY / "base" / name for name in ("rbac.yaml", "user-roles.yaml")),
     *(DEPLOY / "operator" / name for name in ("deployment.yaml", "service.yaml", "pod-disruption-budget.yaml")),
-    *(DEPLOY / "components" / name / f"{name}.yaml" for name in ("network-policy", "monitoring", "role-guard")),
+    *(
+        DEPLOY / "components" / name / f"{name}.yaml"
+        for name in ("network-policy", "monitoring", "role-guard", "credentials-namespace")
+    ),
 )
 """What the chart shares with kustomize; a chart cannot reach outside its own folder."""
 ARGOCD = DEPLOY / "argocd"

@@ -10,7 +10,7 @@ import yaml
 
 from tests.deploy.manifests import ALL_COMPONENTS, CHART, DEPLOY, chart, kustomized
 
-KUSTOMIZATIONS = ("", "overlays/one-namespace", "examples/kustomization")
+KUSTOMIZATIONS = ("", "overlays/one-namespace", "overlays/credentials-namespace", "examples/kustomization")
 _WARNING = 2
 
 

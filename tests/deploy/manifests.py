@@ -68,7 +68,7 @@ def kustomized(folder: Path) -> list[Object]:
     return load(done.stdout)
 
 
-def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: str) -> list[Object]:
+def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: Any) -> list[Object]:  # noqa: ANN401 - YAML
     """Return the objects of a kustomization of ours together with components of ours, as a user joins them.
 
     Args:

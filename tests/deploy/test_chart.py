@@ -74,6 +74,25 @@ def test_one_namespace_is_the_overlay() -> None:
     assert same(chart(values, namespace="team-a"), overlay)
 
 
+def test_a_namespace_for_credentials_is_the_overlay() -> None:
+    """With ``credentials.namespace`` the chart has the rights of the overlay."""
+    values = {"credentials": {"namespace": "atlas-credentials"}}
+    assert same(chart(values), kustomized(DEPLOY / "overlays" / "credentials-namespace"))
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespace", {"namespaces": ["team-a", "team-b"]}], ids=str)
+def test_secrets_of_one_namespace_alone(scope: object) -> None:
+    """Wherever the operator works, it can get Secrets in ``credentials.namespace``, and nowhere else."""
+    objects = chart({"scope": scope, "credentials": {"namespace": "vault"}}, namespace="platform")
+    roles = of_kind(objects, "ClusterRole", "Role")
+    (role,) = [role for role in roles if "secrets" in json.dumps(role["rules"])]
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "vault")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    (binding,) = [one for one in of_kind(objects, "RoleBinding") if one["metadata"]["namespace"] == "vault"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "platform"}]
+
+
 def test_any_user_is_the_component(tmp_path: Path) -> None:
     """With fixedUser: false it is what kustomize makes with the component for OpenShift."""
     assert same(chart({"fixedUser": False}), kustomized_with(DEPLOY, "any-user", scratch=tmp_path))
@@ -128,11 +147,20 @@ def notes(values: dict[str, Any]) -> str:
             ["team-a, team-b", "delete ainv --all --namespace team-a", "--all --namespace team-b", "-k crds/"],
             ["--all-namespaces"],
         ),
+        (
+            {"scope": {"namespaces": ["team-a"]}, "credentials": {"namespace": "vault"}},
+            [
+                "create secret generic atlas-credentials --namespace vault",
+                "annotate secret atlas-credentials --namespace vault atlasinvites.io/allowed-namespaces=team-a",
+                "apply --namespace team-a",
+            ],
+            [],
+        ),
     ],
-    ids=["cluster", "namespace", "namespaces"],
+    ids=["cluster", "namespace", "namespaces", "credentials"],
 )
 def test_notes(values: dict[str, Any], expected: list[str], other: list[str]) -> None:
-    """The notes say where the operator works, and what goes first at an uninstall."""
+    """The notes say where the operator works, where a Secret goes, and what goes first at an uninstall."""
     text = notes(values)
     assert [part for part in expected if part not in text] == []
     assert [part for part in other if part in text] == []
@@ -150,6 +178,7 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "atlasUrl": "https://cloud.example.com",
         "namespaces": ["team-a", "team-b"],
+        "defaultSecret": "vault/atlas",
         "resyncInterval": "5m",
         "workers": 20,
         "atlasApi": "users",
@@ -163,7 +192,11 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable["name"], variable["value"])
     settings = Settings()
     read = {to_camel(name): getattr(settings, name) for name in Settings.model_fields if name not in OWN}
-    assert read == given | {"namespaces": ("team-a", "team-b"), "resyncInterval": 300.0}
+    assert read == given | {
+        "namespaces": ("team-a", "team-b"),
+        "defaultSecret": ("vault", "atlas"),
+        "resyncInterval": 300.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -172,6 +205,9 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         {"replica": 1},
         {"scope": "everything"},
         {"settings": {"resync": "5m"}},
+        {"settings": {"defaultSecret": "atlas"}},
+        {"credentials": {"namespace": "team-*"}},
+        {"credentials": {"namespaces": ["vault"]}},
         {"settings": {"resyncInterval": "soon"}},
         {"settings": {"workers": 0}},
         {"settings": {"atlasUrl": "http://cloud.mongodb.com"}},

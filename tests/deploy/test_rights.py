@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import helm_python
 import pytest
 
-from tests.deploy.manifests import CHART, CRD, DEPLOY, kustomized, of_kind
+from tests.deploy.manifests import CHART, CRD, DEPLOY, kustomized, kustomized_with, of_kind
 from tests.deploy.running import (
     NAME,
     apply,
@@ -26,12 +26,16 @@ from tests.deploy.running import (
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.control_plane.control_plane import ControlPlane
     from tests.control_plane.processes import ProcessGroup
     from tests.deploy.manifests import Object
     from tests.stack import Sandbox
 
 OVERLAY = DEPLOY / "overlays" / "one-namespace"
+CREDENTIALS = DEPLOY / "overlays" / "credentials-namespace"
+VAULT = "atlas-credentials"
 PEOPLE = ("atlas-invites-view", "atlas-invites-edit")
 
 
@@ -54,6 +58,32 @@ def test_one_namespace_has_the_same_rights() -> None:
     assert {one["metadata"]["namespace"] for one in objects} == {"team-a"}
     subjects = [subject for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]]
     assert {subject["namespace"] for subject in subjects} == {"team-a"}
+
+
+def test_a_namespace_for_credentials_is_the_only_one_with_secrets() -> None:
+    """The overlay gives the same rights, but for Secrets: those are in one namespace, by a Role."""
+    objects = kustomized(CREDENTIALS)
+    assert granted(*operators_roles(objects)) == granted(*operators_roles(kustomized(DEPLOY)))
+    (role,) = [role for role in operators_roles(objects) if {right[1] for right in granted(role)} & {"secrets"}]
+    assert (role["kind"], role["metadata"]["namespace"], granted(role)) == ("Role", VAULT, {("", "secrets", "get")})
+
+
+def test_another_namespace_for_credentials(tmp_path: Path) -> None:
+    """The component goes with the overlay for one namespace; patches name another namespace, and the operator's own."""
+    patch = [
+        {"op": "replace", "path": "/metadata/namespace", "value": "vault"},
+        {"op": "replace", "path": "/subjects/0/namespace", "value": "team-a"},
+    ]
+    patches = [
+        {"target": {"kind": kind, "name": "atlas-invites-credentials"}, "patch": json.dumps(operations)}
+        for kind, operations in (("Role", patch[:1]), ("RoleBinding", patch))
+    ]
+    objects = kustomized_with(OVERLAY, "credentials-namespace", scratch=tmp_path, patches=patches)
+    assert granted(*operators_roles(objects)) == granted(*operators_roles(kustomized(DEPLOY)))
+    (role,) = [role for role in operators_roles(objects) if ("", "secrets", "get") in granted(role)]
+    assert (role["metadata"]["name"], role["metadata"]["namespace"]) == ("atlas-invites-credentials", "vault")
+    for binding in of_kind(objects, "RoleBinding"):
+        assert [subject["namespace"] for subject in binding["subjects"]] == ["team-a"]
 
 
 @pytest.mark.parametrize("where", ["atlas-invites", "team-a"], ids=["cluster", "namespace"])
@@ -89,6 +119,60 @@ def test_every_right_is_used_and_none_is_missing(
     assert forbidden(requests) == []
     assert used(requests) == granted(*operators_roles(kustomized(DEPLOY)))
     assert sandbox.control("GET", f"/projects/{project}")["invitations"] == []
+
+
+@pytest.mark.parametrize("by", ["overlay", "chart"])
+def test_a_namespace_for_credentials(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, by: str) -> None:
+    """With the credentials in a namespace of their own the operator does its work, and can get Secrets there alone."""
+    for name in (VAULT, team := f"test-{secrets.token_hex(4)}"):
+        bare.kubectl("create", "namespace", name)
+    put_secret(bare, VAULT)
+    allow = f"atlasinvites.io/allowed-namespaces={team}"
+    bare.kubectl("annotate", "secret", "atlas-credentials", "--namespace", VAULT, allow)
+    release = helm_python.Config(kubeconfig_path=bare.kubeconfig, namespace=NAME)
+    if by == "chart":
+        bare.kubectl("create", "namespace", NAME)
+        release.install(str(CHART), NAME, {"credentials": {"namespace": VAULT}})
+    else:
+        bare.kubectl("apply", "-k", str(CREDENTIALS))
+    bare.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
+    since = bare.audit_log.mark()
+    project = sandbox.control("POST", "/projects", {})["id"]
+    jane = invite("jane", project, connectionSecretRef={"name": "atlas-credentials", "namespace": VAULT})
+    joe = invite("joe", project)
+    del joe["spec"]["connectionSecretRef"]
+    by_reference = invite("joan", project, connectionSecretRef={"name": "atlas-credentials", "namespace": VAULT})
+    del by_reference["spec"]["groupId"]
+    by_reference["spec"]["projectRef"] = {"name": "my-project"}
+    atlas_project = {
+        "apiVersion": "atlas.mongodb.com/v1",
+        "kind": "AtlasProject",
+        "metadata": {"name": "my-project"},
+        "spec": {"name": "my project"},
+        "status": {"id": project},
+    }
+    with operator(processes, bare, sandbox, NAME, "--default-secret", f"{VAULT}/atlas-credentials"):
+        apply(bare, team, atlas_project, jane, joe, by_reference)
+        for name in ("jane", "joe", "joan"):
+            wait_for(bare, team, name)
+        for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):
+            jane["spec"]["roles"] = [role]
+            apply(bare, team, jane)
+            seen_event(bare, team, f"now {role}", 1 + count // 2)
+        bare.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
+    requests = [*audited(bare, NAME, team, since), *audited(bare, NAME, VAULT, since)]
+    assert forbidden(requests) == []
+    assert used(requests) == granted(*operators_roles(kustomized(CREDENTIALS)))
+    for place, allowed in ((VAULT, "yes"), (team, "no"), (NAME, "no"), ("default", "no")):
+        asked = ["get", "secrets", "--namespace", place, f"--as=system:serviceaccount:{NAME}:{NAME}"]
+        assert bare.kubectl("auth", "can-i", *asked, check=False).stdout.strip() == allowed
+    if by == "chart":
+        release.uninstall(NAME)
+        bare.kubectl("delete", CRD)
+        bare.kubectl("delete", "namespace", NAME)
+    else:
+        bare.kubectl("delete", "-k", str(CREDENTIALS))
+    bare.kubectl("delete", "namespace", VAULT, team)
 
 
 def test_several_namespaces(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
@@ -138,6 +222,20 @@ def test_people(cluster: ControlPlane, team: str, role: str, verbs: set[str], re
     assert not {verb for verb in refused if may(verb)}
     assert not may("patch", "--subresource=status")
     assert not may("update", "--subresource=status")
+
+
+@pytest.mark.parametrize(("role", "reads"), [("view", False), ("edit", True), ("admin", True)])
+def test_who_reads_the_secrets_of_a_namespace(cluster: ControlPlane, team: str, role: str, *, reads: bool) -> None:
+    """As docs/security.md says: edit and admin can get the Secrets of their namespace, and of no other one."""
+    cluster.kubectl("create", "rolebinding", "people", f"--clusterrole={role}", "--user=jane", "--namespace", team)
+
+    def may(verb: str, namespace: str) -> bool:
+        asked = ["auth", "can-i", verb, "secrets", "--as=jane", "--namespace", namespace]
+        return cluster.kubectl(*asked, check=False).stdout.strip() == "yes"
+
+    for verb in ("get", "list", "create", "patch"):
+        assert may(verb, team) is reads
+        assert not may(verb, VAULT)
 
 
 def test_nobody_but_the_operator_has_its_rights() -> None:

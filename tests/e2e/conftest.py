@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -108,6 +109,15 @@ def own(second_plane: Plane, sandbox: Sandbox) -> Iterator[World]:
         api.ask("PATCH", path, {"metadata": {"finalizers": []}}, fieldManager=FIELD_MANAGER)
         api.ask("DELETE", path)
     api.do("DELETE", f"api/v1/namespaces/{namespace}")
+
+
+@pytest.fixture
+def vault(own: World) -> Iterator[World]:
+    """The test's own world as seen from another namespace, for Secrets that the operator does not watch."""
+    namespace = f"{own.namespace}-vault"
+    own.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
+    yield replace(own, namespace=namespace)
+    own.plane.api.do("DELETE", f"api/v1/namespaces/{namespace}")
 
 
 @pytest.fixture

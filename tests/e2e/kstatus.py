@@ -10,7 +10,7 @@ Object = dict[str, Any]
 
 REASONS = {
     "Settled": {"Invited", "Accepted", "RolesDiffer"},
-    "Waiting": {"SecretNotFound", "SecretInvalid", "ProjectNotReady"},
+    "Waiting": {"SecretNotFound", "SecretInvalid", "SecretNotAllowed", "ProjectNotReady"},
     "Retrying": {"RateLimited", "AtlasUnavailable", "Conflict", "ConfirmingInvitation"},
     "Stalled": {
         "CredentialsRejected",

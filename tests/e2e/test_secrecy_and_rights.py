@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 BREAKAGES = ("html", "empty", "truncated", "garbage", "reset", "close")
 
 
-def test_no_secret_is_shown(own: World, start_operator: StartOperator) -> None:
-    """Keys, client secrets and tokens, right ones and wrong ones, are in no log, status or event, whatever breaks."""
-    started = start_operator("--resync-interval", "1", "--log-format", "json")
+def test_no_secret_is_shown(own: World, vault: World, start_operator: StartOperator) -> None:
+    """Keys, client secrets and tokens, right ones and wrong ones, are in no log, status or event, whatever breaks.
+
+    Nor are those of another namespace, nor the annotations there.
+    """
+    options = ["--resync-interval", "1", "--log-format", "json", "--default-secret", f"{vault.namespace}/refused"]
+    started = start_operator(*options)
     canaries = [f"canary-{kind}-{own.namespace}" for kind in ("public", "private", "id", "secret", "good")]
     own.sandbox.control(
         "POST", "/credentials", {"kind": "serviceAccount", "id": f"sa-{own.project}", "secret": canaries[4]}
@@ -32,6 +36,19 @@ def test_no_secret_is_shown(own: World, start_operator: StartOperator) -> None:
     for name in ("wrong-key", "wrong-account"):
         own.create(name, own.invite(name)["id"], connectionSecretRef={"name": name})
         own.until(name, "CredentialsRejected")
+    shared = [f"canary-{kind}-{vault.namespace}" for kind in ("refused", "half", "wrong", "annotation")]
+    vault.put_secret("refused", publicApiKey=shared[0], privateApiKey=shared[0])
+    vault.put_secret("half", privateApiKey=shared[1])
+    vault.put_secret("wrong", publicApiKey=shared[2], privateApiKey=shared[2])
+    for name, namespaces in (("refused", f"team-a,{shared[3]}/*"), ("half", "*"), ("wrong", own.namespace)):
+        vault.allow_namespaces(name, namespaces)
+        reference = {"name": name, "namespace": vault.namespace}
+        own.create(f"by-{name}", own.invite(f"by-{name}")["id"], connectionSecretRef=reference)
+    own.create("by-default", own.invite("by-default")["id"], connectionSecretRef=None)
+    for name in ("by-refused", "by-half", "by-default"):
+        own.until(name, "SecretNotAllowed")
+    own.until("by-wrong", "CredentialsRejected")
+    canaries += shared
     objects = {f"{kind}-{secret}": kind for kind in BREAKAGES for secret in ("account", "atlas-credentials")}
     for name in objects:
         own.create(name, own.invite(name)["id"], connectionSecretRef={"name": name.partition("-")[2]})

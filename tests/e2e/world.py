@@ -109,6 +109,12 @@ class World:
         else:
             self.plane.api.do("POST", path, body)
 
+    def allow_namespaces(self, name: str, namespaces: str) -> None:
+        """Annotate a Secret with the namespaces that may use it."""
+        annotations = {"atlasinvites.io/allowed-namespaces": namespaces}
+        path = f"api/v1/namespaces/{self.namespace}/secrets/{name}"
+        self.plane.api.do("PATCH", path, {"metadata": {"annotations": annotations}})
+
     def delete_secret(self, name: str = "atlas-credentials") -> None:
         """Delete a Secret."""
         self.plane.api.do("DELETE", f"api/v1/namespaces/{self.namespace}/secrets/{name}")

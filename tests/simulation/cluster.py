@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_invites.controller.finalizer import PROJECT_GONE
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
+from atlas_invites.invitation.credentials import StoredCredentials
 from atlas_invites.invitation.notices import EventReason
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
@@ -26,6 +27,13 @@ LATENCY = 0.005
 """Seconds of a call, half of them before it is carried out."""
 
 Json = dict[str, Any]
+
+
+def secret_of(resource: Resource) -> Key:
+    """Return the Secret that an object names: here each names one of its own namespace."""
+    named = resource.spec.connection_secret_ref
+    assert named is not None
+    return Key(resource.key.namespace, named.name)
 
 
 @dataclass(slots=True)
@@ -207,7 +215,7 @@ class Cluster:
 
     # ports.Secrets, ports.Projects, ports.Events
 
-    async def credentials(self, secret: Key) -> Credentials:
+    async def credentials(self, secret: Key) -> StoredCredentials:
         """Read a Secret."""
         await asyncio.sleep(LATENCY)
         self._meet_down()
@@ -216,7 +224,7 @@ class Cluster:
             first, _ = self.failing.get(secret, (self.time(), 0.0))
             self.failing[secret] = first, self.time()
             raise Failure(found.reason, found.message)
-        return found
+        return StoredCredentials(found)
 
     async def group_id(self, project: Key) -> str:
         """Read an AtlasProject."""

@@ -15,6 +15,7 @@ from atlas_invites.failures import Failure
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_sandbox import views
 from atlas_sandbox.model import Membership
+from tests.simulation.cluster import secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ KINDS = {
     "RolesDiffer": "Settled",
     "SecretNotFound": "Waiting",
     "SecretInvalid": "Waiting",
+    "SecretNotAllowed": "Waiting",
     "ProjectNotReady": "Waiting",
 }
 """The reasons of a rest; all that are not here are Stalled, and Retrying is no rest."""
@@ -102,7 +104,7 @@ class Oracle:
             if resource.spec.suspend or ready is None or ready.reason not in REFUSED:
                 continue
             group = self._group(resource)
-            secret = self.cluster.secrets.get(Key(key.namespace, resource.spec.connection_secret_ref.name))
+            secret = self.cluster.secrets.get(secret_of(resource))
             if group is not None and secret in self.accepted_keys and not any(self._rivals(resource, group)):
                 names = _names_in_calls(resource)
                 names |= self._ids_of(_email(resource.spec, resource.status), group)
@@ -149,16 +151,16 @@ class Oracle:
         _expect(accepted is not None and accepted.status == is_accepted, "its condition Accepted does not follow")
 
     def _expected(self, resource: Resource, spec: Spec, status: Status) -> Iterator[Expected]:
-        secret = self.cluster.secrets.get(Key(resource.key.namespace, spec.connection_secret_ref.name))
+        group = self._group(resource)
+        if group is None:
+            yield Expected("ProjectNotReady")
+            return
+        secret = self.cluster.secrets.get(secret_of(resource))
         if secret is None:
             yield Expected("SecretNotFound")
             return
         if isinstance(secret, Failure):
             yield Expected(str(secret.reason))
-            return
-        group = self._group(resource)
-        if group is None:
-            yield Expected("ProjectNotReady")
             return
         rejected = secret not in self.accepted_keys
         older = [other for other in self._rivals(resource, group) if _age(other) < _age(resource)]
@@ -288,7 +290,7 @@ class Oracle:
         status, spec = resource.status, resource.spec
         if status.invitation is not None or status.member is not None:
             return True
-        secret = self.cluster.secrets.get(Key(resource.key.namespace, spec.connection_secret_ref.name))
+        secret = self.cluster.secrets.get(secret_of(resource))
         return not spec.suspend and self._group(resource) is not None and secret in self.accepted_keys
 
     def _names(self, resource: Resource, group: str | None, *, also_ended: bool) -> set[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_sandbox.model import Membership
-from tests.simulation.cluster import START
+from tests.simulation.cluster import START, secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,7 +310,7 @@ class Safety:
 
     def _judge_rejection(self, resource: Resource) -> None:
         """A 401 counts for its project: the credentials are rejected only if Atlas does not know them."""
-        secret = Key(resource.key.namespace, resource.spec.connection_secret_ref.name)
+        secret = secret_of(resource)
         groups = {"", self._group(resource.key, resource.spec)}
         if secret not in self.rejected and groups.isdisjoint(self.unauthorized):
             self.broken.append(f"{resource.key}: CredentialsRejected, though only another project was refused")
@@ -324,7 +324,7 @@ class Safety:
         since = max(self.started, deleted)
         if self.projects_gone.get(group, float("-inf")) >= since:
             return True
-        secret = Key(resource.key.namespace, resource.spec.connection_secret_ref.name)
+        secret = secret_of(resource)
         first, last = self.cluster.failing.get(secret, (now, float("-inf")))
         if last > now - PROVEN and now - max(first, since) >= SECRET_LOST:
             return True

@@ -13,6 +13,8 @@ from atlas_invites.settings import Settings, in_pod
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from atlas_invites.invitation.resource import Key
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,6 +40,7 @@ def test_defaults() -> None:
     plain = settings()
     assert plain.atlas_url == "https://cloud.mongodb.com"
     assert plain.namespaces == ()
+    assert plain.default_secret is None
     assert plain.resync_interval == 600
     assert plain.workers == 50
     assert plain.atlas_api == "auto"
@@ -123,6 +126,40 @@ def test_namespaces(given: Any, names: tuple[str, ...]) -> None:  # noqa: ANN401
 def test_a_namespace_is_a_name(given: str) -> None:
     """A pattern, which kopf would take, or what cannot be a namespace, is refused."""
     assert problem(namespaces=given) == "Value error, must be the name of a namespace"
+
+
+@pytest.mark.parametrize(
+    ("given", "key"), [("platform/atlas", ("platform", "atlas")), ("p/a.b-c", ("p", "a.b-c")), (None, None)]
+)
+def test_default_secret(given: str | None, key: Key | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Namespace and name of a Secret, by flag or variable; none unless it is given."""
+    assert settings(default_secret=given).default_secret == key
+    if given is not None:
+        monkeypatch.setenv("ATLAS_INVITES_DEFAULT_SECRET", given)
+        assert settings().default_secret == key
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "/",
+        "atlas",
+        "platform/",
+        "/atlas",
+        "a/b/c",
+        "A/b",
+        "a/B",
+        "a.b/c",
+        "a /b",
+        "-a/b",
+        "a" * 64 + "/b",
+        "a/" + "b" * 254,
+    ],
+)
+def test_a_default_secret_has_a_namespace_and_a_name(given: str) -> None:
+    """What cannot be a Secret is refused."""
+    assert problem(default_secret=given) == "Value error, must be NAMESPACE/NAME of a Secret"
 
 
 @pytest.mark.parametrize(

@@ -48,15 +48,15 @@ The labels of every object.
 {{- end }}
 
 {{/*
-One file of the manifests for kustomize, in the namespace of the release. Where "namespaces" names some, what is there
-for the whole cluster becomes a Role or a RoleBinding in each of them.
+One file of the manifests for kustomize, in "namespace", or in that of the release. Where "namespaces" names some, what
+is there for the whole cluster becomes a Role or a RoleBinding in each of them.
 */}}
 {{- define "atlas-invites.objects" -}}
 {{- $root := .root -}}
 {{- range $document := splitList "\n---\n" ($root.Files.Get .file) }}
 {{- $object := fromYaml $document }}
 {{- $_ := set $object.metadata "labels" (merge (fromYaml (include "atlas-invites.labels" $root)) (default dict $object.metadata.labels)) }}
-{{- $namespaces := list $root.Release.Namespace }}
+{{- $namespaces := list (default $root.Release.Namespace $.namespace) }}
 {{- if hasPrefix "Cluster" $object.kind }}
 {{- $namespaces = $.namespaces | default (list "") }}
 {{- else if hasPrefix "Validating" $object.kind }}
@@ -66,6 +66,11 @@ for the whole cluster becomes a Role or a RoleBinding in each of them.
 {{- $_ := set $object.metadata "name" (include "atlas-invites.serviceAccount" $root) }}
 {{- with $root.Values.serviceAccount.annotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end }}
 {{- if not $root.Values.serviceAccount.create }}{{ $namespaces = list }}{{ end }}
+{{- else if and $root.Values.credentials.namespace $object.rules (eq $object.metadata.name "atlas-invites") }}
+{{- /* The Role in that namespace has the right instead. */}}
+{{- $rules := list }}
+{{- range $object.rules }}{{ if not (has "secrets" .resources) }}{{ $rules = append $rules . }}{{ end }}{{ end }}
+{{- $_ := set $object "rules" $rules }}
 {{- else if eq $object.kind "NetworkPolicy" }}
 {{- include "atlas-invites.network" (dict "policy" $object "values" $root.Values.networkPolicy) }}
 {{- else if hasPrefix "monitoring.coreos.com/" $object.apiVersion }}

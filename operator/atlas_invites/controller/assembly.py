@@ -10,7 +10,7 @@ from atlas_invites.controller.engine import Engine
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconcile import Reconciler
-from atlas_invites.controller.resolve import Access, names_project, names_secret, project_of
+from atlas_invites.controller.resolve import Access, names_project, project_of
 from atlas_invites.controller.resync import Resync
 from atlas_invites.controller.sends import Sends
 from atlas_invites.controller.store import Store, Writer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.controller.ports import Atlas, Events, Invites, Projects, Secrets
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.credentials import StoredCredentials
     from atlas_invites.invitation.resource import Key
 
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
@@ -59,6 +59,7 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     wall: Callable[[], datetime],
     jitter: Callable[[], float] | None = None,
     store: Store | None = None,
+    default_secret: Key | None = None,
 ) -> Controller[InvitesT, EventsT, AtlasT]:
     """Put the controller together.
 
@@ -74,16 +75,17 @@ def assemble(  # noqa: PLR0913 - what the controller needs
         wall: the local time, UTC.
         jitter: the work queue's, where it is not to be random.
         store: where the objects are kept, an empty one unless given.
+        default_secret: the Secret of objects that name none, if there is one.
     """
     store = Store() if store is None else store
     queue: WorkQueue[Key] = WorkQueue(clock, jitter, workers=workers, group=lambda key: project_of(store.get(key)))
-    credentials: Polled[Key, Credentials] = Polled(
-        secrets.credentials, SECRET_TTL, clock, lambda secret: engine.wake(names_secret(secret))
+    credentials: Polled[Key, StoredCredentials] = Polled(
+        secrets.credentials, SECRET_TTL, clock, lambda secret: engine.wake(access.names_secret(secret))
     )
     group_ids: Polled[Key, str] = Polled(
         projects.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
     )
-    access = Access(credentials, group_ids, clock)
+    access = Access(credentials, group_ids, clock, default_secret)
     writer = Writer(store, invites)
     reconciler = Reconciler(
         Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from atlas_invites.invitation.case import Target
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.credentials import Credentials, StoredCredentials
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, User
     from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Listed, Resource
@@ -138,7 +138,7 @@ class Events(Protocol):
 class Secrets(Protocol):
     """Credentials in Secrets."""
 
-    async def credentials(self, secret: Key) -> Credentials:
+    async def credentials(self, secret: Key) -> StoredCredentials:
         """Read and parse; raises ``Failure`` (SecretNotFound, SecretInvalid) or ``ClusterUnavailable``."""
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.claim import leads_elsewhere
+from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.refusal import Request
 from atlas_invites.invitation.resource import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.controller.polled import Polled
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.credentials import Credentials, StoredCredentials
     from atlas_invites.invitation.model import Spec
     from atlas_invites.invitation.resource import Resource
 
@@ -25,6 +27,23 @@ _LEADS_ELSEWHERE = (
     "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
     "is done. To invite into the new project, delete and recreate this object."
 )
+
+_NAMES_NONE = (
+    "This object names no Secret with Atlas credentials, and the operator has no default Secret. Add "
+    "spec.connectionSecretRef, or ask an administrator to start the operator with --default-secret."
+)
+_IN_ANOTHER_NAMESPACE = (
+    "{secret} is not available to the namespace {namespace} for the Atlas project {group_id}. Ask its owner to check "
+    "that it exists and holds valid credentials, that its annotations atlasinvites.io/allowed-namespaces and "
+    "atlasinvites.io/allowed-projects allow this use, and that the operator may read it."
+)
+"""The one message about a Secret of another namespace. The cause would tell what is in that namespace."""
+_IN_THIS_NAMESPACE = (
+    "The Secret {name} may not be used for the Atlas project {group_id}: {why}. Correct the annotation, or name "
+    "another Secret."
+)
+
+log = logging.getLogger(__name__)
 
 
 async def resolve(attempt: Attempt) -> Outcome | None:
@@ -34,9 +53,8 @@ async def resolve(attempt: Attempt) -> Outcome | None:
         Failure: the Secret or the AtlasProject cannot be used.
     """
     access, resource, spec = attempt.collaborators.access, attempt.resource, attempt.spec
-    if attempt.credentials is None:
-        attempt.credentials = await access.credentials(resource, spec)
     group_id = await access.group_id(resource, spec)
+    attempt.credentials = await access.credentials(resource, spec, group_id)
     if leads_elsewhere(spec, attempt.known, group_id):
         name = spec.project_ref and spec.project_ref.name
         return Outcome(Reason.PROJECT_NOT_READY, _LEADS_ELSEWHERE.format(name=name))
@@ -53,16 +71,6 @@ async def resolve_to_clean_up(attempt: Attempt) -> None:
         Failure: the Secret or the AtlasProject cannot be used, and nothing of it is held.
     """
     access, resource, spec = attempt.collaborators.access, attempt.resource, attempt.spec
-    if attempt.credentials is None:
-        try:
-            attempt.credentials = await access.credentials(resource, spec)
-        except Failure as failure:
-            if not _is_of_the_secret(failure):
-                raise
-            attempt.is_secret_lost |= failure.certain
-            attempt.credentials = access.last_credentials(resource, spec)
-            if attempt.credentials is None:
-                raise
     group_id = attempt.known.invitation.group_id if attempt.known.invitation else None
     if group_id is None:
         try:
@@ -70,7 +78,15 @@ async def resolve_to_clean_up(attempt: Attempt) -> None:
         except Failure:
             group_id = access.last_group_id(resource, spec)
             if group_id is None:
+                attempt.is_secret_lost |= await access.has_lost_secret(resource, spec)
                 raise
+    try:
+        attempt.credentials = await access.credentials(resource, spec, group_id)
+    except Failure as failure:
+        attempt.is_secret_lost |= failure.certain
+        attempt.credentials = access.last_credentials(resource, spec, group_id)
+        if attempt.credentials is None:
+            raise
     attempt.resolve(attempt.collaborators.atlas.project(attempt.credentials, group_id))
 
 
@@ -84,38 +100,50 @@ async def renew_credentials(attempt: Attempt) -> bool:
         return False
     attempt.has_renewed, rejected = True, attempt.credentials
     try:
-        attempt.credentials = await attempt.collaborators.access.renewed(attempt.resource, attempt.spec, attempt.since)
+        attempt.credentials = await attempt.collaborators.access.renewed(
+            attempt.resource, attempt.spec, attempt.project.group_id, attempt.since
+        )
     except Failure as failure:
-        if not attempt.resource.deleting or not _is_of_the_secret(failure):
+        if not attempt.resource.deleting:
             raise
         attempt.is_secret_lost |= failure.certain
     return attempt.credentials != rejected
 
 
-def _is_of_the_secret(failure: Failure) -> bool:
-    return failure.reason in {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID}
-
-
 class Access:
-    """Resolves credentials and project ids, each polled once for all objects that name them."""
+    """Resolves credentials and project ids, each polled once for all objects that name them.
+
+    Each use checks whether the object may use the Secret: the cache serves the objects of all namespaces.
+
+    Args:
+        secrets: the cache of Secrets.
+        projects: the cache of AtlasProjects.
+        clock: monotonic seconds.
+        default_secret: the Secret of objects that name none, if there is one.
+    """
 
     def __init__(
-        self, secrets: Polled[Key, Credentials], projects: Polled[Key, str], clock: Callable[[], float]
+        self,
+        secrets: Polled[Key, StoredCredentials],
+        projects: Polled[Key, str],
+        clock: Callable[[], float],
+        default_secret: Key | None = None,
     ) -> None:
         self._secrets = secrets
         self._projects = projects
         self._clock = clock
+        self._default_secret = default_secret
 
-    async def credentials(self, resource: Resource, spec: Spec) -> Credentials:
-        """Return the object's credentials.
+    async def credentials(self, resource: Resource, spec: Spec, group_id: str) -> Credentials:
+        """Return the object's credentials for a project.
 
         Raises:
-            Failure: SecretNotFound, SecretInvalid.
+            Failure: SecretNotFound, SecretInvalid, SecretNotAllowed.
             ClusterUnavailable: the Secret cannot be read now.
         """
-        return await self._secrets.get(secret_of(resource, spec))
+        return await self._allowed(resource, spec, group_id, self._secrets.get)
 
-    async def renewed(self, resource: Resource, spec: Spec, since: float) -> Credentials:
+    async def renewed(self, resource: Resource, spec: Spec, group_id: str, since: float) -> Credentials:
         """Return the object's credentials, read again because Atlas rejects those in use.
 
         A Secret is read again once in ``REREAD_INTERVAL`` seconds, for however many objects.
@@ -123,21 +151,77 @@ class Access:
         Args:
             resource: the object.
             spec: its spec.
+            group_id: the project's id.
             since: a Secret that was read before this time (monotonic seconds) is worth reading again.
 
         Raises:
             Failure, ClusterUnavailable: as above.
         """
-        return await self._secrets.reread(secret_of(resource, spec), since=since)
+        return await self._allowed(resource, spec, group_id, lambda secret: self._secrets.reread(secret, since=since))
+
+    async def _allowed(
+        self, resource: Resource, spec: Spec, group_id: str, read: Callable[[Key], Awaitable[StoredCredentials]]
+    ) -> Credentials:
+        """Return what ``read`` returns for the object's Secret, if the object may use that for the project."""
+        secret = self.secret_of(resource, spec)
+        if secret is None:
+            raise Failure(Reason.SECRET_NOT_FOUND, _NAMES_NONE)
+        namespace = resource.key.namespace
+        try:
+            stored = await read(secret)
+            why = stored.allowed.refusal(secret.namespace, namespace, group_id)
+        except Failure as failure:
+            if secret.namespace == namespace:
+                raise
+            why = failure.message
+        else:
+            if why is None:
+                return stored.credentials
+        ready = resource.status.condition(READY)
+        is_known = ready is not None and ready.reason == Reason.SECRET_NOT_ALLOWED
+        level = logging.DEBUG if is_known else logging.INFO
+        log.log(level, "the Secret %s cannot be used: %s", secret, why, extra={"object": resource.key})
+        if secret.namespace == namespace:
+            message = _IN_THIS_NAMESPACE.format(name=secret.name, group_id=group_id, why=why)
+        else:
+            name = f"The Secret {secret} (spec.connectionSecretRef)"
+            named = "The operator's default Secret" if spec.connection_secret_ref is None else name
+            message = _IN_ANOTHER_NAMESPACE.format(secret=named, namespace=namespace, group_id=group_id)
+        raise Failure(Reason.SECRET_NOT_ALLOWED, message)
+
+    async def has_lost_secret(self, resource: Resource, spec: Spec) -> bool:
+        """Return whether the object names no Secret, or one of its own namespace that is gone or invalid.
+
+        Raises:
+            ClusterUnavailable: the Secret cannot be read now.
+        """
+        secret = self.secret_of(resource, spec)
+        if secret is None:
+            return True
+        if secret.namespace == resource.key.namespace:
+            try:
+                await self._secrets.get(secret)
+            except Failure as failure:
+                return failure.certain
+        return False
 
     async def refresh(self, secret: Key) -> None:
         """Read a Secret again, so that those who name it are woken if it has changed."""
         with suppress(Failure, ClusterUnavailable):
             await self._secrets.get(secret, since=self._clock())
 
-    def last_credentials(self, resource: Resource, spec: Spec) -> Credentials | None:
-        """Return the credentials last read from the object's Secret, if still held."""
-        return self._secrets.last(secret_of(resource, spec))
+    def last_credentials(self, resource: Resource, spec: Spec, group_id: str) -> Credentials | None:
+        """Return the credentials last read from the object's Secret, if still held and allowed for the project.
+
+        None for a Secret of another namespace: nobody knows whether that would still allow it.
+        """
+        secret, namespace = self.secret_of(resource, spec), resource.key.namespace
+        if secret is None or secret.namespace != namespace:
+            return None
+        stored = self._secrets.last(secret)
+        if stored is None or stored.allowed.refusal(namespace, namespace, group_id) is not None:
+            return None
+        return stored.credentials
 
     def last_group_id(self, resource: Resource, spec: Spec) -> str | None:
         """Return the project's id: the spec's, or the one last read from its AtlasProject, if still held."""
@@ -157,10 +241,14 @@ class Access:
             raise Failure(Reason.INVALID_REQUEST, "The spec names no project: give it groupId or projectRef.")
         return await self._projects.get(Key(resource.key.namespace, spec.project_ref.name))
 
+    def secret_of(self, resource: Resource, spec: Spec) -> Key | None:
+        """Return the Secret that holds the object's credentials: the one that it names, else the default."""
+        named = spec.connection_secret_ref
+        return self._default_secret if named is None else Key(named.namespace or resource.key.namespace, named.name)
 
-def names_secret(secret: Key) -> Callable[[Resource], bool]:
-    """Return a test for the objects whose credentials are in that Secret."""
-    return lambda r: (spec := r.readable_spec) is not None and secret_of(r, spec) == secret
+    def names_secret(self, secret: Key) -> Callable[[Resource], bool]:
+        """Return a test for the objects whose credentials are in that Secret."""
+        return lambda r: (spec := r.readable_spec) is not None and self.secret_of(r, spec) == secret
 
 
 def names_project(project: Key) -> Callable[[Resource], bool]:
@@ -170,11 +258,6 @@ def names_project(project: Key) -> Callable[[Resource], bool]:
         and spec.project_ref is not None
         and Key(r.key.namespace, spec.project_ref.name) == project
     )
-
-
-def secret_of(resource: Resource, spec: Spec) -> Key:
-    """Return the Secret that holds the object's credentials."""
-    return Key(resource.key.namespace, spec.connection_secret_ref.name)
 
 
 def project_of(resource: Resource | None) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Priority
-from atlas_invites.controller.resolve import secret_of
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import case_of, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
@@ -149,7 +148,8 @@ class Resync:
         while True:
             await asyncio.sleep(PROBE_INTERVAL)
             refused = self._store.refused()
-            for secret in {secret_of(r, spec) for r in refused if (spec := r.readable_spec) is not None}:
+            secrets = {self._access.secret_of(r, spec) for r in refused if (spec := r.readable_spec) is not None}
+            for secret in filter(None, secrets):
                 await self._access.refresh(secret)
             projects, self._skipped = self._skipped, []
             if self._clock() >= due:
@@ -192,15 +192,15 @@ class Resync:
         Raises:
             Failure, ClusterUnavailable: the Secret or the project cannot be read.
         """
-        credentials = await self._access.credentials(one.resource, one.spec)
         group_id = await self._access.group_id(one.resource, one.spec)
+        credentials = await self._access.credentials(one.resource, one.spec, group_id)
         project = self._atlas.project(credentials, group_id)
         try:
             return project, await project.snapshot(since)
         except Failure as failure:
             if failure.reason is not Reason.CREDENTIALS_REJECTED:
                 raise
-            renewed = await self._access.renewed(one.resource, one.spec, since)
+            renewed = await self._access.renewed(one.resource, one.spec, group_id, since)
             if renewed == credentials:
                 raise
         project = self._atlas.project(renewed, group_id)
@@ -217,24 +217,26 @@ class Resync:
                     warnings -= 1
 
     async def _projects(self) -> list[list[Key]]:
-        """Return the keys of all objects by credentials and project."""
+        """Return the keys of all objects by namespace, Secret and project."""
         self._warned &= {resource.uid for resource in self._store}
         return await self._by_project(self._store)
 
-    @staticmethod
-    async def _by_project(resources: Iterable[Resource]) -> list[list[Key]]:
-        """Return the keys by credentials and project, in an order that is the same in each round of this process.
+    async def _by_project(self, resources: Iterable[Resource]) -> list[list[Key]]:
+        """Return the keys by namespace, Secret and project, in an order that is the same in each round of this process.
+
+        The objects of one list may use the same credentials: namespace and project are what a Secret allows.
 
         So each project is swept once an interval, though the store's order moves with the objects that come and go. It
         is that of the hashes, since a project's id and a reference have no order between them.
         """
-        found: dict[tuple[Key, Hashable], list[Key]] = defaultdict(list)
+        found: dict[tuple[Hashable, ...], list[Key]] = defaultdict(list)
         for number, resource in enumerate(resources):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             spec = resource.readable_spec
             if spec is not None:
-                found[secret_of(resource, spec), spec.group_id or spec.project_ref].append(resource.key)
+                secret, project = self._access.secret_of(resource, spec), spec.group_id or spec.project_ref
+                found[resource.key.namespace, secret, project].append(resource.key)
         return [found[project] for project in sorted(found, key=hash)]
 
     def _latest(self, key: Key) -> _Swept | None:

@@ -46,8 +46,8 @@ _ALREADY_IN = (
 
 
 _CRD_TOO_OLD = (
-    "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request was "
-    "handled, so nothing is sent. Update the CRD."
+    "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request "
+    "was handled, so nothing is sent. Update the CRD."
 )
 ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 

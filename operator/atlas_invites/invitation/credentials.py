@@ -1,13 +1,18 @@
-"""Atlas credentials as the official operator's Secret holds them."""
+"""Atlas credentials as the official operator's Secret holds them, and which objects may use them."""
 
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from atlas_invites.invitation.resource import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+ALLOWED_NAMESPACES, ALLOWED_PROJECTS = f"{GROUP}/allowed-namespaces", f"{GROUP}/allowed-projects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,64 @@ class ServiceAccount:
 
 
 Credentials = ApiKey | ServiceAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The annotations of a Secret that say which objects may use it; None for one that is absent.
+
+    Attributes:
+        namespaces: ``*``, or names of namespaces with commas: those whose objects may use the Secret beside its own.
+        projects: ids of Atlas projects with commas: the Secret may be used for these only. Absent: for all.
+    """
+
+    namespaces: str | None = None
+    projects: str | None = None
+
+    @classmethod
+    def by(cls, annotations: Mapping[str, str]) -> Self:
+        """Return what the annotations of a Secret allow."""
+        return cls(annotations.get(ALLOWED_NAMESPACES), annotations.get(ALLOWED_PROJECTS))
+
+    def refusal(self, secret_namespace: str, namespace: str, group_id: str) -> str | None:
+        """Return why a use of the Secret is not allowed, or None if it is. A malformed annotation allows nothing.
+
+        Args:
+            secret_namespace: the namespace of the Secret.
+            namespace: the namespace of the object that is to use it.
+            group_id: the id of the Atlas project that it is to be used for.
+        """
+        if namespace != secret_namespace:
+            if self.namespaces is None:
+                return f"it has no annotation {ALLOWED_NAMESPACES}"
+            if self.namespaces.strip(" ") != "*" and (why := _refusal(ALLOWED_NAMESPACES, self.namespaces, namespace)):
+                return why
+        return None if self.projects is None else _refusal(ALLOWED_PROJECTS, self.projects, group_id)
+
+
+_ENTRIES = {
+    ALLOWED_NAMESPACES: (re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"), "* or names of namespaces"),
+    ALLOWED_PROJECTS: (re.compile(r"[a-f0-9]{24}"), "project ids, each 24 hex digits in lower case"),
+}
+"""What the entries of each annotation are, as a pattern and in words."""
+
+
+def _refusal(annotation: str, text: str, wanted: str) -> str | None:
+    """Return why a comma-separated annotation does not allow what is wanted, or None if it does."""
+    entry, words = _ENTRIES[annotation]
+    entries = [part.strip(" ") for part in text.split(",")]
+    if any(entry.fullmatch(part) is None for part in entries):
+        return f"its annotation {annotation} is malformed, so it allows nothing; write {words}, separated by commas"
+    return None if wanted in entries else f"its annotation {annotation} does not list {wanted}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredentials:
+    """What a Secret holds: credentials, and which objects may use them."""
+
+    credentials: Credentials
+    allowed: Allowed = Allowed()
+
 
 _PAIRS: dict[type[ApiKey | ServiceAccount], tuple[str, str]] = {
     ApiKey: ("publicApiKey", "privateApiKey"),

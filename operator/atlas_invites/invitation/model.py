@@ -155,6 +155,13 @@ class Ref(Model):
     name: str
 
 
+class SecretRef(Model):
+    """A reference to a Secret by name, in a namespace, or in the object's own if that is None."""
+
+    name: str
+    namespace: str | None = None
+
+
 ROLE = r"^GROUP_[A-Z][A-Z0-9_]*$"
 """A project role of Atlas. The CRD lists those that exist; the operator takes any, as Atlas gets more of them."""
 
@@ -167,7 +174,7 @@ class Spec(Model):
     username: str | None = None
     invitation_id: str | None = None
     roles: frozenset[str] = Field(min_length=1)
-    connection_secret_ref: Ref
+    connection_secret_ref: SecretRef | None = None
     deletion_policy: DeletionPolicy | None = None
     member_policy: MemberPolicy = MemberPolicy.OBSERVE
     reinvite_policy: ReinvitePolicy = ReinvitePolicy.NEVER

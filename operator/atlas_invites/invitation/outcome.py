@@ -31,6 +31,7 @@ class Reason(StrEnum):
     ROLES_DIFFER = "RolesDiffer"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason
     SECRET_INVALID = "SecretInvalid"  # noqa: S105 - a reason
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 - a reason
     PROJECT_NOT_READY = "ProjectNotReady"
     RATE_LIMITED = "RateLimited"
     ATLAS_UNAVAILABLE = "AtlasUnavailable"
@@ -57,7 +58,10 @@ class Reason(StrEnum):
 
 _KINDS = {
     **dict.fromkeys([Reason.INVITED, Reason.ACCEPTED, Reason.ROLES_DIFFER], Kind.SETTLED),
-    **dict.fromkeys([Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.PROJECT_NOT_READY], Kind.WAITING),
+    **dict.fromkeys(
+        [Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.SECRET_NOT_ALLOWED, Reason.PROJECT_NOT_READY],
+        Kind.WAITING,
+    ),
     **dict.fromkeys(
         [Reason.RATE_LIMITED, Reason.ATLAS_UNAVAILABLE, Reason.CONFLICT, Reason.CONFIRMING_INVITATION], Kind.RETRYING
     ),
@@ -120,6 +124,7 @@ RETRY_AFTER_AT_MOST = 900.0
 _REQUEUED_AFTER: dict[Reason, float] = {
     Reason.SECRET_NOT_FOUND: 60,
     Reason.SECRET_INVALID: 60,
+    Reason.SECRET_NOT_ALLOWED: 60,
     Reason.PROJECT_NOT_READY: 30,
     Reason.CREDENTIALS_REJECTED: 60,
 }

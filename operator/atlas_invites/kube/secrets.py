@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from kubernetes.aio.client import ApiException
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.credentials import parse
+from atlas_invites.invitation.credentials import Allowed, StoredCredentials, parse
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.kube.connection import cluster_errors, get
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
 
-    from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.resource import Key
 
 _PATH = "/api/v1/namespaces/{namespace}/secrets/{name}"
@@ -30,7 +29,7 @@ class Secrets:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    async def credentials(self, secret: Key) -> Credentials:
+    async def credentials(self, secret: Key) -> StoredCredentials:
         """Read and parse a Secret.
 
         Raises:
@@ -44,20 +43,22 @@ class Secrets:
                 if error.status == HTTPStatus.NOT_FOUND:
                     raise Failure(
                         Reason.SECRET_NOT_FOUND,
-                        f"The Secret {secret.name} (spec.connectionSecretRef) does not exist in this namespace; "
+                        f"The Secret {secret.name} with the Atlas credentials does not exist in this namespace; "
                         "create it.",
                     ) from None
                 if error.status == HTTPStatus.FORBIDDEN:
                     raise Failure(
                         Reason.SECRET_NOT_FOUND,
-                        f"The operator may not read the Secret {secret.name} (spec.connectionSecretRef): "
+                        f"The operator may not read the Secret {secret.name} with the Atlas credentials: "
                         "its RBAC lacks get on secrets in this namespace.",
                         certain=False,
                     ) from None
                 raise
         try:
-            return parse({key: str(value) for key, value in (answer.get("data") or {}).items()})
+            credentials = parse({key: str(value) for key, value in (answer.get("data") or {}).items()})
         except ValueError as error:
             raise Failure(
-                Reason.SECRET_INVALID, f"The Secret {secret.name} (spec.connectionSecretRef) cannot be used: {error}."
+                Reason.SECRET_INVALID, f"The Secret {secret.name} with the Atlas credentials cannot be used: {error}."
             ) from None
+        annotations = answer["metadata"].get("annotations") or {}
+        return StoredCredentials(credentials, Allowed.by({key: str(value) for key, value in annotations.items()}))

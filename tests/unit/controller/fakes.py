@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from atlas_invites.atlas.calls import Entries
 from atlas_invites.controller.assembly import assemble
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
-from atlas_invites.invitation.credentials import ApiKey, Credentials
+from atlas_invites.invitation.credentials import Allowed, ApiKey, Credentials, StoredCredentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, User, View
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key, Listed, Resource
@@ -302,6 +302,7 @@ class FakeCluster:
         self.faults = Faults()
         self.objects: dict[Key, dict[str, Any]] = {}
         self.secrets: dict[Key, Credentials | Failure] = {SECRET: CREDENTIALS}
+        self.allowed: dict[Key, Allowed] = {}
         self.project_ids: dict[Key, str | Failure] = {}
         self.writes: list[tuple[str, Key, Any]] = []
         self.reads: list[Key] = []
@@ -373,12 +374,12 @@ class FakeCluster:
 
     # ports.Secrets and ports.Projects
 
-    async def credentials(self, secret: Key) -> Credentials:
+    async def credentials(self, secret: Key) -> StoredCredentials:
         await self._read("secret", secret)
         found = self.secrets.get(secret, Failure(Reason.SECRET_NOT_FOUND, f"The Secret {secret.name} does not exist."))
         if isinstance(found, Failure):
             raise found
-        return found
+        return StoredCredentials(found, self.allowed.get(secret, Allowed()))
 
     async def group_id(self, project: Key) -> str:
         await self._read("project", project)
@@ -457,7 +458,10 @@ class FakeEvents:
 class World:
     """The engine over the fakes. Make it inside a running (virtual) loop."""
 
-    def __init__(self, *, workers: int = 4, resync_interval: float = RESYNC_INTERVAL) -> None:
+    def __init__(
+        self, *, workers: int = 4, resync_interval: float = RESYNC_INTERVAL, default_secret: Key | None = None
+    ) -> None:
+        self._default_secret = default_secret
         self.cluster = FakeCluster()
         self.atlas = FakeAtlas()
         self.events = FakeEvents()
@@ -478,6 +482,7 @@ class World:
             clock=now,
             wall=self.wall,
             jitter=lambda: 1.0,
+            default_secret=self._default_secret,
         )
         self.store, self.queue, self.resync = controller.store, controller.queue, controller.resync
         self.reconciler, self.engine = controller.reconciler, controller.engine

@@ -39,7 +39,7 @@ from tests.unit.virtual_time import now, virtual_time
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.credentials import StoredCredentials
     from atlas_invites.invitation.resource import Resource
 
 AS_OWNER = wire_spec(roles=[OWNER])
@@ -1478,7 +1478,7 @@ async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind(
     """One without a finalizer, whose Secret is being read, and is not there."""
     world = World()
 
-    async def missing(secret: Key) -> Credentials:
+    async def missing(secret: Key) -> StoredCredentials:
         del secret
         await asyncio.sleep(2)
         raise Failure(Reason.SECRET_NOT_FOUND, "said")

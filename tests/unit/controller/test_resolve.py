@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ import pytest
 from atlas_invites.controller.attempt import Attempt, Memory
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.reconcile import run_phases
-from atlas_invites.controller.resolve import Access, names_project, names_secret, secret_of
+from atlas_invites.controller.resolve import Access, names_project
 from atlas_invites.failures import ClusterUnavailable, Failure
-from atlas_invites.invitation.model import Status
+from atlas_invites.invitation.conditions import Evaluated, next_status
+from atlas_invites.invitation.credentials import Allowed
+from atlas_invites.invitation.model import Api, Status
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import Key
-from tests.unit.builders import GROUP_ID, SECRET, resource, spec, wire_spec
+from tests.unit.builders import GROUP_ID, NOW, SECRET, resource, spec, wire_spec
 from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, FakeCluster
 from tests.unit.virtual_time import now, virtual_time
 
@@ -51,17 +54,19 @@ async def run(access: Access, act: Callable[[Attempt], Awaitable[Outcome]]) -> O
     attempt = Attempt(with_, resource(), spec(), Status(), Memory(""), now(), now())
 
     async def read(attempt: Attempt) -> None:
-        if attempt.credentials is None:
-            attempt.credentials = await access.credentials(attempt.resource, attempt.spec)
+        project: Any = SimpleNamespace(group_id=GROUP_ID, api=Api.INVITES)
+        attempt.credentials = await access.credentials(attempt.resource, attempt.spec, GROUP_ID)
+        attempt.resolve(project)
 
     return await run_phases((read, act), attempt)
 
 
-def access_to(cluster: FakeCluster) -> Access:
+def access_to(cluster: FakeCluster, default_secret: Key | None = None) -> Access:
     def ignore(_: Key) -> None:
         pass
 
-    return Access(Polled(cluster.credentials, 60.0, now, ignore), Polled(cluster.group_id, 30.0, now, ignore), now)
+    secrets, projects = Polled(cluster.credentials, 60.0, now, ignore), Polled(cluster.group_id, 30.0, now, ignore)
+    return Access(secrets, projects, now, default_secret)
 
 
 @virtual_time
@@ -127,7 +132,7 @@ async def test_a_key_that_is_rotated_after_all_is_found_in_time() -> None:
             await run(access, Atlas().act)
         cluster.secrets[SECRET] = OTHER_CREDENTIALS
         assert len(cluster.reads) == (3 if after == 10.0 else 2)
-    assert access.last_credentials(resource(), spec()) == OTHER_CREDENTIALS
+    assert access.last_credentials(resource(), spec(), GROUP_ID) == OTHER_CREDENTIALS
 
 
 @virtual_time
@@ -178,7 +183,7 @@ async def test_a_secret_that_has_gone_says_so() -> None:
     with pytest.raises(Failure) as caught:
         await run(access, Atlas().act)
     assert caught.value.reason is Reason.SECRET_NOT_FOUND
-    assert access.last_credentials(resource(), spec()) == CREDENTIALS
+    assert access.last_credentials(resource(), spec(), GROUP_ID) == CREDENTIALS
 
 
 @virtual_time
@@ -241,13 +246,186 @@ async def test_no_project_at_all_is_an_invalid_request() -> None:
 
 def test_who_names_a_secret_or_a_project() -> None:
     """Objects of the same namespace that name it do, and no others; what cannot be read names nothing."""
-    assert names_secret(SECRET)(resource())
-    assert not names_secret(Key("team-b", SECRET.name))(resource())
-    assert not names_secret(Key("team-a", "other"))(resource())
-    assert not names_secret(SECRET)(resource(spec={"groupId": GROUP_ID}))
+    access = access_to(FakeCluster())
+    assert access.names_secret(SECRET)(resource())
+    assert not access.names_secret(Key("team-b", SECRET.name))(resource())
+    assert not access.names_secret(Key("team-a", "other"))(resource())
+    assert not access.names_secret(SECRET)(resource(spec={"groupId": GROUP_ID}))
     by_ref = resource(spec=BY_REF)
     assert names_project(Key("team-a", "payments"))(by_ref)
     assert not names_project(Key("team-b", "payments"))(by_ref)
     assert not names_project(Key("team-a", "payments"))(resource())
     assert not names_project(Key("team-a", "payments"))(resource(spec={"projectRef": {"name": "payments"}}))
-    assert secret_of(resource(), spec()) == SECRET
+
+
+# Secrets of other namespaces, and the default Secret.
+
+SHARED = Key("platform", "atlas")
+BY_NAMESPACE = {"connectionSecretRef": {"name": SHARED.name, "namespace": SHARED.namespace}}
+BY_DEFAULT = {"connectionSecretRef": None}
+OTHER_PROJECT = "5f3c9d2e8a7b6c5d4e3f2a1b"
+
+
+@pytest.mark.parametrize(
+    ("named", "default", "expected"),
+    [
+        ({"name": "own"}, SHARED, Key("team-a", "own")),
+        ({"name": "own", "namespace": "team-a"}, SHARED, Key("team-a", "own")),
+        ({"name": "atlas", "namespace": "platform"}, None, SHARED),
+        (None, SHARED, SHARED),
+        (None, None, None),
+    ],
+)
+def test_which_secret(named: dict[str, str] | None, default: Key | None, expected: Key | None) -> None:
+    """The one that the object names, in its own namespace unless it names another; without one, the default."""
+    access, one = access_to(FakeCluster(), default), resource(spec=wire_spec(connectionSecretRef=named))
+    assert access.secret_of(one, one.spec) == expected
+    if expected is not None:
+        assert access.names_secret(expected)(one)
+
+
+@virtual_time
+async def test_without_a_secret_the_message_says_what_to_do() -> None:
+    """No reference and no default: the user learns of both."""
+    access, one = access_to(FakeCluster()), resource(spec=wire_spec(**BY_DEFAULT))
+    with pytest.raises(Failure) as caught:
+        await access.credentials(one, one.spec, GROUP_ID)
+    assert caught.value.reason is Reason.SECRET_NOT_FOUND
+    assert caught.value.certain
+    assert "Add spec.connectionSecretRef, or ask" in caught.value.message
+    assert await access.has_lost_secret(one, one.spec)
+    assert access.last_credentials(one, one.spec, GROUP_ID) is None
+
+
+def shared(allowed: Allowed) -> FakeCluster:
+    """Return a cluster with a Secret of another namespace."""
+    cluster = FakeCluster()
+    cluster.secrets[SHARED] = OTHER_CREDENTIALS
+    cluster.allowed[SHARED] = allowed
+    return cluster
+
+
+@pytest.mark.parametrize("changes", [BY_NAMESPACE, BY_DEFAULT], ids=["named", "default"])
+@virtual_time
+async def test_a_secret_of_another_namespace_that_allows_it(changes: dict[str, Any]) -> None:
+    """Objects of two namespaces share it, with one read; an object beside it needs no permission."""
+    cluster = shared(Allowed("team-a,team-b", GROUP_ID))
+    access = access_to(cluster, SHARED)
+    for namespace in ("team-a", "team-b", "platform"):
+        one = resource(Key(namespace, "jane"), spec=wire_spec(**changes))
+        assert await access.credentials(one, one.spec, GROUP_ID) == OTHER_CREDENTIALS
+    assert cluster.reads == [SHARED]
+
+
+CAUSES: dict[str, Allowed | Failure] = {
+    "absent": Failure(Reason.SECRET_NOT_FOUND, "The Secret atlas does not exist; CAUSE."),
+    "unreadable": Failure(Reason.SECRET_NOT_FOUND, "The operator may not read it; CAUSE.", certain=False),
+    "invalid": Failure(Reason.SECRET_INVALID, "The key privateApiKey is missing; CAUSE."),
+    "without annotation": Allowed(),
+    "for another namespace": Allowed("team-b"),
+    "for another project": Allowed("*", OTHER_PROJECT),
+    "malformed namespaces": Allowed("team-*"),
+    "malformed projects": Allowed("*", "*"),
+}
+
+
+@pytest.mark.parametrize(("changes", "named"), [(BY_NAMESPACE, True), (BY_DEFAULT, False)], ids=["named", "default"])
+@virtual_time
+async def test_every_refusal_reads_the_same(changes: dict[str, Any], named: bool) -> None:  # noqa: FBT001 - a case
+    """Whatever the cause is, a Secret of another namespace is SecretNotAllowed, with one message, at the same cost."""
+    told = set()
+    for cause in CAUSES.values():
+        cluster = shared(cause if isinstance(cause, Allowed) else Allowed("*"))
+        if isinstance(cause, Failure):
+            cluster.secrets[SHARED] = cause
+        access, one = access_to(cluster, SHARED), resource(spec=wire_spec(**changes))
+        for _ in range(2):
+            with pytest.raises(Failure) as caught:
+                await access.credentials(one, one.spec, GROUP_ID)
+            failure = caught.value
+            told.add((failure.reason, failure.message, failure.certain, failure.error, failure.retry_after))
+            assert failure.__cause__ is None
+        assert access.last_credentials(one, one.spec, GROUP_ID) is None
+        assert not await access.has_lost_secret(one, one.spec)
+        assert cluster.reads == [SHARED]
+    ((reason, message, certain, error, _),) = told
+    assert (reason, certain, error) == (Reason.SECRET_NOT_ALLOWED, True, None)
+    assert ("platform/atlas" in message) is named
+    assert "CAUSE" not in message
+
+
+@virtual_time
+async def test_the_log_says_why_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The operator's log has the cause, at info level until status shows the refusal."""
+    caplog.set_level(logging.INFO)
+    access, one = access_to(shared(Allowed("team-b")), SHARED), resource(spec=wire_spec(**BY_NAMESPACE))
+    refused = next_status(Status(), Evaluated(1, None), Outcome(Reason.SECRET_NOT_ALLOWED, "no"), NOW)
+    for again in (one, resource(spec=wire_spec(**BY_NAMESPACE), status=refused.to_wire())):
+        with pytest.raises(Failure):
+            await access.credentials(again, again.spec, GROUP_ID)
+    why = "its annotation atlasinvites.io/allowed-namespaces does not list team-a"
+    assert caplog.messages == [f"the Secret platform/atlas cannot be used: {why}"]
+
+
+@virtual_time
+async def test_a_permission_that_is_withdrawn() -> None:
+    """The cache serves each object by what the Secret allows now; what it held before is given to nobody."""
+    cluster = shared(Allowed("team-a"))
+    access, one = access_to(cluster), resource(spec=wire_spec(**BY_NAMESPACE))
+    assert await access.credentials(one, one.spec, GROUP_ID) == OTHER_CREDENTIALS
+    cluster.allowed[SHARED] = Allowed("team-b")
+    await asyncio.sleep(61)
+    for attempt in (access.credentials(one, one.spec, GROUP_ID), access.renewed(one, one.spec, GROUP_ID, now())):
+        with pytest.raises(Failure) as caught:
+            await attempt
+        assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
+    assert access.last_credentials(one, one.spec, GROUP_ID) is None
+
+
+@virtual_time
+async def test_the_cache_is_no_way_around_the_annotations() -> None:
+    """Credentials that were read for one namespace and project are not given to another namespace or project."""
+    cluster = shared(Allowed("team-a", GROUP_ID))
+    access = access_to(cluster)
+    allowed, other = (resource(Key(name, "jane"), spec=wire_spec(**BY_NAMESPACE)) for name in ("team-a", "team-b"))
+    assert await access.credentials(allowed, allowed.spec, GROUP_ID) == OTHER_CREDENTIALS
+    for one, group_id in ((other, GROUP_ID), (allowed, OTHER_PROJECT)):
+        with pytest.raises(Failure) as caught:
+            await access.credentials(one, one.spec, group_id)
+        assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
+    assert cluster.reads == [SHARED]
+
+
+@pytest.mark.parametrize(
+    ("projects", "why"),
+    [(OTHER_PROJECT, f"allowed-projects does not list {GROUP_ID}"), ("*", "allowed-projects is malformed")],
+)
+@virtual_time
+async def test_a_secret_of_the_same_namespace_for_other_projects(projects: str, why: str) -> None:
+    """Who owns the namespace may know why: the message names the annotation, and what is wrong with it."""
+    cluster = FakeCluster()
+    cluster.allowed[SECRET] = Allowed(None, projects)
+    access = access_to(cluster)
+    with pytest.raises(Failure) as caught:
+        await access.credentials(resource(), spec(), GROUP_ID)
+    assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
+    assert why in caught.value.message
+    assert access.last_credentials(resource(), spec(), GROUP_ID) is None
+
+
+@virtual_time
+async def test_the_last_credentials_are_still_limited_to_their_projects() -> None:
+    """A Secret of the same namespace is gone: what it held serves the projects that it allowed, and no others."""
+    cluster = FakeCluster()
+    cluster.allowed[SECRET] = Allowed(None, GROUP_ID)
+    access = access_to(cluster)
+    await access.credentials(resource(), spec(), GROUP_ID)
+    assert not await access.has_lost_secret(resource(), spec())
+    del cluster.secrets[SECRET]
+    await asyncio.sleep(61)
+    with pytest.raises(Failure) as caught:
+        await access.credentials(resource(), spec(), GROUP_ID)
+    assert caught.value.reason is Reason.SECRET_NOT_FOUND
+    assert await access.has_lost_secret(resource(), spec())
+    assert access.last_credentials(resource(), spec(), GROUP_ID) == CREDENTIALS
+    assert access.last_credentials(resource(), spec(), OTHER_PROJECT) is None

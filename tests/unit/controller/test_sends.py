@@ -28,7 +28,7 @@ from tests.unit.builders import (
     user,
     wire_spec,
 )
-from tests.unit.controller.fakes import OTHER_CREDENTIALS, FakeAtlas, World
+from tests.unit.controller.fakes import CREDENTIALS, OTHER_CREDENTIALS, FakeAtlas, World
 from tests.unit.controller.test_reconcile import adopted, reason_of
 from tests.unit.virtual_time import now, virtual_time
 
@@ -258,7 +258,7 @@ async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
         del username
         return Entries((user(),) if flatten_teams and include_org_users else ())
 
-    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project = world.atlas.project(CREDENTIALS, GROUP_ID)
     project.list_users = list_users  # type: ignore[method-assign]
     await world.turn()
     assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
@@ -279,7 +279,7 @@ async def test_only_an_invitation_counts_as_sent(membership: Membership) -> None
         del username, roles
         return world.atlas.let_in(user(membership))
 
-    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project = world.atlas.project(CREDENTIALS, GROUP_ID)
     project.add_user = add_user  # type: ignore[method-assign]
     before = sent_in_all()
     await world.turn()
@@ -304,7 +304,7 @@ async def test_somebody_of_the_organisation_is_a_member_at_once() -> None:
         del username, roles
         return world.atlas.let_in(active)
 
-    project = world.atlas.project(await world.cluster.credentials(SECRET), GROUP_ID)
+    project = world.atlas.project(CREDENTIALS, GROUP_ID)
     project.add_user = add_user  # type: ignore[method-assign]
     assert reason_of(await world.turn()) is Reason.ACCEPTED
     assert world.cluster.status().member is not None

@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount, parse
+from atlas_invites.invitation.credentials import Allowed, ApiKey, Credentials, ServiceAccount, StoredCredentials, parse
 
 CANARY = "canary-1f2e3d"
 
@@ -108,3 +108,139 @@ def test_credentials_tell_a_rotation() -> None:
     assert parse(data(clientId="id", clientSecret="a")) == parse(data(clientId="id", clientSecret="a"))
     assert parse(data(clientId="id", clientSecret="a")) != parse(data(clientId="id", clientSecret="b"))
     assert len({ApiKey("a", "b"), ApiKey("a", "b"), ServiceAccount("a", "b")}) == 2
+
+
+OWN, TEAM, PROJECT, OTHER_PROJECT = "platform", "team-a", "32b6e34b3d91647abb20e7b8", "5f3c9d2e8a7b6c5d4e3f2a1b"
+LISTED = {
+    # annotation: the namespaces of team-a, team-b and team that it allows
+    "team-a": {"team-a"},
+    "team-a,team-b": {"team-a", "team-b"},
+    " team-b , team-a ": {"team-a", "team-b"},
+    "team-a,team-a": {"team-a"},
+    "team": {"team"},
+    "*": {"team-a", "team-b", "team"},
+    " * ": {"team-a", "team-b", "team"},
+    None: set(),
+}
+MALFORMED_LISTS = [
+    "",
+    " ",
+    ",",
+    "team-a,",
+    ",team-a",
+    "team-a,,team-b",
+    "team-a team-b",
+    "team-a;team-b",
+    "team-a\nteam-b",
+]
+MALFORMED_NAMESPACES = [
+    *MALFORMED_LISTS,
+    "team-*",
+    "*,team-a",
+    "team-a,*",
+    "**",
+    ".*",
+    "Team-A,team-a",
+    "team-a,team_b",
+    "-team-a,team-a",
+    "team-a,team-a-",
+    "team-a," + 64 * "a",
+    '["team-a"]',
+    "team-a\n",
+    "*\n",
+    "team-a,\u00a0team-b",
+]
+
+
+@pytest.mark.parametrize("namespace", ["team-a", "team-b", "team"])
+@pytest.mark.parametrize(("annotation", "allowed"), LISTED.items())
+def test_a_secret_of_another_namespace(annotation: str | None, allowed: set[str], namespace: str) -> None:
+    """It serves the namespaces that its annotation lists, each by its whole name, or all; without one, nobody."""
+    refusal = Allowed(annotation).refusal(OWN, namespace, PROJECT)
+    assert (refusal is None) is (namespace in allowed)
+
+
+@pytest.mark.parametrize("annotation", MALFORMED_NAMESPACES)
+def test_malformed_namespaces(annotation: str) -> None:
+    """One entry that is not the name of a namespace, and the annotation allows nothing, what it lists rightly too."""
+    for namespace in ("team-a", "team-b", "team", "default", "*", ""):
+        refusal = Allowed(annotation).refusal(OWN, namespace, PROJECT)
+        assert refusal == (
+            "its annotation atlasinvites.io/allowed-namespaces is malformed, so it allows nothing; "
+            "write * or names of namespaces, separated by commas"
+        )
+
+
+@pytest.mark.parametrize("annotation", [*LISTED, *MALFORMED_NAMESPACES])
+def test_the_secrets_own_namespace(annotation: str | None) -> None:
+    """Objects beside the Secret need no annotation, whatever it says."""
+    assert Allowed(annotation).refusal(OWN, OWN, PROJECT) is None
+
+
+@pytest.mark.parametrize("namespace", [OWN, TEAM])
+@pytest.mark.parametrize(
+    ("annotation", "allowed"),
+    [
+        (None, True),
+        (PROJECT, True),
+        (f"{OTHER_PROJECT},{PROJECT}", True),
+        (f" {OTHER_PROJECT} , {PROJECT} ", True),
+        (OTHER_PROJECT, False),
+        (f"{OTHER_PROJECT},{OTHER_PROJECT}", False),
+    ],
+)
+def test_projects(annotation: str | None, allowed: bool, namespace: str) -> None:  # noqa: FBT001 - a case
+    """The annotation limits for which projects a Secret is used, from its own namespace too; without it, for all."""
+    refusal = Allowed("*", annotation).refusal(OWN, namespace, PROJECT)
+    expected = f"its annotation atlasinvites.io/allowed-projects does not list {PROJECT}"
+    assert refusal == (None if allowed else expected)
+
+
+@pytest.mark.parametrize("namespace", [OWN, TEAM])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        *MALFORMED_LISTS,
+        "*",
+        PROJECT.upper(),
+        f"{PROJECT},",
+        f"{PROJECT},*",
+        f"{PROJECT},my-project",
+        f"{PROJECT},{OTHER_PROJECT[1:]}",
+        f"{PROJECT},{OTHER_PROJECT}0",
+        f"{PROJECT};{OTHER_PROJECT}",
+        f"{PROJECT}\n",
+    ],
+)
+def test_malformed_projects(annotation: str, namespace: str) -> None:
+    """One entry that is not an id, and the annotation allows nothing, in the Secret's own namespace too."""
+    for group_id in (PROJECT, OTHER_PROJECT, "*", ""):
+        refusal = Allowed("*", annotation).refusal(OWN, namespace, group_id)
+        assert refusal == (
+            "its annotation atlasinvites.io/allowed-projects is malformed, so it allows nothing; "
+            "write project ids, each 24 hex digits in lower case, separated by commas"
+        )
+
+
+def test_both_annotations_must_allow() -> None:
+    """A namespace that is allowed may use the Secret for allowed projects only, and the reverse."""
+    uses = {(namespace, project) for namespace in (TEAM, "team-b") for project in (PROJECT, OTHER_PROJECT)}
+    allowed = Allowed(TEAM, PROJECT)
+    assert {use for use in uses if allowed.refusal(OWN, *use) is None} == {(TEAM, PROJECT)}
+
+
+def test_a_namespace_is_no_prefix() -> None:
+    """A Secret of namespace team is not one of team-a."""
+    assert Allowed().refusal("team", "team-a", PROJECT) == "it has no annotation atlasinvites.io/allowed-namespaces"
+
+
+def test_annotations_of_a_secret() -> None:
+    """What is allowed comes from the two annotations; others do not matter."""
+    annotations = {"atlasinvites.io/allowed-namespaces": "*", "allowed-projects": PROJECT, "example.com/x": "y"}
+    assert Allowed.by(annotations) == Allowed("*", None)
+    assert Allowed.by({"atlasinvites.io/allowed-projects": PROJECT}) == Allowed(None, PROJECT)
+
+
+def test_stored_credentials_do_not_show_themselves() -> None:
+    """Nor do they with their annotations."""
+    assert CANARY not in repr(StoredCredentials(ApiKey(CANARY, CANARY), Allowed("*")))

@@ -99,7 +99,7 @@ def test_unknown_fields_are_ignored_at_every_depth() -> None:
         ({"roles": None}, "roles"),
         ({"roles": [READER, "ORG_OWNER"]}, "roles"),
         ({"roles": ["group_owner"]}, "roles"),
-        ({"connectionSecretRef": None}, "connectionSecretRef"),
+        ({"connectionSecretRef": "atlas-credentials"}, "connectionSecretRef"),
         ({"deletionPolicy": "Burn"}, "deletionPolicy"),
         ({"memberPolicy": "Love"}, "memberPolicy"),
         ({"reinvitePolicy": "Always"}, "reinvitePolicy"),

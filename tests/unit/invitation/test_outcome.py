@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "Settled": "Invited Accepted RolesDiffer",
-    "Waiting": "SecretNotFound SecretInvalid ProjectNotReady",
+    "Waiting": "SecretNotFound SecretInvalid SecretNotAllowed ProjectNotReady",
     "Retrying": "RateLimited AtlasUnavailable Conflict ConfirmingInvitation",
     "Stalled": "CredentialsRejected Forbidden InvalidRequest ProjectNotFound InvitationNotFound IdentityMismatch "
     "InvitationExpired InvitationWithdrawn MemberRemoved DuplicateInvite LegacyInvitation WriteRefused",
@@ -27,6 +27,7 @@ KIND_OF = {reason: kind for kind, reasons in KINDS.items() for reason in reasons
 COMES_BACK = {
     "SecretNotFound": 60,
     "SecretInvalid": 60,
+    "SecretNotAllowed": 60,
     "ProjectNotReady": 30,
     "CredentialsRejected": 60,
 }
