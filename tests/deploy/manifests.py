@@ -21,8 +21,8 @@ Object = dict[str, Any]
 DEPLOY = ROOT / "deploy"
 CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
-COMPONENTS = ("network-policy", "monitoring", "role-guard")
-ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}
+COMPONENTS = ("network-policy", "monitoring", "dashboard", "role-guard")
+ALL_COMPONENTS = {name: {"enabled": True} for name in ("roleGuard", "networkPolicy", "monitoring", "dashboard")}
 """The chart's values for what kustomize has as components."""
 FIRST_VALUES: Object = {
     "image": {"repository": "atlas-invites", "tag": "", "digest": "", "pullPolicy": "IfNotPresent"},

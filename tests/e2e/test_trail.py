@@ -1,4 +1,4 @@
-"""What `kubectl logs` shows of an object's life: every change in Atlas and every new reason, and nobody's e-mail."""
+"""What docs/stuck.md looks at: the log has every change in Atlas and every new reason, and nobody's e-mail."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def test_the_trail_of_an_object(own: World, start_operator: StartOperator) -> No
     own.until("jane", "Invited")
     own.edit("jane", roles=[READ_ONLY, OWNER])
     own.until_it("jane", "is changed", has_roles(OWNER, READ_ONLY))
+    kubectl = own.plane.control_plane.kubectl
+    events = kubectl("events", "--for", "atlasprojectinvite/jane", "--namespace", own.namespace).stdout
+    assert [reason for reason in ("Forbidden", "InvitationSent", "RolesUpdated") if reason not in events] == []
     own.delete("jane")
     own.until_gone("jane")
     operator.wait_for_line("finalizer removed")

@@ -1,15 +1,17 @@
-"""``make monitoring-test``: the alerts and the dashboard, evaluated by the real Prometheus.
+"""``make monitoring-test``: the alerts and the dashboard that are shipped, evaluated by the real Prometheus.
 
-For each alert an operator process runs on a real API server and the Atlas sandbox, and meets the fault that the alert is
-for. Its metrics are scraped all the time. Then promtool evaluates the rules over these series: the alert must fire
-during the fault, and neither before nor when the fault is over.
+For each alert an operator process runs on a real API server and the Atlas sandbox, and meets the fault that the alert
+is for, while its metrics are scraped. Then promtool evaluates the rules over the series: the alert must fire during the
+fault, and neither before nor at the end. Each query of the dashboard must return data from the series of all of them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.control_plane.build import BuildError
@@ -20,81 +22,120 @@ from tests.e2e.api import Api, History
 from tests.e2e.world import Plane
 from tests.monitoring import promtool
 from tests.monitoring.faults import FAULTS, Stage
-from tests.monitoring.recording import STRETCH, TICK
+from tests.monitoring.recording import INTERVAL, TICK
 from tests.stack import ROOT, install
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tests.monitoring.recording import Recording
 
 FOLDER = ROOT / ".build" / "monitoring"
-PHASES = (10, 135, 135)
-"""Ticks before the fault, during it, and after it: the longest alert waits for an hour, and looks back as far."""
+"""Where the rules, the series and the questions stay, for a look with promtool."""
+CALM, FAULT, AFTER = 10, 135, 135
+"""Scrapes before, during and after the faults: no alert waits, or looks back, for more than an hour."""
+RATE_INTERVAL = f"{4 * INTERVAL}s"
+"""What Grafana puts in for ``$__rate_interval`` in a short range: four intervals of the scrape."""
 
 
-def main(names: Sequence[str]) -> int:
-    """Return the exit code: 0, or 1 with what is wrong."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was recorded at the same time: one operator for each alert, and when it began (Unix seconds)."""
+
+    by_alert: Mapping[str, Recording]
+    start: int
+
+
+def main(alerts: Sequence[str]) -> int:
+    """Return the exit code: 0, or 1 with what is wrong.
+
+    Args:
+        alerts: the names of some alerts; none: all of them, and the dashboard.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
-        _say("building promtool, unless it is in Go's cache: some minutes the first time")
+        _say("building promtool, if it is not in Go's cache: about 5 minutes the first time")
         _say(promtool.build())
         with ExitStack() as stack:
-            failures = _check(stack, names or list(FAULTS))
+            recorded = _record(stack, alerts or list(FAULTS))
     except (BuildError, StartError, AssertionError) as error:
         sys.stderr.write(f"monitoring-test: {error}\n")
         return 1
+    failures = list(_check_alerts(recorded))
+    if not alerts:
+        failures += _check_dashboard(recorded)
     for failure in failures:
         sys.stderr.write(f"monitoring-test: {failure}\n")
-    _say("failed" if failures else "every alert fires and clears")
+    _say(f"{len(failures)} failed" if failures else "all alerts and queries are fine")
     return 1 if failures else 0
 
 
-def _check(stack: ExitStack, names: Sequence[str]) -> list[str]:
+def _record(stack: ExitStack, alerts: Sequence[str]) -> Recorded:
+    """Run an operator for each alert, let each fault begin and end, and scrape all the time."""
     control_plane = stack.enter_context(ControlPlane(audit=True))
     install(control_plane)
-    api, history = Api(control_plane), History(control_plane)
-    stack.callback(api.close)
-    stack.callback(history.close)
+    plane = Plane(control_plane, Api(control_plane), History(control_plane))
+    stack.callback(plane.api.close)
+    stack.callback(plane.history.close)
     group = ProcessGroup()
     stack.callback(group.close)
-    plane = Plane(control_plane, api, history)
-    stages = {name: Stage.build(plane, group, name.removeprefix("AtlasInvites")) for name in names}
-    scripts = {name: FAULTS[name](stage) for name, stage in stages.items()}
+    stages = {alert: Stage.build(plane, group, alert.removeprefix("AtlasInvites")) for alert in alerts}
+    scripts = [FAULTS[alert](stage) for alert, stage in stages.items()]
+    recordings = {alert: stage.recording for alert, stage in stages.items()}
     start = int(time.time())
-    ends = []
-    for what, ticks in zip(("all is well", "the faults begin", "the faults end"), PHASES, strict=True):
-        _say(f"{what}: {ticks} scrapes, {ticks * TICK * STRETCH / 60:.0f} minutes on the time axis of the series")
-        for script in scripts.values():
+    for what, scrapes in (("all is well", CALM), ("each has its fault", FAULT), ("the faults are over", AFTER)):
+        for script in scripts:
             next(script, None)
-        for _ in range(ticks):
+        _say(f"{what}: {scrapes} scrapes in {scrapes * TICK:.0f} s, which count as {scrapes * INTERVAL / 60:.0f} min")
+        for _ in range(scrapes):
             began = time.monotonic()
-            for stage in stages.values():
-                stage.recording.scrape()
+            for recording in recordings.values():
+                recording.scrape()
             time.sleep(max(began + TICK - time.monotonic(), 0))
-        ends.append(next(iter(stages.values())).recording.ticks - 1)
-    failures = []
-    for rule in _rules():
-        if (name := rule["alert"]) not in stages:
-            continue
-        before, during, after = ends
+    return Recorded(recordings, start)
+
+
+def _check_alerts(recorded: Recorded) -> Iterator[str]:
+    """Yield what is wrong with the alerts."""
+    begin, end, last = CALM - 1, CALM + FAULT - 1, CALM + FAULT + AFTER - 1
+    for alert, recording in recorded.by_alert.items():
         questions = [
-            promtool.was_firing(name, 0, before, expected=False),
-            promtool.was_firing(name, before, during, expected=True),
-            promtool.was_firing(name, after - 1, after, expected=False),
+            promtool.was_firing(alert, 0, begin, expected=False),
+            promtool.was_firing(alert, begin, end, expected=True),
+            promtool.was_firing(alert, last - 1, last, expected=False),
         ]
-        wrong = promtool.ask(FOLDER, name, _groups(), [stages[name].recording], start, questions)
-        _say(f"{name}: {'WRONG' if wrong else 'fires during its fault, and not before; clears after it'}")
-        failures += [f"{name}\n{wrong}"] if wrong else []
-    return failures
+        wrong = promtool.ask(FOLDER / alert, rule_groups(), [recording], recorded.start, questions)
+        _say(f"{alert}: {'FAILED' if wrong else 'fires during its fault, and clears after it'}")
+        if wrong:
+            yield f"{alert}\n{wrong}"
 
 
-def _groups() -> list[dict[str, Any]]:
+def _check_dashboard(recorded: Recorded) -> Iterator[str]:
+    """Yield what is wrong with the queries of the dashboard."""
+    last = CALM + FAULT + AFTER - 1
+    questions = [
+        promtool.has_data(query.replace("$namespace", ".+").replace("$__rate_interval", RATE_INTERVAL), last)
+        for _, query in dashboard_queries()
+    ]
+    wrong = promtool.ask(FOLDER / "dashboard", [], recorded.by_alert.values(), recorded.start, questions) or ""
+    for (title, query), question in zip(dashboard_queries(), questions, strict=True):
+        is_wrong = json.dumps(question.expression) in wrong  # promtool quotes it in the same way
+        _say(f"dashboard, {title}: {'NO DATA' if is_wrong else 'data'}: {query}")
+    if wrong:
+        yield f"dashboard\n{wrong}"
+
+
+def rule_groups() -> list[dict[str, Any]]:
+    """Return the groups of the PrometheusRule that is shipped."""
     (rules,) = of_kind(load((DEPLOY / "components" / "monitoring" / "monitoring.yaml").read_text()), "PrometheusRule")
     groups: list[dict[str, Any]] = rules["spec"]["groups"]
     return groups
 
 
-def _rules() -> list[dict[str, Any]]:
-    return [rule for group in _groups() for rule in group["rules"]]
+def dashboard_queries() -> list[tuple[str, str]]:
+    """Return the title of the panel and the query, for each query of the dashboard."""
+    dashboard = json.loads((DEPLOY / "components" / "dashboard" / "dashboard.json").read_text())
+    return [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", ())]
 
 
 def _say(line: str) -> None:

@@ -39,32 +39,27 @@ def was_firing(alert: str, after: int, until: int, *, expected: bool) -> Questio
     return Question(f"(count(count_over_time({firing})) or vector(0)) > bool 0", until, float(expected))
 
 
-def has_data(query: str, tick: int) -> Question:
-    """Ask whether a query returns a sample that is a number (NaN equals nothing)."""
-    return Question(f"(count(({query}) == ({query})) or vector(0)) > bool 0", tick, 1.0)
+def has_data(query: str, until: int) -> Question:
+    """Ask whether a query has returned a number (NaN equals nothing) at any tick so far."""
+    numbers = f"(({query}) == ({query}))[{until * INTERVAL}s:{INTERVAL}s]"
+    return Question(f"(count(count_over_time({numbers})) or vector(0)) > bool 0", until, 1.0)
 
 
 def build() -> str:
-    """Build promtool, unless it is in Go's cache, and return its version.
+    """Build promtool, if it is not in Go's cache, and return its module and version.
 
     Raises:
         BuildError: it could not be built.
     """
-    done = _run("--version")
-    if done.returncode:
-        raise BuildError(f"promtool could not be built:\n{done.stderr.strip()}")
-    return subprocess.run(  # noqa: S603 - our own command line
-        [tool("go"), "-C", str(MODULE), "list", "-m", "github.com/prometheus/prometheus"],
-        env=os.environ | _SETTINGS,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    for command in (("tool", "promtool", "--version"), ("list", "-m", "github.com/prometheus/prometheus")):
+        done = _go(*command)
+        if done.returncode:
+            raise BuildError(f"promtool could not be built:\n{done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def ask(
     folder: Path,
-    name: str,
     groups: Sequence[dict[str, Any]],
     recordings: Iterable[Recording],
     start: int,
@@ -74,7 +69,6 @@ def ask(
 
     Args:
         folder: where the files for promtool are written.
-        name: of these files.
         groups: the groups of rules to evaluate.
         recordings: all of the same time.
         start: when that was (Unix seconds).
@@ -83,35 +77,32 @@ def ask(
     Returns:
         None if all of it is true, else what promtool says.
     """
-    rules, test = folder / f"{name}.rules.yaml", folder / f"{name}.test.yaml"
-    rules.write_text(yaml.safe_dump({"groups": groups}))
+    folder.mkdir(exist_ok=True)
+    test = folder / "test.yaml"
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    expectations = [
+        {
+            "expr": question.expression,
+            "eval_time": f"{question.tick * INTERVAL}s",
+            "exp_samples": [{"labels": "{}", "value": question.value}],
+        }
+        for question in questions
+    ]
+    series = [one for recording in recordings for one in recording.series()]
+    run = {"interval": f"{INTERVAL}s", "start_timestamp": start, "input_series": series}
     content = {
-        "rule_files": [str(rules)],
+        "rule_files": ["rules.yaml"],
         "evaluation_interval": f"{INTERVAL}s",
-        "tests": [
-            {
-                "interval": f"{INTERVAL}s",
-                "start_timestamp": start,
-                "input_series": [series for recording in recordings for series in recording.series()],
-                "promql_expr_test": [
-                    {
-                        "expr": question.expression,
-                        "eval_time": f"{question.tick * INTERVAL}s",
-                        "exp_samples": [{"labels": "{}", "value": question.value}],
-                    }
-                    for question in questions
-                ],
-            }
-        ],
+        "tests": [run | {"promql_expr_test": expectations}],
     }
-    test.write_text(yaml.safe_dump(content, width=1_000_000))
-    done = _run("test", "rules", str(test))
+    test.write_text(yaml.dump(content, Dumper=yaml.CSafeDumper, width=1_000_000))
+    done = _go("tool", "promtool", "test", "rules", str(test))
     return (done.stdout + done.stderr).strip() if done.returncode else None
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _go(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own command line
-        [tool("go"), "-C", str(MODULE), "tool", "promtool", *arguments],
+        [tool("go"), "-C", str(MODULE), *arguments],
         env=os.environ | _SETTINGS,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The trail of an object: one line for each new reason, and the object is known to whoever logs during its reconcile."""
+"""The trail of an object: one line for each new reason; whoever logs during its reconcile can name the object."""
 
 from __future__ import annotations
 
