@@ -156,6 +156,8 @@ def stalled(stage: Stage) -> Iterator[None]:
     stage.invite()
     yield
     world.happen("decline")
+    world.annotate("jane", REQUESTED_AT, "now")
+    world.until("jane", "InvitationWithdrawn")
     yield
     world.delete("jane")
 

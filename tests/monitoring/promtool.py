@@ -39,10 +39,9 @@ def was_firing(alert: str, after: int, until: int, *, expected: bool) -> Questio
     return Question(f"(count(count_over_time({firing})) or vector(0)) > bool 0", until, float(expected))
 
 
-def has_data(query: str, until: int) -> Question:
-    """Ask whether a query has returned a number (NaN equals nothing) at any tick so far."""
-    numbers = f"(({query}) == ({query}))[{until * INTERVAL}s:{INTERVAL}s]"
-    return Question(f"(count(count_over_time({numbers})) or vector(0)) > bool 0", until, 1.0)
+def has_data(query: str, tick: int) -> Question:
+    """Ask whether a query returns a number (NaN equals nothing)."""
+    return Question(f"(count(({query}) == ({query})) or vector(0)) > bool 0", tick, 1.0)
 
 
 def build() -> str:
