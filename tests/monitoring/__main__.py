@@ -2,7 +2,8 @@
 
 For each alert an operator process runs on a real API server and the Atlas sandbox, and meets the fault that the alert
 is for, while its metrics are scraped. Then promtool evaluates the rules over the series: the alert must fire during the
-fault, and neither before nor at the end. Each query of the dashboard must return data from the series of all of them.
+fault, and neither before nor at the end. No other alert may fire at all. Each query of the dashboard must return data
+from the series of all operators.
 """
 
 from __future__ import annotations
@@ -103,9 +104,10 @@ def _check_alerts(recorded: Recorded) -> Iterator[str]:
             promtool.was_firing(alert, 0, begin, expected=False),
             promtool.was_firing(alert, begin, end, expected=True),
             promtool.was_firing(alert, last - 1, last, expected=False),
+            *(promtool.was_firing(other, 0, last, expected=False) for other in FAULTS if other != alert),
         ]
         wrong = promtool.ask(FOLDER / alert, rule_groups(), [recording], recorded.start, questions)
-        _say(f"{alert}: {'FAILED' if wrong else 'fires during its fault, and clears after it'}")
+        _say(f"{alert}: {'FAILED' if wrong else 'fires during its fault, clears after it, and no other alert fires'}")
         if wrong:
             yield f"{alert}\n{wrong}"
 
