@@ -14,7 +14,7 @@ PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test soak mutants clean requirements
+.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test soak mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ image: ## Build the image with docker, podman or buildah, whichever works here: 
 
 image-test: $(INSTALLED) ## Build the image without a registry and run it, hardened, against a control plane and the sandbox
 	@PYTHONPATH=operator $(BIN)/python -m tests.image
+
+monitoring-test: $(INSTALLED) ## Evaluate alerts and dashboard by the real Prometheus, on series of operators that meet each fault (6 minutes)
+	@$(BIN)/python -m tests.monitoring
 
 fuzz: $(INSTALLED) ## Simulate fresh sequences for FUZZ_SECONDS (600) and print the shortest that breaks a law
 	@$(BIN)/python -m tests.simulation

@@ -196,6 +196,7 @@ def _state(parts: Parts, lease: Lease | None) -> metrics.Gauges:
         queue_depth=lambda: len(parts.queue),
         unserved=lambda: len(parts.invites.unserved),
         invitations=parts.store.states,
+        objects=parts.store.reasons,
         next_expiry=lambda: parts.store.next_end(parts.atlas.now().timestamp()),
         sunset=lambda: ends_at.timestamp() if (ends_at := parts.atlas.sunset.ends_at) else None,
     )

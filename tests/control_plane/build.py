@@ -30,7 +30,7 @@ NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PROGRESS_SECONDS = 15.0
 """How often a running build says how far it is."""
 
-_ENVIRONMENT = {
+GO_SETTINGS = {
     "CGO_ENABLED": "0",  # no C compiler needed
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     "GOTOOLCHAIN": "local",  # never fetch another Go
@@ -170,7 +170,7 @@ def _step(what: str, command: Sequence[str], module: Path, log: Path) -> str:
     say(what)
     with log.open("wb") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, cwd=module, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            command, cwd=module, env=os.environ | GO_SETTINGS, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
         )
         try:
             while _still_running(process):
@@ -197,7 +197,7 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
 def _run(command: Sequence[str], module: Path) -> str:
     """Return what a quick Go command prints in ``module``."""
     done = subprocess.run(  # noqa: S603 - our own command line
-        command, cwd=module, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=False
+        command, cwd=module, env=os.environ | GO_SETTINGS, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise BuildError(

@@ -33,6 +33,7 @@ CHART_FILES = (
     ),
 )
 """What the chart shares with kustomize; a chart cannot reach outside its own folder."""
+DASHBOARD = DEPLOY / "components" / "dashboard"
 ARGOCD = DEPLOY / "argocd"
 HEALTH = ARGOCD / "resource_customizations" / "atlasinvites.io" / "AtlasProjectInvite"
 WIDTH = 120
@@ -42,6 +43,7 @@ Schema = dict[str, Any]
 def files() -> dict[Path, str]:
     """Return every generated file and what it holds."""
     found = {CHART / "files" / source.name: source.read_text() for source in CHART_FILES}
+    found[DASHBOARD / "dashboard.yaml"] = found[CHART / "files" / "dashboard.yaml"] = dashboard()
     found[ARGOCD / "argocd-cm.yaml"] = config_map()
     found |= {HEALTH / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
@@ -88,6 +90,23 @@ def _values(schema: Schema, defaults: Any, above: str) -> Iterator[tuple[str, An
         yield f"{above}{name}", None if below else default, field["description"]
         if below:
             yield from _values(field, default, f"{above}{name}.")
+
+
+def dashboard() -> str:
+    """Return the ConfigMap with the dashboard, as the sidecar of Grafana expects it."""
+    source = textwrap.indent((DASHBOARD / "dashboard.json").read_text(), "    ")
+    return (
+        "# Generated from dashboard.json by make generate.\n"
+        "apiVersion: v1\n"
+        "kind: ConfigMap\n"
+        "metadata:\n"
+        "  name: atlas-invites-dashboard\n"
+        "  namespace: atlas-invites\n"
+        "  labels:\n"
+        "    app.kubernetes.io/name: atlas-invites\n"
+        '    grafana_dashboard: "1"\n'
+        f"data:\n  atlas-invites.json: |\n{source}"
+    )
 
 
 def config_map() -> str:

@@ -21,10 +21,10 @@ Object = dict[str, Any]
 DEPLOY = ROOT / "deploy"
 CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
-COMPONENTS = ("network-policy", "monitoring", "role-guard")
+COMPONENTS = ("network-policy", "monitoring", "dashboard", "role-guard")
 EXTRA_ROLE = "GROUP_REPLACE_ME"
 """The role that the component extra-roles adds as it is shipped."""
-ALL_COMPONENTS = {"roleGuard": {"enabled": True}, "networkPolicy": {"enabled": True}, "monitoring": {"enabled": True}}
+ALL_COMPONENTS = {name: {"enabled": True} for name in ("roleGuard", "networkPolicy", "monitoring", "dashboard")}
 """The chart's values for what kustomize has as components."""
 FIRST_VALUES: Object = {
     "image": {"repository": "atlas-invites", "tag": "", "digest": "", "pullPolicy": "IfNotPresent"},

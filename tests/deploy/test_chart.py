@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.control_plane.control_plane import ControlPlane
+    from tests.deploy.manifests import Object
 
 NAME = "atlas-invites"
 LABEL = "app.kubernetes.io/name"
@@ -415,12 +416,16 @@ def test_namespaces_are_named_once() -> None:
 
 
 def test_monitoring_of_ones_own() -> None:
-    """What Prometheus selects, where it is, where alerts lead, a proxy's port: as in the example for kustomize."""
+    """What Prometheus selects, where it is, where alerts lead, a proxy's port: as in the example for kustomize.
+
+    Kustomize cannot add the anchor of each alert.
+    """
+    runbook = "https://git.example.com/platform/atlas-invites/docs/runbook.md"
     values = {
         "monitoring": {
             "enabled": True,
             "labels": {"release": "kube-prometheus-stack"},
-            "runbookUrl": "https://git.example.com/platform/atlas-invites/docs/runbook.md",
+            "runbookUrl": runbook,
         },
         "networkPolicy": {"enabled": True, "prometheusNamespace": "observability", "ports": [443, 6443, 3128]},
     }
@@ -429,11 +434,37 @@ def test_monitoring_of_ones_own() -> None:
         of_kind(all_, *kinds) for all_ in (chart(values), kustomized(DEPLOY / "examples" / "kustomization"))
     )
     for one in of_kind(ours, "PrometheusRule"):
-        del one["metadata"]["annotations"]  # whence kustomize takes the address
+        del one["metadata"]["annotations"]  # from which kustomize takes the URL
+    assert alert_urls(ours) == dict.fromkeys(alert_urls(ours), runbook)
+    assert alert_urls(theirs) == {alert: f"{runbook}#{alert.lower()}" for alert in alert_urls(ours)}
+    for rule in [*alert_rules(ours), *alert_rules(theirs)]:
+        del rule["annotations"]["runbook_url"]
     assert by_name(theirs) == by_name(ours)
-    for one in of_kind(theirs, "PrometheusRule"):
-        for rule in one["spec"]["groups"][0]["rules"]:
-            assert rule["annotations"]["runbook_url"].startswith("https://git.example.com/"), rule
+
+
+def alert_rules(objects: list[Object]) -> list[Object]:
+    """Return the rules of every PrometheusRule."""
+    return [rule for one in of_kind(objects, "PrometheusRule") for rule in one["spec"]["groups"][0]["rules"]]
+
+
+def alert_urls(objects: list[Object]) -> dict[str, str | None]:
+    """Return the ``runbook_url`` of every alert."""
+    return {rule["alert"]: rule["annotations"].get("runbook_url") for rule in alert_rules(objects)}
+
+
+@pytest.mark.parametrize("former", [{}, {"runbookUrl": "docs/runbook.md"}], ids=["default", "former default"])
+def test_no_runbook_url_by_default(former: Object) -> None:
+    """A path is no URL: without a setting, and under the former default, alerts have no link at all."""
+    assert set(alert_urls(chart({"monitoring": {"enabled": True, **former}})).values()) == {None}
+
+
+def test_dashboard() -> None:
+    """The ConfigMap holds the JSON file, has the label that Grafana's sidecar selects, and is off by default."""
+    (found,) = of_kind(chart({"dashboard": {"enabled": True}}), "ConfigMap")
+    source = (DEPLOY / "components" / "dashboard" / "dashboard.json").read_text()
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["data"]["atlas-invites.json"]) == json.loads(source)
+    assert of_kind(chart(), "ConfigMap") == []
 
 
 def test_package(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import promql_parser
 import pytest
@@ -22,7 +22,9 @@ from atlas_invites.telemetry import metrics as telemetry
 from atlas_invites.telemetry.metrics import Gauges
 from tests.control_plane.module import default_version
 from tests.deploy.documents import DOCS, PAGES, blocks, first_cells, headings, page, section
-from tests.deploy.manifests import DEPLOY, load, of_kind
+from tests.deploy.manifests import DEPLOY, load
+from tests.monitoring.__main__ import dashboard_queries, rule_groups
+from tests.monitoring.faults import FAULTS
 from tests.stack import ROOT
 
 if TYPE_CHECKING:
@@ -31,12 +33,7 @@ if TYPE_CHECKING:
     from tests.control_plane.control_plane import ControlPlane
 
 RUNBOOK = page("runbook")
-RULES = [
-    rule
-    for one in of_kind(load((DEPLOY / "components" / "monitoring" / "monitoring.yaml").read_text()), "PrometheusRule")
-    for group in one["spec"]["groups"]
-    for rule in group["rules"]
-]
+RULES = [rule for group in rule_groups() for rule in group["rules"]]
 NAMED_IN_DOCS = [(path, block) for path in PAGES for block in blocks(path.read_text(), "ya?ml")]
 MANIFESTS = [
     *sorted(path for path in DEPLOY.glob("examples/**/*.yaml") if path.name != "kustomization.yaml"),
@@ -51,6 +48,7 @@ def metrics() -> dict[str, set[str]]:
         queue_depth=int,
         unserved=int,
         invitations=lambda: dict.fromkeys(State, 1),
+        objects=lambda: dict.fromkeys(Reason, 1),
         next_expiry=lambda: 1.0,
         sunset=lambda: 1.0,
     )
@@ -103,6 +101,14 @@ def test_reasons() -> None:
     assert headings(section(RUNBOOK, "## Reasons"), 3) == [*Reason, "Suspended"]
 
 
+def test_reasons_of_a_stuck_invitation() -> None:
+    """The page for a stuck invitation has a row for each reason, and for Suspended, with a link to the runbook."""
+    stuck = section(page("stuck"), "## By reason")
+    assert re.findall(r"^\| \[`(\w+)`\]", stuck, re.MULTILINE) == [*Reason, "Suspended"]
+    for reason in [*Reason, "Suspended"]:
+        assert f"](runbook.md#{reason.lower()})" in stuck
+
+
 def test_reasons_of_accepted() -> None:
     """It names every reason of the condition Accepted."""
     for state in State:
@@ -115,29 +121,55 @@ def test_events() -> None:
 
 
 def test_alerts() -> None:
-    """The runbook has an entry for each alert that is shipped, and each alert leads to its entry."""
+    """The runbook has an entry for each alert that is shipped."""
     assert headings(section(RUNBOOK, "## Alerts"), 3) == [rule["alert"] for rule in RULES]
     for rule in RULES:
-        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        assert rule["annotations"].keys() == {"summary", "description"}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_alert_expression(rule: dict[str, Any]) -> None:
-    """An alert is PromQL, asks only for metrics that there are, and only for labels and values that they have."""
+def test_each_alert_is_tested() -> None:
+    """`make monitoring-test` has a fault for each alert, and for no other."""
+    assert list(FAULTS) == [rule["alert"] for rule in RULES]
+
+
+def test_each_reason_that_needs_a_person_has_an_alert() -> None:
+    """Each reason that waits or has stalled is in the gauge of exactly one alert, and no other reason is."""
+    asked = [
+        matcher.value
+        for rule in RULES
+        for selector in selectors(rule["expr"])
+        if selector.name == "atlas_invites_objects"
+        for matcher in selector.matchers.matchers
+    ]
+    alerts = {reason: sum(bool(re.fullmatch(pattern, reason)) for pattern in asked) for reason in Reason}
+    assert alerts == {reason: int(reason.kind in {Kind.WAITING, Kind.STALLED}) for reason in Reason}
+
+
+EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in RULES} | {
+    f"{title} {number}": query.replace("$__rate_interval", "2m").replace("$namespace", "atlas-invites")
+    for number, (title, query) in enumerate(dashboard_queries())
+}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_expressions(expression: str) -> None:
+    """Alerts and dashboard are PromQL, and ask only for metrics, labels and values that exist."""
     known = metrics()
     values: dict[str, list[str]] = {
         "outcome": [*Kind, telemetry.ERROR],
         "reason": [*Reason, telemetry.CLUSTER_UNAVAILABLE, telemetry.UNEXPECTED],
-        "code": ["none", *map(str, range(500, 600))],
+        "code": ["none", *map(str, range(200, 600))],
+        "namespace": ["atlas-invites"],
     }
-    asked = selectors(rule["expr"])
+    asked = selectors(expression)
     assert asked
     for selector in asked:
-        assert selector.name in known
+        name = (selector.name or "").removesuffix("_bucket")
+        assert name in known
         for matcher in selector.matchers.matchers:
-            assert matcher.name in known[selector.name]
-            pattern = matcher.value if matcher.op == promql_parser.MatchOp.Re else re.escape(matcher.value)
+            assert matcher.name in {*known[name], "namespace"}
+            is_pattern = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
+            pattern = matcher.value if is_pattern else re.escape(matcher.value)
             for alternative in pattern.split("|"):
                 assert [value for value in values[matcher.name] if re.fullmatch(alternative, value)], alternative
 

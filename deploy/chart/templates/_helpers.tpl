@@ -107,11 +107,13 @@ Who may ask the Pods for metrics, and which ports they may reach.
 The labels that Prometheus selects, and where an alert leads.
 */}}
 {{- define "atlas-invites.monitoring" -}}
-{{- $base := .values.runbookUrl }}
+{{- $runbook := .values.runbookUrl }}
 {{- $_ := set .object.metadata "labels" (merge .object.metadata.labels .values.labels) }}
+{{- if hasPrefix "http" $runbook }}
 {{- range .object.spec.groups }}
 {{- range .rules }}
-{{- $_ := set .annotations "runbook_url" (replace "docs/runbook.md" $base .annotations.runbook_url) }}
+{{- $_ := set .annotations "runbook_url" (printf "%s#%s" $runbook (lower .alert)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -9,6 +9,7 @@ from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import DigestAuth
 from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import ProjectScope, Rejections
+from atlas_invites.atlas.trail import log_change
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey
 
@@ -61,9 +62,15 @@ class AuthenticatedClient:
         """
         request = self._codec.request(call)
         asked, project = self._clock(), self._rejections.project(request.extensions["of"])
-        response = await self._send_in_turn(request, project, asked, is_last=False)
-        if "try_again" in response.extensions:
-            response = await self._send_in_turn(request, project, asked, is_last=True)
+        try:
+            response = await self._send_in_turn(request, project, asked, is_last=False)
+            if "try_again" in response.extensions:
+                response = await self._send_in_turn(request, project, asked, is_last=True)
+        except AtlasFailure as failure:
+            if failure.unanswered:
+                log_change(call, None)
+            raise
+        log_change(call, response.status_code)
         return self._codec.result(call, response)
 
     async def _send_in_turn(

@@ -11,6 +11,7 @@ from atlas_invites.controller.queue import Closed
 from atlas_invites.controller.reconcile import requeue_of
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
 from atlas_invites.failures import ClusterUnavailable
+from atlas_invites.telemetry.logs import about
 from atlas_invites.telemetry.metrics import (
     QUEUE_WAIT_SECONDS,
     RECONCILE_SECONDS,
@@ -198,7 +199,8 @@ class Engine:
         QUEUE_WAIT_SECONDS.observe(max(started - item.since, 0.0))
         result: Outcome | Exception | None
         try:
-            result = await self._reconciler.reconcile(key, item.since)
+            with about(key):
+                result = await self._reconciler.reconcile(key, item.since)
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on
             result = error
         requeue = requeue_of(result, key)

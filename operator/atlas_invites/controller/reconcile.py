@@ -33,7 +33,7 @@ from atlas_invites.controller.observe import observe, observe_to_clean_up
 from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
 from atlas_invites.controller.sends import begin_anew
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
-from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
+from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.notices import EventType, Notice, notices
 from atlas_invites.invitation.outcome import BACKED_OFF, Kind, Outcome, Reason, requeue_after
 from atlas_invites.telemetry.metrics import CLUSTER_UNAVAILABLE, ERROR, UNEXPECTED
@@ -150,11 +150,27 @@ class Reconciler:
                 self._with.events.publish(resource, Notice(EventType.WARNING, Reason.WRITE_REFUSED, refused.message))
             raise
         memory.unsaved = memory.published_refusal = None
+        _log_new_reason(resource, outcome.reason)
         if memory.renewed_at is None or renew or wanted.error != known.error:
             memory.renewed_at = now
         for notice in notices(resource.status, wanted, outcome):
             self._with.events.publish(resource, notice)
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._with.atlas.now()))
+
+
+def _log_new_reason(resource: Resource, reason: Reason) -> None:
+    """Log the reason of an object, unless it had this one before. Its message may hold an e-mail, so it is left out."""
+    ready = resource.status.condition(READY)
+    before = ready.reason if ready is not None else None
+    if before == reason:
+        return
+    log.info(
+        "%s (%s)%s",
+        reason,
+        reason.kind,
+        f"; before: {before}" if before else "",
+        extra={"object": resource.key, "fields": {"reason": reason, "outcome": reason.kind, "before": before}},
+    )
 
 
 async def _converge(attempt: Attempt) -> Outcome | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.controller.claims import Claims
 from atlas_invites.invitation.conditions import READY, SUSPENDED
 from atlas_invites.invitation.model import State
-from atlas_invites.invitation.outcome import REFUSED
+from atlas_invites.invitation.outcome import REFUSED, Reason
 from atlas_invites.telemetry.metrics import STATUS_WRITES
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _GONE_AT_MOST = 1024
 """So many deleted objects are remembered: the answer to our own last write may come after the deletion's event."""
+
+NEVER_EVALUATED = "Unknown"
+"""What stands for the reason of an object that has none yet."""
 
 
 @dataclass(slots=True)
@@ -39,12 +43,12 @@ class _Facts(NamedTuple):
     Attributes:
         state: ``status.state``.
         ends: when its pending invitation ends (Unix seconds), unless it is suspended.
-        refused: whether Atlas refuses it something.
+        reason: the reason of its condition Ready; None if it was never evaluated.
     """
 
     state: State
     ends: float | None
-    refused: bool
+    reason: str | None
 
     @classmethod
     def of(cls, resource: Resource) -> _Facts:
@@ -52,7 +56,7 @@ class _Facts(NamedTuple):
         state, ready = status.state or State.UNKNOWN, status.condition(READY)
         counts = state is State.PENDING and status.condition(SUSPENDED) is None
         ends = status.invitation.expires if counts and status.invitation else None
-        return cls(state, ends.timestamp() if ends else None, ready is not None and ready.reason in REFUSED)
+        return cls(state, ends.timestamp() if ends else None, intern(ready.reason) if ready else None)
 
 
 class Store:
@@ -84,6 +88,14 @@ class Store:
         counts = Counter(facts.state for facts in self._facts.values())
         return {state.value: counts[state] for state in State}
 
+    def reasons(self) -> Mapping[str, int]:
+        """Return how many objects there are, by the reason of Ready; those that were never evaluated are Unknown.
+
+        Every reason is there, also with 0, so that an alert on it ends.
+        """
+        counts = Counter(facts.reason or NEVER_EVALUATED for facts in self._facts.values())
+        return {NEVER_EVALUATED: 0} | dict.fromkeys(map(str, Reason), 0) | counts
+
     def next_end(self, now: float) -> float | None:
         """Return when the next pending invitation ends after ``now``, or None (both in Unix seconds).
 
@@ -95,7 +107,7 @@ class Store:
 
     def refused(self) -> list[Resource]:
         """Return the objects to which Atlas refuses something."""
-        return [self._objects[key] for key, facts in self._facts.items() if facts.refused]
+        return [self._objects[key] for key, facts in self._facts.items() if facts.reason in REFUSED]
 
     def put(self, resource: Resource) -> bool:
         """Take in a version of an object; return whether it gives the reconciler something to do."""

@@ -6,10 +6,33 @@ import json
 import logging
 import re
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio")
 """Loggers of libraries whose info lines are noise, or hold what no log may hold (httpx: URLs with e-mails)."""
+
+_subject: ContextVar[object | None] = ContextVar("subject", default=None)
+
+
+@contextmanager
+def about(subject: object) -> Iterator[None]:
+    """Let ``subject`` return this object inside the context, and in the tasks that are started there."""
+    token = _subject.set(subject)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def subject() -> object | None:
+    """Return the object that is being reconciled here, or None: for lines of parts that know no objects."""
+    return _subject.get()
 
 
 class TextFormatter(logging.Formatter):
@@ -23,11 +46,11 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and object and exception where there is one."""
+    """One JSON object a line: time, level, logger, message, and object, exception and ``fields`` if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line = {
+        line: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -35,6 +58,7 @@ class JsonFormatter(logging.Formatter):
         }
         if hasattr(record, "object"):
             line["object"] = str(record.object)
+        line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return _without_passwords(json.dumps(line, ensure_ascii=False))

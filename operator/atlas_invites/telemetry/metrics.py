@@ -53,6 +53,7 @@ class Gauges(Collector):
         queue_depth: the keys that wait for a worker.
         unserved: how many of the watched namespaces cannot be listed.
         invitations: how many objects there are, by state.
+        objects: how many objects there are, by the reason of Ready.
         next_expiry: when the next pending invitation ends (Unix seconds, still to come).
         sunset: when the invites API ends (Unix seconds).
     """
@@ -64,6 +65,7 @@ class Gauges(Collector):
         queue_depth: Callable[[], int],
         unserved: Callable[[], int],
         invitations: Callable[[], Mapping[str, int]],
+        objects: Callable[[], Mapping[str, int]],
         next_expiry: Callable[[], float | None],
         sunset: Callable[[], float | None],
     ) -> None:
@@ -71,6 +73,7 @@ class Gauges(Collector):
         self._queue_depth = queue_depth
         self._unserved = unserved
         self._invitations = invitations
+        self._objects = objects
         self._next_expiry = next_expiry
         self._sunset = sunset
 
@@ -94,16 +97,22 @@ class Gauges(Collector):
         yield _gauge(
             "unserved_namespaces", "Namespaces that cannot be listed, and so are not served.", self._unserved()
         )
-        states = GaugeMetricFamily("atlas_invites_invitations", "Objects by their state.", labels=["state"])
-        for state, count in self._invitations().items():
-            states.add_metric([state], count)
-        yield states
+        yield _counts("invitations", "Objects by their state.", "state", self._invitations())
+        yield _counts("objects", "Objects by the reason of their condition Ready.", "reason", self._objects())
         yield _gauge(
             "next_expiry_timestamp_seconds",
             "When the next pending invitation ends (Unix time, still to come; suspended objects do not count).",
             self._next_expiry(),
         )
         yield _gauge("sunset_timestamp_seconds", "When the invites API ends (Unix time).", self._sunset())
+
+
+def _counts(name: str, help_: str, label: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    """Return a gauge with one label."""
+    family = GaugeMetricFamily(f"atlas_invites_{name}", help_, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 def _gauge(name: str, help_: str, value: float | None) -> GaugeMetricFamily:

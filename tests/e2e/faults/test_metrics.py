@@ -29,6 +29,7 @@ LABELS = {
     "atlas_request_seconds_count": set(),
     "atlas_request_seconds_bucket": {"le"},
     "invitations": {"state"},
+    "objects": {"reason"},
     "next_expiry_timestamp_seconds": set(),
     "sunset_timestamp_seconds": set(),
     "invitations_sent_total": set(),
@@ -65,6 +66,9 @@ def test_every_metric(own: World, start: Start, no_lease: None) -> None:
     for name, with_labels in found:
         labels.setdefault(name, set()).update(label for label, _ in with_labels)
     assert {name: names for name, names in labels.items() if not name.endswith("_sum")} == LABELS
+    assert {dict(labels)["reason"]: n for (name, labels), n in found.items() if name == "objects" and n} == {
+        "Invited": 1
+    }
     assert found["reconcile_total", frozenset({("outcome", "Settled"), ("reason", "Invited")})] >= 4
     assert found["atlas_requests_total", frozenset({("operation", "CreateInvite"), ("code", "200")})] == 1
     assert found["atlas_requests_total", frozenset({("operation", "UpdateInvite"), ("code", "200")})] == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from atlas_invites.atlas.authenticated import AuthenticatedClient
+from atlas_invites.atlas.calls import Call
 from atlas_invites.atlas.errors import (
     READS,
     AtlasFailure,
@@ -90,17 +91,21 @@ class Atlas(httpx.AsyncBaseTransport):
 
 
 class Requests:
-    """Stands for the codec: a call is its request, and its result the response."""
+    """Stands for the codec: the result of a call is its response."""
 
-    def request(self, call: httpx.Request) -> httpx.Request:
-        return call
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
 
-    def result(self, _: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def request(self, call: Call[Any]) -> httpx.Request:
+        extensions = {"operation": call.operation, "of": call.group_id, "envelope": False}
+        return self._http.build_request(call.method, call.path, extensions=extensions)
+
+    def result(self, _: Call[Any], response: httpx.Response) -> httpx.Response:
         return response
 
 
 def client_of(credentials: Credentials, http: httpx.AsyncClient, clock: Callable[[], float]) -> AuthenticatedClient:
-    return AuthenticatedClient(credentials, http, Requests(), clock)  # type: ignore[arg-type]
+    return AuthenticatedClient(credentials, http, Requests(http), clock)  # type: ignore[arg-type]
 
 
 class Bench:
@@ -120,9 +125,9 @@ class Bench:
     async def call(
         self, session: AuthenticatedClient, operation: Operation = Operation.READ_INVITE, project: str = "g"
     ) -> int:
-        extensions = {"operation": operation, "of": project, "envelope": False}
-        request = self.client.build_request("GET", "/x", extensions=extensions)
-        return (await session.call(request)).status_code  # type: ignore[arg-type]
+        call: Call[Any] = Call(operation, "GET", project, "/x", "", lambda json: json)
+        response: httpx.Response = await session.call(call)
+        return response.status_code
 
     async def many(
         self, session: AuthenticatedClient, count: int = 50, project: str = "g"

@@ -13,8 +13,10 @@ from atlas_invites.app import _state
 from atlas_invites.controller.store import Store
 from atlas_invites.invitation.conditions import suspended_status
 from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_invites.telemetry.metrics import Gauges
+from tests.deploy.statuses import settled
 from tests.unit.builders import KEY, NOW, body, invitation
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ NAMES = {
     "atlas_requests_total": {"operation", "code"},
     "atlas_request_seconds": set(),
     "invitations": {"state"},
+    "objects": {"reason"},
     "next_expiry_timestamp_seconds": set(),
     "sunset_timestamp_seconds": set(),
     "invitations_sent_total": set(),
@@ -45,6 +48,7 @@ def state(**given: Any) -> Gauges:  # noqa: ANN401 - what a test changes
         "queue_depth": lambda: 3,
         "unserved": lambda: 1,
         "invitations": lambda: {"Pending": 2},
+        "objects": lambda: {"Invited": 4},
         "next_expiry": lambda: 1.5,
         "sunset": lambda: 2.5,
     }
@@ -87,6 +91,7 @@ def test_what_is_so_is_said() -> None:
         "leader 1.0",
         "queue_depth 3.0",
         'invitations{state="Pending"} 2.0',
+        'objects{reason="Invited"} 4.0',
         "next_expiry_timestamp_seconds 1.5",
         "sunset_timestamp_seconds 2.5",
     ):
@@ -138,6 +143,27 @@ def test_objects_are_counted_by_state() -> None:
     store.remove(pending(1))
     assert {s: n for s, n in store.states().items() if n} == {"Pending": 1, "Accepted": 1, "Unknown": 1}
     assert set(store.states()) == {s.value for s in State}
+
+
+def evaluated(number: int, reason: str, version: int = 1) -> Resource:
+    """Return a version of an object whose Ready has a reason."""
+    shown = settled(Reason(reason), State.PENDING, "m").to_wire()
+    return Resource.from_body(
+        body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion=str(version), status=shown)
+    )
+
+
+def test_objects_are_counted_by_reason() -> None:
+    """The counts follow new reasons and deletions; each reason is there, also with 0; a new object is Unknown."""
+    store = Store()
+    for number in range(3):
+        store.put(evaluated(number, "Invited"))
+    store.put(Resource.from_body(body(KEY, uid="new")))
+    assert {reason: n for reason, n in store.reasons().items() if n} == {"Invited": 3, "Unknown": 1}
+    store.put(evaluated(0, "Forbidden", version=2))
+    store.remove(evaluated(1, "Invited"))
+    assert {reason: n for reason, n in store.reasons().items() if n} == {"Invited": 1, "Forbidden": 1, "Unknown": 1}
+    assert set(store.reasons()) == {*Reason, "Unknown"}
 
 
 def accepted(number: int) -> Resource:
