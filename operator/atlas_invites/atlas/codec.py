@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from atlas_invites.atlas.calls import segment
 from atlas_invites.atlas.errors import AtlasUnavailable, VersionGone
 
 if TYPE_CHECKING:
@@ -49,15 +48,16 @@ class Codec:
         the ``@`` of an e-mail, and a digest that was signed over other bytes than were sent is refused.
         """
         query = urlencode([*call.query, *self._query], quote_via=quote, safe="!$'()*,:@/?")
-        headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
+        endpoint = call.endpoint
+        headers = {"Accept": endpoint.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if call.body is not None:
-            headers["Content-Type"] = call.media_type
+            headers["Content-Type"] = endpoint.media_type
         return httpx.Request(
-            call.method,
-            f"{self._url}{segment(call.group_id)}{call.path}{'?' if query else ''}{query}",
+            endpoint.method,
+            f"{self._url}{call.path}{'?' if query else ''}{query}",
             headers=headers,
             json=call.body,
-            extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},
+            extensions={"operation": endpoint.operation, "of": call.group_id, "envelope": self._envelope},
         )
 
     def result(self, call: Call[T], response: httpx.Response) -> T:
@@ -67,15 +67,16 @@ class Codec:
             AtlasFailure: what the response means, or that it cannot be read.
         """
         json, failure = response.extensions["json"], response.extensions["failure"]
-        log.debug("%s: HTTP %d", call.operation, response.status_code)
+        operation = call.endpoint.operation
+        log.debug("%s: HTTP %d", operation, response.status_code)
         if failure is None or json is not None:  # else it may be from a proxy
             self._time.learn(response.headers)
-            self._sunset.learn(call.operation, response.headers)
+            self._sunset.learn(operation, response.headers)
         if isinstance(failure, VersionGone):
             failure = self._sunset.over(call.group_id, failure)
         if failure is not None:
             raise failure
         if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
             with suppress(ValueError, TypeError, KeyError):  # its text has what could not be read: let nobody see it
-                return call.parse(json)
-        raise AtlasUnavailable.of(call.operation, "a response that cannot be read")
+                return call.endpoint.read(json, call.entry_id)
+        raise AtlasUnavailable.of(operation, "a response that cannot be read")
