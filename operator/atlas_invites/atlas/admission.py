@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
-from atlas_invites.atlas.errors import READS, AtlasUnavailable
+from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
@@ -60,7 +60,7 @@ class Admission:
         Raises:
             ClusterUnavailable: it is a write, and the gate is closed.
         """
-        return float("inf") if request.extensions["operation"] in READS else self._gate()
+        return float("inf") if request.extensions["operation"].is_read else self._gate()
 
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Record the outcome of a request in the throttle and the metrics."""

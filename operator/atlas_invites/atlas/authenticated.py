@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import DigestAuth
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import ProjectScope, Rejections
 from atlas_invites.atlas.transport import DISCONNECTED
 from atlas_invites.invitation.credentials import ApiKey
@@ -133,7 +133,7 @@ class AuthenticatedClient:
         if failure.operation is not request.extensions["operation"] and self._auth.ready_for(request):
             return True
         is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
-        return is_dead and failure.operation in READS
+        return is_dead and failure.operation.is_read
 
 
 def auth_for(

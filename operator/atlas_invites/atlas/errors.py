@@ -45,8 +45,6 @@ INVITES = frozenset(
 )
 
 SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
-READS = frozenset(operation for operation in Operation if operation.is_read)
-"""What may be repeated at will."""
 
 _TASKS = {
     Operation.LIST_INVITES: "list the project's invitations",
@@ -153,8 +151,7 @@ class AtlasUnavailable(AtlasFailure):
         wait: float | None = None,
     ) -> Self:
         """Return the failure of a call without a usable response; ``sent``: it may have reached Atlas."""
-        unanswered = sent and operation not in READS
-        return cls(operation, what, error=error, retry_after=wait, unanswered=unanswered)
+        return cls(operation, what, error=error, retry_after=wait, unanswered=sent and not operation.is_read)
 
 
 class Forbidden(AtlasFailure):

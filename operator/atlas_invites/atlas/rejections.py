@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.model import Operation
 
@@ -80,11 +80,11 @@ class ProjectScope(Scope):
 
     def rejects(self, operation: Operation) -> bool:
         """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
-        return self.accepted is False or (self.writes.accepted is False and operation not in READS)
+        return self.accepted is False or (self.writes.accepted is False and not operation.is_read)
 
     def scopes(self, operation: Operation) -> tuple[Scope, ...]:
         """Return what a call for the project is about: the project, and for a write its writes."""
-        return (self,) if operation in READS else (self, self.writes)
+        return (self,) if operation.is_read else (self, self.writes)
 
 
 class Rejections:
@@ -170,7 +170,7 @@ class Rejections:
         if failure.operation is Operation.TOKEN:
             self._reject_whole(failure, began, now)
             return failure
-        if operation not in READS and project.accepted and not unknown_key:
+        if not operation.is_read and project.accepted and not unknown_key:
             failure = failure.for_project()
             project.writes.learn(failure, began, now, accepted=False)
             return failure
