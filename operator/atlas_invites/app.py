@@ -21,8 +21,7 @@ from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites, watch_path
 from atlas_invites.kube.lease import Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
-from atlas_invites.kube.projects import Projects
-from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.references import References
 from atlas_invites.kube.session import open_session
 from atlas_invites.stopping import CUT_AT, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
@@ -240,8 +239,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     events = Events(client, gate, lambda: not parts.queue.idle)
     parts: Parts = assemble(
         invites=invites,
-        secrets=Secrets(client),
-        projects=Projects(client),
+        references=References(client),
         events=events,
         atlas=atlas,
         workers=settings.workers,

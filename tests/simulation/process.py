@@ -65,8 +65,7 @@ class Process:
         self.store = TellingStore(told)
         controller = assemble(
             invites=cluster,
-            secrets=cluster,
-            projects=cluster,
+            references=cluster,
             events=cluster,
             atlas=self.atlas,
             workers=WORKERS,

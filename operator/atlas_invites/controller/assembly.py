@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from atlas_invites.controller.ports import Atlas, Events, Invites, Projects, Secrets
+    from atlas_invites.controller.ports import Atlas, Events, Invites, References
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.resource import Key
 
@@ -49,8 +49,7 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
 def assemble(  # noqa: PLR0913 - what the controller needs
     *,
     invites: InvitesT,
-    secrets: Secrets,
-    projects: Projects,
+    references: References,
     events: EventsT,
     atlas: AtlasT,
     workers: int,
@@ -64,8 +63,7 @@ def assemble(  # noqa: PLR0913 - what the controller needs
 
     Args:
         invites: the custom resources.
-        secrets: credentials.
-        projects: AtlasProjects.
+        references: credentials and AtlasProjects.
         events: publishes Kubernetes Events.
         atlas: Atlas.
         workers: reconciles at a time.
@@ -78,10 +76,10 @@ def assemble(  # noqa: PLR0913 - what the controller needs
     store = Store() if store is None else store
     queue: WorkQueue[Key] = WorkQueue(clock, jitter, workers=workers, group=lambda key: project_of(store.get(key)))
     credentials: Polled[Key, Credentials] = Polled(
-        secrets.credentials, SECRET_TTL, clock, lambda secret: engine.wake(names_secret(secret))
+        references.credentials, SECRET_TTL, clock, lambda secret: engine.wake(names_secret(secret))
     )
     group_ids: Polled[Key, str] = Polled(
-        projects.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
+        references.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
     )
     access = Access(credentials, group_ids, clock)
     writer = Writer(store, invites)

@@ -16,7 +16,7 @@ from atlas_invites.failures import ClusterUnavailable, Stale
 from atlas_invites.kube.session import USER_AGENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from atlas_invites.kube.session import Session
 
@@ -35,33 +35,6 @@ def client_of(session: Session) -> ApiClient:
     pool: Any = session
     client.rest_client.pool_manager = pool
     return client
-
-
-async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return an object as the API server sends it.
-
-    Args:
-        client: the connection.
-        path: its path, with ``{}`` around what ``names`` has.
-        names: the parts of the path.
-
-    Raises:
-        ApiException: the API server answered with an error.
-        ValueError, TypeError, KeyError: what it answered is no object; see ``cluster_errors``.
-    """
-    request = await client.param_serialize(
-        method="GET",
-        resource_path=path,
-        path_params=dict(names),
-        header_params={"Accept": "application/json"},
-        auth_settings=["BearerToken"],
-    )
-    response = await client.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
-    await response.read()  # type: ignore[no-untyped-call]
-    answer: Any = client.response_deserialize(response, {"200": "object"}).data
-    if not answer["metadata"]["name"]:
-        raise ValueError("an object without a name")
-    return dict(answer)
 
 
 def refusal(error: ApiException) -> str | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Project, References
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.notices import Notice
@@ -362,7 +362,7 @@ class FakeCluster:
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
         return await self._write("status", resource, lambda o: o.update(status=dict(status)))
 
-    # ports.Secrets and ports.Projects
+    # ports.References
 
     async def credentials(self, secret: Key) -> Credentials:
         await self._read("secret", secret)
@@ -460,8 +460,7 @@ class World:
         """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
         controller = assemble(
             invites=self.cluster,
-            secrets=self.cluster,
-            projects=self.cluster,
+            references=self.cluster,
             events=self.events,
             atlas=self.atlas,
             workers=self._workers,
@@ -535,6 +534,5 @@ def check_protocols(atlas: FakeAtlas, project: FakeProject, cluster: FakeCluster
     _a: Atlas = atlas
     _p: Project = project
     _i: Invites = cluster
-    _s: Secrets = cluster
-    _r: Projects = cluster
+    _r: References = cluster
     _e: Events = events

@@ -18,7 +18,7 @@ from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.access import Access
 from atlas_invites.kube.connection import client_of
-from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.references import References
 from atlas_invites.kube.session import AGAIN, Session, open_session
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ async def test_a_rotated_ca_is_trusted() -> None:
     """A rejected certificate makes us read the CA again; the old CA is not trusted any more."""
     server = Server()
     async with serve(server, "second") as session:
-        secrets = Secrets(client_of(session))
+        secrets = References(client_of(session))
         with pytest.raises(ClusterUnavailable, match=r"CertificateError \(unable to get local issuer certificate\)"):
             await secrets.credentials(Key("team-a", "atlas-credentials"))
         assert server.loads == 1
