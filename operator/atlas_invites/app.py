@@ -16,13 +16,12 @@ from atlas_invites.environment import StartupError
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.handlers import Watch, keep_watching
 from atlas_invites.kube.connection import client_of
-from atlas_invites.kube.contact import LOST_AFTER
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites, watch_path
 from atlas_invites.kube.lease import Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.references import References
-from atlas_invites.kube.session import open_session
+from atlas_invites.kube.session import LOST_AFTER, open_session
 from atlas_invites.stopping import CUT_AT, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
@@ -67,7 +66,7 @@ class App:
             settings = self._settings
             lease, gate = None, no_election
             if settings.leader_election:
-                leases = LeaseObject(client_of(session), settings.lease_namespace, session.contact.succeed)
+                leases = LeaseObject(client_of(session), settings.lease_namespace, session.succeed)
                 lease = Lease(leases, new_identity())
                 gate = lease.time_to_write
             atlas = await stack.enter_async_context(
@@ -235,7 +234,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
     """
     client = client_of(session)
-    invites = Invites(client, settings.namespaces, gate, session.contact.succeed)
+    invites = Invites(client, settings.namespaces, gate, session.succeed)
     events = Events(client, gate, lambda: not parts.queue.idle)
     parts: Parts = assemble(
         invites=invites,
@@ -279,7 +278,7 @@ def _sink(session: Session, parts: Parts) -> Sink:
     """Return what takes the events of the watch, each of which shows that the API server is there."""
 
     def take(resource: Resource, *, deleted: bool, listed: bool) -> None:
-        session.contact.succeed()
+        session.succeed()
         parts.engine.on_event(resource, deleted=deleted, listed=listed)
 
     return take
@@ -306,5 +305,5 @@ def _not_ready(session: Session, parts: Parts, lease: Lease | None) -> str | Non
 
 
 def _out_of_touch(session: Session) -> str | None:
-    lost = session.contact.lost_for() > LOST_AFTER
+    lost = session.lost_for() > LOST_AFTER
     return f"no list, watch or read of the Lease has succeeded for {LOST_AFTER:.0f} s" if lost else None

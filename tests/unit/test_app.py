@@ -13,8 +13,8 @@ from atlas_invites import app as module
 from atlas_invites import stopping
 from atlas_invites.app import CHECK, App, Parts, keep_checking
 from atlas_invites.failures import ClusterUnavailable
-from atlas_invites.kube.contact import LOST_AFTER, Contact
 from atlas_invites.kube.lease import Lease
+from atlas_invites.kube.session import LOST_AFTER, Session
 from atlas_invites.settings import Settings
 from atlas_invites.stopping import CUT_AT, FAILED, LAST, SENDS_UNTIL, STOPPED
 from tests.unit.kube.lease_fakes import FakeLeases
@@ -92,9 +92,8 @@ class Fakes:
 
     # The session.
 
-    @property
-    def contact(self) -> Contact:
-        return Contact(now)
+    def succeed(self) -> None:
+        pass
 
     # Events and the sweep.
 
@@ -305,7 +304,8 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
 @virtual_time
 async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
     """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
-    session: Any = SimpleNamespace(contact=Contact(now))
+    nothing: Any = SimpleNamespace(lasts=NEVER)
+    session = Session(nothing, nothing, nothing, now)
     engine = SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None)
     parts: Any = SimpleNamespace(engine=engine)
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)

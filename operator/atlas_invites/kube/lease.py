@@ -17,27 +17,24 @@ import random
 import socket
 import time
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Stale
+from atlas_invites.kube.leases import CALL_AT_MOST, DURATION, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-log = logging.getLogger(__name__)
+    from atlas_invites.kube.leases import LeaseObject
 
-DURATION = 15.0
-"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
+log = logging.getLogger(__name__)
 
 RENEW_DEADLINE = 10.0
 """Seconds after the last renewal at which the holder gives up."""
 
 RETRY_PERIOD = 2.0
 """Seconds between two tries to take or to renew the lease."""
-
-CALL_AT_MOST = 3.0
-"""Seconds for one call to the API server: several must fit before the holder gives up."""
 
 GIVEN_BACK = 1.0
 """The duration of a lease that its holder has given back, as client-go writes it: nobody need wait for its end."""
@@ -47,47 +44,6 @@ WRITE_NEEDS = 5.0
 
 WRITE_MARGIN = 2.0
 """A write ends so many seconds before the lease does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the Lease object says.
-
-    Attributes:
-        holder: the identity of who holds it; empty where nobody does.
-        duration: seconds for which it holds without a renewal.
-        transitions: how often it has changed hands.
-        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
-        version: the resource version; empty for an object that has yet to be created.
-    """
-
-    holder: str
-    duration: float = DURATION
-    transitions: int = 0
-    times: tuple[str, str] = ("", "")
-    version: str = ""
-
-    def same_beat(self, other: Record | None) -> bool:
-        """Return whether nobody has written the record in between; labels and annotations do not count."""
-        return other is not None and replace(self, version="") == replace(other, version="")
-
-
-class Leases(Protocol):
-    """The Lease object at the API server. Every method raises ``ClusterUnavailable`` where it does not answer."""
-
-    async def read(self) -> Record | None:
-        """Return what it says, or None where there is none."""
-
-    async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it, with the time of now as its renewal, and return what is stored.
-
-        Args:
-            record: ``version`` is that of the object which is replaced.
-            taken: it changes hands: the time of now is also that of its acquisition.
-
-        Raises:
-            Stale: it has changed meanwhile.
-        """
 
 
 def new_identity() -> str:
@@ -118,7 +74,7 @@ class Lease:
 
     def __init__(
         self,
-        leases: Leases,
+        leases: LeaseObject,
         identity: str,
         *,
         clock: Callable[[], float] = awake_clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +10,47 @@ from kubernetes.aio.client import ApiException, CoordinationV1Api
 
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_time
-from atlas_invites.kube.lease import CALL_AT_MOST, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kubernetes.aio.client import ApiClient
 
+DURATION = 15.0
+"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
+
+CALL_AT_MOST = 3.0
+"""Seconds for one call to the API server: several must fit before the holder gives up."""
+
 NAME = "atlas-invites"
+_OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the Lease object says.
+
+    Attributes:
+        holder: the identity of who holds it; empty where nobody does.
+        duration: seconds for which it holds without a renewal.
+        transitions: how often it has changed hands.
+        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
+        version: the resource version; empty for an object that has yet to be created.
+    """
+
+    holder: str
+    duration: float = DURATION
+    transitions: int = 0
+    times: tuple[str, str] = ("", "")
+    version: str = ""
+
+    def same_beat(self, other: Record | None) -> bool:
+        """Return whether nobody has written the record in between; labels and annotations do not count."""
+        return other is not None and replace(self, version="") == replace(other, version="")
 
 
 class LeaseObject:
-    """Reads and writes the one Lease; see ``lease.Leases``.
+    """Reads and writes the one Lease. Every method raises ``ClusterUnavailable`` if the API server fails.
 
     Args:
         client: the connection.
@@ -44,11 +74,16 @@ class LeaseObject:
                 raise
 
     async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it; see ``lease.Leases``. Only the spec is written: labels and annotations stay.
+        """Create or replace it, with the time of now as its renewal, and return what is stored.
+
+        Only the spec is written: labels and annotations stay.
+
+        Args:
+            record: ``version`` is that of the object which is replaced.
+            taken: it changes hands: the time of now is also that of its acquisition.
 
         Raises:
             Stale: it has changed meanwhile.
-            ClusterUnavailable: the API server failed, or there is no such namespace.
         """
         now = micro_time()
         body: dict[str, Any] = {
@@ -89,6 +124,3 @@ class LeaseObject:
         )
         self._succeed()
         return record
-
-
-_OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}

@@ -14,7 +14,6 @@ import aiohttp
 
 from atlas_invites.environment import StartupError
 from atlas_invites.kube.access import find_cluster
-from atlas_invites.kube.contact import Contact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -29,6 +28,9 @@ RELOAD_WAIT = 5.0
 
 USER_AGENT = f"atlas-invites/{version('atlas-invites')}"
 """Who we are in audit logs; what is before the slash also names who manages which field."""
+
+LOST_AFTER = 60.0
+"""Seconds without any success after which the process is not alive, or, standing by, not ready either."""
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +68,6 @@ class Session:
         cluster: where the access is loaded from.
         access: what was loaded first.
         clock: monotonic seconds.
-
-    Attributes:
-        contact: when the API server was last of any use.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Session:
         self._loading: asyncio.Task[None] | None = None
         self._said = ""
         self._watches: dict[str, aiohttp.ClientResponse] = {}
-        self.contact = Contact(clock)
+        self._succeeded_at = clock()
 
     @property
     def server(self) -> str:
@@ -103,6 +102,14 @@ class Session:
     def closed(self) -> bool:
         """Whether no request can be sent any more."""
         return self._http.closed
+
+    def succeed(self) -> None:
+        """Record that a list, a watch or a call for the Lease has succeeded now."""
+        self._succeeded_at = self._clock()
+
+    def lost_for(self) -> float:
+        """Return the seconds since one has succeeded; at first, since the beginning."""
+        return self._clock() - self._succeeded_at
 
     def watches(self, path: str) -> bool:
         """Return whether a watch of a path is open."""

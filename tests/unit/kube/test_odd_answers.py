@@ -12,8 +12,7 @@ from atlas_invites.invitation.notices import EventReason, EventType, Notice
 from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
-from atlas_invites.kube.lease import Record
-from atlas_invites.kube.leases import LeaseObject
+from atlas_invites.kube.leases import LeaseObject, Record
 from atlas_invites.kube.references import References
 from tests.unit.builders import resource
 from tests.unit.kube.server import always, api_server
