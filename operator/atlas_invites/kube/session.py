@@ -18,7 +18,7 @@ from atlas_invites.kube.access import find_cluster
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from atlas_invites.kube.access import Access, Cluster
+    from atlas_invites.kube.access import Access, Load
 
 AGAIN = 5.0
 """Seconds between two loads of the access at least, and after one that failed."""
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_session(cluster: Cluster | None = None) -> AsyncIterator[Session]:
+async def open_session(load: Load | None = None) -> AsyncIterator[Session]:
     """Give a session with a cluster: the one of the pod or of the kubeconfig, unless another one is given.
 
     It trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call, which
@@ -46,11 +46,11 @@ async def open_session(cluster: Cluster | None = None) -> AsyncIterator[Session]
     Raises:
         StartupError: no cluster is named, or how to reach it cannot be used.
     """
-    cluster = cluster or find_cluster()
-    access = await cluster.load(None)
+    load = load or find_cluster()
+    access = await load(None)
     connector, headers = aiohttp.TCPConnector(limit=0), {"User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False) as http:
-        session = Session(http, cluster, access)
+        session = Session(http, load, access)
         try:
             yield session
         finally:
@@ -65,7 +65,7 @@ class Session:
 
     Args:
         http: sends them.
-        cluster: where the access is loaded from.
+        load: loads the access.
         access: what was loaded first.
         clock: monotonic seconds.
     """
@@ -73,12 +73,12 @@ class Session:
     def __init__(
         self,
         http: aiohttp.ClientSession,
-        cluster: Cluster,
+        load: Load,
         access: Access,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
-        self._cluster = cluster
+        self._load_access = load
         self._access = access
         self._clock = clock
         self._loaded_at = clock()
@@ -188,7 +188,7 @@ class Session:
         self._loaded_at = self._clock()
         self._due = self._loaded_at + AGAIN
         try:
-            access = await self._cluster.load(self._access)
+            access = await self._load_access(self._access)
         except Exception as error:  # noqa: BLE001 - only the message of a StartupError is known to have no secret
             said = str(error) if isinstance(error, StartupError) else type(error).__name__
             if self._said != said:
@@ -197,7 +197,7 @@ class Session:
         else:
             self._said = ""
             self._due = self._loaded_at + max(access.lasts, AGAIN)
-            if access != self._access:
+            if access != self._access:  # else a rejected request would be repeated with the same
                 self._access = access
         finally:
             self._loading = None
