@@ -62,14 +62,14 @@ def _run(given: dict[str, Any]) -> int:
 
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
-    from atlas_invites.app import App  # noqa: PLC0415
+    from atlas_invites import app  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
 
     async def serve() -> NoReturn:
         try:
-            code = await App(settings).run()
+            code = await app.run(settings)
         except StartupError as error:
             code = _bad_settings(str(error))
         except Exception:

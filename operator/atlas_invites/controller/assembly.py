@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from atlas_invites.controller.attempt import Collaborators, Memories
@@ -32,34 +31,8 @@ EventsT = TypeVar("EventsT", bound="Events")
 AtlasT = TypeVar("AtlasT", bound="Atlas")
 
 
-@dataclass(frozen=True)
 class Controller(Generic[InvitesT, EventsT, AtlasT]):
-    """The parts of the controller, and what it works on."""
-
-    store: Store
-    queue: WorkQueue[Key]
-    reconciler: Reconciler
-    engine: Engine
-    resync: Resync
-    invites: InvitesT
-    events: EventsT
-    atlas: AtlasT
-
-
-def assemble(  # noqa: PLR0913 - what the controller needs
-    *,
-    invites: InvitesT,
-    references: References,
-    events: EventsT,
-    atlas: AtlasT,
-    workers: int,
-    resync_interval: float,
-    clock: Callable[[], float],
-    wall: Callable[[], datetime],
-    jitter: Callable[[], float] | None = None,
-    store: Store | None = None,
-) -> Controller[InvitesT, EventsT, AtlasT]:
-    """Put the controller together.
+    """The parts of the controller, and what it works on.
 
     Args:
         invites: the custom resources.
@@ -70,22 +43,39 @@ def assemble(  # noqa: PLR0913 - what the controller needs
         resync_interval: seconds between two sweeps of a project.
         clock: monotonic seconds.
         wall: the local time, UTC.
-        jitter: the work queue's, where it is not to be random.
+        jitter: the work queue's, if it is not to be random.
         store: where the objects are kept, an empty one unless given.
     """
-    store = Store() if store is None else store
-    queue: WorkQueue[Key] = WorkQueue(clock, jitter, workers=workers, group=lambda key: project_of(store.get(key)))
-    credentials: Polled[Key, Credentials] = Polled(
-        references.credentials, SECRET_TTL, clock, lambda secret: engine.wake(names_secret(secret))
-    )
-    group_ids: Polled[Key, str] = Polled(
-        references.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
-    )
-    access = Access(credentials, group_ids, clock)
-    writer = Writer(store, invites)
-    reconciler = Reconciler(
-        Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
-    )
-    engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
-    resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
-    return Controller(store, queue, reconciler, engine, resync, invites, events, atlas)
+
+    def __init__(  # noqa: PLR0913 - what the controller needs
+        self,
+        *,
+        invites: InvitesT,
+        references: References,
+        events: EventsT,
+        atlas: AtlasT,
+        workers: int,
+        resync_interval: float,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        jitter: Callable[[], float] | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.invites, self.events, self.atlas = invites, events, atlas
+        self.store = store = Store() if store is None else store
+        self.queue: WorkQueue[Key] = WorkQueue(
+            clock, jitter, workers=workers, group=lambda key: project_of(store.get(key))
+        )
+        credentials: Polled[Key, Credentials] = Polled(
+            references.credentials, SECRET_TTL, clock, lambda secret: self.engine.wake(names_secret(secret))
+        )
+        group_ids: Polled[Key, str] = Polled(
+            references.group_id, PROJECT_TTL, clock, lambda project: self.engine.wake(names_project(project))
+        )
+        access = Access(credentials, group_ids, clock)
+        writer = Writer(store, invites)
+        self.reconciler = Reconciler(
+            Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
+        )
+        self.engine = Engine(store, self.queue, invites, self.reconciler, writer, workers=workers, clock=clock)
+        self.resync = Resync(store, self.queue, access, atlas, events, resync_interval, wall=wall, clock=clock)

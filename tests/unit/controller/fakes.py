@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atlas_invites.atlas.calls import Entries
-from atlas_invites.controller.assembly import assemble
+from atlas_invites.controller.assembly import Controller
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.credentials import ApiKey, Credentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, User, View
@@ -458,7 +458,7 @@ class World:
 
     def start_anew(self) -> None:
         """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
-        controller = assemble(
+        controller = Controller(
             invites=self.cluster,
             references=self.cluster,
             events=self.events,
