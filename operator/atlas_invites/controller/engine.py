@@ -11,11 +11,7 @@ from atlas_invites.controller.queue import Closed
 from atlas_invites.controller.reconcile import requeue_of
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
 from atlas_invites.failures import ClusterUnavailable
-from atlas_invites.telemetry.metrics import (
-    QUEUE_WAIT_SECONDS,
-    RECONCILE_SECONDS,
-    RECONCILES,
-)
+from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
