@@ -125,7 +125,10 @@ class Life:
         """Move every clock (days=, hours=, seconds=, as for timedelta), and let what is due begin."""
         await self.quiet()
         await self.move_clock(**units)
-        self.parts.queue.promote_due()
+        queue = self.parts.queue
+        for key, delayed in sorted(queue._delayed.items(), key=lambda item: item[1].due):  # noqa: SLF001 - timers ignore it
+            if delayed.due <= self.clock.monotonic():
+                queue.add(key, delayed.priority)
 
     async def move_clock(self, **units: float) -> None:
         """Move every clock while no operator runs."""

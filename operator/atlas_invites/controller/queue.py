@@ -30,19 +30,12 @@ class Priority(IntEnum):
 
 
 class Item(NamedTuple, Generic[K]):
-    """A key handed to a worker, the time of its last wake-up (the queue's clock, seconds), and its priority."""
+    """A key, the time of its last wake-up (the queue's clock, seconds), its priority, and the group that it is in."""
 
     key: K
     since: float
     priority: Priority
-
-
-class _Waiting(NamedTuple):
-    """A key that waits for a worker: its priority, the time of its last wake-up, and the group in which it waits."""
-
-    priority: Priority
-    since: float
-    group: Hashable
+    group: Hashable = None
 
 
 class _Delayed(NamedTuple):
@@ -83,9 +76,9 @@ class WorkQueue(Generic[K]):
         self._jitter = jitter or (lambda: random.uniform(0.5, 1))  # noqa: S311 - no secret
         self._workers = workers
         self._group = group
-        self._waiting: dict[K, _Waiting] = {}
+        self._waiting: dict[K, Item[K]] = {}
         self._lines: dict[Priority, OrderedDict[Hashable, OrderedDict[K, None]]] = {p: OrderedDict() for p in Priority}
-        self._running: dict[K, _Waiting] = {}
+        self._running: dict[K, Item[K]] = {}
         self._held: Counter[Hashable] = Counter()
         self._woken: dict[K, Priority] = {}
         self._delayed: dict[K, _Delayed] = {}
@@ -115,9 +108,9 @@ class WorkQueue(Generic[K]):
             self._waiting[key] = known._replace(since=self._clock())
             return
         if known is not None:
-            self._leave_line(key, known)
-        waiting = self._waiting[key] = _Waiting(priority, self._clock(), self._group(key))
-        self._lines[priority].setdefault(waiting.group, OrderedDict())[key] = None
+            self._leave_line(known)
+        item = self._waiting[key] = Item(key, self._clock(), priority, self._group(key))
+        self._lines[priority].setdefault(item.group, OrderedDict())[key] = None
         self._wake_getter()
 
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
@@ -186,13 +179,6 @@ class WorkQueue(Generic[K]):
         elif self._waiting:  # a key of another group may be handed out now
             self._wake_getter()
 
-    def promote_due(self) -> None:
-        """Wake the keys whose time has come. Their timers do so by themselves, unless the clock was moved."""
-        now = self._clock()
-        for key, delayed in sorted(self._delayed.items(), key=lambda item: item[1].due):
-            if delayed.due <= now:
-                self.add(key, delayed.priority)
-
     def close(self) -> None:
         """Take and give no more; whoever waits in ``get`` leaves."""
         self._closed = True
@@ -202,15 +188,15 @@ class WorkQueue(Generic[K]):
             self._wake_getter()
 
     def _next(self) -> Item[K] | None:
-        for priority, line in self._lines.items():
+        for line in self._lines.values():
             for group in filter(self._may_take, line):
                 key = next(iter(line[group]))
-                waiting = self._running[key] = self._waiting.pop(key)
-                self._leave_line(key, waiting)
+                item = self._running[key] = self._waiting.pop(key)
+                self._leave_line(item)
                 if group in line:
                     line.move_to_end(group)
                 self._held[group] += 1
-                return Item(key, waiting.since, priority)
+                return item
         return None
 
     def _may_take(self, group: Hashable) -> bool:
@@ -218,11 +204,11 @@ class WorkQueue(Generic[K]):
         held, free = self._held[group], self._workers - len(self._running)
         return not held or (held < self._workers / 2 and free > 1)
 
-    def _leave_line(self, key: K, waiting: _Waiting) -> None:
-        line = self._lines[waiting.priority]
-        del line[waiting.group][key]
-        if not line[waiting.group]:
-            del line[waiting.group]
+    def _leave_line(self, item: Item[K]) -> None:
+        line = self._lines[item.priority]
+        del line[item.group][item.key]
+        if not line[item.group]:
+            del line[item.group]
 
     def _cancel_timer(self, key: K) -> None:
         if (delayed := self._delayed.pop(key, None)) is not None:
