@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -83,7 +83,7 @@ class WorkQueue(Generic[K]):
         self._woken: dict[K, Priority] = {}
         self._delayed: dict[K, _Delayed] = {}
         self._failures: dict[K, int] = {}
-        self._getters: deque[asyncio.Future[None]] = deque()
+        self._ready = asyncio.Semaphore(0)
         self._closed = False
 
     def __len__(self) -> int:
@@ -155,14 +155,8 @@ class WorkQueue(Generic[K]):
         while not self._closed:
             if (item := self._next()) is not None:
                 return item
-            getter = asyncio.get_running_loop().create_future()
-            self._getters.append(getter)
-            try:
-                await getter
-            except asyncio.CancelledError:
-                if getter.done() and not getter.cancelled():
-                    self._wake_getter()
-                raise
+            await self._ready.acquire()
+        self._wake_getter()  # all leave, one after the other
         raise Closed
 
     def done(self, key: K) -> None:
@@ -184,8 +178,7 @@ class WorkQueue(Generic[K]):
         self._closed = True
         for key in tuple(self._delayed):
             self._cancel_timer(key)
-        while self._getters:
-            self._wake_getter()
+        self._wake_getter()
 
     def _next(self) -> Item[K] | None:
         for line in self._lines.values():
@@ -215,8 +208,6 @@ class WorkQueue(Generic[K]):
             delayed.timer.cancel()
 
     def _wake_getter(self) -> None:
-        while self._getters:
-            getter = self._getters.popleft()
-            if not getter.done():
-                getter.set_result(None)
-                return
+        """Let one worker that waits look for a key; if none waits, the next one looks twice."""
+        if self._ready.locked():
+            self._ready.release()
