@@ -87,13 +87,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 ) -> Parts:
     """Put the controller together over the cluster and Atlas.
 
-    Args:
-        settings: every knob.
-        session: the cluster.
-        atlas: Atlas.
-        clock: monotonic seconds.
-        wall: the local time, UTC.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` if none may.
+    ``clock`` returns monotonic seconds, ``wall`` the local time in UTC; ``gate`` is that of a lease, if any.
     """
     client = client_of(session)
     parts: Parts = Controller(

@@ -23,7 +23,7 @@ class Admission:
 
     Args:
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` if none may.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, gate: Callable[[], float], clock: Callable[[], float]) -> None:

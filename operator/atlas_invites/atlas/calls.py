@@ -1,9 +1,10 @@
 """The calls to the Atlas Admin API as data: what is sent, and how the response is read.
 
-Source: the OpenAPI document, whose name of an operation stands beside each endpoint. The Invites API is deprecated
-since 2023-10-04 and ends on 2027-07-01; its list has no pages. The Users API does not show who was invited through the
-Invites API until the person accepts. Of a user's personal data nothing is kept but id, e-mail, roles, status and the
-invitation's times.
+Source: the OpenAPI document's operations getGroup; listGroupInvites, createGroupInvite, updateInviteById,
+getGroupInvite, deleteGroupInvite; listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole,
+removeGroupUserRole. The Invites API is deprecated since 2023-10-04 and ends on 2027-07-01; its list has no pages. The
+Users API does not show who was invited through the Invites API until the person accepts. Of a user's personal data
+nothing is kept but id, e-mail, roles, status and the invitation's times.
 """
 
 from __future__ import annotations
@@ -149,26 +150,14 @@ def _removed(*_: object) -> bool:
 _2023, _2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 
 READ_PROJECT = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, lambda json, _: str(_fields(json, None)["id"]))
-"""getGroup"""
 LIST_INVITES = Endpoint(Operation.LIST_INVITES, "GET", "/invites", _2023, lambda json, _: _entries(json, _invitation))
-"""listGroupInvites: the pending invitations of the project, or of one e-mail"""
 CREATE_INVITE = Endpoint(Operation.CREATE_INVITE, "POST", "/invites", _2023, _invitation)
-"""createGroupInvite: never repeated blindly, since it may send a second invitation"""
 UPDATE_INVITE = Endpoint(Operation.UPDATE_INVITE, "PATCH", "/invites/{id}", _2023, _with_roles(_invitation))
-"""updateInviteById: replaces all roles; id and times stay"""
 READ_INVITE = Endpoint(Operation.READ_INVITE, "GET", "/invites/{id}", _2023, _invitation)
-"""getGroupInvite"""
 CANCEL_INVITE = Endpoint(Operation.CANCEL_INVITE, "DELETE", "/invites/{id}", _2023, _removed)
-"""deleteGroupInvite"""
 LIST_USERS = Endpoint(Operation.LIST_USERS, "GET", "/users", _2025, _page)
-"""listGroupUsers: one page; the users of the project, or of one e-mail"""
 ADD_USER = Endpoint(Operation.ADD_USER, "POST", "/users", _2025, _user)
-"""addGroupUsers: invites, or lets in at once who is in the organization; never repeated blindly"""
 READ_USER = Endpoint(Operation.READ_USER, "GET", "/users/{id}", _2025, _user)
-"""getGroupUser"""
 REMOVE_USER = Endpoint(Operation.REMOVE_USER, "DELETE", "/users/{id}", _2025, _removed)
-"""removeGroupUser: pending or active"""
 ADD_ROLE = Endpoint(Operation.ADD_ROLE, "POST", "/users/{id}:addRole", _2025, _with_roles(_user))
-"""addGroupUserRole"""
 REMOVE_ROLE = Endpoint(Operation.REMOVE_ROLE, "POST", "/users/{id}:removeRole", _2025, _with_roles(_user))
-"""removeGroupUserRole: a user must keep at least one role, so add before you remove"""

@@ -24,13 +24,9 @@ T = TypeVar("T")
 
 
 class Codec:
-    """Encodes calls and decodes their results; responses tell the time, and when the Invites API ends.
+    """Encodes calls, in an envelope if asked to, and decodes their results.
 
-    Args:
-        url: the host of Atlas.
-        envelope: ask for responses in an envelope.
-        time: learns the time of Atlas.
-        sunset: learns the end of the Invites API.
+    Responses tell the time of Atlas, and when the Invites API ends.
     """
 
     def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:

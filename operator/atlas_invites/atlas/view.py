@@ -83,11 +83,7 @@ class Index(Generic[E]):
 class SharedLists:
     """Fetches the lists of a project for all who ask: one fetch at a time, and none serves who asked after it began.
 
-    If a fetch fails, it fails for all who wait for it.
-
-    Args:
-        fetch: fetches both lists; its argument is when it begins.
-        clock: monotonic seconds.
+    If a fetch fails, it fails for all who wait for it. ``fetch`` is given when it begins (monotonic seconds).
     """
 
     def __init__(

@@ -34,17 +34,8 @@ AtlasT = TypeVar("AtlasT", bound="Atlas")
 class Controller(Generic[InvitesT, EventsT, AtlasT]):
     """The parts of the controller, and what it works on.
 
-    Args:
-        invites: the custom resources.
-        references: credentials and AtlasProjects.
-        events: publishes Kubernetes Events.
-        atlas: Atlas.
-        workers: reconciles at a time.
-        resync_interval: seconds between two sweeps of a project.
-        clock: monotonic seconds.
-        wall: the local time, UTC.
-        jitter: the work queue's, if it is not to be random.
-        store: where the objects are kept, an empty one unless given.
+    ``workers`` reconcile at a time, and ``resync_interval`` seconds pass between two sweeps of a project. ``clock``
+    returns monotonic seconds, ``wall`` the local time in UTC, and ``jitter`` the factors of the work queue.
     """
 
     def __init__(  # noqa: PLR0913 - what the controller needs

@@ -39,17 +39,7 @@ WATCH_LAG_AT_MOST = 60.0
 
 
 class Engine:
-    """Feeds the reconciler.
-
-    Args:
-        store: the latest of every object.
-        queue: which keys have something to do.
-        invites: lists the objects.
-        reconciler: reconciles one key.
-        writer: knows which events are of our own writes.
-        workers: reconciles at a time.
-        clock: monotonic seconds.
-    """
+    """Feeds the reconciler. ``workers`` reconcile at a time; ``clock`` returns monotonic seconds."""
 
     def __init__(  # noqa: PLR0913 - its collaborators
         self,

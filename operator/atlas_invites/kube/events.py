@@ -41,10 +41,7 @@ _REPORTER = "atlas-invites"
 class Events:
     """Publishes events; the same one of the same object again only raises the count of its series.
 
-    Args:
-        client: the connection.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
-        busy: tells whether there is other work to do.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``busy`` returns whether there is other work to do.
     """
 
     def __init__(

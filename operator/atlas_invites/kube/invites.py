@@ -28,13 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class Invites:
-    """The ``AtlasProjectInvite`` objects of the watched namespaces.
+    """The ``AtlasProjectInvite`` objects of the watched namespaces, of all if none is given.
 
-    Args:
-        client: the connection.
-        namespaces: which to list; none means all.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
-        succeed: called when a list has succeeded.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``succeed`` is called when a list has succeeded.
 
     Attributes:
         unserved: the namespaces that could not be listed when they were last asked for, and why.

@@ -63,13 +63,9 @@ def no_election() -> float:
 
 
 class Lease:
-    """One candidate.
+    """One candidate, whose identity is of ``new_identity``.
 
-    Args:
-        leases: the Lease object.
-        identity: who we are; see ``new_identity``.
-        clock: monotonic seconds.
-        jitter: returns a factor for the time between two tries of a candidate.
+    ``clock`` returns monotonic seconds, ``jitter`` a factor for the time between two tries of a candidate.
     """
 
     def __init__(
@@ -144,10 +140,9 @@ class Lease:
         return False
 
     async def release(self, seconds: float = CALL_AT_MOST) -> None:
-        """Give the lease back, so that another one need not wait for its end; nothing is written from here on.
+        """Give the lease back, so that another one need not wait for its end; try for so many seconds.
 
-        Args:
-            seconds: for which to try.
+        Nothing is written from here on.
         """
         self._ends_at = float("-inf")
         if not self._may_be_ours:
@@ -160,11 +155,7 @@ class Lease:
         self._held, self._may_be_ours = None, False
 
     async def _give_back(self) -> None:
-        """Let the record say that nobody holds the lease, unless it says already that another one does.
-
-        Raises:
-            ClusterUnavailable: the API server failed.
-        """
+        """Let the record say that nobody holds the lease, unless it says already that another one does."""
         record = self._held or await self._leases.read()
         while record is not None and record.holder == self._identity:
             try:
@@ -176,12 +167,7 @@ class Lease:
                 return
 
     async def _take(self) -> bool:
-        """Take the lease where nobody holds it.
-
-        Raises:
-            Stale: another one was faster.
-            ClusterUnavailable: the API server failed.
-        """
+        """Take the lease if nobody holds it; raises ``Stale`` if another one was faster."""
         record = await self._leases.read()
         if record is not None and not record.same_beat(self._observed):
             self._observed, self._observed_at = record, self._clock()
@@ -201,12 +187,7 @@ class Lease:
         )
 
     async def _renew(self, held: Record) -> bool:
-        """Renew the lease that is ours.
-
-        Raises:
-            Stale: another one was faster.
-            ClusterUnavailable: the API server failed.
-        """
+        """Renew the lease that is ours; raises ``Stale`` if another one was faster."""
         try:
             return await self._write(held, taken=False)
         except Stale:

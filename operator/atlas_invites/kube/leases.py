@@ -50,12 +50,9 @@ class Record:
 
 
 class LeaseObject:
-    """Reads and writes the one Lease. Every method raises ``ClusterUnavailable`` if the API server fails.
+    """Reads and writes the one Lease of a namespace. Calls ``succeed`` whenever it has read or written it.
 
-    Args:
-        client: the connection.
-        namespace: where the Lease is.
-        succeed: called when a read or a write has succeeded.
+    Every method raises ``ClusterUnavailable`` if the API server fails.
     """
 
     def __init__(self, client: ApiClient, namespace: str, succeed: Callable[[], None] = lambda: None) -> None:

@@ -61,13 +61,7 @@ class Session:
     """Sends requests, as ``aiohttp.ClientSession`` does, and keeps who we are and whom we trust up to date.
 
     The access is loaded again in time, and at once when the API server rejects our credentials or we reject its
-    certificate; then the request is repeated, once.
-
-    Args:
-        http: sends them.
-        load: loads the access.
-        access: what was loaded first.
-        clock: monotonic seconds.
+    certificate; then the request is repeated, once. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
