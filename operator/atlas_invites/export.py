@@ -91,10 +91,7 @@ _LATER = "Run the command again later."
 _MESSAGES = {
     Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),
     Reason.RATE_LIMITED: ("Atlas rate-limited the request", _LATER),
-    Reason.ATLAS_UNAVAILABLE: (
-        "Atlas is unavailable",
-        "Check the connection, and run the command again later.",
-    ),
+    Reason.ATLAS_UNAVAILABLE: ("Atlas is unavailable", "Check the connection, and run the command again later."),
     Reason.CONFLICT: ("Atlas reported a conflict", _LATER),
     Reason.FORBIDDEN: (
         "The credentials may not read the invitations of the project",

@@ -91,7 +91,7 @@ class AuthenticatedClient:
                 finally:
                     own.task.cancel()  # with the caller
             if not await first.has_ended(max(until - self._clock(), 0.0)):
-                waits = self._auth.fetching and not self._auth.ready_for(request)
+                waits = self._auth.fetching > 0 and not self._auth.ready_for(request)
                 until += TURN_TIMEOUT
         return await self._try(request, project, is_last=is_last)
 

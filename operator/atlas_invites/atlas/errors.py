@@ -76,6 +76,9 @@ class AtlasFailure(Failure):
 
     becomes: ClassVar[Reason]
     text: ClassVar[str]
+    """The message, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
+    text_of_sending: ClassVar[str | None] = None
+    """The message if an invitation was to be sent, if it is another one."""
 
     def __init__(
         self,
@@ -87,17 +90,12 @@ class AtlasFailure(Failure):
         unanswered: bool = False,
     ) -> None:
         said = f" Atlas says: {error.detail.rstrip('.')}." if error and error.detail else ""
-        message = self.words(operation).format(task=_TASKS[operation], what=what, said=said)
+        text = (operation in SENDING and self.text_of_sending) or self.text
+        message = text.format(task=_TASKS[operation], what=what, said=said)
         super().__init__(self.becomes, message, error=error, retry_after=retry_after)
         self.operation = operation
         self.what = what
         self.unanswered = unanswered
-
-    @classmethod
-    def words(cls, operation: Operation) -> str:
-        """Return the message for a call, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
-        del operation
-        return cls.text
 
     def again(self, operation: Operation | None = None) -> Self:
         """Return the same failure for another asker, who has sent nothing, on behalf of its own operation."""
@@ -162,16 +160,10 @@ class Forbidden(AtlasFailure):
         "The credentials may not {task} ({what}). Grant them Project Owner and add the operator's IP address to their"
         " API access list."
     )
-
-    text_of_sending = (
+    text_of_sending = (  # the project has been read before
         "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: this is"
         " about the invitee, or the right to invite.{said} Correct it in Atlas, then request a reconcile."
     )
-
-    @classmethod
-    def words(cls, operation: Operation) -> str:
-        """Return the message for a call: the project has been read before an invitation is sent."""
-        return cls.text_of_sending if operation in SENDING else cls.text
 
 
 class ProjectNotFound(AtlasFailure):

@@ -47,23 +47,18 @@ class Project:
     ) -> None:
         self._client = client
         self._sunset = sunset
-        self._group_id = group_id
+        self.group_id = group_id
         self._lists = SharedLists(self._fetch, clock)
-
-    @property
-    def group_id(self) -> str:
-        """The project's id."""
-        return self._group_id
 
     @property
     def api(self) -> Api:
         """The API that this project's invitations go through now."""
-        return self._sunset.api(self._group_id)
+        return self._sunset.api(self.group_id)
 
     @property
     def info(self) -> AtlasInfo:
         """The API in use, and what Atlas says of its end."""
-        return self._sunset.info(self._group_id)
+        return self._sunset.info(self.group_id)
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
         """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
@@ -198,7 +193,7 @@ class Project:
         query: Sequence[tuple[str, str]] = (),
         body: dict[str, Any] | None = None,
     ) -> T:
-        return await self._client.call(Call(endpoint, self._group_id, entry_id, query, body))
+        return await self._client.call(Call(endpoint, self.group_id, entry_id, query, body))
 
     async def _send(self, endpoint: Endpoint[T], username: str, roles: Iterable[str]) -> T:
         """Send an invitation, which may be there even if the call fails."""

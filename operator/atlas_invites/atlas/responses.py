@@ -33,13 +33,7 @@ if TYPE_CHECKING:
 
 _SUCCESS = range(200, 300)
 _OF_THE_PROJECT = frozenset(
-    {
-        Operation.LIST_INVITES,
-        Operation.CREATE_INVITE,
-        Operation.LIST_USERS,
-        Operation.ADD_USER,
-        Operation.READ_PROJECT,
-    }
+    {Operation.LIST_INVITES, Operation.CREATE_INVITE, Operation.LIST_USERS, Operation.ADD_USER, Operation.READ_PROJECT}
 )
 
 

@@ -108,12 +108,14 @@ class Throttle:
         states = self._known(operation, of)
         for state in states:
             if state.failure is not None and state.held_until - now > SHORT:
-                raise self._held(state.failure, operation, state.held_until - now)
+                held = state.failure.again(operation)
+                held.retry_after = state.held_until - now
+                raise held
         paced = [state for state in states if state.interval]
         struck = [state for state in states if state.failure is not None and not state.is_in_line]
-        if held := [state for state in struck if state.held_until > now]:
-            ask_again = TRIAL_POLL if any(state.trials for state in held) else SHORT
-            return Place(min(max(state.held_until - now for state in held), ask_again), taken=False)
+        if waiting := [state for state in struck if state.held_until > now]:
+            ask_again = TRIAL_POLL if any(state.trials for state in waiting) else SHORT
+            return Place(min(max(state.held_until - now for state in waiting), ask_again), taken=False)
         slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
         if slot - now > LINE_MAX:
             raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
@@ -131,13 +133,7 @@ class Throttle:
         states = self._known(operation, of)
         return any(state.failure is not None and state.struck_at >= asked for state in states)
 
-    def learn(
-        self,
-        operation: Operation,
-        of: Hashable,
-        began: float,
-        failure: AtlasFailure | None,
-    ) -> None:
+    def learn(self, operation: Operation, of: Hashable, began: float, failure: AtlasFailure | None) -> None:
         """Record the outcome of a call that went out at ``began``."""
         if failure is None and not self._states:
             return
@@ -219,12 +215,6 @@ class Throttle:
             now = self._clock()
             self._states = {key: s for key, s in self._states.items() if s.interval or s.held_until > now}
         return self._states.setdefault(scope, _State())
-
-    @staticmethod
-    def _held(failure: AtlasFailure, operation: Operation, left: float) -> AtlasFailure:
-        held = failure.again(operation)
-        held.retry_after = left
-        return held
 
 
 def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:

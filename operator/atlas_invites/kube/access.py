@@ -161,9 +161,9 @@ async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Pa
     if user.get("tokenFile"):
         user.pop("token", None)
     if plugin := user.pop("exec", None):
-        given = await ask_plugin(plugin, cluster, folder)
-        user |= given.user
-        return given.lasts
+        fields, lasts = await ask_plugin(plugin, cluster, folder)
+        user |= fields
+        return lasts
     return RELOAD
 
 

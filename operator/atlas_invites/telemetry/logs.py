@@ -8,7 +8,7 @@ import re
 import sys
 from datetime import UTC, datetime
 
-_QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio")
+_QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio", "kopf")
 """Loggers of libraries whose info lines are noise, or hold what no log may hold (httpx: URLs with e-mails)."""
 
 
@@ -53,7 +53,6 @@ def configure(log_format: str, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
 
 
 def _without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:
