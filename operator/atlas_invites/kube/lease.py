@@ -105,11 +105,9 @@ class Lease:
 
     async def acquire(self) -> None:
         """Stand by until the lease is ours."""
-        ours = await self.attempt()
-        while not ours:
+        while not await self.attempt():
             pause, left = RETRY_PERIOD * self._jitter(), self._expires_in()
             await asyncio.sleep(min(pause, left) if left > 0 else pause)
-            ours = await self.attempt()
         log.info("leading as %s", self._identity)
 
     async def hold(self) -> None:
@@ -171,20 +169,17 @@ class Lease:
         record = await self._leases.read()
         if record is not None and not record.same_beat(self._observed):
             self._observed, self._observed_at = record, self._clock()
-        ours = record is not None and record.holder == self._identity
-        free = ours or (record is not None and not record.holder and record.duration <= GIVEN_BACK)
-        if not free and self._expires_in() > 0:
+        is_free = record is not None and (
+            record.holder == self._identity or (not record.holder and record.duration <= GIVEN_BACK)
+        )
+        if not is_free and self._expires_in() > 0:
             holder = self._observed.holder if self._observed else ""
             self._say(f"standing by: the lease is held by {holder or 'nobody, and was not given back'}")
             return False
-        return await self._write(
-            Record(
-                self._identity,
-                transitions=record.transitions + 1 if record else 0,
-                version=record.version if record else "",
-            ),
-            taken=True,
-        )
+        ours = Record(self._identity)
+        if record is not None:
+            ours = replace(ours, transitions=record.transitions + 1, version=record.version)
+        return await self._write(ours, taken=True)
 
     async def _renew(self, held: Record) -> bool:
         """Renew the lease that is ours; raises ``Stale`` if another one was faster."""
