@@ -22,7 +22,7 @@ from atlas_invites.kube.invites import Invites, watch_path
 from atlas_invites.kube.lease import Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
 from atlas_invites.kube.references import References
-from atlas_invites.kube.session import LOST_AFTER, open_session
+from atlas_invites.kube.session import LOST_AFTER, Session, open_session
 from atlas_invites.stopping import CUT_AT, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.resync import Resync
     from atlas_invites.invitation.resource import Resource
-    from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from atlas_invites.environment import StartupError
-from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
-from atlas_invites.invitation.model import Membership
+from atlas_invites.invitation.model import Invitation, Membership
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from atlas_invites.atlas.errors import AtlasFailure
-    from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Invitation
 
 ROLES = frozenset(
     {

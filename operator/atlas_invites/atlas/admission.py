@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
-from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
-
-    from atlas_invites.atlas.errors import AtlasFailure
 
 
 class Admission:

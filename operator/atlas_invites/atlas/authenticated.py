@@ -10,7 +10,7 @@ from atlas_invites.atlas.digest import DigestAuth
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import ProjectScope, Rejections
 from atlas_invites.atlas.transport import DISCONNECTED
-from atlas_invites.invitation.credentials import ApiKey
+from atlas_invites.invitation.credentials import ApiKey, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.codec import Codec
-    from atlas_invites.invitation.credentials import Credentials
 
 TURN_TIMEOUT = 2.0
 """Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""

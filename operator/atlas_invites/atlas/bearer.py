@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import ServiceAccount
 
 TOKEN_LIFE = 3600.0

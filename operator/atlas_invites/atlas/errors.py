@@ -24,15 +24,11 @@ Sources: the published OpenAPI document (``ApiError``), recorded responses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.model import ErrorBody, Operation
 from atlas_invites.invitation.outcome import Reason
-
-if TYPE_CHECKING:
-    from atlas_invites.invitation.model import ErrorBody
-
 
 INVITES = frozenset(
     {

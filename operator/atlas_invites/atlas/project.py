@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atlas_invites.atlas import calls
-from atlas_invites.atlas.calls import Call, Entries
+from atlas_invites.atlas.calls import Call, Endpoint, Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SharedLists, Snapshot, joined
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, Operation, User, View
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from atlas_invites.atlas.authenticated import AuthenticatedClient
-    from atlas_invites.atlas.calls import Endpoint
     from atlas_invites.atlas.sunset import Sunset
     from atlas_invites.invitation.case import Target
 

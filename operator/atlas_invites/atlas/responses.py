@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from atlas_invites.atlas.errors import (
     INVITES,
+    AtlasFailure,
     AtlasUnavailable,
     Conflict,
     CredentialsRejected,
@@ -28,8 +29,6 @@ from atlas_invites.invitation.outcome import RETRY_AFTER_AT_MOST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from atlas_invites.atlas.errors import AtlasFailure
 
 _SUCCESS = range(200, 300)
 _OF_THE_PROJECT = frozenset(

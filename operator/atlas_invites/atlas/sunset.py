@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from atlas_invites.atlas.errors import INVITES, InvalidRequest, VersionGone
+from atlas_invites.atlas.errors import INVITES, AtlasFailure, InvalidRequest, VersionGone
 from atlas_invites.atlas.responses import http_date
-from atlas_invites.invitation.model import Api, AtlasInfo
+from atlas_invites.invitation.model import Api, AtlasInfo, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-
-    from atlas_invites.atlas.errors import AtlasFailure
-    from atlas_invites.invitation.model import Operation
 
 Mode = Literal["auto", "invites", "users"]
 

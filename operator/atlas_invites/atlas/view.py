@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
-from atlas_invites.coalesce import Coalesced
+from atlas_invites.coalesce import Coalesced, Run
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Invitation, Observation, User, View
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from atlas_invites.atlas.calls import Entries
-    from atlas_invites.coalesce import Run
     from atlas_invites.invitation.case import Target
 
 E = TypeVar("E", bound=Invitation | User)

@@ -7,8 +7,8 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.queue import Closed
-from atlas_invites.controller.reconcile import requeue_of
+from atlas_invites.controller.queue import Closed, Item, WorkQueue
+from atlas_invites.controller.reconcile import Reconciler, requeue_of
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from atlas_invites.controller.ports import Invites
-    from atlas_invites.controller.queue import Item, WorkQueue
-    from atlas_invites.controller.reconcile import Reconciler
     from atlas_invites.controller.store import Store, Writer
     from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from atlas_invites.coalesce import Coalesced
+from atlas_invites.coalesce import Coalesced, Run
 from atlas_invites.failures import ClusterUnavailable, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
 
-    from atlas_invites.coalesce import Run
     from atlas_invites.invitation.outcome import Reason
 
 K = TypeVar("K", bound="Hashable")

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Listed, Resource
 
-
 E_co = TypeVar("E_co", covariant=True)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from kubernetes.aio.client import Configuration
@@ -17,9 +17,6 @@ from kubernetes.aio.config import ConfigException, kube_config, load_incluster_c
 
 from atlas_invites.environment import StartupError, openssl_reason, proxy_for, usable_proxy
 from atlas_invites.kube.plugin import AccessError, ask_plugin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 RELOAD = 60.0
 """Seconds after which files are read again: a ServiceAccount's token, a kubeconfig and what it names."""

@@ -13,12 +13,10 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from atlas_invites.environment import openssl_reason
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.session import USER_AGENT
+from atlas_invites.kube.session import USER_AGENT, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from atlas_invites.kube.session import Session
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""

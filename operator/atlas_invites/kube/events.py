@@ -10,20 +10,17 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, EventsV1Api
+from kubernetes.aio.client import ApiClient, ApiException, EventsV1Api, EventsV1Event
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.invitation.resource import GROUP, KIND, VERSION
+from atlas_invites.invitation.resource import GROUP, KIND, VERSION, Resource
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, micro_time
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubernetes.aio.client import ApiClient, EventsV1Event
-
     from atlas_invites.invitation.notices import Notice
-    from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
 

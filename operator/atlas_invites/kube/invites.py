@@ -8,7 +8,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, CustomObjectsApi
+from kubernetes.aio.client import ApiClient, ApiException, CustomObjectsApi
 
 from atlas_invites.failures import ClusterUnavailable, WriteRefused
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Listed, Resource
@@ -17,8 +17,6 @@ from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from kubernetes.aio.client import ApiClient
 
 _PAGE = 500
 _LISTING = f"listing {PLURAL}.{GROUP}"

@@ -21,12 +21,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.leases import CALL_AT_MOST, DURATION, Record
+from atlas_invites.kube.leases import CALL_AT_MOST, DURATION, LeaseObject, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from atlas_invites.kube.leases import LeaseObject
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, CoordinationV1Api
+from kubernetes.aio.client import ApiClient, ApiException, CoordinationV1Api
 
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from kubernetes.aio.client import ApiClient
 
 DURATION = 15.0
 """Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""

@@ -6,19 +6,16 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException
+from kubernetes.aio.client import ApiClient, ApiException
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.credentials import parse
+from atlas_invites.invitation.credentials import Credentials, parse
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kubernetes.aio.client import ApiClient
-
-    from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.resource import Key
 
 _SECRET = "/api/v1/namespaces/{namespace}/secrets/{name}"  # noqa: S105 - a path

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from atlas_invites.environment import StartupError
-from atlas_invites.kube.access import find_cluster
+from atlas_invites.kube.access import Access, Load, find_cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-
-    from atlas_invites.kube.access import Access, Load
 
 AGAIN = 5.0
 """Seconds between two loads of the access at least, and after one that failed."""
