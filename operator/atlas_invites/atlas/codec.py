@@ -32,7 +32,6 @@ class Codec:
     def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:
         self._url = f"{url.rstrip('/')}/api/atlas/v2/groups/"
         self._envelope = envelope
-        self._query = [("envelope", "true")] if envelope else []
         self._time = time
         self._sunset = sunset
         self._agent = f"atlas-invites/{version('atlas-invites')}"
@@ -43,7 +42,7 @@ class Codec:
         Path and query are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as
         the ``@`` of an e-mail, and a digest that was signed over other bytes than were sent is refused.
         """
-        query = urlencode([*call.query, *self._query], quote_via=quote, safe="!$'()*,:@/?")
+        query = urlencode([*call.query, *[("envelope", "true")] * self._envelope], quote_via=quote, safe="!$'()*,:@/?")
         endpoint = call.endpoint
         headers = {"Accept": endpoint.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if call.body is not None:

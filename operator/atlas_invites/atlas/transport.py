@@ -175,8 +175,9 @@ def _classified(request: httpx.Request, response: httpx.Response, content: bytes
     except (ValueError, RecursionError):
         json = None
     status = response.status_code
-    if request.extensions.get("envelope") and isinstance(json, dict) and _is_status(json.get("status")):
-        status = json["status"]
+    wrapped = json.get("status") if request.extensions.get("envelope") and isinstance(json, dict) else None
+    if type(wrapped) is int and 100 <= wrapped < 600:  # noqa: PLR2004 - the range of HTTP
+        status = wrapped
         json = json["content"] if "content" in json else {k: v for k, v in json.items() if k != "status"}
     failure = failure_of(request.extensions["operation"], status, json, response.headers)
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _UNWANTED]
@@ -184,10 +185,6 @@ def _classified(request: httpx.Request, response: httpx.Response, content: bytes
 
 
 _UNWANTED = frozenset({b"location", b"set-cookie", b"content-length", b"transfer-encoding"})
-
-
-def _is_status(value: object) -> bool:
-    return type(value) is int and 100 <= value < 600  # noqa: PLR2004 - the range of HTTP
 
 
 def _described(error: Exception) -> tuple[str, bool]:

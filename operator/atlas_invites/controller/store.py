@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Listed, Resource
 
+
 _GONE_AT_MOST = 1024
 """So many deleted objects are remembered: the answer to our own last write may come after the deletion's event."""
 

@@ -42,10 +42,7 @@ class Events:
     """
 
     def __init__(
-        self,
-        client: ApiClient,
-        gate: Callable[[], float] = no_election,
-        busy: Callable[[], bool] = lambda: False,
+        self, client: ApiClient, gate: Callable[[], float] = no_election, busy: Callable[[], bool] = lambda: False
     ) -> None:
         self._api = EventsV1Api(client)
         self._gate = gate

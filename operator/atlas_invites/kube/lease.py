@@ -2,8 +2,7 @@
 
 The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
 change of the record for as long as the record says, and 15 seconds at least; every write is a compare-and-swap. Only
-the monotonic clock decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets
-network errors escape, never releases, and trusts the wall clock.
+the monotonic clock decides, never a time in the record.
 
 The holder stops before anybody can follow it: a lease runs from the moment at which its renewal was *asked for*, and
 ``time_to_write`` is the gate that every write to Atlas and to Kubernetes passes.

@@ -63,11 +63,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        http: aiohttp.ClientSession,
-        load: Load,
-        access: Access,
-        clock: Callable[[], float] = time.monotonic,
+        self, http: aiohttp.ClientSession, load: Load, access: Access, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._http = http
         self._load_access = load
