@@ -38,11 +38,7 @@ class Project:
     """
 
     def __init__(
-        self,
-        client: AuthenticatedClient,
-        sunset: Sunset,
-        group_id: str,
-        clock: Callable[[], float] = time.monotonic,
+        self, client: AuthenticatedClient, sunset: Sunset, group_id: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client = client
         self._sunset = sunset
@@ -159,14 +155,14 @@ class Project:
         """End the look-ups that are in flight."""
         await self._lists.aclose()
 
-    async def _fetch(self, began: float) -> Snapshot:
+    async def _fetch(self) -> Snapshot:
         """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
         pending: Entries[Invitation] = Entries(())
         if self.api is Api.INVITES:
             with suppress(VersionGone):
                 pending = await self.list_invites()
         found = await self.list_users()
-        return Snapshot(began, Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
+        return Snapshot(Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
 
     async def _by_id(self, entry_id: str) -> Observation:
         if self.api is Api.USERS:

@@ -37,9 +37,8 @@ def joined(first: Observation, then: Observation) -> Observation:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Both lists of a project. ``began``: monotonic seconds when the first request went out."""
+    """Both lists of a project."""
 
-    began: float
     invitations: Index[Invitation]
     users: Index[User]
 
@@ -82,11 +81,11 @@ class Index(Generic[E]):
 class SharedLists:
     """Fetches the lists of a project for all who ask: one fetch at a time, and none serves who asked after it began.
 
-    If a fetch fails, it fails for all who wait for it. ``fetch`` is given when it begins (monotonic seconds).
+    If a fetch fails, it fails for all who wait for it.
     """
 
     def __init__(
-        self, fetch: Callable[[float], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float] = time.monotonic
+        self, fetch: Callable[[], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._fetch = fetch
         self._clock = clock
@@ -152,7 +151,7 @@ class SharedLists:
                     await asyncio.sleep(early)
                     has_waited = True
                     continue
-                fetch = self._fetches.start(self._fetch(self._clock()))
+                fetch = self._fetches.start(self._fetch())
                 self._began.append(fetch.began)
             if fetch.began < since or fetch.number <= after:
                 await fetch.has_ended()
