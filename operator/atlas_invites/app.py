@@ -106,11 +106,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 class Process:
     """The running operator: what it does in which order, and what it tells of itself.
 
-    Attributes:
-        session: the cluster.
-        parts: the controller.
-        lease: what it needs to act; None without leader election.
-        stopping: how it ends.
+    ``lease`` is None without leader election.
     """
 
     session: Session

@@ -48,11 +48,7 @@ def proxy_for(url: str) -> str | None:
 
 
 def usable_proxy(origin: str, value: str) -> str:
-    """Return the URL of a proxy in the one form that all clients understand.
-
-    Args:
-        origin: the variable or field that names it.
-        value: its value.
+    """Return the URL of a proxy, the value of a variable or field, in the one form that all clients understand.
 
     Raises:
         StartupError: none of the clients can use it. The message names the origin, never the value.

@@ -147,8 +147,7 @@ def _make_paths_absolute(entry: Any, *fields: str) -> None:  # noqa: ANN401 - th
 async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Path) -> float:
     """Replace fields of a kubeconfig's user that the client library does not take as kubectl does.
 
-    Returns:
-        For how many seconds they are good.
+    Return for how many seconds they are good.
 
     Raises:
         AccessError: there is one that cannot be replaced.

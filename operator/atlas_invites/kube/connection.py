@@ -57,13 +57,10 @@ def micro_time() -> str:
 
 @contextmanager
 def cluster_errors(what: str) -> Iterator[None]:
-    """Translate the client's errors: changed or gone is ``Stale``, everything else ``ClusterUnavailable``.
+    """Translate the client's errors about ``what``: changed or gone is ``Stale``, all others ``ClusterUnavailable``.
 
     So is an answer of 2xx that no API server sends, such as a load balancer's page: what the client or ``Resource``
     makes of it is one of the errors of a value that is not what it should be.
-
-    Args:
-        what: what was tried, to what, for the message.
     """
     try:
         yield
