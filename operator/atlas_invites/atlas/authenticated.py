@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.atlas.bearer import BearerAuth
@@ -37,13 +36,13 @@ class AuthenticatedClient:
     """
 
     def __init__(
-        self,
-        credentials: Credentials,
-        http: httpx.AsyncClient,
-        codec: Codec,
-        clock: Callable[[], float] = time.monotonic,
+        self, credentials: Credentials, http: httpx.AsyncClient, codec: Codec, clock: Callable[[], float]
     ) -> None:
-        self._auth = auth_for(credentials, http.base_url, clock)
+        self._auth: DigestAuth | BearerAuth
+        if isinstance(credentials, ApiKey):
+            self._auth = DigestAuth(credentials)
+        else:
+            self._auth = BearerAuth(credentials, http.base_url.copy_with(path=TOKEN_PATH), clock)
         self._http = http
         self._codec = codec
         self._clock = clock
@@ -133,12 +132,3 @@ class AuthenticatedClient:
             return True
         is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
         return is_dead and failure.operation.is_read
-
-
-def auth_for(
-    credentials: Credentials, url: httpx.URL, clock: Callable[[], float] = time.monotonic
-) -> DigestAuth | BearerAuth:
-    """Return the way to authenticate at the Atlas of a URL: digest for an API key, a token for a service account."""
-    if isinstance(credentials, ApiKey):
-        return DigestAuth(credentials)
-    return BearerAuth(credentials, url.copy_with(path=TOKEN_PATH), clock)

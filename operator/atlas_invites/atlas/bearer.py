@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -54,7 +53,7 @@ class BearerAuth(httpx.Auth):
     twice a minute; the other calls go on with the old one meanwhile.
     """
 
-    def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float]) -> None:
         self._account = account
         self._url = url
         self._clock = clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,9 +36,7 @@ class Project:
     look again. Ids are 24 hex digits, user names are e-mails.
     """
 
-    def __init__(
-        self, client: AuthenticatedClient, sunset: Sunset, group_id: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: AuthenticatedClient, sunset: Sunset, group_id: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._sunset = sunset
         self.group_id = group_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -84,9 +83,7 @@ class SharedLists:
     If a fetch fails, it fails for all who wait for it.
     """
 
-    def __init__(
-        self, fetch: Callable[[], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fetch: Callable[[], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._clock = clock
         self._fetches: Coalesced[Snapshot] = Coalesced(clock, self._end)

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller.ports import Atlas, Events, Invites, References
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.resource import Key
+    from atlas_invites.invitation.resource import Key, Resource
 
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 """Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
-
 
 InvitesT = TypeVar("InvitesT", bound="Invites")
 EventsT = TypeVar("EventsT", bound="Events")
@@ -57,11 +56,15 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
         self.queue: WorkQueue[Key] = WorkQueue(
             clock, jitter, workers=workers, group=lambda key: project_of(store.get(key))
         )
+
+        def wake(wanted: Callable[[Resource], bool]) -> None:
+            self.engine.wake([resource.key for resource in store if wanted(resource)])
+
         credentials: Polled[Key, Credentials] = Polled(
-            references.credentials, SECRET_TTL, clock, lambda secret: self.engine.wake(names_secret(secret))
+            references.credentials, SECRET_TTL, clock, lambda secret: wake(names_secret(secret))
         )
         group_ids: Polled[Key, str] = Polled(
-            references.group_id, PROJECT_TTL, clock, lambda project: self.engine.wake(names_project(project))
+            references.group_id, PROJECT_TTL, clock, lambda project: wake(names_project(project))
         )
         access = Access(credentials, group_ids, clock)
         writer = Writer(store, invites)

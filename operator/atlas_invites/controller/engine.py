@@ -57,7 +57,7 @@ class Engine:
         self._writer = writer
         self._workers = workers
         self._clock = clock
-        store.claims.wake = self._wake_keys
+        store.claims.wake = self.wake
         self._unseen: dict[Key, float] = {}
         self._expected: set[Key] = set()
         self._relisted = asyncio.Event()
@@ -78,20 +78,15 @@ class Engine:
         elif self._store.put(resource) and not self._writer.is_ours(resource):
             self._queue.add(resource.key)
 
-    def wake(self, wanted: Callable[[Resource], bool]) -> None:
-        """Queue every object that is wanted."""
-        for resource in self._store:
-            if wanted(resource):
-                self._queue.add(resource.key)
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Queue the objects of some keys."""
+        for key in keys:
+            self._queue.add(key)
 
     def _forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._queue.drop(key)
         self._reconciler.forget(key)
-
-    def _wake_keys(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self._queue.add(key)
 
     def watch_lag(self) -> float:
         """Return for how many seconds the watch has failed to show a change that our own list has shown."""

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, User
     from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Listed, Resource
-
 E_co = TypeVar("E_co", covariant=True)
 
 
