@@ -83,8 +83,6 @@ class ExportSettings(BaseSettings):
 
 
 _PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
-
-
 _LATER = "Run the command again later."
 _MESSAGES = {
     Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),

@@ -102,11 +102,8 @@ class LeaseObject:
                         raise ClusterUnavailable(f"{what}: no such namespace; check --lease-namespace") from None
                     raise
             body["metadata"]["resourceVersion"] = record.version
-            return self._record(
-                await self._api.patch_namespaced_lease(
-                    NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS
-                )
-            )
+            patch = self._api.patch_namespaced_lease
+            return self._record(await patch(NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS))
 
     def _record(self, lease: Any) -> Record:  # noqa: ANN401 - the client's models are not typed
         spec = lease.spec
