@@ -6,24 +6,23 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from atlas_invites.atlas.client import Atlas
-from atlas_invites.controller.assembly import Controller, assemble
+from atlas_invites.controller.assembly import Controller
 from atlas_invites.controller.engine import WATCH_LAG_AT_MOST
 from atlas_invites.environment import StartupError
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.handlers import Watch, keep_watching
 from atlas_invites.kube.connection import client_of
-from atlas_invites.kube.contact import LOST_AFTER
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites, watch_path
 from atlas_invites.kube.lease import Lease, new_identity, no_election
 from atlas_invites.kube.leases import LeaseObject
-from atlas_invites.kube.projects import Projects
-from atlas_invites.kube.secrets import Secrets
-from atlas_invites.kube.session import open_session
+from atlas_invites.kube.references import References
+from atlas_invites.kube.session import LOST_AFTER, Session, open_session
 from atlas_invites.stopping import CUT_AT, SENDS_UNTIL, STOPPED, Stopping
 from atlas_invites.telemetry import metrics, probes
 
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from atlas_invites.controller.resync import Resync
-    from atlas_invites.handlers import Sink
     from atlas_invites.invitation.resource import Resource
-    from atlas_invites.kube.session import Session
     from atlas_invites.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,179 +39,40 @@ CHECK = 20.0
 """Seconds between two looks at whether the API server is there, and each namespace can be listed."""
 
 
-class App:
-    """The operator of one process.
-
-    Args:
-        settings: every knob.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stopping = Stopping()
-
-    async def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
-
-        Returns:
-            The exit code: 0 after a signal, else 1.
-
-        Raises:
-            StartupError: no cluster is configured, or the address of the probes cannot be bound.
-        """
-        self._stopping.take_signals()
-        async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(open_session())
-            settings = self._settings
-            lease, gate = None, no_election
-            if settings.leader_election:
-                leases = LeaseObject(client_of(session), settings.lease_namespace, session.contact.succeed)
-                lease = Lease(leases, new_identity())
-                gate = lease.time_to_write
-            atlas = await stack.enter_async_context(
-                Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
-            )
-            parts = wire(settings, session, atlas, gate=gate)
-            stack.enter_context(_state(parts, lease).exported())
-            await self._serve(stack, session, parts, lease)
-            stopping = asyncio.create_task(self._stopping.asked.wait(), name="signal")
-            stack.callback(stopping.cancel)
-            if lease is None:
-                return await self._act(session, parts, stopping)
-            return await self._stand_by(session, parts, stopping, lease)
-
-    async def _serve(self, stack: AsyncExitStack, session: Session, parts: Parts, lease: Lease | None) -> None:
-        """Serve metrics and probes.
-
-        Raises:
-            StartupError: the address cannot be bound.
-        """
-        listen = self._settings.listen
-        if listen == "off":
-            return
-        host, _, port = listen.rpartition(":")
-        app = probes.build_app(
-            alive=lambda: _dead(session, parts),
-            ready=lambda: _not_ready(session, parts, lease),
-            details=lambda: _details(parts),
-        )
-        try:
-            await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
-        except OSError as error:
-            raise StartupError(f"--listen {listen}: {error.strerror}") from None
-
-    async def _stand_by(self, session: Session, parts: Parts, stopping: asyncio.Task[Any], lease: Lease) -> int:
-        """Wait for the lease, act while it is ours, and give it back."""
-        holding: asyncio.Task[None] | None = None
-        try:
-            if not await _unless(lease.acquire(), stopping):
-                return STOPPED
-            holding = asyncio.create_task(lease.hold(), name="lease")
-            return await self._act(session, parts, stopping, holding)
-        finally:
-            if holding is not None:
-                holding.cancel()
-            self._stopping.begin()
-            await lease.release(self._stopping.share())
-
-    async def _act(
-        self, session: Session, parts: Parts, stopping: asyncio.Task[Any], holding: asyncio.Task[None] | None = None
-    ) -> int:
-        """List, then work, until a signal comes, the lease is lost or a part ends."""
-        ends = [stopping] if holding is None else [stopping, holding]
-        if not await _unless(parts.engine.list_first(), *ends):
-            return self._stopping.code
-        tasks = self._start(session, parts)
-        await asyncio.wait([*ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        code = self._stopping.code
-        self._stopping.begin()
-        await self._drain(parts, tasks, holding)
-        return code
-
-    def _start(self, session: Session, parts: Parts) -> Tasks:
-        """Start all that runs side by side."""
-        watch = Watch(
-            _sink(session, parts),
-            session,
-            namespaces=lambda: parts.invites.served,
-            started=self._stopping.take_signals,
-            is_open=lambda namespace: session.watches(watch_path(namespace)),
-        )
-        return Tasks(
-            workers=asyncio.create_task(parts.engine.work(), name="workers"),
-            publishing=asyncio.create_task(parts.events.keep_publishing(), name="events"),
-            listing=asyncio.create_task(parts.engine.keep_listing(), name="complete-list"),
-            checking=asyncio.create_task(keep_checking(parts.invites), name="check"),
-            sweeping=asyncio.create_task(_sweep(parts.resync), name="sweep"),
-            watching=asyncio.create_task(keep_watching(watch), name="watch"),
-        )
-
-    async def _drain(self, parts: Parts, tasks: Tasks, holding: asyncio.Task[None] | None) -> None:
-        """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
-        parts.queue.close()
-        tasks.listing.cancel()
-        tasks.checking.cancel()
-        tasks.sweeping.cancel()
-        running = [tasks.workers] if holding is None else [tasks.workers, holding]
-        await asyncio.wait(running, timeout=self._stopping.left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
-        parts.atlas.stop_sending()
-        tasks.watching.cancel()  # not before: what is sent until here heeds a change of its object
-        await asyncio.wait(running, timeout=self._stopping.left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
-        if tasks.workers.done():
-            await parts.events.flush(self._stopping.share())
-        tasks.workers.cancel()
-        tasks.publishing.cancel()
-        await _ended(tasks, self._stopping.share())
-
-
-async def _ended(tasks: Tasks, seconds: float) -> None:
-    """Wait a moment until all have ended, kopf among them, and log what did not end well."""
-    await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        error = task.exception() if task.done() and not task.cancelled() else None
-        if error is not None:
-            log.error("a part of the operator ended: %s", error, exc_info=error)
-    log.info("stopped")
-
-
-async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Task[Any]) -> bool:
-    """Do something, and return whether it was done before one of the others ended; then it is cancelled."""
-    task = asyncio.create_task(work)
-    await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
-        return True
-    task.cancel()
-    await asyncio.wait([task])
-    return False
-
-
-def _state(parts: Parts, lease: Lease | None) -> metrics.Gauges:
-    """Return what the metrics tell of the time of a scrape."""
-    return metrics.Gauges(
-        leader=lambda: (lease is None or lease.leads) and parts.engine.listed,
-        queue_depth=lambda: len(parts.queue),
-        unserved=lambda: len(parts.invites.unserved),
-        invitations=parts.store.states,
-        objects=parts.store.reasons,
-        next_expiry=lambda: parts.store.next_end(parts.atlas.now().timestamp()),
-        sunset=lambda: ends_at.timestamp() if (ends_at := parts.atlas.sunset.ends_at) else None,
-    )
-
-
-class Tasks(NamedTuple):
-    """What runs side by side."""
-
-    workers: asyncio.Task[None]
-    publishing: asyncio.Task[None]
-    listing: asyncio.Task[None]
-    checking: asyncio.Task[None]
-    sweeping: asyncio.Task[None]
-    watching: asyncio.Task[None]
-
-
 Parts = Controller[Invites, Events, Atlas]
 """The controller on a real cluster and Atlas."""
+
+
+async def run(settings: Settings) -> int:
+    """Run the operator until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
+
+    Returns:
+        The exit code: 0 after a signal, else 1.
+
+    Raises:
+        StartupError: no cluster is configured, or the address of the probes cannot be bound.
+    """
+    stopping = Stopping()
+    stopping.take_signals()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        lease, gate = None, no_election
+        if settings.leader_election:
+            lease = Lease(LeaseObject(client_of(session), settings.lease_namespace, session.succeed), new_identity())
+            gate = lease.time_to_write
+        atlas = await stack.enter_async_context(
+            Atlas(settings.atlas_url, envelope=settings.atlas_envelope, api=settings.atlas_api, gate=gate)
+        )
+        process = Process(session, wire(settings, session, atlas, gate=gate), lease, stopping)
+        stack.enter_context(process.gauges().exported())
+        if settings.listen != "off":
+            host, _, port = settings.listen.rpartition(":")
+            app = probes.build_app(process.why_dead, process.why_not_ready, process.namespaces)
+            try:
+                await stack.enter_async_context(probes.serve(app, host.strip("[]"), int(port)))
+            except OSError as error:
+                raise StartupError(f"--listen {settings.listen}: {error.strerror}") from None
+        return await process.run()
 
 
 def wire(  # noqa: PLR0913 - each is a choice of the caller's
@@ -228,22 +86,13 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 ) -> Parts:
     """Put the controller together over the cluster and Atlas.
 
-    Args:
-        settings: every knob.
-        session: the cluster.
-        atlas: Atlas.
-        clock: monotonic seconds.
-        wall: the local time, UTC.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
+    ``clock`` returns monotonic seconds, ``wall`` the local time in UTC; ``gate`` is that of a lease, if any.
     """
     client = client_of(session)
-    invites = Invites(client, settings.namespaces, gate, session.contact.succeed)
-    events = Events(client, gate, lambda: not parts.queue.idle)
-    parts: Parts = assemble(
-        invites=invites,
-        secrets=Secrets(client),
-        projects=Projects(client),
-        events=events,
+    parts: Parts = Controller(
+        invites=Invites(client, settings.namespaces, gate, session.succeed),
+        references=References(client),
+        events=Events(client, gate, lambda: not parts.queue.idle),
         atlas=atlas,
         workers=settings.workers,
         resync_interval=settings.resync_interval,
@@ -252,6 +101,144 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         default_secret=settings.default_secret,
     )
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The running operator: what it does in which order, and what it tells of itself.
+
+    ``lease`` is None without leader election.
+    """
+
+    session: Session
+    parts: Parts
+    lease: Lease | None
+    stopping: Stopping
+
+    async def run(self) -> int:
+        """Wait for the lease, act while it is ours, give it back, and return the exit code."""
+        asked = asyncio.create_task(self.stopping.asked.wait(), name="signal")
+        holding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            if self.lease is not None:
+                if not await _unless(self.lease.acquire(), asked):
+                    return STOPPED
+                holding = asyncio.create_task(self.lease.hold(), name="lease")
+            return await self._act(asked, holding)
+        finally:
+            asked.cancel()
+            holding.cancel()
+            self.stopping.begin()
+            if self.lease is not None:
+                await self.lease.release(self.stopping.share())
+
+    async def _act(self, asked: asyncio.Task[Any], holding: asyncio.Future[None]) -> int:
+        """List, then work, until a signal comes, the lease is lost or a part ends."""
+        if not await _unless(self.parts.engine.list_first(), asked, holding):
+            return self.stopping.code
+        tasks = self._start()
+        await asyncio.wait([asked, holding, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+        code = self.stopping.code
+        self.stopping.begin()
+        await self._drain(tasks, holding)
+        return code
+
+    def _start(self) -> dict[str, asyncio.Task[None]]:
+        """Start all that runs side by side."""
+        parts, session = self.parts, self.session
+        watch = Watch(
+            self.on_event,
+            session,
+            namespaces=lambda: parts.invites.served,
+            started=self.stopping.take_signals,
+            is_open=lambda namespace: session.watches(watch_path(namespace)),
+        )
+        work: dict[str, Coroutine[Any, Any, None]] = {
+            "workers": parts.engine.work(),
+            "events": parts.events.keep_publishing(),
+            "complete-list": parts.engine.keep_listing(),
+            "check": keep_checking(parts.invites),
+            "sweep": _sweep(parts.resync),
+            "watch": keep_watching(watch),
+        }
+        return {name: asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()}
+
+    async def _drain(self, tasks: dict[str, asyncio.Task[None]], holding: asyncio.Future[None]) -> None:
+        """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
+        self.parts.queue.close()
+        for name in ("complete-list", "check", "sweep"):
+            tasks[name].cancel()
+        running, left = [tasks["workers"], holding], self.stopping.left
+        await asyncio.wait(running, timeout=left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
+        self.parts.atlas.stop_sending()
+        tasks["watch"].cancel()  # not before: what is sent until here heeds a change of its object
+        await asyncio.wait(running, timeout=left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
+        if tasks["workers"].done():
+            await self.parts.events.flush(self.stopping.share())
+        tasks["workers"].cancel()
+        tasks["events"].cancel()
+        await asyncio.wait(tasks.values(), timeout=self.stopping.share())
+        for task in tasks.values():
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if error is not None:
+                log.error("a part of the operator ended: %s", error, exc_info=error)
+        log.info("stopped")
+
+    def on_event(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
+        """Take an event of the watch, which shows that the API server is there."""
+        self.session.succeed()
+        self.parts.engine.on_event(resource, deleted=deleted, listed=listed)
+
+    def gauges(self) -> metrics.Gauges:
+        """Return what the metrics tell of the time of a scrape."""
+        parts = self.parts
+        return metrics.Gauges(
+            leader=lambda: self._acts() and parts.engine.listed,
+            queue_depth=lambda: len(parts.queue),
+            unserved=lambda: len(parts.invites.unserved),
+            invitations=parts.store.states,
+            objects=parts.store.reasons,
+            next_expiry=lambda: parts.store.next_end(parts.atlas.now().timestamp()),
+            sunset=lambda: ends_at.timestamp() if (ends_at := parts.atlas.sunset.ends_at) else None,
+        )
+
+    def namespaces(self) -> list[str]:
+        """Return a line for each namespace, as the probes of Kubernetes have them; none before the first list."""
+        invites = self.parts.invites
+        if not self.parts.engine.listed:
+            return []
+        served = [f"[+]namespace {namespace} ok" for namespace in invites.served if namespace is not None]
+        return served + [f"[-]namespace {name} not served: {why}" for name, why in invites.unserved.items()]
+
+    def why_dead(self) -> str | None:
+        """Return why the process should be restarted, if it should."""
+        if self.parts.engine.watch_lag() > WATCH_LAG_AT_MOST:
+            return "the watch shows nothing that the list shows"
+        return self._out_of_touch()
+
+    def why_not_ready(self) -> str | None:
+        """Return why this process is not ready, if it is not: who stands by is, as long as it can take over."""
+        is_listing = self._acts() and not self.parts.engine.listed
+        return "the first complete list has not arrived" if is_listing else self._out_of_touch()
+
+    def _acts(self) -> bool:
+        return self.lease is None or self.lease.leads
+
+    def _out_of_touch(self) -> str | None:
+        lost = self.session.lost_for() > LOST_AFTER
+        return f"no list, watch or read of the Lease has succeeded for {LOST_AFTER:.0f} s" if lost else None
+
+
+async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Future[Any]) -> bool:
+    """Do something, and return whether it was done before one of the others ended; then it is canceled."""
+    task = asyncio.create_task(work)
+    await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.wait([task])
+    return False
 
 
 async def _sweep(resync: Resync) -> None:
@@ -277,38 +264,3 @@ async def keep_checking(invites: Invites) -> None:
             log.exception("asking for the namespaces failed in an unexpected way; will retry")
         else:
             said = None
-
-
-def _sink(session: Session, parts: Parts) -> Sink:
-    """Return what takes the events of the watch, each of which shows that the API server is there."""
-
-    def take(resource: Resource, *, deleted: bool, listed: bool) -> None:
-        session.contact.succeed()
-        parts.engine.on_event(resource, deleted=deleted, listed=listed)
-
-    return take
-
-
-def _details(parts: Parts) -> list[str]:
-    """Return a line for each namespace, as the probes of Kubernetes have them; none before the first list."""
-    if not parts.engine.listed:
-        return []
-    served = [f"[+]namespace {namespace} ok" for namespace in parts.invites.served if namespace is not None]
-    return served + [f"[-]namespace {name} not served: {why}" for name, why in parts.invites.unserved.items()]
-
-
-def _dead(session: Session, parts: Parts) -> str | None:
-    if parts.engine.watch_lag() > WATCH_LAG_AT_MOST:
-        return "the watch shows nothing that the list shows"
-    return _out_of_touch(session)
-
-
-def _not_ready(session: Session, parts: Parts, lease: Lease | None) -> str | None:
-    """Return why this process is not ready: who stands by is, as long as it can take over."""
-    acts = lease is None or lease.leads
-    return "the first complete list has not arrived" if acts and not parts.engine.listed else _out_of_touch(session)
-
-
-def _out_of_touch(session: Session) -> str | None:
-    lost = session.contact.lost_for() > LOST_AFTER
-    return f"no list, watch or read of the Lease has succeeded for {LOST_AFTER:.0f} s" if lost else None

@@ -17,12 +17,7 @@ T = TypeVar("T")
 class Run(Generic[T]):
     """One run of some work. Whoever asks while it runs shares its result or its failure.
 
-    It goes on if those who wait for it are canceled.
-
-    Attributes:
-        number: 1 for the first run.
-        began: when it began, in the clock's seconds.
-        task: ends with its result.
+    It goes on if those who wait for it are canceled. Runs are numbered from 1; ``began`` is in the clock's seconds.
     """
 
     number: int

@@ -62,14 +62,14 @@ def _run(given: dict[str, Any]) -> int:
 
     import uvloop  # noqa: PLC0415 - help and bad settings answer at once
 
-    from atlas_invites.app import App  # noqa: PLC0415
+    from atlas_invites import app  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
 
     async def serve() -> NoReturn:
         try:
-            code = await App(settings).run()
+            code = await app.run(settings)
         except StartupError as error:
             code = _bad_settings(str(error))
         except Exception:
@@ -137,29 +137,24 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "run the operator", Settings.model_fields),
         ("export", "print a project's pending invitations as manifests", ExportSettings.model_fields),
     ):
-        _add_flags(
-            commands.add_parser(
-                command, help=text, description=text, argument_default=argparse.SUPPRESS, allow_abbrev=False
-            ),
-            fields,
-        )
+        options: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
+        _add_flags(commands.add_parser(command, help=text, description=text, **options), fields)
     return parser
 
 
 def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]) -> None:
     """Add one flag for each setting of a command."""
     for name, field in fields.items():
-        flag = f"--{name.replace('_', '-')}"
         default = f" (default: {_shown(field.default)})" if isinstance(field.default, _SHOWN) and field.default else ""
-        options: dict[str, Any] = {"help": f"{field.description}{default}".replace("%", "%%")}
+        options: dict[str, Any] = {"metavar": name.rpartition("_")[2].upper()}
         if name == "namespaces":
-            command.add_argument("--namespace", dest=name, action="append", metavar="NAME", **options)
+            options = {"metavar": "NAME", "action": "append"}
         elif name == "leader_election":
-            command.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, **options)
+            options = {"action": argparse.BooleanOptionalAction}
         elif field.annotation is bool:
-            command.add_argument(flag, dest=name, action="store_true", **options)
-        else:
-            command.add_argument(flag, dest=name, metavar=name.rpartition("_")[2].upper(), **options)
+            options = {"action": "store_true"}
+        text = f"{field.description}{default}".replace("%", "%%")
+        command.add_argument(_flag(name), dest=name, help=text, **options)
 
 
 def _shown(default: object) -> str:

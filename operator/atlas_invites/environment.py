@@ -8,7 +8,6 @@ import os
 import re
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -41,17 +40,15 @@ def proxy_for(url: str) -> str | None:
     variable, proxy = _variable(f"{parts.scheme}_proxy")
     if not proxy:
         variable, proxy = _variable("all_proxy")
-    if not proxy or any(exception.matches(host, port) for exception in _exceptions(*_variable("no_proxy"))):
+    if not proxy:
         return None
-    return usable_proxy(variable, proxy)
+    exceptions, entries = _variable("no_proxy")
+    matching = [entry for entry in re.findall(r"[^,\s]+", entries) if _is_exception(host, port, exceptions, entry)]
+    return None if matching else usable_proxy(variable, proxy)
 
 
 def usable_proxy(origin: str, value: str) -> str:
-    """Return the URL of a proxy in the one form that all clients understand.
-
-    Args:
-        origin: the variable or field that names it.
-        value: its value.
+    """Return the URL of a proxy, the value of a variable or field, in the one form that all clients understand.
 
     Raises:
         StartupError: none of the clients can use it. The message names the origin, never the value.
@@ -118,50 +115,34 @@ def _variable(name: str) -> tuple[str, str]:
     return spelled, os.environ.get(spelled, "").strip()
 
 
-@dataclass(frozen=True, slots=True)
-class _Exception:
-    """An entry of ``NO_PROXY``: which hosts are reached without a proxy, at which port if not at any."""
-
-    hosts: re.Pattern[str] | IPv4Network | IPv6Network
-    port: int | None
-
-    @classmethod
-    def read(cls, entry: str) -> _Exception:
-        """Return what an entry says: ``*``, a domain with its subdomains (``.domain``: without itself), addresses.
-
-        Raises:
-            ValueError: it has none of these forms.
-        """
-        if entry == "*":
-            return cls(re.compile(".*"), None)
-        host, colon, port = entry.rpartition(":")
-        if not colon or not port.isdecimal() or (":" in host and host[-1] != "]"):
-            host, port = entry, ""
-        domain = host.removeprefix("*").rstrip(".").lower()
-        if re.fullmatch(r"\.?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", domain):
-            subdomains = ".+" if domain[0] == "." else r"(.+\.)?"
-            return cls(re.compile(subdomains + re.escape(domain)), int(port) if port else None)
-        return cls(ip_network(re.sub(r"^\[(.*)\]", r"\1", host), strict=False), int(port) if port else None)
-
-    def matches(self, host: str, port: int | None) -> bool:
-        """Return whether a host is reached without a proxy at a port."""
-        if self.port not in {None, port}:
-            return False
-        if isinstance(self.hosts, re.Pattern):
-            return self.hosts.fullmatch(host) is not None
+def _is_exception(host: str, port: int | None, variable: str, entry: str) -> bool:
+    """Return whether an entry of ``NO_PROXY`` is about a host at a port; one that is not understood is about none."""
+    if entry == "*":
+        return True
+    name, colon, digits = entry.rpartition(":")
+    if not colon or not digits.isdecimal() or (":" in name and name[-1] != "]"):
+        name, digits = entry, ""
+    domain = name.removeprefix("*").rstrip(".").lower()
+    if re.fullmatch(r"\.?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", domain):  # with a dot first: subdomains, and not itself
+        is_host = host == domain or host.endswith(f".{domain.removeprefix('.')}")
+    else:
         try:
-            return ip_address(host) in self.hosts
+            network = ip_network(re.sub(r"^\[(.*)\]", r"\1", name), strict=False)
         except ValueError:
+            _warn(variable, entry)
             return False
+        is_host = _is_in(host, network)
+    return is_host and (not digits or int(digits) == port)
+
+
+def _is_in(host: str, network: IPv4Network | IPv6Network) -> bool:
+    try:
+        return ip_address(host) in network
+    except ValueError:
+        return False
 
 
 @functools.cache
-def _exceptions(variable: str, value: str) -> tuple[_Exception, ...]:
-    """Return the entries of ``NO_PROXY``, and warn once of those that are not understood."""
-    found = []
-    for entry in filter(None, re.split(r"[,\s]+", value)):
-        try:
-            found.append(_Exception.read(entry))
-        except ValueError:
-            log.warning("%s: ignoring the entry %r: it is no name, domain, address or range", variable, entry)
-    return tuple(found)
+def _warn(variable: str, entry: str) -> None:
+    """Warn of an entry that is not understood, once."""
+    log.warning("%s: ignoring the entry %r: it is no name, domain, address or range", variable, entry)

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from atlas_invites.environment import StartupError
-from atlas_invites.invitation.credentials import ApiKey, ServiceAccount
+from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
-from atlas_invites.invitation.model import ROLE, Membership
+from atlas_invites.invitation.model import ROLE, Invitation, Membership
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from atlas_invites.atlas.errors import AtlasFailure
-    from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.model import Invitation
 
 _API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
@@ -68,16 +66,11 @@ class ExportSettings(BaseSettings):
 
 
 _PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
-
-
 _LATER = "Run the command again later."
 _MESSAGES = {
     Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),
     Reason.RATE_LIMITED: ("Atlas rate-limited the request", _LATER),
-    Reason.ATLAS_UNAVAILABLE: (
-        "Atlas is unavailable",
-        "Check the connection, and run the command again later.",
-    ),
+    Reason.ATLAS_UNAVAILABLE: ("Atlas is unavailable", "Check the connection, and run the command again later."),
     Reason.CONFLICT: ("Atlas reported a conflict", _LATER),
     Reason.FORBIDDEN: (
         "The credentials may not read the invitations of the project",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.outcome import Kind, Outcome
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
 
 if TYPE_CHECKING:
     from atlas_invites.invitation.model import ErrorBody
-    from atlas_invites.invitation.outcome import Reason
 
 
 class Failure(Exception):  # noqa: N818 - a failure may be nobody's error

@@ -144,8 +144,7 @@ class Settings(BaseSettings):
     )
     listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")
     log_format: Literal["json", "text"] = Field(
-        default_factory=lambda: "json" if in_pod() else "text",
-        description="json (the default in a pod) or text",
+        default_factory=lambda: "json" if in_pod() else "text", description="json (the default in a pod) or text"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 

@@ -130,7 +130,10 @@ class Life:
         """Move every clock (days=, hours=, seconds=, as for timedelta), and let what is due begin."""
         await self.quiet()
         await self.move_clock(**units)
-        self.parts.queue.promote_due()
+        queue = self.parts.queue
+        for key, delayed in sorted(queue._delayed.items(), key=lambda item: item[1].due):  # noqa: SLF001 - timers ignore it
+            if delayed.due <= self.clock.monotonic():
+                queue.add(key, delayed.priority)
 
     async def move_clock(self, **units: float) -> None:
         """Move every clock while no operator runs."""
@@ -365,7 +368,7 @@ async def live(namespace: str, admin: Path, operator: Path, api: Mode = "auto") 
         url = await stack.enter_async_context(serve(create_app()))
         levers = await stack.enter_async_context(httpx.AsyncClient(base_url=url))
         user = await stack.enter_async_context(await _client(admin))
-        session = await stack.enter_async_context(open_session(Kubeconfig(str(operator))))
+        session = await stack.enter_async_context(open_session(Kubeconfig(str(operator)).load))
         life = Life(namespace, url, levers, user, session, api)
         stack.push_async_callback(life.stop)
         await life.put_secret()

@@ -213,7 +213,7 @@ class Cluster:
         """Replace the status."""
         return await self._write("status", resource, lambda o: o.update(status=dict(status)))
 
-    # ports.Secrets, ports.Projects, ports.Events
+    # ports.References, ports.Events
 
     async def credentials(self, secret: Key) -> StoredCredentials:
         """Read a Secret."""

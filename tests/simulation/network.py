@@ -18,7 +18,7 @@ from atlas_sandbox.app import create_app
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from atlas_invites.atlas.transport import Interceptor
+    from atlas_invites.atlas.admission import Admission
     from atlas_sandbox.faults import FaultKind
     from atlas_sandbox.sandbox import Sandbox
 
@@ -94,9 +94,9 @@ class Network:
     def __post_init__(self) -> None:
         self._app = create_app(self.sandbox, connection_error=_broken)
 
-    def client(self, interceptor: Interceptor, url: str) -> httpx.AsyncClient:
+    def client(self, admission: Admission, url: str) -> httpx.AsyncClient:
         """Return the client for ``atlas_invites.atlas.client``: its own transport, over this network."""
-        transport = _InProcess(interceptor)
+        transport = _InProcess(admission)
         transport.network = self
         return httpx.AsyncClient(base_url=url, transport=transport, trust_env=False)
 

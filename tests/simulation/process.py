@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from atlas_invites.atlas import client
-from atlas_invites.controller.assembly import assemble
+from atlas_invites.controller.assembly import Controller
 from atlas_invites.controller.store import Store
 
 if TYPE_CHECKING:
@@ -63,10 +63,9 @@ class Process:
         with patch.object(client, "HttpClient", network.client):
             self.atlas = client.Atlas(URL, api=api, clock=clock)
         self.store = TellingStore(told)
-        controller = assemble(
+        controller = Controller(
             invites=cluster,
-            secrets=cluster,
-            projects=cluster,
+            references=cluster,
             events=cluster,
             atlas=self.atlas,
             workers=WORKERS,

@@ -11,12 +11,11 @@ import pytest
 
 from atlas_invites import app as module
 from atlas_invites import stopping
-from atlas_invites.app import CHECK, App, Parts, keep_checking
+from atlas_invites.app import CHECK, Process, keep_checking
 from atlas_invites.failures import ClusterUnavailable
-from atlas_invites.kube.contact import LOST_AFTER, Contact
 from atlas_invites.kube.lease import Lease
-from atlas_invites.settings import Settings
-from atlas_invites.stopping import CUT_AT, FAILED, LAST, SENDS_UNTIL, STOPPED
+from atlas_invites.kube.session import LOST_AFTER, Session
+from atlas_invites.stopping import CUT_AT, FAILED, LAST, SENDS_UNTIL, STOPPED, Stopping
 from tests.unit.kube.lease_fakes import FakeLeases
 from tests.unit.virtual_time import now, virtual_time
 
@@ -55,9 +54,9 @@ class Fakes:
     sent_until: float = NEVER
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def parts(self) -> Parts:
-        fake: Any = self
-        return Parts(*[fake] * 8)
+    def parts(self) -> Any:  # noqa: ANN401 - each part is this object
+        names = ("store", "queue", "engine", "resync", "invites", "events", "atlas")
+        return SimpleNamespace(**dict.fromkeys(names, self))
 
     def stop_sending(self) -> None:
         self.said.append("sends no more")
@@ -92,9 +91,8 @@ class Fakes:
 
     # The session.
 
-    @property
-    def contact(self) -> Contact:
-        return Contact(now)
+    def succeed(self) -> None:
+        pass
 
     # Events and the sweep.
 
@@ -132,7 +130,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 class Life:
     """One process, and when it ended."""
 
-    app: App
+    process: Process
     leases: FakeLeases
     running: asyncio.Task[int]
     began: float = 0.0
@@ -141,18 +139,16 @@ class Life:
     async def begin(cls, fakes: Fakes) -> Life:
         """Run a process that leads."""
         leases = FakeLeases()
-        app = App(Settings(listen="off"))
         session: Any = fakes
-        lease = Lease(leases, "one", clock=now)
-        signalled = asyncio.create_task(app._stopping.asked.wait())  # noqa: SLF001 - as ``run`` does it
-        running = asyncio.create_task(app._stand_by(session, fakes.parts(), signalled, lease))  # noqa: SLF001 - as ``run`` does it
+        process = Process(session, fakes.parts(), Lease(leases, "one", clock=now), Stopping())
+        running = asyncio.create_task(process.run())
         await asyncio.sleep(3)
-        return cls(app, leases, running)
+        return cls(process, leases, running)
 
     def signal(self) -> None:
         """Send SIGTERM."""
         self.began = now()
-        self.app._stopping._on_signal()  # noqa: SLF001 - what the signal calls
+        self.process.stopping._on_signal()  # noqa: SLF001 - what the signal calls
 
     async def end(self) -> tuple[int, float]:
         """Return the exit code, and the seconds since the end began."""
@@ -257,14 +253,14 @@ def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, e
         fakes = Fakes(listing=listing)
         life = await Life.begin(fakes)
         began: list[float] = []
-        drain = life.app._drain  # noqa: SLF001 - hangs
+        drain = Process._drain  # noqa: SLF001 - hangs
 
         async def hang(*what: Any) -> None:  # noqa: ANN401
             began.append(now())
             await drain(*what)
             await for_ever()
 
-        monkeypatch.setattr(life.app, "_drain", hang)
+        monkeypatch.setattr(Process, "_drain", hang)
         if why == "a signal":
             life.signal()
         elif why == "a lost lease":
@@ -305,18 +301,21 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
 @virtual_time
 async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
     """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
-    session: Any = SimpleNamespace(contact=Contact(now))
+    nothing: Any = SimpleNamespace(lasts=NEVER)
+    session = Session(nothing, nothing, nothing, now)
     engine = SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None)
     parts: Any = SimpleNamespace(engine=engine)
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
 
+    process = Process(session, parts, lease, Stopping())
+
     def probes() -> tuple[str | None, str | None]:
-        return module._dead(session, parts), module._not_ready(session, parts, lease)  # noqa: SLF001 - what they ask
+        return process.why_dead(), process.why_not_ready()
 
     await asyncio.sleep(LOST_AFTER)
     assert probes() == (None, None)
     await asyncio.sleep(1)
     why = "no list, watch or read of the Lease has succeeded for 60 s"
     assert probes() == (why, why)
-    module._sink(session, parts)("an event", deleted=False, listed=True)  # type: ignore[arg-type]  # noqa: SLF001 - as above
+    process.on_event("an event", deleted=False, listed=True)  # type: ignore[arg-type]
     assert probes() == (None, None)

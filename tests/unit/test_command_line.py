@@ -40,14 +40,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """Run the command line with an operator that only remembers its settings."""
     given: list[Settings] = []
 
-    class App:
-        def __init__(self, settings: Settings) -> None:
-            given.append(settings)
+    async def remember(settings: Settings) -> int:
+        given.append(settings)
+        return 0
 
-        async def run(self) -> int:
-            return 0
-
-    monkeypatch.setattr("atlas_invites.app.App", App)
+    monkeypatch.setattr("atlas_invites.app.run", remember)
     monkeypatch.setattr("atlas_invites.telemetry.logs.configure", lambda *_: None)
     monkeypatch.setattr(command_line, "end", sys.exit)
 
@@ -391,10 +388,10 @@ def test_no_cluster_is_one_line(
     """What the operator cannot start with is said as a bad setting, however many lines its cause has."""
     run()
 
-    async def no_cluster(_: Any) -> int:  # noqa: ANN401 - an operator
+    async def no_cluster(_: Settings) -> int:
         raise StartupError(text)
 
-    monkeypatch.setattr("atlas_invites.app.App.run", no_cluster)
+    monkeypatch.setattr("atlas_invites.app.run", no_cluster)
     assert refusal(capsys, "run") == f"atlas-invites: {' '.join(text.split())}"
 
 
@@ -405,10 +402,10 @@ def test_what_goes_wrong_later_is_no_bad_setting(
     """Only what the operator cannot start with is exit code 2; everything else is 1, and logged whole."""
     run()
 
-    async def go_wrong(_: Any) -> int:  # noqa: ANN401 - an operator
+    async def go_wrong(_: Settings) -> int:
         raise bug
 
-    monkeypatch.setattr("atlas_invites.app.App.run", go_wrong)
+    monkeypatch.setattr("atlas_invites.app.run", go_wrong)
     with pytest.raises(SystemExit) as ended:
         command_line.main(["run"])
     assert ended.value.code == 1
@@ -422,10 +419,10 @@ def test_the_exit_code_is_the_operators(
     """0 after a signal, 1 for what ended by itself."""
     run()
 
-    async def end(_: Any) -> int:  # noqa: ANN401 - an operator
+    async def end(_: Settings) -> int:
         return code
 
-    monkeypatch.setattr("atlas_invites.app.App.run", end)
+    monkeypatch.setattr("atlas_invites.app.run", end)
     with pytest.raises(SystemExit) as ended:
         command_line.main(["run"])
     assert ended.value.code == code
@@ -434,12 +431,12 @@ def test_the_exit_code_is_the_operators(
 def test_the_end_waits_for_no_thread() -> None:
     """A thread that hangs, and that nobody can end, does not hold up the end of the process: nor does a look-up."""
     hung = """
-        async def run(self):
+        async def run(settings):
             asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
             await asyncio.sleep(0)
             return 0
 
-        app.App.run = run
+        app.run = run
         main()
     """
     with python("import asyncio, time", "from atlas_invites import app", hung) as process:

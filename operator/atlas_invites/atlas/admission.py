@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
-from atlas_invites.atlas.errors import READS, AtlasUnavailable
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable
 from atlas_invites.atlas.throttle import Throttle
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.metrics import ATLAS_REQUEST_SECONDS, ATLAS_REQUESTS
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from atlas_invites.atlas.errors import AtlasFailure
-
 
 class Admission:
     """Admits every request of the process, those for challenges and tokens too.
 
     Args:
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` if none may.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, gate: Callable[[], float], clock: Callable[[], float]) -> None:
@@ -60,7 +58,7 @@ class Admission:
         Raises:
             ClusterUnavailable: it is a write, and the gate is closed.
         """
-        return float("inf") if request.extensions["operation"] in READS else self._gate()
+        return float("inf") if request.extensions["operation"].is_read else self._gate()
 
     def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
         """Record the outcome of a request in the throttle and the metrics."""

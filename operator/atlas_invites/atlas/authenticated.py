@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import DigestAuth
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected
 from atlas_invites.atlas.rejections import ProjectScope, Rejections
 from atlas_invites.atlas.trail import log_change
 from atlas_invites.atlas.transport import DISCONNECTED
-from atlas_invites.invitation.credentials import ApiKey
+from atlas_invites.invitation.credentials import ApiKey, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.codec import Codec
-    from atlas_invites.invitation.credentials import Credentials
 
 TURN_TIMEOUT = 2.0
 """Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
@@ -39,13 +37,13 @@ class AuthenticatedClient:
     """
 
     def __init__(
-        self,
-        credentials: Credentials,
-        http: httpx.AsyncClient,
-        codec: Codec,
-        clock: Callable[[], float] = time.monotonic,
+        self, credentials: Credentials, http: httpx.AsyncClient, codec: Codec, clock: Callable[[], float]
     ) -> None:
-        self._auth = auth_for(credentials, http.base_url, clock)
+        self._auth: DigestAuth | BearerAuth
+        if isinstance(credentials, ApiKey):
+            self._auth = DigestAuth(credentials)
+        else:
+            self._auth = BearerAuth(credentials, http.base_url.copy_with(path=TOKEN_PATH), clock)
         self._http = http
         self._codec = codec
         self._clock = clock
@@ -98,7 +96,7 @@ class AuthenticatedClient:
                 finally:
                     own.task.cancel()  # with the caller
             if not await first.has_ended(max(until - self._clock(), 0.0)):
-                waits = self._auth.fetching and not self._auth.ready_for(request)
+                waits = self._auth.fetching > 0 and not self._auth.ready_for(request)
                 until += TURN_TIMEOUT
         return await self._try(request, project, is_last=is_last)
 
@@ -140,13 +138,4 @@ class AuthenticatedClient:
         if failure.operation is not request.extensions["operation"] and self._auth.ready_for(request):
             return True
         is_dead = isinstance(failure, AtlasUnavailable) and failure.what == DISCONNECTED
-        return is_dead and failure.operation in READS
-
-
-def auth_for(
-    credentials: Credentials, url: httpx.URL, clock: Callable[[], float] = time.monotonic
-) -> DigestAuth | BearerAuth:
-    """Return the way to authenticate at the Atlas of a URL: digest for an API key, a token for a service account."""
-    if isinstance(credentials, ApiKey):
-        return DigestAuth(credentials)
-    return BearerAuth(credentials, url.copy_with(path=TOKEN_PATH), clock)
+        return is_dead and failure.operation.is_read

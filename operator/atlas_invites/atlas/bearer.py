@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from atlas_invites.atlas.errors import AtlasFailure
     from atlas_invites.invitation.credentials import ServiceAccount
 
 TOKEN_LIFE = 3600.0
@@ -55,7 +53,7 @@ class BearerAuth(httpx.Auth):
     twice a minute; the other calls go on with the old one meanwhile.
     """
 
-    def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, account: ServiceAccount, url: httpx.URL, clock: Callable[[], float]) -> None:
         self._account = account
         self._url = url
         self._clock = clock
@@ -63,12 +61,8 @@ class BearerAuth(httpx.Auth):
         self._renew_at = 0.0
         self._asked_at = 0.0
         self._given_at: deque[float] = deque(maxlen=TOKENS)
-        self._fetching = 0
-
-    @property
-    def fetching(self) -> bool:
-        """Whether a token is on its way."""
-        return self._fetching > 0
+        self.fetching = 0
+        """How many requests for a token are on their way."""
 
     @property
     def ready(self) -> bool:
@@ -89,11 +83,11 @@ class BearerAuth(httpx.Auth):
         if self._is_due(request):
             self._asked_at = began = self._clock()
             self._renew_at = max(self._renew_at, began + RENEW_AGAIN)
-            self._fetching += 1
+            self.fetching += 1
             try:
                 response = yield self._request(request)
             finally:
-                self._fetching -= 1
+                self.fetching -= 1
             self._accept(response, began, is_refused=is_refused)
         is_new = self._token is not token
         token = self._token
@@ -118,12 +112,12 @@ class BearerAuth(httpx.Auth):
         If that one may not be replaced yet, it is new, and the 401 is not about the token.
         """
         was_used = self.ready and self._token is request.extensions.get("refused_token")
-        return was_used and (self.fetching or self._may_replace())
+        return was_used and (self.fetching > 0 or self._may_replace())
 
     def _may_replace(self) -> bool:
         """Return whether one more token may be asked for because of a 401."""
         now = self._clock()
-        return self._fetching + sum(now < at + TOKENS_IN for at in self._given_at) < TOKENS
+        return self.fetching + sum(now < at + TOKENS_IN for at in self._given_at) < TOKENS
 
     def _request(self, request: httpx.Request) -> httpx.Request:
         """Return the request for a token that a request needs (Atlas: POST /api/oauth/token at the host's root)."""

@@ -1,4 +1,11 @@
-"""One call to the Atlas Admin API as data: what is sent, and how the response is read."""
+"""The calls to the Atlas Admin API as data: what is sent, and how the response is read.
+
+Source: the OpenAPI document's operations getGroup; listGroupInvites, createGroupInvite, updateInviteById,
+getGroupInvite, deleteGroupInvite; listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole,
+removeGroupUserRole. The Invites API is deprecated since 2023-10-04 and ends on 2027-07-01; its list has no pages. The
+Users API does not show who was invited through the Invites API until the person accepts. Of a user's personal data
+nothing is kept but id, e-mail, roles, status and the invitation's times.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +15,44 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
+from atlas_invites.invitation.model import Api, Invitation, Operation, User
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from atlas_invites.invitation.model import Invitation, Operation, User
-
 T = TypeVar("T")
-E = TypeVar("E", bound="Invitation | User")
+E = TypeVar("E", bound=Invitation | User)
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """One call for one project.
+class Endpoint(Generic[T]):
+    """One operation for a project.
 
-    ``parse`` takes the JSON of the response (None if there is none) and raises ValueError, KeyError or TypeError if it
-    cannot read it. ``media_type`` is the versioned one that the operation is documented with.
+    ``path`` follows the project's; ``{id}`` is an invitation's or user's. ``read`` takes the JSON of the response (None
+    if there is none) and that id, and raises ValueError, KeyError or TypeError if it cannot read the JSON.
     """
 
     operation: Operation
     method: str
-    group_id: str
     path: str
     media_type: str
-    parse: Callable[[object], T]
+    read: Callable[[object, str | None], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call of an endpoint, for one project, and perhaps for one invitation or user."""
+
+    endpoint: Endpoint[T]
+    group_id: str
+    entry_id: str | None = None
     query: Sequence[tuple[str, str]] = ()
     body: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> str:
+        """The path below that of all projects. An id of another form than 24 hex digits stays one segment."""
+        return _segment(self.group_id) + self.endpoint.path.replace("{id}", _segment(self.entry_id or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +63,21 @@ class Entries(Generic[E]):
     complete: bool = True
 
 
-def entries(json: object, read: Callable[[object], E]) -> Entries[E]:
-    """Return the entries of a JSON list; ``read`` reads one, and raises as ``Call.parse`` does.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the users list: how many it shows, and Atlas's estimate of how many there are on all pages."""
 
-    Raises:
-        TypeError: it is no list.
-    """
-    if not isinstance(json, list):
-        raise TypeError("not a list")
-    found = []
-    for entry in json:
-        with suppress(ValueError, TypeError):
-            found.append(read(entry))
-    return Entries(tuple(found), complete=len(found) == len(json) and all(entry.username for entry in found))
+    users: Entries[User]
+    size: int
+    total: int | None
 
 
 @lru_cache(maxsize=1024)
-def segment(text: str) -> str:
-    """Return one segment of a path; ids are 24 hex digits, but one of another form must not become another path."""
+def _segment(text: str) -> str:
     return quote(text, safe="!$'()*,:@+;=")
 
 
-def given(json: object, entry_id: str | None = None) -> dict[str, Any]:
+def _fields(json: object, entry_id: str | None) -> dict[str, Any]:
     """Return the fields of a JSON object that are not null; ``entry_id`` stands for an id that it does not show.
 
     Raises:
@@ -76,3 +89,75 @@ def given(json: object, entry_id: str | None = None) -> dict[str, Any]:
     if entry_id is not None and not isinstance(fields.get("id"), str):
         fields["id"] = entry_id
     return fields
+
+
+def _invitation(json: object, entry_id: str | None) -> Invitation:
+    return Invitation.read({**_fields(json, entry_id), "api": Api.INVITES})
+
+
+def _user(json: object, entry_id: str | None) -> User:
+    """Read one user. One whose e-mail cannot be read is nobody's match; without a status it is not known what it is.
+
+    Raises:
+        ValueError: the id or the status cannot be read.
+    """
+    fields = _fields(json, entry_id)
+    if not isinstance(fields.get("username"), str):
+        fields["username"] = ""
+    if not isinstance(fields.get("orgMembershipStatus", ""), str):
+        raise ValueError("orgMembershipStatus is not text")  # noqa: TRY004 - the caller asks for a ValueError
+    return User.read(fields)
+
+
+def _with_roles(read: Callable[[object, str | None], E]) -> Callable[[object, str | None], E]:
+    """Return what reads the response to a write of roles, which must show them: without any, the result is unknown."""
+
+    def read_with_roles(json: object, entry_id: str | None) -> E:
+        entry = read(json, entry_id)
+        if not entry.roles:
+            raise ValueError("no roles, so the result of the write is unknown")
+        return entry
+
+    return read_with_roles
+
+
+def _entries(json: object, read: Callable[[object, str | None], E]) -> Entries[E]:
+    """Return the entries of a JSON list that can be read.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if not isinstance(json, list):
+        raise TypeError("not a list")
+    found = []
+    for entry in json:
+        with suppress(ValueError, TypeError):
+            found.append(read(entry, None))
+    return Entries(tuple(found), complete=len(found) == len(json) and all(entry.username for entry in found))
+
+
+def _page(json: object, _: str | None) -> Page:
+    page = _fields(json, None)
+    total = page.get("totalCount")
+    found = _entries(page["results"], _user)
+    return Page(found, len(page["results"]), total if isinstance(total, int) else None)
+
+
+def _removed(*_: object) -> bool:
+    return True
+
+
+_2023, _2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
+
+READ_PROJECT = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, lambda json, _: str(_fields(json, None)["id"]))
+LIST_INVITES = Endpoint(Operation.LIST_INVITES, "GET", "/invites", _2023, lambda json, _: _entries(json, _invitation))
+CREATE_INVITE = Endpoint(Operation.CREATE_INVITE, "POST", "/invites", _2023, _invitation)
+UPDATE_INVITE = Endpoint(Operation.UPDATE_INVITE, "PATCH", "/invites/{id}", _2023, _with_roles(_invitation))
+READ_INVITE = Endpoint(Operation.READ_INVITE, "GET", "/invites/{id}", _2023, _invitation)
+CANCEL_INVITE = Endpoint(Operation.CANCEL_INVITE, "DELETE", "/invites/{id}", _2023, _removed)
+LIST_USERS = Endpoint(Operation.LIST_USERS, "GET", "/users", _2025, _page)
+ADD_USER = Endpoint(Operation.ADD_USER, "POST", "/users", _2025, _user)
+READ_USER = Endpoint(Operation.READ_USER, "GET", "/users/{id}", _2025, _user)
+REMOVE_USER = Endpoint(Operation.REMOVE_USER, "DELETE", "/users/{id}", _2025, _removed)
+ADD_ROLE = Endpoint(Operation.ADD_ROLE, "POST", "/users/{id}:addRole", _2025, _with_roles(_user))
+REMOVE_ROLE = Endpoint(Operation.REMOVE_ROLE, "POST", "/users/{id}:removeRole", _2025, _with_roles(_user))

@@ -29,13 +29,7 @@ CLIENTS, PROJECTS = 1_000, 10_000
 class Atlas:
     """Gives access to the projects of the Atlas at one host. Make one a process, in a running loop, and close it.
 
-    Each part holds only those below it::
-
-        Project                what the engine asks for; its view
-          AuthenticatedClient  signs, and knows whether Atlas accepts the credentials
-            Codec              call to request, response to result
-            HttpClient         the connections; classifies each response
-              Admission        the rate limit, and the gate of writes
+    Each part holds only those below it; docs/architecture.md has the way of a call through them.
 
     Args:
         url: ``https://cloud.mongodb.com``: host of the API and of the token endpoint.

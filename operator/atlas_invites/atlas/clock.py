@@ -18,10 +18,7 @@ class AtlasClock:
     """The last ``Date`` of Atlas and the seconds since; the local clock before the first.
 
     A ``Date`` that is a little behind makes the clock stand, not go back: an invitation that has expired must not be
-    missing before its end a moment later.
-
-    Args:
-        clock: monotonic seconds.
+    missing before its end a moment later. ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

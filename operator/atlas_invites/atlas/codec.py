@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from atlas_invites.atlas.calls import segment
 from atlas_invites.atlas.errors import AtlasUnavailable, VersionGone
 
 if TYPE_CHECKING:
@@ -25,19 +24,14 @@ T = TypeVar("T")
 
 
 class Codec:
-    """Encodes calls and decodes their results; responses tell the time, and when the Invites API ends.
+    """Encodes calls, in an envelope if asked to, and decodes their results.
 
-    Args:
-        url: the host of Atlas.
-        envelope: ask for responses in an envelope.
-        time: learns the time of Atlas.
-        sunset: learns the end of the Invites API.
+    Responses tell the time of Atlas, and when the Invites API ends.
     """
 
     def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:
         self._url = f"{url.rstrip('/')}/api/atlas/v2/groups/"
         self._envelope = envelope
-        self._query = [("envelope", "true")] if envelope else []
         self._time = time
         self._sunset = sunset
         self._agent = f"atlas-invites/{version('atlas-invites')}"
@@ -48,16 +42,17 @@ class Codec:
         Path and query are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as
         the ``@`` of an e-mail, and a digest that was signed over other bytes than were sent is refused.
         """
-        query = urlencode([*call.query, *self._query], quote_via=quote, safe="!$'()*,:@/?")
-        headers = {"Accept": call.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
+        query = urlencode([*call.query, *[("envelope", "true")] * self._envelope], quote_via=quote, safe="!$'()*,:@/?")
+        endpoint = call.endpoint
+        headers = {"Accept": endpoint.media_type, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if call.body is not None:
-            headers["Content-Type"] = call.media_type
+            headers["Content-Type"] = endpoint.media_type
         return httpx.Request(
-            call.method,
-            f"{self._url}{segment(call.group_id)}{call.path}{'?' if query else ''}{query}",
+            endpoint.method,
+            f"{self._url}{call.path}{'?' if query else ''}{query}",
             headers=headers,
             json=call.body,
-            extensions={"operation": call.operation, "of": call.group_id, "envelope": self._envelope},
+            extensions={"operation": endpoint.operation, "of": call.group_id, "envelope": self._envelope},
         )
 
     def result(self, call: Call[T], response: httpx.Response) -> T:
@@ -67,15 +62,16 @@ class Codec:
             AtlasFailure: what the response means, or that it cannot be read.
         """
         json, failure = response.extensions["json"], response.extensions["failure"]
-        log.debug("%s: HTTP %d", call.operation, response.status_code)
+        operation = call.endpoint.operation
+        log.debug("%s: HTTP %d", operation, response.status_code)
         if failure is None or json is not None:  # else it may be from a proxy
             self._time.learn(response.headers)
-            self._sunset.learn(call.operation, response.headers)
+            self._sunset.learn(operation, response.headers)
         if isinstance(failure, VersionGone):
             failure = self._sunset.over(call.group_id, failure)
         if failure is not None:
             raise failure
         if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
             with suppress(ValueError, TypeError, KeyError):  # its text has what could not be read: let nobody see it
-                return call.parse(json)
-        raise AtlasUnavailable.of(call.operation, "a response that cannot be read")
+                return call.endpoint.read(json, call.entry_id)
+        raise AtlasUnavailable.of(operation, "a response that cannot be read")

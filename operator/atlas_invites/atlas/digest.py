@@ -86,7 +86,7 @@ class DigestAuth(httpx.Auth):
     """
 
     ATTEMPTS = 4
-    fetching = False
+    fetching = 0
 
     def __init__(self, key: ApiKey) -> None:
         self._key = key

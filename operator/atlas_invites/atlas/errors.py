@@ -25,15 +25,11 @@ recorded responses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.model import ErrorBody, Operation
 from atlas_invites.invitation.outcome import Reason
-
-if TYPE_CHECKING:
-    from atlas_invites.invitation.model import ErrorBody
-
 
 INVITES = frozenset(
     {
@@ -56,8 +52,6 @@ USERS = frozenset(
     }
 )
 SENDING = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
-READS = frozenset(operation for operation in Operation if operation.is_read)
-"""What may be repeated at will."""
 
 _TASKS = {
     Operation.LIST_INVITES: "list the project's invitations",
@@ -89,6 +83,9 @@ class AtlasFailure(Failure):
 
     becomes: ClassVar[Reason]
     text: ClassVar[str]
+    """The message, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
+    text_of_sending: ClassVar[str | None] = None
+    """The message if an invitation was to be sent, if it is another one."""
 
     def __init__(
         self,
@@ -101,17 +98,12 @@ class AtlasFailure(Failure):
     ) -> None:
         said = f" Atlas says: {error.detail.rstrip('.')}." if error and error.detail else ""
         role = "Project Owner or Project Access Manager" if operation in USERS else "Project Owner"
-        message = self.words(operation).format(task=_TASKS[operation], what=what, said=said, role=role)
+        text = (operation in SENDING and self.text_of_sending) or self.text
+        message = text.format(task=_TASKS[operation], what=what, said=said, role=role)
         super().__init__(self.becomes, message, error=error, retry_after=retry_after)
         self.operation = operation
         self.what = what
         self.unanswered = unanswered
-
-    @classmethod
-    def words(cls, operation: Operation) -> str:
-        """Return the message for a call, to be formatted with ``task``, ``what``, ``role`` and what Atlas ``said``."""
-        del operation
-        return cls.text
 
     def again(self, operation: Operation | None = None) -> Self:
         """Return the same failure for another asker, who has sent nothing, on behalf of its own operation."""
@@ -165,8 +157,7 @@ class AtlasUnavailable(AtlasFailure):
         wait: float | None = None,
     ) -> Self:
         """Return the failure of a call without a usable response; ``sent``: it may have reached Atlas."""
-        unanswered = sent and operation not in READS
-        return cls(operation, what, error=error, retry_after=wait, unanswered=unanswered)
+        return cls(operation, what, error=error, retry_after=wait, unanswered=sent and not operation.is_read)
 
 
 class Forbidden(AtlasFailure):
@@ -177,16 +168,10 @@ class Forbidden(AtlasFailure):
         "The credentials may not {task} ({what}). Grant them {role} and add the operator's IP address to their"
         " API access list."
     )
-
-    text_of_sending = (
+    text_of_sending = (  # the project has been read before
         "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: this is"
         " about the invitee, or the right to invite.{said} Correct it in Atlas, then request a reconcile."
     )
-
-    @classmethod
-    def words(cls, operation: Operation) -> str:
-        """Return the message for a call: the project has been read before an invitation is sent."""
-        return cls.text_of_sending if operation in SENDING else cls.text
 
 
 class ProjectNotFound(AtlasFailure):

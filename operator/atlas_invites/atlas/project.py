@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from atlas_invites.atlas import invites_api, users_api
-from atlas_invites.atlas.calls import Entries
+from atlas_invites.atlas import calls
+from atlas_invites.atlas.calls import Call, Endpoint, Entries
 from atlas_invites.atlas.errors import AtlasUnavailable, Gone, VersionGone
 from atlas_invites.atlas.view import Index, SharedLists, Snapshot, joined
-from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, Operation, User, View
+from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, Operation, User, View
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from atlas_invites.atlas.authenticated import AuthenticatedClient
-    from atlas_invites.atlas.calls import Call
     from atlas_invites.atlas.sunset import Sunset
     from atlas_invites.invitation.case import Target
 
+EVERY_STATUS = [("orgMembershipStatuses", status.value) for status in Membership]
+"""Without this filter Atlas shows only ACTIVE and PENDING."""
+PAGE_SIZE = 500
+"""The most that one page of the users list may hold."""
 PAGES = 100
 """A list of more pages (50,000 users) is taken for a broken one."""
 
@@ -34,32 +36,21 @@ class Project:
     look again. Ids are 24 hex digits, user names are e-mails.
     """
 
-    def __init__(
-        self,
-        client: AuthenticatedClient,
-        sunset: Sunset,
-        group_id: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: AuthenticatedClient, sunset: Sunset, group_id: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._sunset = sunset
-        self._group_id = group_id
+        self.group_id = group_id
         self._lists = SharedLists(self._fetch, clock)
-
-    @property
-    def group_id(self) -> str:
-        """The project's id."""
-        return self._group_id
 
     @property
     def api(self) -> Api:
         """The API that this project's invitations go through now."""
-        return self._sunset.api(self._group_id)
+        return self._sunset.api(self.group_id)
 
     @property
     def info(self) -> AtlasInfo:
         """The API in use, and what Atlas says of its end."""
-        return self._sunset.info(self._group_id)
+        return self._sunset.info(self.group_id)
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
         """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
@@ -96,87 +87,79 @@ class Project:
 
     async def read_project(self) -> None:
         """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` says that it does not exist."""
-        await self._client.call(invites_api.read_project(self._group_id))
+        await self._call(calls.READ_PROJECT)
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
         """List the pending invitations of the invites API, or those of one e-mail."""
-        return await self._client.call(invites_api.list_invites(self._group_id, username))
+        return await self._call(calls.LIST_INVITES, query=_named(username))
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         """Invite an e-mail. A failure that is ``unanswered`` may have sent it all the same."""
-        return await self._write(invites_api.create_invite(self._group_id, username, roles), username)
+        return await self._send(calls.CREATE_INVITE, username, roles)
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
         """Replace the roles of a pending invitation."""
-        return await self._change(invites_api.update_invite(self._group_id, invitation_id, roles), invitation_id)
+        return await self._change(calls.UPDATE_INVITE, invitation_id, {"roles": sorted(roles)})
 
     async def read_invite(self, invitation_id: str) -> Invitation | None:
         """Read one pending invitation."""
-        return await self._found(invites_api.read_invite(self._group_id, invitation_id))
+        return await _found(self._call(calls.READ_INVITE, invitation_id))
 
     async def cancel_invite(self, invitation_id: str) -> bool:
         """Cancel one pending invitation."""
-        return await self._change(invites_api.cancel_invite(self._group_id, invitation_id), invitation_id) is not None
+        return await self._change(calls.CANCEL_INVITE, invitation_id) is not None
 
     async def list_users(
-        self,
-        username: str | None = None,
-        *,
-        flatten_teams: bool = False,
-        include_org_users: bool = False,
+        self, username: str | None = None, *, flatten_teams: bool = False, include_org_users: bool = False
     ) -> Entries[User]:
         """List the users, or those of one e-mail, in every status; also who is in by a team or organisation."""
+        query = [*_named(username), *EVERY_STATUS]
+        query += [("flattenTeams", "true")] * flatten_teams + [("includeOrgUsers", "true")] * include_org_users
         found: dict[str, User] = {}
         complete = True
         for number in range(1, PAGES + 1):
-            call = users_api.list_users(
-                self._group_id,
-                number,
-                username=username,
-                flatten_teams=flatten_teams,
-                include_org_users=include_org_users,
-            )
-            page = await self._client.call(call)
+            paged = [*query, ("itemsPerPage", str(PAGE_SIZE)), ("pageNum", str(number))]
+            page = await self._call(calls.LIST_USERS, query=paged)
             before = len(found)
             found |= {user.id: user for user in page.users.read}
             complete = complete and page.users.complete
-            more = page.size >= users_api.PAGE_SIZE or len(found) < (page.total or 0)
+            more = page.size >= PAGE_SIZE or len(found) < (page.total or 0)
             if not more or len(found) == before:
                 return Entries(tuple(found.values()), complete)
         raise AtlasUnavailable(Operation.LIST_USERS, "a list that does not end")
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
         """Invite an e-mail through the users API. A failure that is ``unanswered`` may have sent it all the same."""
-        return await self._write(users_api.add_user(self._group_id, username, roles), username)
+        return await self._send(calls.ADD_USER, username, roles)
 
     async def read_user(self, user_id: str) -> User | None:
         """Read one user, in any status."""
-        return await self._found(users_api.read_user(self._group_id, user_id))
+        return await _found(self._call(calls.READ_USER, user_id, query=EVERY_STATUS))
 
     async def remove_user(self, user_id: str) -> bool:
         """Remove one user, pending or active, from the project."""
-        return await self._change(users_api.remove_user(self._group_id, user_id), user_id) is not None
+        return await self._change(calls.REMOVE_USER, user_id) is not None
 
     async def add_role(self, user_id: str, role: str) -> User | None:
         """Add one role to a user."""
-        return await self._change(users_api.add_role(self._group_id, user_id, role), user_id)
+        return await self._change(calls.ADD_ROLE, user_id, {"groupRole": role})
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
         """Remove one role from a user, who must keep at least one."""
-        return await self._change(users_api.remove_role(self._group_id, user_id, role), user_id)
+        return await self._change(calls.REMOVE_ROLE, user_id, {"groupRole": role})
 
     async def aclose(self) -> None:
         """End the look-ups that are in flight."""
         await self._lists.aclose()
 
-    async def _fetch(self, began: float) -> Snapshot:
+    async def _fetch(self) -> Snapshot:
         """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
         pending: Entries[Invitation] = Entries(())
         if self.api is Api.INVITES:
             with suppress(VersionGone):
                 pending = await self.list_invites()
         found = await self.list_users()
-        return Snapshot(began, Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
+        return Snapshot(Index(pending if self.api is Api.INVITES else Entries(())), Index(found))
 
     async def _by_id(self, entry_id: str) -> Observation:
         if self.api is Api.USERS:
@@ -194,28 +177,40 @@ class Project:
     async def _users_of(self, email: str) -> Observation:
         return Observation(users=_all(await self.list_users(email), Operation.LIST_USERS))
 
-    async def _write(self, call: Call[T], key: str) -> T:
-        """Make a call that may change what is there under an id or e-mail, even if it fails."""
-        try:
-            return await self._client.call(call)
-        finally:
-            self._lists.invalidate(key)
+    async def _call(
+        self,
+        endpoint: Endpoint[T],
+        entry_id: str | None = None,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: dict[str, Any] | None = None,
+    ) -> T:
+        return await self._client.call(Call(endpoint, self.group_id, entry_id, query, body))
 
-    async def _change(self, call: Call[T], entry_id: str) -> T | None:
+    async def _send(self, endpoint: Endpoint[T], username: str, roles: Iterable[str]) -> T:
+        """Send an invitation, which may be there even if the call fails."""
+        try:
+            return await self._call(endpoint, body={"username": username, "roles": sorted(roles)})
+        finally:
+            self._lists.invalidate(username)
+
+    async def _change(self, endpoint: Endpoint[T], entry_id: str, body: dict[str, Any] | None = None) -> T | None:
         """Change one invitation or user, and return None if it is not there."""
         try:
-            return await self._client.call(call)
-        except Gone:
-            return None
+            return await _found(self._call(endpoint, entry_id, body=body))
         finally:
             self._lists.invalidate(entry_id)
 
-    async def _found(self, call: Call[T]) -> T | None:
-        """Read one invitation or user, and return None if it is not there."""
-        try:
-            return await self._client.call(call)
-        except Gone:
-            return None
+
+async def _found(call: Awaitable[T]) -> T | None:
+    """Return the result of a call about one invitation or user, or None if it is not there."""
+    with suppress(Gone):
+        return await call
+    return None
+
+
+def _named(username: str | None) -> list[tuple[str, str]]:
+    return [] if username is None else [("username", username)]
 
 
 def _all(entries: Entries[E], operation: Operation) -> tuple[E, ...]:

@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from atlas_invites.atlas.errors import READS, AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
+from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
 from atlas_invites.coalesce import Coalesced
 from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     import httpx
 
@@ -80,11 +80,11 @@ class ProjectScope(Scope):
 
     def rejects(self, operation: Operation) -> bool:
         """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
-        return self.accepted is False or (self.writes.accepted is False and operation not in READS)
+        return self.accepted is False or (self.writes.accepted is False and not operation.is_read)
 
     def scopes(self, operation: Operation) -> tuple[Scope, ...]:
         """Return what a call for the project is about: the project, and for a write its writes."""
-        return (self,) if operation in READS else (self, self.writes)
+        return (self,) if operation.is_read else (self, self.writes)
 
 
 class Rejections:
@@ -95,7 +95,7 @@ class Rejections:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.credentials = Scope()
-        self.project = lru_cache(PROJECTS)(_project_scope)
+        self.project = lru_cache(PROJECTS)(lambda _: ProjectScope())
         self._clock = clock
         self._evidence: Scope | None = None
         self._next: Scope | None = None
@@ -113,10 +113,7 @@ class Rejections:
     def failure_for(self, project: ProjectScope, operation: Operation, asked: float) -> AtlasFailure | None:
         """Return the failure that a call for a project shares and is not sent for, or None if it may go.
 
-        Args:
-            project: what is known of the project.
-            operation: what is called.
-            asked: when the call was asked for: it shares an outage that another call has met since.
+        It shares an outage that another call has met since it was ``asked`` for.
         """
         whole, now = self.credentials, self._clock()
         for scope in project.scopes(operation):
@@ -137,50 +134,31 @@ class Rejections:
     ) -> AtlasFailure | None:
         """Record the outcome of a call that began then, and return what it means, by the table above.
 
-        Args:
-            project: what is known of the project.
-            operation: what was called.
-            began: when the call went out.
-            failure: what the response, or its absence, means without this history.
-            unknown_key: whether a freshly signed request was refused with another challenge.
+        ``failure`` is what the response, or its absence, means without this history. ``unknown_key``: a freshly signed
+        request was refused with another challenge.
         """
-        if isinstance(failure, CredentialsRejected):
-            return self._reject(project, operation, began, failure, unknown_key=unknown_key)
         now = self._clock()
         if isinstance(failure, RateLimited | AtlasUnavailable):
             scope = self.credentials if failure.operation is Operation.TOKEN else project
             scope.learn(failure, began, now, accepted=scope.accepted)
-            return failure
-        self._evidence = None
-        for scope in (self.credentials, *project.scopes(operation)):
-            if not scope.accepted or scope.failure is not None:
-                scope.learn(None, began, now, accepted=True)
-        return failure
-
-    def _reject(
-        self,
-        project: ProjectScope,
-        operation: Operation,
-        began: float,
-        failure: CredentialsRejected,
-        *,
-        unknown_key: bool,
-    ) -> CredentialsRejected:
-        now = self._clock()
-        if failure.operation is Operation.TOKEN:
+        elif not isinstance(failure, CredentialsRejected):
+            self._evidence = None
+            for scope in (self.credentials, *project.scopes(operation)):
+                if not scope.accepted or scope.failure is not None:
+                    scope.learn(None, began, now, accepted=True)
+        elif failure.operation is Operation.TOKEN:
             self._reject_whole(failure, began, now)
-            return failure
-        if operation not in READS and project.accepted and not unknown_key:
+        elif not operation.is_read and project.accepted and not unknown_key:
             failure = failure.for_project()
             project.writes.learn(failure, began, now, accepted=False)
-            return failure
-        if unknown_key or self.credentials.accepted is False or self._is_agreed(project, now):
-            self._reject_whole(failure, began, now)
         else:
-            failure = failure.for_project()
-        if project.accepted is not False:
-            self._evidence = project
-        project.learn(failure, began, now, accepted=False)
+            if unknown_key or self.credentials.accepted is False or self._is_agreed(project, now):
+                self._reject_whole(failure, began, now)
+            else:
+                failure = failure.for_project()
+            if project.accepted is not False:
+                self._evidence = project
+            project.learn(failure, began, now, accepted=False)
         return failure
 
     def _reject_whole(self, failure: CredentialsRejected, began: float, now: float) -> None:
@@ -205,8 +183,3 @@ class Rejections:
             self._next = project
         waited = now - self.credentials.at
         return waited >= 2 * PROBE_EVERY or (waited >= PROBE_EVERY and self._next is project)
-
-
-def _project_scope(of: Hashable) -> ProjectScope:
-    del of
-    return ProjectScope()

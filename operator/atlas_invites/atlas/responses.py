@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from atlas_invites.atlas.errors import (
     INVITES,
+    AtlasFailure,
     AtlasUnavailable,
     Conflict,
     CredentialsRejected,
@@ -29,17 +30,9 @@ from atlas_invites.invitation.outcome import RETRY_AFTER_AT_MOST
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from atlas_invites.atlas.errors import AtlasFailure
-
 _SUCCESS = range(200, 300)
 _OF_THE_PROJECT = frozenset(
-    {
-        Operation.LIST_INVITES,
-        Operation.CREATE_INVITE,
-        Operation.LIST_USERS,
-        Operation.ADD_USER,
-        Operation.READ_PROJECT,
-    }
+    {Operation.LIST_INVITES, Operation.CREATE_INVITE, Operation.LIST_USERS, Operation.ADD_USER, Operation.READ_PROJECT}
 )
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from atlas_invites.atlas.errors import INVITES, InvalidRequest, VersionGone
+from atlas_invites.atlas.errors import INVITES, AtlasFailure, InvalidRequest, VersionGone
 from atlas_invites.atlas.responses import http_date
-from atlas_invites.invitation.model import Api, AtlasInfo
+from atlas_invites.invitation.model import Api, AtlasInfo, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-
-    from atlas_invites.atlas.errors import AtlasFailure
-    from atlas_invites.invitation.model import Operation
 
 Mode = Literal["auto", "invites", "users"]
 
@@ -21,9 +18,7 @@ Mode = Literal["auto", "invites", "users"]
 class Sunset:
     """Decides for each project: ``users`` and ``invites`` never switch, ``auto`` begins with the invites API.
 
-    Args:
-        mode: the setting.
-        now: the time that Atlas has, UTC.
+    ``now`` returns the time that Atlas has, UTC.
     """
 
     def __init__(self, mode: Mode, now: Callable[[], datetime]) -> None:
@@ -31,12 +26,13 @@ class Sunset:
         self._now = now
         self._gone: set[str] = set()
         self._deprecated_since: datetime | None = None
-        self._sunset: datetime | None = None
+        self.ends_at: datetime | None = None
+        """When the invites API ends, as the responses of Atlas have said; None if they have not."""
 
     def api(self, group_id: str) -> Api:
         """Return the API that is in use for a project."""
         if self._mode == "auto":
-            over = self._sunset is not None and self._now() >= self._sunset
+            over = self.ends_at is not None and self._now() >= self.ends_at
             return Api.USERS if over or group_id in self._gone else Api.INVITES
         return Api.USERS if self._mode == "users" else Api.INVITES
 
@@ -45,18 +41,13 @@ class Sunset:
         api = self.api(group_id)
         if api is Api.USERS:
             return AtlasInfo(api=api)
-        return AtlasInfo(api=api, deprecated_since=_text(self._deprecated_since), sunset=_text(self._sunset))
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """When the invites API ends, as the responses of Atlas have said; None if they have not."""
-        return self._sunset
+        return AtlasInfo(api=api, deprecated_since=_text(self._deprecated_since), sunset=_text(self.ends_at))
 
     def learn(self, operation: Operation, headers: Mapping[str, str]) -> None:
         """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from a response of the Invites API."""
         if operation in INVITES:
             self._deprecated_since = http_date(headers.get("Deprecation")) or self._deprecated_since
-            self._sunset = http_date(headers.get("Sunset")) or self._sunset
+            self.ends_at = http_date(headers.get("Sunset")) or self.ends_at
 
     def over(self, group_id: str, failure: VersionGone) -> AtlasFailure:
         """Switch a project to the users API, and return what a call that met the end is to raise."""

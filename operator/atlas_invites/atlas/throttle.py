@@ -83,6 +83,40 @@ class _State:
         """Whether calls go one by one anyway, so that the next one is the trial and the others come after it."""
         return self.interval > 0 and isinstance(self.failure, RateLimited)
 
+    def strike(self, began: float, now: float, failure: AtlasFailure) -> bool:
+        """Hold the scope, and return whether that is news: calls that were out together are one strike."""
+        is_news = began >= self.struck_at
+        if is_news:
+            self.strikes = min(self.strikes + 1, STRIKES_MAX)
+            self.struck_at = now
+            self.trials, self.held_until = 0, min(self.held_until, now)
+        strikes = self.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
+        guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes > 0 else 0.0
+        if (hold := max(guess, failure.retry_after or 0.0)) > 0:
+            self.failure = failure.again()  # a copy: the one that is raised keeps the frames that it came through
+            self.held_until = self.ends_at = max(self.held_until, now + hold)
+        return is_news
+
+    def recover(self, began: float) -> None:
+        """End the hold, unless it was struck after the call had gone out."""
+        if began >= self.struck_at:
+            self.strikes, self.trials, self.failure, self.held_until = 0, 0, None, 0.0
+
+    def give_back_trial(self) -> None:
+        """Let the next call try: the last trial met nothing that says whether the hold is over."""
+        if self.failure is not None:
+            self.trials, self.held_until = 0, self.ends_at
+
+    def slow_down(self) -> None:
+        """Let what is sent go one by one, at half the pace."""
+        self.interval = min(max(2 * self.interval, SENDS_FIRST), SENDS_LAST)
+        self.next_slot = self.held_until  # calls that wait for a place take another one
+
+    def speed_up(self) -> None:
+        """Let what is sent go a little faster, and freely in the end."""
+        faster = self.interval * SENDS_FASTER
+        self.interval = faster if faster >= SENDS_FREELY else 0.0
+
 
 class Throttle:
     """Says how long a call must wait, and learns from the responses."""
@@ -108,12 +142,14 @@ class Throttle:
         states = self._known(operation, of)
         for state in states:
             if state.failure is not None and state.held_until - now > SHORT:
-                raise self._held(state.failure, operation, state.held_until - now)
+                held = state.failure.again(operation)
+                held.retry_after = state.held_until - now
+                raise held
         paced = [state for state in states if state.interval]
         struck = [state for state in states if state.failure is not None and not state.is_in_line]
-        if held := [state for state in struck if state.held_until > now]:
-            ask_again = TRIAL_POLL if any(state.trials for state in held) else SHORT
-            return Place(min(max(state.held_until - now for state in held), ask_again), taken=False)
+        if waiting := [state for state in struck if state.held_until > now]:
+            ask_again = TRIAL_POLL if any(state.trials for state in waiting) else SHORT
+            return Place(min(max(state.held_until - now for state in waiting), ask_again), taken=False)
         slot = max([now, *(state.held_until for state in states), *(state.next_slot for state in paced)])
         if slot - now > LINE_MAX:
             raise RateLimited(operation, "few calls are left", retry_after=self._later(paced, slot) - now)
@@ -131,32 +167,24 @@ class Throttle:
         states = self._known(operation, of)
         return any(state.failure is not None and state.struck_at >= asked for state in states)
 
-    def learn(
-        self,
-        operation: Operation,
-        of: Hashable,
-        began: float,
-        failure: AtlasFailure | None,
-    ) -> None:
+    def learn(self, operation: Operation, of: Hashable, began: float, failure: AtlasFailure | None) -> None:
         """Record the outcome of a call that went out at ``began``."""
         if failure is None and not self._states:
             return
-        main, *sending = _scopes(operation, of)
         if isinstance(failure, CredentialsRejected):
-            for scope in (main, *sending):
-                self._give_back_trial(scope)
-            return
-        if failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
-            scope = sending[0] if sending else main
-            if self._strike(scope, began, failure):
-                self._slow_down(scope)
+            for state in self._known(operation, of):
+                state.give_back_trial()
+        elif failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
+            state = self._state(_scopes(operation, of)[-1])
+            if state.strike(began, self._clock(), failure):
+                state.slow_down()
         elif isinstance(failure, RateLimited | AtlasUnavailable):
-            self._strike(main, began, failure)
+            self._state(_scopes(operation, of)[0]).strike(began, self._clock(), failure)
         else:
-            for scope in (main, *sending):
-                self._recovered(scope, began)
-            if failure is None:
-                self._speed_up(*sending)
+            for state in self._known(operation, of):
+                state.recover(began)
+                if failure is None and operation in SENDING:
+                    state.speed_up()
 
     def _later(self, paced: Sequence[_State], slot: float) -> float:
         """Return when who found the line too long is to come back: one by one, and twice as fast as they are served.
@@ -169,47 +197,6 @@ class Throttle:
             state.later = slot = max(later if later <= last else 0.0, slot)
         return slot
 
-    def _slow_down(self, scope: Scope) -> None:
-        """Let what is sent go one by one, at half the pace."""
-        state = self._state(scope)
-        state.interval = min(max(2 * state.interval, SENDS_FIRST), SENDS_LAST)
-        state.next_slot = state.held_until  # calls that wait for a place take another one
-
-    def _speed_up(self, *scopes: Scope) -> None:
-        """Let what is sent go a little faster, and freely in the end."""
-        for state in filter(None, map(self._states.get, scopes)):
-            state.interval *= SENDS_FASTER
-            if state.interval < SENDS_FREELY:
-                state.interval = 0.0
-
-    def _strike(self, scope: Scope, began: float, failure: AtlasFailure) -> bool:
-        """Hold a scope, and return whether that is news: calls that were out together are one strike."""
-        state, now = self._state(scope), self._clock()
-        is_news = began >= state.struck_at
-        if is_news:
-            state.strikes = min(state.strikes + 1, STRIKES_MAX)
-            state.struck_at = now
-            state.trials, state.held_until = 0, min(state.held_until, now)
-        strikes = state.strikes - (1 if isinstance(failure, AtlasUnavailable) else 0)
-        guess = min(2.0 ** (strikes - 1), HOLD_MAX) if strikes > 0 else 0.0
-        if (hold := max(guess, failure.retry_after or 0.0)) > 0:
-            state.failure = failure.again()  # a copy: the one that is raised keeps the frames that it came through
-            state.held_until = state.ends_at = max(state.held_until, now + hold)
-        return is_news
-
-    def _recovered(self, scope: Scope, began: float) -> None:
-        """Let a scope go, unless it was struck after the call had gone out."""
-        state = self._states.get(scope)
-        if state is not None and began >= state.struck_at:
-            state.strikes, state.trials, state.failure = 0, 0, None
-            state.held_until = 0.0
-
-    def _give_back_trial(self, scope: Scope) -> None:
-        """Let the next call of a scope try: the last trial met nothing that says whether its hold is over."""
-        state = self._states.get(scope)
-        if state is not None and state.failure is not None:
-            state.trials, state.held_until = 0, state.ends_at
-
     def _known(self, operation: Operation, of: Hashable) -> list[_State]:
         """Return what may hold a call back."""
         return [state for scope in _scopes(operation, of) if (state := self._states.get(scope)) is not None]
@@ -219,12 +206,6 @@ class Throttle:
             now = self._clock()
             self._states = {key: s for key, s in self._states.items() if s.interval or s.held_until > now}
         return self._states.setdefault(scope, _State())
-
-    @staticmethod
-    def _held(failure: AtlasFailure, operation: Operation, left: float) -> AtlasFailure:
-        held = failure.again(operation)
-        held.retry_after = left
-        return held
 
 
 def _scopes(operation: Operation, of: Hashable) -> tuple[Scope, ...]:

@@ -25,18 +25,24 @@ def log_change(call: Call[T], status: int | None) -> None:
         call: what was requested.
         status: the HTTP status of the response, or None if none came: the change may have been made.
     """
-    if call.operation.is_read:
+    operation = call.endpoint.operation
+    if operation.is_read:
         return
     body = call.body or {}
     roles = body.get("roles") or [role for role in (body.get("groupRole"),) if role]
     log.info(
         "%s in project %s: %s%s",
-        call.operation,
+        operation,
         call.group_id,
         "no response" if status is None else f"HTTP {status}",
         f"; roles: {', '.join(roles)}" if roles else "",
         extra={
             "object": subject(),
-            "fields": {"operation": call.operation, "project": call.group_id, "roles": roles, "status": status},
+            "fields": {
+                "operation": call.endpoint.operation,
+                "project": call.group_id,
+                "roles": roles,
+                "status": status,
+            },
         },
     )

@@ -20,7 +20,7 @@ import asyncio
 import base64
 import logging
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
@@ -30,6 +30,9 @@ from pydantic_core import from_json
 from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.atlas.responses import failure_of
 from atlas_invites.environment import accept_legacy_certificates, openssl_reason, proxy_for
+
+if TYPE_CHECKING:
+    from atlas_invites.atlas.admission import Admission
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +49,6 @@ DISCONNECTED = "the connection ended"
 """What an AtlasUnavailable says when no response began: a connection that had been idle may have been dead already."""
 
 
-class Interceptor(Protocol):
-    """What every request passes on its way out, and every response on its way in; see ``admission.Admission``."""
-
-    async def admit(self, request: httpx.Request) -> float:
-        """Wait until a request may go, and return how many seconds it may take; raise if it may not go."""
-
-    def time_for(self, request: httpx.Request) -> float:
-        """Return how many seconds a request may take that goes now; raise if it may not go any more."""
-
-    def learn(self, request: httpx.Request, outcome: httpx.Response | AtlasUnavailable) -> None:
-        """Record the outcome of a request."""
-
-
 _sending: ContextVar[httpx.Request] = ContextVar("sending")
 """The request that a task of aiohttp writes."""
 
@@ -71,9 +61,9 @@ class Transport(AiohttpTransport):
     JSON), and ``failure``, what it means (None if it is a success). Its status is that of the envelope if there is one.
     """
 
-    def __init__(self, interceptor: Interceptor, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
+    def __init__(self, admission: Admission, **options: Any) -> None:  # noqa: ANN401 - the base class knows them
         super().__init__(**options)
-        self._interceptor = interceptor
+        self._admission = admission
         self._tls_fault: str | None = None
 
     def get_client(self) -> aiohttp.ClientSession:
@@ -95,7 +85,7 @@ class Transport(AiohttpTransport):
             RateLimited: it was not sent, because Atlas asked us to wait.
             AtlasUnavailable: there is no response that can be read; or it was not sent, because of an outage.
         """
-        seconds = await self._interceptor.admit(request)
+        seconds = await self._admission.admit(request)
         _sending.set(request)
         request.extensions["timeout"] = {"connect": CONNECT_TIMEOUT, "read": READ_TIMEOUT}
         outcome: httpx.Response | AtlasUnavailable
@@ -114,7 +104,7 @@ class Transport(AiohttpTransport):
             self._tls_fault = None
             outcome = _classified(request, response, content)
         try:
-            self._interceptor.learn(request, outcome)
+            self._admission.learn(request, outcome)
         except Exception:  # it must not hide the outcome: whether a write is in doubt depends on it
             log.exception("the outcome of a request to Atlas could not be recorded")
         if isinstance(outcome, AtlasUnavailable):
@@ -123,7 +113,7 @@ class Transport(AiohttpTransport):
 
     async def _before_body(self, *_: object) -> None:
         """Called by aiohttp right before it hands head and body over to the operating system."""
-        self._interceptor.time_for(_sending.get())
+        self._admission.time_for(_sending.get())
 
     def _log_tls(self, fault: str | None) -> None:
         """Log why TLS fails, if it does, once until it fails for another reason or works again."""
@@ -142,13 +132,13 @@ class HttpClient(httpx.AsyncClient):
         StartupError: the proxy of the environment cannot be used.
     """
 
-    def __init__(self, interceptor: Interceptor, url: str) -> None:
+    def __init__(self, admission: Admission, url: str) -> None:
         proxy = (address := proxy_for(url)) and httpx.Proxy(address)
         if proxy and proxy.raw_auth:  # as a header: aiohttp gives up the other way, which httpx-aiohttp would take
             basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
             proxy = httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
         tls = accept_legacy_certificates(httpx.create_ssl_context())  # heeds SSL_CERT_FILE and SSL_CERT_DIR
-        super().__init__(base_url=url, transport=Transport(interceptor, verify=tls, proxy=proxy), trust_env=False)
+        super().__init__(base_url=url, transport=Transport(admission, verify=tls, proxy=proxy), trust_env=False)
         self._cookies = _NoCookies()
 
 
@@ -185,8 +175,9 @@ def _classified(request: httpx.Request, response: httpx.Response, content: bytes
     except (ValueError, RecursionError):
         json = None
     status = response.status_code
-    if request.extensions.get("envelope") and isinstance(json, dict) and _is_status(json.get("status")):
-        status = json["status"]
+    wrapped = json.get("status") if request.extensions.get("envelope") and isinstance(json, dict) else None
+    if type(wrapped) is int and 100 <= wrapped < 600:  # noqa: PLR2004 - the range of HTTP
+        status = wrapped
         json = json["content"] if "content" in json else {k: v for k, v in json.items() if k != "status"}
     failure = failure_of(request.extensions["operation"], status, json, response.headers)
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _UNWANTED]
@@ -194,10 +185,6 @@ def _classified(request: httpx.Request, response: httpx.Response, content: bytes
 
 
 _UNWANTED = frozenset({b"location", b"set-cookie", b"content-length", b"transfer-encoding"})
-
-
-def _is_status(value: object) -> bool:
-    return type(value) is int and 100 <= value < 600  # noqa: PLR2004 - the range of HTTP
 
 
 def _described(error: Exception) -> tuple[str, bool]:

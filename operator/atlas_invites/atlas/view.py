@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
-from atlas_invites.coalesce import Coalesced
+from atlas_invites.coalesce import Coalesced, Run
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import Invitation, Observation, User, View
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from atlas_invites.atlas.calls import Entries
-    from atlas_invites.coalesce import Run
     from atlas_invites.invitation.case import Target
 
 E = TypeVar("E", bound=Invitation | User)
@@ -38,9 +36,8 @@ def joined(first: Observation, then: Observation) -> Observation:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Both lists of a project. ``began``: monotonic seconds when the first request went out."""
+    """Both lists of a project."""
 
-    began: float
     invitations: Index[Invitation]
     users: Index[User]
 
@@ -84,15 +81,9 @@ class SharedLists:
     """Fetches the lists of a project for all who ask: one fetch at a time, and none serves who asked after it began.
 
     If a fetch fails, it fails for all who wait for it.
-
-    Args:
-        fetch: fetches both lists; its argument is when it begins.
-        clock: monotonic seconds.
     """
 
-    def __init__(
-        self, fetch: Callable[[float], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fetch: Callable[[], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._clock = clock
         self._fetches: Coalesced[Snapshot] = Coalesced(clock, self._end)
@@ -157,7 +148,7 @@ class SharedLists:
                     await asyncio.sleep(early)
                     has_waited = True
                     continue
-                fetch = self._fetches.start(self._fetch(self._clock()))
+                fetch = self._fetches.start(self._fetch())
                 self._began.append(fetch.began)
             if fetch.began < since or fetch.number <= after:
                 await fetch.has_ended()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from atlas_invites.controller.attempt import Collaborators, Memories
@@ -19,77 +18,60 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from atlas_invites.controller.ports import Atlas, Events, Invites, Projects, Secrets
+    from atlas_invites.controller.ports import Atlas, Events, Invites, References
     from atlas_invites.invitation.credentials import StoredCredentials
-    from atlas_invites.invitation.resource import Key
+    from atlas_invites.invitation.resource import Key, Resource
 
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 """Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
-
 
 InvitesT = TypeVar("InvitesT", bound="Invites")
 EventsT = TypeVar("EventsT", bound="Events")
 AtlasT = TypeVar("AtlasT", bound="Atlas")
 
 
-@dataclass(frozen=True)
 class Controller(Generic[InvitesT, EventsT, AtlasT]):
-    """The parts of the controller, and what it works on."""
+    """The parts of the controller, and what it works on.
 
-    store: Store
-    queue: WorkQueue[Key]
-    reconciler: Reconciler
-    engine: Engine
-    resync: Resync
-    invites: InvitesT
-    events: EventsT
-    atlas: AtlasT
-
-
-def assemble(  # noqa: PLR0913 - what the controller needs
-    *,
-    invites: InvitesT,
-    secrets: Secrets,
-    projects: Projects,
-    events: EventsT,
-    atlas: AtlasT,
-    workers: int,
-    resync_interval: float,
-    clock: Callable[[], float],
-    wall: Callable[[], datetime],
-    jitter: Callable[[], float] | None = None,
-    store: Store | None = None,
-    default_secret: Key | None = None,
-) -> Controller[InvitesT, EventsT, AtlasT]:
-    """Put the controller together.
-
-    Args:
-        invites: the custom resources.
-        secrets: credentials.
-        projects: AtlasProjects.
-        events: publishes Kubernetes Events.
-        atlas: Atlas.
-        workers: reconciles at a time.
-        resync_interval: seconds between two sweeps of a project.
-        clock: monotonic seconds.
-        wall: the local time, UTC.
-        jitter: the work queue's, where it is not to be random.
-        store: where the objects are kept, an empty one unless given.
-        default_secret: the Secret of objects that name none, if there is one.
+    ``workers`` reconcile at a time, and ``resync_interval`` seconds pass between two sweeps of a project. ``clock``
+    returns monotonic seconds, ``wall`` the local time in UTC, and ``jitter`` the factors of the work queue.
+    ``default_secret`` is the Secret of objects that name none, if there is one.
     """
-    store = Store() if store is None else store
-    queue: WorkQueue[Key] = WorkQueue(clock, jitter, workers=workers, group=lambda key: project_of(store.get(key)))
-    credentials: Polled[Key, StoredCredentials] = Polled(
-        secrets.credentials, SECRET_TTL, clock, lambda secret: engine.wake(access.names_secret(secret))
-    )
-    group_ids: Polled[Key, str] = Polled(
-        projects.group_id, PROJECT_TTL, clock, lambda project: engine.wake(names_project(project))
-    )
-    access = Access(credentials, group_ids, clock, default_secret)
-    writer = Writer(store, invites)
-    reconciler = Reconciler(
-        Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
-    )
-    engine = Engine(store, queue, invites, reconciler, writer, workers=workers, clock=clock)
-    resync = Resync(store, queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
-    return Controller(store, queue, reconciler, engine, resync, invites, events, atlas)
+
+    def __init__(  # noqa: PLR0913 - what the controller needs
+        self,
+        *,
+        invites: InvitesT,
+        references: References,
+        events: EventsT,
+        atlas: AtlasT,
+        workers: int,
+        resync_interval: float,
+        clock: Callable[[], float],
+        wall: Callable[[], datetime],
+        jitter: Callable[[], float] | None = None,
+        store: Store | None = None,
+        default_secret: Key | None = None,
+    ) -> None:
+        self.invites, self.events, self.atlas = invites, events, atlas
+        self.store = store = Store() if store is None else store
+        self.queue: WorkQueue[Key] = WorkQueue(
+            clock, jitter, workers=workers, group=lambda key: project_of(store.get(key))
+        )
+
+        def wake(wanted: Callable[[Resource], bool]) -> None:
+            self.engine.wake([resource.key for resource in store if wanted(resource)])
+
+        credentials: Polled[Key, StoredCredentials] = Polled(
+            references.credentials, SECRET_TTL, clock, lambda secret: wake(access.names_secret(secret))
+        )
+        group_ids: Polled[Key, str] = Polled(
+            references.group_id, PROJECT_TTL, clock, lambda project: wake(names_project(project))
+        )
+        access = Access(credentials, group_ids, clock, default_secret)
+        writer = Writer(store, invites)
+        self.reconciler = Reconciler(
+            Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
+        )
+        self.engine = Engine(store, self.queue, invites, self.reconciler, writer, workers=workers, clock=clock)
+        self.resync = Resync(store, self.queue, access, atlas, events, resync_interval, wall=wall, clock=clock)

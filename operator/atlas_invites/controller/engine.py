@@ -7,23 +7,17 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.queue import Closed
-from atlas_invites.controller.reconcile import requeue_of
+from atlas_invites.controller.queue import Closed, Item, WorkQueue
+from atlas_invites.controller.reconcile import Reconciler, requeue_of
 from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.logs import about
-from atlas_invites.telemetry.metrics import (
-    QUEUE_WAIT_SECONDS,
-    RECONCILE_SECONDS,
-    RECONCILES,
-)
+from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from atlas_invites.controller.ports import Invites
-    from atlas_invites.controller.queue import Item, WorkQueue
-    from atlas_invites.controller.reconcile import Reconciler
     from atlas_invites.controller.store import Store, Writer
     from atlas_invites.invitation.outcome import Outcome
     from atlas_invites.invitation.resource import Key, Resource
@@ -44,17 +38,7 @@ WATCH_LAG_AT_MOST = 60.0
 
 
 class Engine:
-    """Feeds the reconciler.
-
-    Args:
-        store: the latest of every object.
-        queue: which keys have something to do.
-        invites: lists the objects.
-        reconciler: reconciles one key.
-        writer: knows which events are of our own writes.
-        workers: reconciles at a time.
-        clock: monotonic seconds.
-    """
+    """Feeds the reconciler. ``workers`` reconcile at a time; ``clock`` returns monotonic seconds."""
 
     def __init__(  # noqa: PLR0913 - its collaborators
         self,
@@ -74,7 +58,7 @@ class Engine:
         self._writer = writer
         self._workers = workers
         self._clock = clock
-        store.claims.wake = self._wake_keys
+        store.claims.wake = self.wake
         self._unseen: dict[Key, float] = {}
         self._expected: set[Key] = set()
         self._relisted = asyncio.Event()
@@ -95,20 +79,15 @@ class Engine:
         elif self._store.put(resource) and not self._writer.is_ours(resource):
             self._queue.add(resource.key)
 
-    def wake(self, wanted: Callable[[Resource], bool]) -> None:
-        """Queue every object that is wanted."""
-        for resource in self._store:
-            if wanted(resource):
-                self._queue.add(resource.key)
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Queue the objects of some keys."""
+        for key in keys:
+            self._queue.add(key)
 
     def _forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._queue.drop(key)
         self._reconciler.forget(key)
-
-    def _wake_keys(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self._queue.add(key)
 
     def watch_lag(self) -> float:
         """Return for how many seconds the watch has failed to show a change that our own list has shown."""

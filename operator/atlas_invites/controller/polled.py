@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from atlas_invites.coalesce import Coalesced
+from atlas_invites.coalesce import Coalesced, Run
 from atlas_invites.failures import ClusterUnavailable, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
 
-    from atlas_invites.coalesce import Run
     from atlas_invites.invitation.outcome import Reason
 
 K = TypeVar("K", bound="Hashable")
@@ -35,13 +34,8 @@ _IDLE = 3600.0
 class _Entry(Generic[V]):
     """What is known of one key.
 
-    Attributes:
-        reads: its reads.
-        done: the latest read that returned a value or raised ``Failure``.
-        asked_at: when a caller last asked.
-        doubted_at: when the value was last read because it might be outdated.
-        outcome: what ``done`` resulted in.
-        value: the last value that was good.
+    ``done`` is the latest read that returned a value or raised ``Failure``, and ``outcome`` what it resulted in.
+    ``value`` is the last good one. At ``doubted_at`` the value was last read because it might be outdated.
     """
 
     reads: Coalesced[V]

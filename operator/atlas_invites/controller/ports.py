@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Observation, User
     from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Listed, Resource
-
-
 E_co = TypeVar("E_co", covariant=True)
 
 
@@ -135,15 +133,11 @@ class Events(Protocol):
         """Publish an event about an object, in the background; one that cannot be published is logged and lost."""
 
 
-class Secrets(Protocol):
-    """Credentials in Secrets."""
+class References(Protocol):
+    """What a spec refers to. Every method raises ``ClusterUnavailable`` if the API server does not respond."""
 
     async def credentials(self, secret: Key) -> StoredCredentials:
-        """Read and parse; raises ``Failure`` (SecretNotFound, SecretInvalid) or ``ClusterUnavailable``."""
-
-
-class Projects(Protocol):
-    """The official operator's AtlasProject objects."""
+        """Read and parse a Secret; raises ``Failure`` (SecretNotFound, SecretInvalid)."""
 
     async def group_id(self, project: Key) -> str:
-        """Return ``.status.id``; raises ``Failure`` (ProjectNotReady) or ``ClusterUnavailable``."""
+        """Return ``.status.id`` of the official operator's AtlasProject; raises ``Failure`` (ProjectNotReady)."""

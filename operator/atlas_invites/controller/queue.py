@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, OrderedDict, deque
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -30,19 +27,12 @@ class Priority(IntEnum):
 
 
 class Item(NamedTuple, Generic[K]):
-    """A key handed to a worker, the time of its last wake-up (the queue's clock, seconds), and its priority."""
+    """A key, the time of its last wake-up (the queue's clock, seconds), its priority, and the group that it is in."""
 
     key: K
     since: float
     priority: Priority
-
-
-class _Waiting(NamedTuple):
-    """A key that waits for a worker: its priority, the time of its last wake-up, and the group in which it waits."""
-
-    priority: Priority
-    since: float
-    group: Hashable
+    group: Hashable = None
 
 
 class _Delayed(NamedTuple):
@@ -83,14 +73,14 @@ class WorkQueue(Generic[K]):
         self._jitter = jitter or (lambda: random.uniform(0.5, 1))  # noqa: S311 - no secret
         self._workers = workers
         self._group = group
-        self._waiting: dict[K, _Waiting] = {}
+        self._waiting: dict[K, Item[K]] = {}
         self._lines: dict[Priority, OrderedDict[Hashable, OrderedDict[K, None]]] = {p: OrderedDict() for p in Priority}
-        self._running: dict[K, _Waiting] = {}
+        self._running: dict[K, Item[K]] = {}
         self._held: Counter[Hashable] = Counter()
         self._woken: dict[K, Priority] = {}
         self._delayed: dict[K, _Delayed] = {}
         self._failures: dict[K, int] = {}
-        self._getters: deque[asyncio.Future[None]] = deque()
+        self._ready = asyncio.Semaphore(0)
         self._closed = False
 
     def __len__(self) -> int:
@@ -115,9 +105,9 @@ class WorkQueue(Generic[K]):
             self._waiting[key] = known._replace(since=self._clock())
             return
         if known is not None:
-            self._leave_line(key, known)
-        waiting = self._waiting[key] = _Waiting(priority, self._clock(), self._group(key))
-        self._lines[priority].setdefault(waiting.group, OrderedDict())[key] = None
+            self._leave_line(known)
+        item = self._waiting[key] = Item(key, self._clock(), priority, self._group(key))
+        self._lines[priority].setdefault(item.group, OrderedDict())[key] = None
         self._wake_getter()
 
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
@@ -162,14 +152,8 @@ class WorkQueue(Generic[K]):
         while not self._closed:
             if (item := self._next()) is not None:
                 return item
-            getter = asyncio.get_running_loop().create_future()
-            self._getters.append(getter)
-            try:
-                await getter
-            except asyncio.CancelledError:
-                if getter.done() and not getter.cancelled():
-                    self._wake_getter()
-                raise
+            await self._ready.acquire()
+        self._wake_getter()  # all leave, one after the other
         raise Closed
 
     def done(self, key: K) -> None:
@@ -186,31 +170,23 @@ class WorkQueue(Generic[K]):
         elif self._waiting:  # a key of another group may be handed out now
             self._wake_getter()
 
-    def promote_due(self) -> None:
-        """Wake the keys whose time has come. Their timers do so by themselves, unless the clock was moved."""
-        now = self._clock()
-        for key, delayed in sorted(self._delayed.items(), key=lambda item: item[1].due):
-            if delayed.due <= now:
-                self.add(key, delayed.priority)
-
     def close(self) -> None:
         """Take and give no more; whoever waits in ``get`` leaves."""
         self._closed = True
         for key in tuple(self._delayed):
             self._cancel_timer(key)
-        while self._getters:
-            self._wake_getter()
+        self._wake_getter()
 
     def _next(self) -> Item[K] | None:
-        for priority, line in self._lines.items():
+        for line in self._lines.values():
             for group in filter(self._may_take, line):
                 key = next(iter(line[group]))
-                waiting = self._running[key] = self._waiting.pop(key)
-                self._leave_line(key, waiting)
+                item = self._running[key] = self._waiting.pop(key)
+                self._leave_line(item)
                 if group in line:
                     line.move_to_end(group)
                 self._held[group] += 1
-                return Item(key, waiting.since, priority)
+                return item
         return None
 
     def _may_take(self, group: Hashable) -> bool:
@@ -218,19 +194,17 @@ class WorkQueue(Generic[K]):
         held, free = self._held[group], self._workers - len(self._running)
         return not held or (held < self._workers / 2 and free > 1)
 
-    def _leave_line(self, key: K, waiting: _Waiting) -> None:
-        line = self._lines[waiting.priority]
-        del line[waiting.group][key]
-        if not line[waiting.group]:
-            del line[waiting.group]
+    def _leave_line(self, item: Item[K]) -> None:
+        line = self._lines[item.priority]
+        del line[item.group][item.key]
+        if not line[item.group]:
+            del line[item.group]
 
     def _cancel_timer(self, key: K) -> None:
         if (delayed := self._delayed.pop(key, None)) is not None:
             delayed.timer.cancel()
 
     def _wake_getter(self) -> None:
-        while self._getters:
-            getter = self._getters.popleft()
-            if not getter.done():
-                getter.set_result(None)
-                return
+        """Let one worker that waits look for a key; if none waits, the next one looks twice."""
+        if self._ready.locked():
+            self._ready.release()

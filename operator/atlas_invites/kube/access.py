@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from kubernetes.aio.client import Configuration
@@ -16,9 +17,6 @@ from kubernetes.aio.config import ConfigException, kube_config, load_incluster_c
 
 from atlas_invites.environment import StartupError, openssl_reason, proxy_for, usable_proxy
 from atlas_invites.kube.plugin import AccessError, ask_plugin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 RELOAD = 60.0
 """Seconds after which files are read again: a ServiceAccount's token, a kubeconfig and what it names."""
@@ -51,22 +49,16 @@ class Access:
     lasts: float
 
 
-class Cluster(Protocol):
-    """Where the access is found."""
+Load = Callable[[Access | None], Awaitable[Access]]
+"""Returns the access as it is now.
 
-    async def load(self, known: Access | None) -> Access:
-        """Return the access as it is now.
-
-        Args:
-            known: what was loaded last, whose TLS context is kept unless a file has changed.
-
-        Raises:
-            StartupError: it cannot be used.
-        """
+It takes what was loaded last, whose TLS context is kept unless a file has changed, and raises ``StartupError`` if the
+access cannot be used.
+"""
 
 
-def find_cluster() -> Cluster:
-    """Return where the access to the cluster is found: the pod's ServiceAccount, else a kubeconfig.
+def find_cluster() -> Load:
+    """Return what loads the access to the cluster: by the pod's ServiceAccount, else by a kubeconfig.
 
     Raises:
         StartupError: neither is there.
@@ -77,23 +69,20 @@ def find_cluster() -> Cluster:
         paths = os.environ.get("KUBECONFIG") or "~/.kube/config"
         if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep)):
             raise StartupError("no cluster: not in a pod, and no kubeconfig (KUBECONFIG or ~/.kube/config)") from None
-        return Kubeconfig(paths)
+        return Kubeconfig(paths).load
     except (OSError, ValueError):
-        pass  # ``_Pod.load`` reports it
-    return _Pod()
+        pass  # ``_load_pod`` reports it
+    return _load_pod
 
 
-class _Pod:
-    """The ServiceAccount of the pod. Its API server is reached without a proxy, whatever the environment names."""
-
-    async def load(self, known: Access | None) -> Access:
-        """Read its token and CA; see ``Cluster``."""
-        configuration = Configuration()
-        try:
-            load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
-            return _access(configuration, {}, RELOAD, known)
-        except (ConfigException, OSError, ValueError) as error:
-            raise StartupError(f"the ServiceAccount of the pod cannot be used: {_said(error)}") from None
+async def _load_pod(known: Access | None) -> Access:
+    """Read token and CA of the pod's ServiceAccount; see ``Load``. No proxy of the environment is used."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
+        return _access(configuration, {}, RELOAD, known)
+    except (ConfigException, OSError, ValueError) as error:
+        raise StartupError(f"the ServiceAccount of the pod cannot be used: {_said(error)}") from None
 
 
 class Kubeconfig:
@@ -108,7 +97,7 @@ class Kubeconfig:
         self._context: str | None = None
 
     async def load(self, known: Access | None) -> Access:
-        """Read it, and ask its credential plugin; see ``Cluster``."""
+        """Read it, and ask its credential plugin; see ``Load``."""
         try:
             return await self._load(known)
         except StartupError:
@@ -158,8 +147,7 @@ def _make_paths_absolute(entry: Any, *fields: str) -> None:  # noqa: ANN401 - th
 async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Path) -> float:
     """Replace fields of a kubeconfig's user that the client library does not take as kubectl does.
 
-    Returns:
-        For how many seconds they are good.
+    Return for how many seconds they are good.
 
     Raises:
         AccessError: there is one that cannot be replaced.
@@ -169,9 +157,9 @@ async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Pa
     if user.get("tokenFile"):
         user.pop("token", None)
     if plugin := user.pop("exec", None):
-        given = await ask_plugin(plugin, cluster, folder)
-        user |= given.user
-        return given.lasts
+        fields, lasts = await ask_plugin(plugin, cluster, folder)
+        user |= fields
+        return lasts
     return RELOAD
 
 

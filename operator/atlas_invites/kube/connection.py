@@ -13,12 +13,10 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from atlas_invites.environment import openssl_reason
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.session import USER_AGENT
+from atlas_invites.kube.session import USER_AGENT, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from atlas_invites.kube.session import Session
+    from collections.abc import Iterator
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for one call to the API server."""
@@ -35,33 +33,6 @@ def client_of(session: Session) -> ApiClient:
     pool: Any = session
     client.rest_client.pool_manager = pool
     return client
-
-
-async def get(client: ApiClient, path: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return an object as the API server sends it.
-
-    Args:
-        client: the connection.
-        path: its path, with ``{}`` around what ``names`` has.
-        names: the parts of the path.
-
-    Raises:
-        ApiException: the API server answered with an error.
-        ValueError, TypeError, KeyError: what it answered is no object; see ``cluster_errors``.
-    """
-    request = await client.param_serialize(
-        method="GET",
-        resource_path=path,
-        path_params=dict(names),
-        header_params={"Accept": "application/json"},
-        auth_settings=["BearerToken"],
-    )
-    response = await client.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
-    await response.read()  # type: ignore[no-untyped-call]
-    answer: Any = client.response_deserialize(response, {"200": "object"}).data
-    if not answer["metadata"]["name"]:
-        raise ValueError("an object without a name")
-    return dict(answer)
 
 
 def refusal(error: ApiException) -> str | None:
@@ -86,13 +57,10 @@ def micro_time() -> str:
 
 @contextmanager
 def cluster_errors(what: str) -> Iterator[None]:
-    """Translate the client's errors: changed or gone is ``Stale``, everything else ``ClusterUnavailable``.
+    """Translate the client's errors about ``what``: changed or gone is ``Stale``, all others ``ClusterUnavailable``.
 
     So is an answer of 2xx that no API server sends, such as a load balancer's page: what the client or ``Resource``
     makes of it is one of the errors of a value that is not what it should be.
-
-    Args:
-        what: what was tried, to what, for the message.
     """
     try:
         yield

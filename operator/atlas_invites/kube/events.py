@@ -10,20 +10,17 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, EventsV1Api
+from kubernetes.aio.client import ApiClient, ApiException, EventsV1Api, EventsV1Event
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.invitation.resource import GROUP, KIND, VERSION
+from atlas_invites.invitation.resource import GROUP, KIND, VERSION, Resource
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, micro_time
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubernetes.aio.client import ApiClient, EventsV1Event
-
     from atlas_invites.invitation.notices import Notice
-    from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +38,11 @@ _REPORTER = "atlas-invites"
 class Events:
     """Publishes events; the same one of the same object again only raises the count of its series.
 
-    Args:
-        client: the connection.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
-        busy: tells whether there is other work to do.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``busy`` returns whether there is other work to do.
     """
 
     def __init__(
-        self,
-        client: ApiClient,
-        gate: Callable[[], float] = no_election,
-        busy: Callable[[], bool] = lambda: False,
+        self, client: ApiClient, gate: Callable[[], float] = no_election, busy: Callable[[], bool] = lambda: False
     ) -> None:
         self._api = EventsV1Api(client)
         self._gate = gate

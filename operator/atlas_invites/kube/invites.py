@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, CustomObjectsApi
+from kubernetes.aio.client import ApiClient, ApiException, CustomObjectsApi
 
 from atlas_invites.failures import ClusterUnavailable, WriteRefused
 from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Listed, Resource
@@ -17,24 +16,19 @@ from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_
 from atlas_invites.kube.lease import no_election
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-
-    from kubernetes.aio.client import ApiClient
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 _PAGE = 500
+_LISTING = f"listing {PLURAL}.{GROUP}"
 _REFUSED = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
 
 log = logging.getLogger(__name__)
 
 
 class Invites:
-    """The ``AtlasProjectInvite`` objects of the watched namespaces.
+    """The ``AtlasProjectInvite`` objects of the watched namespaces, of all if none is given.
 
-    Args:
-        client: the connection.
-        namespaces: which to list; none means all.
-        gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` where none may.
-        succeed: called when a list has succeeded.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``succeed`` is called when a list has succeeded.
 
     Attributes:
         unserved: the namespaces that could not be listed when they were last asked for, and why.
@@ -101,10 +95,11 @@ class Invites:
         """Write within the time that the gate gives; aiohttp alone would round it up to a full second."""
         with cluster_errors(f"writing {what} of {resource.key}"):
             seconds = min(REQUEST_TIMEOUT, self._gate())
+            path = (GROUP, VERSION, resource.key.namespace, PLURAL, resource.key.name)
             try:
                 async with asyncio.timeout(seconds):
                     return Resource.from_body(
-                        await write(*_path(resource), body, _content_type=MERGE_PATCH, _request_timeout=seconds)
+                        await write(*path, body, _content_type=MERGE_PATCH, _request_timeout=seconds)
                     )
             except ApiException as error:
                 if (words := refusal(error)) is not None:
@@ -115,11 +110,13 @@ class Invites:
         """Ask for each namespace separately: if one is refused, the others are still served."""
         resources: list[Resource] = []
         refused: dict[str, str] = {}
-        with _list_errors():
+        with cluster_errors(_LISTING):
             for namespace in self._namespaces:
                 try:
                     resources += await ask(namespace)
                 except ApiException as error:
+                    if error.status == HTTPStatus.NOT_FOUND:
+                        raise ClusterUnavailable(f"{_LISTING}: its CRD is not installed; apply crds/") from None
                     if error.status != HTTPStatus.FORBIDDEN or namespace is None:
                         raise
                     refused[namespace] = _REFUSED
@@ -129,7 +126,7 @@ class Invites:
         for name in before.keys() - refused.keys():
             log.info("namespace %s is served", name)
         if len(refused) == len(self._namespaces):
-            raise ClusterUnavailable(f"listing {PLURAL}.{GROUP} in {', '.join(refused)}: {_REFUSED}")
+            raise ClusterUnavailable(f"{_LISTING} in {', '.join(refused)}: {_REFUSED}")
         return Listed(resources, frozenset(refused))
 
     async def _check(self, namespace: str | None) -> list[Resource]:
@@ -146,14 +143,11 @@ class Invites:
         return await self._list_pages(namespace)
 
     async def _list_pages(self, namespace: str | None) -> list[Resource]:
-        resources: list[Resource] = []
-        options: dict[str, Any] = {"limit": _PAGE}
-        while True:
-            page, token = await self._page(namespace, **options)
-            resources.extend(page)
-            if not token:
-                return resources
-            options["_continue"] = token
+        resources, token = await self._page(namespace, limit=_PAGE)
+        while token:
+            page, token = await self._page(namespace, limit=_PAGE, _continue=token)
+            resources += page
+        return resources
 
     async def _page(self, namespace: str | None, **options: Any) -> tuple[list[Resource], str | None]:  # noqa: ANN401
         """Return a page of a list, and the token of the next one."""
@@ -173,23 +167,6 @@ def watch_path(namespace: str | None) -> str:
     """Return the path of the objects of a namespace, or of all: a watch has it too."""
     where = "" if namespace is None else f"/namespaces/{namespace}"
     return f"/apis/{GROUP}/{VERSION}{where}/{PLURAL}"
-
-
-@contextmanager
-def _list_errors() -> Iterator[None]:
-    """Translate the client's errors of a list; see ``cluster_errors``."""
-    what = f"listing {PLURAL}.{GROUP}"
-    with cluster_errors(what):
-        try:
-            yield
-        except ApiException as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                raise ClusterUnavailable(f"{what}: its CRD is not installed; apply crds/") from None
-            raise
-
-
-def _path(resource: Resource) -> tuple[str, str, str, str, str]:
-    return GROUP, VERSION, resource.key.namespace, PLURAL, resource.key.name
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
 change of the record for as long as the record says, and 15 seconds at least; every write is a compare-and-swap. Only
-the monotonic clock decides, never a time in the record. ``kubernetes.aio`` has an election of its own, but it lets
-network errors escape, never releases, and trusts the wall clock.
+the monotonic clock decides, never a time in the record.
 
 The holder stops before anybody can follow it: a lease runs from the moment at which its renewal was *asked for*, and
 ``time_to_write`` is the gate that every write to Atlas and to Kubernetes passes.
@@ -17,27 +16,22 @@ import random
 import socket
 import time
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Stale
+from atlas_invites.kube.leases import CALL_AT_MOST, DURATION, LeaseObject, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-DURATION = 15.0
-"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
-
 RENEW_DEADLINE = 10.0
 """Seconds after the last renewal at which the holder gives up."""
 
 RETRY_PERIOD = 2.0
 """Seconds between two tries to take or to renew the lease."""
-
-CALL_AT_MOST = 3.0
-"""Seconds for one call to the API server: several must fit before the holder gives up."""
 
 GIVEN_BACK = 1.0
 """The duration of a lease that its holder has given back, as client-go writes it: nobody need wait for its end."""
@@ -47,47 +41,6 @@ WRITE_NEEDS = 5.0
 
 WRITE_MARGIN = 2.0
 """A write ends so many seconds before the lease does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the Lease object says.
-
-    Attributes:
-        holder: the identity of who holds it; empty where nobody does.
-        duration: seconds for which it holds without a renewal.
-        transitions: how often it has changed hands.
-        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
-        version: the resource version; empty for an object that has yet to be created.
-    """
-
-    holder: str
-    duration: float = DURATION
-    transitions: int = 0
-    times: tuple[str, str] = ("", "")
-    version: str = ""
-
-    def same_beat(self, other: Record | None) -> bool:
-        """Return whether nobody has written the record in between; labels and annotations do not count."""
-        return other is not None and replace(self, version="") == replace(other, version="")
-
-
-class Leases(Protocol):
-    """The Lease object at the API server. Every method raises ``ClusterUnavailable`` where it does not answer."""
-
-    async def read(self) -> Record | None:
-        """Return what it says, or None where there is none."""
-
-    async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it, with the time of now as its renewal, and return what is stored.
-
-        Args:
-            record: ``version`` is that of the object which is replaced.
-            taken: it changes hands: the time of now is also that of its acquisition.
-
-        Raises:
-            Stale: it has changed meanwhile.
-        """
 
 
 def new_identity() -> str:
@@ -107,18 +60,14 @@ def no_election() -> float:
 
 
 class Lease:
-    """One candidate.
+    """One candidate, whose identity is of ``new_identity``.
 
-    Args:
-        leases: the Lease object.
-        identity: who we are; see ``new_identity``.
-        clock: monotonic seconds.
-        jitter: returns a factor for the time between two tries of a candidate.
+    ``clock`` returns monotonic seconds, ``jitter`` a factor for the time between two tries of a candidate.
     """
 
     def __init__(
         self,
-        leases: Leases,
+        leases: LeaseObject,
         identity: str,
         *,
         clock: Callable[[], float] = awake_clock,
@@ -153,11 +102,9 @@ class Lease:
 
     async def acquire(self) -> None:
         """Stand by until the lease is ours."""
-        ours = await self.attempt()
-        while not ours:
+        while not await self.attempt():
             pause, left = RETRY_PERIOD * self._jitter(), self._expires_in()
             await asyncio.sleep(min(pause, left) if left > 0 else pause)
-            ours = await self.attempt()
         log.info("leading as %s", self._identity)
 
     async def hold(self) -> None:
@@ -188,10 +135,9 @@ class Lease:
         return False
 
     async def release(self, seconds: float = CALL_AT_MOST) -> None:
-        """Give the lease back, so that another one need not wait for its end; nothing is written from here on.
+        """Give the lease back, so that another one need not wait for its end; try for so many seconds.
 
-        Args:
-            seconds: for which to try.
+        Nothing is written from here on.
         """
         self._ends_at = float("-inf")
         if not self._may_be_ours:
@@ -204,11 +150,7 @@ class Lease:
         self._held, self._may_be_ours = None, False
 
     async def _give_back(self) -> None:
-        """Let the record say that nobody holds the lease, unless it says already that another one does.
-
-        Raises:
-            ClusterUnavailable: the API server failed.
-        """
+        """Let the record say that nobody holds the lease, unless it says already that another one does."""
         record = self._held or await self._leases.read()
         while record is not None and record.holder == self._identity:
             try:
@@ -220,37 +162,24 @@ class Lease:
                 return
 
     async def _take(self) -> bool:
-        """Take the lease where nobody holds it.
-
-        Raises:
-            Stale: another one was faster.
-            ClusterUnavailable: the API server failed.
-        """
+        """Take the lease if nobody holds it; raises ``Stale`` if another one was faster."""
         record = await self._leases.read()
         if record is not None and not record.same_beat(self._observed):
             self._observed, self._observed_at = record, self._clock()
-        ours = record is not None and record.holder == self._identity
-        free = ours or (record is not None and not record.holder and record.duration <= GIVEN_BACK)
-        if not free and self._expires_in() > 0:
+        is_free = record is not None and (
+            record.holder == self._identity or (not record.holder and record.duration <= GIVEN_BACK)
+        )
+        if not is_free and self._expires_in() > 0:
             holder = self._observed.holder if self._observed else ""
             self._say(f"standing by: the lease is held by {holder or 'nobody, and was not given back'}")
             return False
-        return await self._write(
-            Record(
-                self._identity,
-                transitions=record.transitions + 1 if record else 0,
-                version=record.version if record else "",
-            ),
-            taken=True,
-        )
+        ours = Record(self._identity)
+        if record is not None:
+            ours = replace(ours, transitions=record.transitions + 1, version=record.version)
+        return await self._write(ours, taken=True)
 
     async def _renew(self, held: Record) -> bool:
-        """Renew the lease that is ours.
-
-        Raises:
-            Stale: another one was faster.
-            ClusterUnavailable: the API server failed.
-        """
+        """Renew the lease that is ours; raises ``Stale`` if another one was faster."""
         try:
             return await self._write(held, taken=False)
         except Stale:

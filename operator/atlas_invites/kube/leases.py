@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kubernetes.aio.client import ApiException, CoordinationV1Api
+from kubernetes.aio.client import ApiClient, ApiException, CoordinationV1Api
 
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.kube.connection import MERGE_PATCH, cluster_errors, micro_time
-from atlas_invites.kube.lease import CALL_AT_MOST, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kubernetes.aio.client import ApiClient
+DURATION = 15.0
+"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
+
+CALL_AT_MOST = 3.0
+"""Seconds for one call to the API server: several must fit before the holder gives up."""
 
 NAME = "atlas-invites"
+_OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the Lease object says.
+
+    Attributes:
+        holder: the identity of who holds it; empty where nobody does.
+        duration: seconds for which it holds without a renewal.
+        transitions: how often it has changed hands.
+        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
+        version: the resource version; empty for an object that has yet to be created.
+    """
+
+    holder: str
+    duration: float = DURATION
+    transitions: int = 0
+    times: tuple[str, str] = ("", "")
+    version: str = ""
+
+    def same_beat(self, other: Record | None) -> bool:
+        """Return whether nobody has written the record in between; labels and annotations do not count."""
+        return other is not None and replace(self, version="") == replace(other, version="")
 
 
 class LeaseObject:
-    """Reads and writes the one Lease; see ``lease.Leases``.
+    """Reads and writes the one Lease of a namespace. Calls ``succeed`` whenever it has read or written it.
 
-    Args:
-        client: the connection.
-        namespace: where the Lease is.
-        succeed: called when a read or a write has succeeded.
+    Every method raises ``ClusterUnavailable`` if the API server fails.
     """
 
     def __init__(self, client: ApiClient, namespace: str, succeed: Callable[[], None] = lambda: None) -> None:
@@ -44,11 +69,16 @@ class LeaseObject:
                 raise
 
     async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it; see ``lease.Leases``. Only the spec is written: labels and annotations stay.
+        """Create or replace it, with the time of now as its renewal, and return what is stored.
+
+        Only the spec is written: labels and annotations stay.
+
+        Args:
+            record: ``version`` is that of the object which is replaced.
+            taken: it changes hands: the time of now is also that of its acquisition.
 
         Raises:
             Stale: it has changed meanwhile.
-            ClusterUnavailable: the API server failed, or there is no such namespace.
         """
         now = micro_time()
         body: dict[str, Any] = {
@@ -72,11 +102,8 @@ class LeaseObject:
                         raise ClusterUnavailable(f"{what}: no such namespace; check --lease-namespace") from None
                     raise
             body["metadata"]["resourceVersion"] = record.version
-            return self._record(
-                await self._api.patch_namespaced_lease(
-                    NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS
-                )
-            )
+            patch = self._api.patch_namespaced_lease
+            return self._record(await patch(NAME, self._namespace, body, _content_type=MERGE_PATCH, **_OPTIONS))
 
     def _record(self, lease: Any) -> Record:  # noqa: ANN401 - the client's models are not typed
         spec = lease.spec
@@ -89,6 +116,3 @@ class LeaseObject:
         )
         self._succeed()
         return record
-
-
-_OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}

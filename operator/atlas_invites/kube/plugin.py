@@ -12,7 +12,6 @@ import json
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,21 +44,18 @@ class AccessError(ConfigException):
     """The access cannot be used. Unlike the messages of the client library, this one has no secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a plugin gives: fields of a kubeconfig's user, and for how many seconds they are good."""
-
-    user: dict[str, str]
-    lasts: float
-
-
-async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], folder: Path) -> Given:
-    """Run a credential plugin, as client-go does, and return what it gives.
+async def ask_plugin(
+    plugin: Mapping[str, Any], cluster: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, str], float]:
+    """Run a credential plugin, as client-go does.
 
     Args:
         plugin: the field ``exec`` of a kubeconfig's user.
         cluster: the cluster that the kubeconfig names, with absolute paths.
         folder: where the kubeconfig is.
+
+    Returns:
+        Fields of a kubeconfig's user, and for how many seconds they are good.
 
     Raises:
         AccessError: it cannot be run, fails, or gives nothing.
@@ -80,7 +76,7 @@ async def ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], fold
         status = {name: value for name, value in answer["status"].items() if value}
         if answer["apiVersion"] != kind["apiVersion"]:
             raise AccessError(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
-        return Given(_user(status), _lasts(status.get("expirationTimestamp")))
+        return _user(status), _lasts(status.get("expirationTimestamp"))
     except (ValueError, TypeError, KeyError, AttributeError):
         raise AccessError(f"exec: {command} gives no token and no certificate") from None
 

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from atlas_invites.environment import StartupError
-from atlas_invites.kube.access import find_cluster
-from atlas_invites.kube.contact import Contact
+from atlas_invites.kube.access import Access, Load, find_cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-
-    from atlas_invites.kube.access import Access, Cluster
 
 AGAIN = 5.0
 """Seconds between two loads of the access at least, and after one that failed."""
@@ -30,11 +27,14 @@ RELOAD_WAIT = 5.0
 USER_AGENT = f"atlas-invites/{version('atlas-invites')}"
 """Who we are in audit logs; what is before the slash also names who manages which field."""
 
+LOST_AFTER = 60.0
+"""Seconds without any success after which the process is not alive, or, standing by, not ready either."""
+
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_session(cluster: Cluster | None = None) -> AsyncIterator[Session]:
+async def open_session(load: Load | None = None) -> AsyncIterator[Session]:
     """Give a session with a cluster: the one of the pod or of the kubeconfig, unless another one is given.
 
     It trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call, which
@@ -44,11 +44,11 @@ async def open_session(cluster: Cluster | None = None) -> AsyncIterator[Session]
     Raises:
         StartupError: no cluster is named, or how to reach it cannot be used.
     """
-    cluster = cluster or find_cluster()
-    access = await cluster.load(None)
+    load = load or find_cluster()
+    access = await load(None)
     connector, headers = aiohttp.TCPConnector(limit=0), {"User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, trust_env=False) as http:
-        session = Session(http, cluster, access)
+        session = Session(http, load, access)
         try:
             yield session
         finally:
@@ -59,27 +59,14 @@ class Session:
     """Sends requests, as ``aiohttp.ClientSession`` does, and keeps who we are and whom we trust up to date.
 
     The access is loaded again in time, and at once when the API server rejects our credentials or we reject its
-    certificate; then the request is repeated, once.
-
-    Args:
-        http: sends them.
-        cluster: where the access is loaded from.
-        access: what was loaded first.
-        clock: monotonic seconds.
-
-    Attributes:
-        contact: when the API server was last of any use.
+    certificate; then the request is repeated, once. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
-        self,
-        http: aiohttp.ClientSession,
-        cluster: Cluster,
-        access: Access,
-        clock: Callable[[], float] = time.monotonic,
+        self, http: aiohttp.ClientSession, load: Load, access: Access, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._http = http
-        self._cluster = cluster
+        self._load_access = load
         self._access = access
         self._clock = clock
         self._loaded_at = clock()
@@ -87,7 +74,7 @@ class Session:
         self._loading: asyncio.Task[None] | None = None
         self._said = ""
         self._watches: dict[str, aiohttp.ClientResponse] = {}
-        self.contact = Contact(clock)
+        self._succeeded_at = clock()
 
     @property
     def server(self) -> str:
@@ -103,6 +90,14 @@ class Session:
     def closed(self) -> bool:
         """Whether no request can be sent any more."""
         return self._http.closed
+
+    def succeed(self) -> None:
+        """Record that a list, a watch or a call for the Lease has succeeded now."""
+        self._succeeded_at = self._clock()
+
+    def lost_for(self) -> float:
+        """Return the seconds since one has succeeded; at first, since the beginning."""
+        return self._clock() - self._succeeded_at
 
     def watches(self, path: str) -> bool:
         """Return whether a watch of a path is open."""
@@ -181,7 +176,7 @@ class Session:
         self._loaded_at = self._clock()
         self._due = self._loaded_at + AGAIN
         try:
-            access = await self._cluster.load(self._access)
+            access = await self._load_access(self._access)
         except Exception as error:  # noqa: BLE001 - only the message of a StartupError is known to have no secret
             said = str(error) if isinstance(error, StartupError) else type(error).__name__
             if self._said != said:
@@ -190,7 +185,7 @@ class Session:
         else:
             self._said = ""
             self._due = self._loaded_at + max(access.lasts, AGAIN)
-            if access != self._access:
+            if access != self._access:  # else a rejected request would be repeated with the same
                 self._access = access
         finally:
             self._loading = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio")
+_QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio", "kopf")
 """Loggers of libraries whose info lines are noise, or hold what no log may hold (httpx: URLs with e-mails)."""
 
 _subject: ContextVar[object | None] = ContextVar("subject", default=None)
@@ -77,7 +77,6 @@ def configure(log_format: str, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
 
 
 def _without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:

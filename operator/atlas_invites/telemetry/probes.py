@@ -9,13 +9,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 
 def build_app(
-    alive: Callable[[], str | None],
-    ready: Callable[[], str | None],
-    details: Callable[[], Sequence[str]] = lambda: (),
+    alive: Callable[[], str | None], ready: Callable[[], str | None], details: Callable[[], Sequence[str]]
 ) -> web.Application:
     """Return the endpoint's application.
 
@@ -25,22 +23,22 @@ def build_app(
         details: returns lines that ``/readyz?verbose`` shows besides.
     """
 
-    def probe(
-        check: Callable[[], str | None], details: Callable[[], Sequence[str]] = lambda: ()
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(request: web.Request) -> web.Response:
-            problem = check()
-            lines = [*(details() if "verbose" in request.query else ()), problem or "ok"]
-            return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if problem else 200)
+    def answer(problem: str | None, details: Sequence[str] = ()) -> web.Response:
+        lines = [*details, problem or "ok"]
+        return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if problem else 200)
 
-        return answer
+    async def healthz(_: web.Request) -> web.Response:
+        return answer(alive())
+
+    async def readyz(request: web.Request) -> web.Response:
+        return answer(ready(), details() if "verbose" in request.query else ())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
-    app.router.add_get("/healthz", probe(alive))
-    app.router.add_get("/readyz", probe(ready, details))
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     return app
 

@@ -6,14 +6,15 @@ import base64
 import hashlib
 import math
 import re
-from typing import TYPE_CHECKING, TypeAlias
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_invites.atlas.authenticated import auth_for
+from atlas_invites.atlas.authenticated import AuthenticatedClient
 from atlas_invites.atlas.bearer import BearerAuth
 from atlas_invites.atlas.digest import Challenge, DigestAuth, challenge_of
 from atlas_invites.atlas.errors import AtlasFailure, AtlasUnavailable, CredentialsRejected, RateLimited
@@ -23,6 +24,8 @@ from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from atlas_invites.invitation.credentials import Credentials
 
 URL = "http://atlas.test/api/atlas/v2/groups/1/invites?username=a@x.de"
 KEY = ApiKey("public", "private")
@@ -569,9 +572,14 @@ def test_a_token_that_does_not_say_how_long_lives_an_hour(
 
 def test_the_kind_of_credentials_decides() -> None:
     """An API key signs, a service account has a token, from the root of the same host."""
-    assert isinstance(auth_for(KEY, httpx.URL("https://atlas.test/")), DigestAuth)
-    auth = auth_for(ACCOUNT, httpx.URL("https://atlas.test:8/"))
-    assert str(next(auth.auth_flow(request())).url) == "https://atlas.test:8/api/oauth/token"
+    codec: Any = None
+
+    def auth_of(credentials: Credentials) -> Any:  # noqa: ANN401 - of either kind
+        http = httpx.AsyncClient(base_url="https://atlas.test:8/")
+        return vars(AuthenticatedClient(credentials, http, codec, time.monotonic))["_auth"]
+
+    assert isinstance(auth_of(KEY), DigestAuth)
+    assert str(next(auth_of(ACCOUNT).auth_flow(request())).url) == "https://atlas.test:8/api/oauth/token"
 
 
 def test_nothing_shows_a_secret(bearer: BearerAuth) -> None:

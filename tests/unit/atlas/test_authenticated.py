@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from atlas_invites.atlas.authenticated import AuthenticatedClient
-from atlas_invites.atlas.calls import Call
+from atlas_invites.atlas.calls import Call, Endpoint
 from atlas_invites.atlas.errors import (
-    READS,
     AtlasFailure,
     AtlasUnavailable,
     CredentialsRejected,
@@ -97,8 +96,8 @@ class Requests:
         self._http = http
 
     def request(self, call: Call[Any]) -> httpx.Request:
-        extensions = {"operation": call.operation, "of": call.group_id, "envelope": False}
-        return self._http.build_request(call.method, call.path, extensions=extensions)
+        extensions = {"operation": call.endpoint.operation, "of": call.group_id, "envelope": False}
+        return self._http.build_request(call.endpoint.method, call.path, extensions=extensions)
 
     def result(self, _: Call[Any], response: httpx.Response) -> httpx.Response:
         return response
@@ -125,7 +124,7 @@ class Bench:
     async def call(
         self, session: AuthenticatedClient, operation: Operation = Operation.READ_INVITE, project: str = "g"
     ) -> int:
-        call: Call[Any] = Call(operation, "GET", project, "/x", "", lambda json: json)
+        call: Call[Any] = Call(Endpoint(operation, "GET", "/x", "", lambda json, _: json), project)
         response: httpx.Response = await session.call(call)
         return response.status_code
 
@@ -578,13 +577,13 @@ async def test_a_read_on_a_dead_connection_is_sent_once_more(
     await bench.call(session)
     bench.atlas.breaks, bench.atlas.how = "once", DISCONNECTED
     heard = len(bench.atlas.heard)
-    if operation in READS:
+    if operation.is_read:
         assert await bench.call(session, operation) == 200
     else:
         with pytest.raises(AtlasUnavailable) as failed:
             await bench.call(session, operation)
         assert failed.value.unanswered
-    assert len(bench.atlas.heard) == heard + (2 if operation in READS else 1)
+    assert len(bench.atlas.heard) == heard + (2 if operation.is_read else 1)
     bench.atlas.breaks, bench.atlas.how = "once", "no answer in time"
     with pytest.raises(AtlasUnavailable):
         await bench.call(session, operation)

@@ -17,9 +17,8 @@ from atlas_invites.atlas.errors import (
     ProjectNotFound,
     VersionGone,
 )
-from atlas_invites.atlas.project import PAGES, Project
+from atlas_invites.atlas.project import PAGE_SIZE, PAGES, Project
 from atlas_invites.atlas.sunset import Mode, Sunset
-from atlas_invites.atlas.users_api import PAGE_SIZE
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.model import Api, Membership, Observation, Operation, View
 from tests.unit.virtual_time import now, virtual_time
@@ -51,25 +50,26 @@ class FakeAtlas:
         self.calls.append(call)
         query = dict(call.query)
         username = query.get("username")
-        entry_id = call.path.rpartition("/")[2].partition(":")[0] if call.path.count("/") == 2 else None
-        self.asked.append(" ".join(filter(None, [call.operation.value, username, entry_id])))
-        if (failure := self.fails.get(call.operation)) is not None:
+        operation, entry_id, read = call.endpoint.operation, call.entry_id, call.endpoint.read
+        self.asked.append(" ".join(filter(None, [operation.value, username, entry_id])))
+        if (failure := self.fails.get(operation)) is not None:
             raise self.sunset.over(call.group_id, failure) if isinstance(failure, VersionGone) else failure
-        match call.operation:
+        match operation:
             case Operation.LIST_INVITES:
-                return call.parse(self._matching(self.invitations, username))
+                return read(self._matching(self.invitations, username), None)
             case Operation.LIST_USERS:
                 found = self._matching(self.users, username)
                 page = int(query["pageNum"]) - 1
                 shown = found[page * self.page_size : (page + 1) * self.page_size]
-                return call.parse({"results": shown, "totalCount": len(found) if self.total is None else self.total})
+                total = len(found) if self.total is None else self.total
+                return read({"results": shown, "totalCount": total}, None)
             case Operation.READ_INVITE | Operation.UPDATE_INVITE | Operation.CANCEL_INVITE:
-                return call.parse(self._one(self.invitations, entry_id, call.operation))
+                return read(self._one(self.invitations, entry_id, operation), entry_id)
             case Operation.CREATE_INVITE | Operation.ADD_USER:
                 assert call.body is not None
-                return call.parse({"id": "new", **call.body})
+                return read({"id": "new", **call.body}, None)
             case _:
-                return call.parse(self._one(self.users, entry_id, call.operation))
+                return read(self._one(self.users, entry_id, operation), entry_id)
 
     def _matching(self, entries: list[dict[str, Any]], username: str | None) -> list[dict[str, Any]]:
         """Return a list: a whole one lags behind what is hidden from it, one of an e-mail does not."""
@@ -269,7 +269,7 @@ async def test_the_users_list_is_asked_for_in_every_status() -> None:
     """Without the filter expired and rejected ones would look gone."""
     atlas = FakeAtlas()
     await look(project(atlas), Target(JANE, "u1"), now())
-    lists = [call for call in atlas.calls if call.operation is Operation.LIST_USERS]
+    lists = [call for call in atlas.calls if call.endpoint.operation is Operation.LIST_USERS]
     assert len(lists) == 2
     for call in lists:
         assert [value for name, value in call.query if name == "orgMembershipStatuses"] == list(Membership)
@@ -337,7 +337,7 @@ class Endless(FakeAtlas):
     async def call(self, call: Call[Any]) -> object:
         self.calls.append(call)
         page = len(self.calls) if self.new else 0
-        return call.parse({"results": [user(f"u{page}-{number}") for number in range(PAGE_SIZE)]})
+        return call.endpoint.read({"results": [user(f"u{page}-{number}") for number in range(PAGE_SIZE)]}, None)
 
 
 @virtual_time

@@ -9,6 +9,7 @@ import json
 import logging
 import socket
 import ssl
+import time
 import traceback
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import aiohttp
 import pytest
 
 from atlas_invites.atlas import transport
+from atlas_invites.atlas.admission import Admission
 from atlas_invites.atlas.errors import AtlasUnavailable
 from atlas_invites.atlas.transport import RESPONSE_MAX, HttpClient
 from atlas_invites.failures import ClusterUnavailable
@@ -42,10 +44,11 @@ OPERATIONS = {
 METHODS = list(OPERATIONS)
 
 
-class Free:
+class Free(Admission):
     """Lets everything go, and notes what came of it."""
 
     def __init__(self) -> None:
+        super().__init__(lambda: float("inf"), time.monotonic)
         self.outcomes: list[object] = []
         self.seconds = float("inf")
         self.stopped = False
@@ -63,8 +66,8 @@ class Free:
 
 
 @asynccontextmanager
-async def client_of(url: str, interceptor: Free | None = None) -> AsyncIterator[HttpClient]:
-    async with HttpClient(interceptor or Free(), url) as client:
+async def client_of(url: str, admission: Free | None = None) -> AsyncIterator[HttpClient]:
+    async with HttpClient(admission or Free(), url) as client:
         yield client
 
 
@@ -143,15 +146,15 @@ BREAKS = [hang_up, cut, garbage, truncated, half_a_head, bad_chunks, endless_hea
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> None:
     """The process was stopped after the write was let go: nothing of it reaches Atlas, on any kind of connection."""
-    interceptor = Free()
-    async with wire(always(answer(200, {}))) as server, client_of(server.url, interceptor) as client:
+    admission = Free()
+    async with wire(always(answer(200, {}))) as server, client_of(server.url, admission) as client:
         for sent in range(2):  # on a new connection, and on one that has served
-            interceptor.stopped = True
+            admission.stopped = True
             with pytest.raises(AtlasUnavailable) as failed:
                 await send(client, method)
             assert failed.value.unanswered  # for all that the caller can know
             assert len(server.heard) == sent
-            interceptor.stopped = False
+            admission.stopped = False
             await send(client, method)
         assert len(server.heard) == 2
 
@@ -208,15 +211,15 @@ async def test_a_request_may_take_only_so_long(method: str) -> None:
     async def never(_: Heard, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    interceptor = Free()
-    interceptor.seconds = 0.05
-    async with wire(never) as server, client_of(server.url, interceptor) as client:
+    admission = Free()
+    admission.seconds = 0.05
+    async with wire(never) as server, client_of(server.url, admission) as client:
         with pytest.raises(AtlasUnavailable) as failed:
             await send(client, method)
     assert failed.value.__cause__ is None
     assert failed.value.__context__ is None
     assert failed.value.what == "no answer in time"
-    assert interceptor.outcomes == [failed.value]
+    assert admission.outcomes == [failed.value]
 
 
 class Broken(Free):
@@ -241,10 +244,10 @@ async def test_a_bug_in_what_is_learned_hides_no_outcome(caplog: pytest.LogCaptu
 
 async def test_every_answer_is_told() -> None:
     """Also one that is a refusal."""
-    interceptor = Free()
-    async with wire(always(answer(401))) as server, client_of(server.url, interceptor) as client:
+    admission = Free()
+    async with wire(always(answer(401))) as server, client_of(server.url, admission) as client:
         response = await send(client)
-    assert interceptor.outcomes == [response]
+    assert admission.outcomes == [response]
 
 
 async def test_the_time_outs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,15 @@ def user(entry_id: str, username: str, status: str = Membership.ACTIVE) -> User:
     return User(id=entry_id, username=username, org_membership_status=status)
 
 
-def snapshot(invitations: list[Invitation], users: list[User], began: float = 0.0) -> Snapshot:
-    return Snapshot(began, Index(Entries(tuple(invitations))), Index(Entries(tuple(users))))
+@dataclass(frozen=True)
+class Dated(Snapshot):
+    """A snapshot, and when its fetch began."""
+
+    began: float = 0.0
+
+
+def snapshot(invitations: list[Invitation], users: list[User], began: float = 0.0) -> Dated:
+    return Dated(Index(Entries(tuple(invitations))), Index(Entries(tuple(users))), began)
 
 
 def ids(seen: Observation) -> tuple[list[str], list[str]]:
@@ -87,7 +95,7 @@ def test_a_member_is_found_by_the_id_whatever_the_email() -> None:
 )
 def test_an_unreadable_entry_makes_a_partial_view(view: View, *, invitations: bool, users: bool) -> None:
     """What such lists do not show may be what could not be read."""
-    partial = Snapshot(0.0, Index(Entries((), complete=invitations)), Index(Entries((), complete=users)))
+    partial = Snapshot(Index(Entries((), complete=invitations)), Index(Entries((), complete=users)))
     assert partial.find(Target("jane@x.de")) == Observation(view=view)
 
 
@@ -107,13 +115,19 @@ class Lists:
         self.takes = 1.0
         self.shared = SharedLists(self.fetch, now)
 
-    async def fetch(self, began: float) -> Snapshot:
-        self.began.append(began)
+    async def fetch(self) -> Snapshot:
+        self.began.append(began := now())
         held = list(self.invitations)
         await asyncio.sleep(self.takes)
         if self.fails:
             raise AtlasUnavailable(Operation.LIST_INVITES, "HTTP 503")
         return snapshot(held, [], began)
+
+    async def get(self, since: float) -> Dated:
+        """Return a snapshot that a test may date."""
+        found = await self.shared.get(since)
+        assert isinstance(found, Dated)
+        return found
 
 
 @virtual_time
@@ -131,9 +145,9 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
 async def test_a_flight_that_began_before_does_not_serve() -> None:
     """Who asks while a fetch is under way gets the next one, and all of them the same."""
     lists = Lists()
-    first = asyncio.ensure_future(lists.shared.get(now()))
+    first = asyncio.ensure_future(lists.get(now()))
     await asyncio.sleep(0.5)
-    others = [asyncio.ensure_future(lists.shared.get(now())) for _ in range(100)]
+    others = [asyncio.ensure_future(lists.get(now())) for _ in range(100)]
     await asyncio.gather(first, *others)
     assert len(lists.began) == 2
     assert {other.result().began for other in others} == {lists.began[1]}
@@ -146,7 +160,7 @@ async def test_one_flight_at_a_time() -> None:
     lists = Lists()
     tasks = []
     for _ in range(40):
-        tasks.append(asyncio.ensure_future(lists.shared.get(now())))
+        tasks.append(asyncio.ensure_future(lists.get(now())))
         await asyncio.sleep(0.1)
     await asyncio.gather(*tasks)
     assert all(later - earlier > 0.99 for earlier, later in zip(lists.began, lists.began[1:], strict=False))
@@ -178,7 +192,7 @@ async def test_a_burst_costs_fetches_by_its_time() -> None:
 async def test_who_is_cancelled_takes_nobody_along() -> None:
     """The flight goes on for the others."""
     lists = Lists()
-    first, second = (asyncio.ensure_future(lists.shared.get(now())) for _ in range(2))
+    first, second = (asyncio.ensure_future(lists.get(now())) for _ in range(2))
     await asyncio.sleep(0.5)
     first.cancel()
     assert (await second).began == 0.0
@@ -191,9 +205,9 @@ async def test_all_who_joined_get_its_failure() -> None:
     """Each an exception of its own, in the same words; who asked later gets a fetch of its own."""
     lists = Lists()
     lists.fails = True
-    joined_ = [asyncio.ensure_future(lists.shared.get(now())) for _ in range(3)]
+    joined_ = [asyncio.ensure_future(lists.get(now())) for _ in range(3)]
     await asyncio.sleep(0.5)
-    later = asyncio.ensure_future(lists.shared.get(now()))
+    later = asyncio.ensure_future(lists.get(now()))
     failures = await asyncio.gather(*joined_, return_exceptions=True)
     assert {type(each) for each in failures} == {AtlasUnavailable}
     assert len({id(each) for each in failures}) == 3
@@ -208,7 +222,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     lists = Lists()
     lists.fails = True
-    asker = asyncio.ensure_future(lists.shared.get(now()))
+    asker = asyncio.ensure_future(lists.get(now()))
     await asyncio.sleep(0.5)
     asker.cancel()
     await asyncio.sleep(2)
@@ -236,9 +250,9 @@ async def test_a_snapshot_is_forgotten_when_idle() -> None:
 async def test_a_sweep_leaves_nothing_behind() -> None:
     """What only a sweep has asked for serves nobody else: the lists of all projects are never in memory at once."""
     lists = Lists()
-    swept = await lists.shared.get(now())
+    swept = await lists.get(now())
     assert vars(lists.shared)["_kept"] is None
-    assert (await lists.shared.get(swept.began)).began > swept.began
+    assert (await lists.get(swept.began)).began > swept.began
 
 
 @virtual_time
@@ -275,7 +289,7 @@ async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
     await lists.shared.look(Target("jane@x.de"), woke)
     lists.invitations.append(invitation("i1", "jane@x.de"))
     lists.shared.invalidate("jane@x.de")
-    await lists.shared.get(now())
+    await lists.get(now())
     assert ids(await lists.shared.look(Target("jane@x.de"), woke)) == (["i1"], [])
 
 
@@ -332,7 +346,7 @@ async def test_a_write_during_a_fetch_outdates_it() -> None:
 async def test_since_cannot_lie_in_the_future() -> None:
     """A clock that runs ahead does not make it fetch for ever."""
     lists = Lists()
-    await lists.shared.get(now() + 100)
+    await lists.get(now() + 100)
     assert len(lists.began) == 1
 
 
@@ -340,7 +354,7 @@ async def test_since_cannot_lie_in_the_future() -> None:
 async def test_closing_ends_what_is_in_flight() -> None:
     """Nothing is left running."""
     lists = Lists()
-    asker = asyncio.ensure_future(lists.shared.get(now()))
+    asker = asyncio.ensure_future(lists.get(now()))
     await settle()
     await lists.shared.aclose()
     await settle()
@@ -361,7 +375,7 @@ def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, 
             await asyncio.sleep(wakes)
             woke = now()
             await asyncio.sleep(turn)
-            assert (await lists.shared.get(woke)).began >= woke
+            assert (await lists.get(woke)).began >= woke
 
         await asyncio.gather(*(ask(wakes, turn) for wakes, turn in askers))
         assert len(lists.began) <= len(askers)

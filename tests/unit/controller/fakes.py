@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atlas_invites.atlas.calls import Entries
-from atlas_invites.controller.assembly import assemble
+from atlas_invites.controller.assembly import Controller
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.credentials import Allowed, ApiKey, Credentials, StoredCredentials
 from atlas_invites.invitation.model import Api, AtlasInfo, Invitation, Membership, Observation, User, View
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from atlas_invites.controller.ports import Atlas, Events, Invites, Project, Projects, Secrets
+    from atlas_invites.controller.ports import Atlas, Events, Invites, Project, References
     from atlas_invites.invitation.case import Target
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.notices import Notice
@@ -372,7 +372,7 @@ class FakeCluster:
         stored = {name: value for name, value in status.items() if name not in self.unknown_fields}
         return await self._write("status", resource, lambda o: o.update(status=stored))
 
-    # ports.Secrets and ports.Projects
+    # ports.References
 
     async def credentials(self, secret: Key) -> StoredCredentials:
         await self._read("secret", secret)
@@ -471,10 +471,9 @@ class World:
 
     def start_anew(self) -> None:
         """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
-        controller = assemble(
+        controller = Controller(
             invites=self.cluster,
-            secrets=self.cluster,
-            projects=self.cluster,
+            references=self.cluster,
             events=self.events,
             atlas=self.atlas,
             workers=self._workers,
@@ -549,6 +548,5 @@ def check_protocols(atlas: FakeAtlas, project: FakeProject, cluster: FakeCluster
     _a: Atlas = atlas
     _p: Project = project
     _i: Invites = cluster
-    _s: Secrets = cluster
-    _r: Projects = cluster
+    _r: References = cluster
     _e: Events = events

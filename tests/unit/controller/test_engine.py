@@ -319,12 +319,12 @@ async def test_a_deleted_object_is_dropped() -> None:
 
 
 @virtual_time
-async def test_wake_takes_whom_it_wants() -> None:
-    """Every object that is wanted is queued, and no other."""
+async def test_wake_takes_whom_it_names() -> None:
+    """Every object that is named is queued, and no other."""
     bench = Bench()
     for key in (KEY, JOE):
         bench.store.put(bench.cluster.apply(key))
-    bench.engine.wake(lambda r: r.key == JOE)
+    bench.engine.wake([JOE])
     assert (await bench.queue.get()).key == JOE
     assert len(bench.queue) == 0
 

@@ -347,7 +347,6 @@ async def test_the_end_of_an_invitation_is_not_slept_through() -> None:
     world.atlas.time = EXPIRES - (world.atlas.now() - world.atlas.time) - timedelta(seconds=left)
     assert await swept(world) == []
     await asyncio.sleep(left + 1)
-    world.queue.promote_due()
     assert await world.woken() == [KEY]
 
 

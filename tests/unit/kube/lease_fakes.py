@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atlas_invites.failures import ClusterUnavailable, Stale
+from atlas_invites.kube.leases import LeaseObject
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atlas_invites.kube.lease import Record
+    from atlas_invites.kube.leases import Record
 
 
-class FakeLeases:
+class FakeLeases(LeaseObject):
     """The Lease object.
 
     Attributes:

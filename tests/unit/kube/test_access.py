@@ -56,7 +56,7 @@ def write(tmp_path: Path) -> Write:
 
 
 async def load() -> Access:
-    return await find_cluster().load(None)
+    return await find_cluster()(None)
 
 
 # Proxies.
@@ -107,22 +107,22 @@ async def test_a_pod_reaches_its_own_api_server_without_a_proxy(monkeypatch: pyt
 
 async def test_a_pod_reads_its_token_and_ca_again(pod: Path) -> None:
     """The kubelet replaces both while the pod runs; the TLS context is kept unless the CA has changed."""
-    cluster = find_cluster()
-    first = await cluster.load(None)
+    load = find_cluster()
+    first = await load(None)
     assert first.headers == (("Authorization", "bearer first"),)
     assert first.lasts == RELOAD
-    assert await cluster.load(first) == first
+    assert await load(first) == first
     (pod / "token").write_text("second")
-    second = await cluster.load(first)
+    second = await load(first)
     assert second.headers == (("Authorization", "bearer second"),)
     assert second.tls is first.tls
     (pod / "ca.crt").write_text((CERTIFICATES / "second-authority.pem").read_text())
-    third = await cluster.load(second)
+    third = await load(second)
     (trusted,) = third.tls.get_ca_certs()
     assert "second-authority" in str(trusted["subject"])
     (pod / "token").write_text("")
     with pytest.raises(StartupError, match=r"the ServiceAccount of the pod cannot be used: .*empty"):
-        await cluster.load(third)
+        await load(third)
 
 
 async def test_a_ca_file_of_the_pod_that_is_not_text(pod: Path) -> None:
@@ -146,11 +146,11 @@ async def test_a_token_file_is_read_again(write: Write, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
     write(user={"tokenFile": "token", "token": CANARY})
-    cluster = find_cluster()
-    access = await cluster.load(None)
+    load = find_cluster()
+    access = await load(None)
     assert access.headers == (("Authorization", "Bearer first"),)
     file.write_text("second\n")
-    assert (await cluster.load(access)).headers == (("Authorization", "Bearer second"),)
+    assert (await load(access)).headers == (("Authorization", "Bearer second"),)
 
 
 async def test_impersonation(write: Write) -> None:
@@ -238,11 +238,11 @@ async def test_ssl_cert_file_is_read_again(monkeypatch: pytest.MonkeyPatch, writ
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     shutil.copy(CERTIFICATES / "first-authority.pem", file)
     write()
-    cluster = find_cluster()
-    first = await cluster.load(None)
-    assert (await cluster.load(first)).tls is first.tls
+    load = find_cluster()
+    first = await load(None)
+    assert (await load(first)).tls is first.tls
     shutil.copy(CERTIFICATES / "second-authority.pem", file)
-    (trusted,) = (await cluster.load(first)).tls.get_ca_certs()
+    (trusted,) = (await load(first)).tls.get_ca_certs()
     assert "second-authority" in str(trusted["subject"])
 
 

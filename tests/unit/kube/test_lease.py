@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.lease import CALL_AT_MOST, RETRY_PERIOD, Lease, awake_clock, new_identity, no_election
+from atlas_invites.kube.lease import RETRY_PERIOD, Lease, awake_clock, new_identity, no_election
+from atlas_invites.kube.leases import CALL_AT_MOST
 from tests.unit.kube.lease_fakes import FakeLeases
 from tests.unit.virtual_time import now, settle, virtual_time
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atlas_invites.failures import ClusterUnavailable, Stale
-from atlas_invites.kube.lease import Record
-from atlas_invites.kube.leases import LeaseObject
+from atlas_invites.kube.leases import LeaseObject, Record
 from tests.unit.kube.server import always, api_server
 
 

@@ -12,9 +12,8 @@ from atlas_invites.invitation.notices import EventReason, EventType, Notice
 from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.events import Events
 from atlas_invites.kube.invites import Invites
-from atlas_invites.kube.lease import Record
-from atlas_invites.kube.leases import LeaseObject
-from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.leases import LeaseObject, Record
+from atlas_invites.kube.references import References
 from tests.unit.builders import resource
 from tests.unit.kube.server import always, api_server
 
@@ -41,7 +40,8 @@ CALLS: dict[str, Callable[[ApiClient], Awaitable[Any]]] = {
     "status": lambda client: Invites(client).write_status(resource(), {}),
     "finalizer-on": lambda client: Invites(client).add_finalizer(resource()),
     "finalizer-off": lambda client: Invites(client).remove_finalizer(resource()),
-    "secret": lambda client: Secrets(client).credentials(Key("team-a", "atlas-credentials")),
+    "project": lambda client: References(client).group_id(Key("team-a", "project")),
+    "secret": lambda client: References(client).credentials(Key("team-a", "atlas-credentials")),
     "lease": lambda client: LeaseObject(client, "operators").read(),
     "renewal": lambda client: LeaseObject(client, "operators").write(Record("one", version="1"), taken=False),
 }

@@ -18,7 +18,7 @@ from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.access import Access
 from atlas_invites.kube.connection import client_of
-from atlas_invites.kube.secrets import Secrets
+from atlas_invites.kube.references import References
 from atlas_invites.kube.session import AGAIN, Session, open_session
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ async def serve(server: Server, certificate: str | None = None) -> AsyncIterator
     await site.start()
     server.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as http:
-        session = Session(http, server, await server.load(None), lambda: server.now)
+        session = Session(http, server.load, await server.load(None), lambda: server.now)
         yield session
         session.end()
     await runner.cleanup()
@@ -274,7 +274,7 @@ async def test_a_rotated_ca_is_trusted() -> None:
     """A rejected certificate makes us read the CA again; the old CA is not trusted any more."""
     server = Server()
     async with serve(server, "second") as session:
-        secrets = Secrets(client_of(session))
+        secrets = References(client_of(session))
         with pytest.raises(ClusterUnavailable, match=r"CertificateError \(unable to get local issuer certificate\)"):
             await secrets.credentials(Key("team-a", "atlas-credentials"))
         assert server.loads == 1
@@ -337,7 +337,7 @@ async def test_closing_it_is_not_for_its_users() -> None:
 async def test_its_connections() -> None:
     """They have no limit, so that calls that hang leave one for the Lease, and trust no environment."""
     server = Server(access=replace(as_("one"), server="http://127.0.0.1"))
-    async with open_session(server) as session:
+    async with open_session(server.load) as session:
         http = session._http  # noqa: SLF001 - what aiohttp was asked for
         assert http.connector is not None
         assert http.connector.limit == 0

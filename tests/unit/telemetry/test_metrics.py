@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from atlas_invites.app import _state
+from atlas_invites.app import Process
 from atlas_invites.controller.store import Store
 from atlas_invites.invitation.conditions import suspended_status
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key, Resource
+from atlas_invites.stopping import Stopping
 from atlas_invites.telemetry.metrics import Gauges
 from tests.deploy.statuses import settled
 from tests.unit.builders import KEY, NOW, body, invitation
@@ -121,7 +122,9 @@ def test_who_leads_acts_once_it_has_listed(leads: bool | None, listed: bool, act
         store=Store(), queue=(), engine=SimpleNamespace(listed=listed), invites=invites, atlas=atlas
     )
     lease: Any = None if leads is None else SimpleNamespace(leads=leads)
-    assert f"\natlas_invites_leader {acts}\n" in scraped(_state(parts, lease))
+    session: Any = None
+    process = Process(session, parts, lease, Stopping())
+    assert f"\natlas_invites_leader {acts}\n" in scraped(process.gauges())
 
 
 def pending(number: int, ends: str | None = "2026-09-09T03:04:53Z", **status: Any) -> Resource:  # noqa: ANN401

@@ -98,7 +98,7 @@ async def test_the_server_ends_with_its_context(unused_tcp_port: int) -> None:
     """It listens while the context lasts, and no longer; the port is free again."""
     url = f"http://127.0.0.1:{unused_tcp_port}/healthz"
     for _ in range(2):
-        async with serve(build_app(lambda: None, lambda: None), "127.0.0.1", unused_tcp_port):
+        async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
             assert await get(url) == (200, "ok\n")
         with pytest.raises(aiohttp.ClientConnectorError):
             await get(url)
@@ -106,9 +106,9 @@ async def test_the_server_ends_with_its_context(unused_tcp_port: int) -> None:
 
 async def test_an_address_in_use_is_an_error(unused_tcp_port: int) -> None:
     """Who cannot listen says so at the start."""
-    async with serve(build_app(lambda: None, lambda: None), "127.0.0.1", unused_tcp_port):
+    async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
         with pytest.raises(OSError, match="address already in use"):
-            async with serve(build_app(lambda: None, lambda: None), "127.0.0.1", unused_tcp_port):
+            async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
                 pytest.fail("two servers on one port")
 
 
