@@ -74,6 +74,7 @@ FULL: dict[str, Any] = {
     },
     "atlas": {"api": "Invites", "deprecatedSince": "2023-10-04T00:00:00Z", "sunset": "2027-07-01T00:00:00Z"},
     "lastHandledReconcileAt": "today, please",
+    "lastHandledResendAt": "tomorrow",
 }
 
 
