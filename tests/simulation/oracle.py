@@ -163,7 +163,8 @@ class Oracle:
             yield Expected(str(secret.reason))
             return
         rejected = secret not in self.accepted_keys
-        older = [other for other in self._rivals(resource, group) if _age(other) < _age(resource)]
+        rivals = (other for other in self._rivals(resource, group) if not _has_another(resource, other))
+        older = [other for other in rivals if _age(other) < _age(resource)]
         if any(_age(other) < _age(resource) for other in self._rivals(resource, group, also_ended=True)):
             yield Expected("DuplicateInvite")
         if rejected:
@@ -348,6 +349,15 @@ def _names_in_calls(resource: Resource) -> set[str]:
     member = resource.status.member
     names = {_email(resource.spec, resource.status), *_ids(resource.spec, resource.status)}
     return names | ({member.id} if member is not None else set())
+
+
+def _has_another(resource: Resource, other: Resource) -> bool:
+    """Return whether an object shows an invitation that another does not name, though the other's id leads to its e-mail.
+
+    Two invitations of one person, one in each API, are possible.
+    """
+    mine, others = ({_email(r.spec, r.status), *_ids(r.spec, r.status)} for r in (resource, other))
+    return resource.status.invitation is not None and mine.isdisjoint(others)
 
 
 def _age(resource: Resource) -> tuple[str, str]:

@@ -127,7 +127,7 @@ class Memory:
             return seen
         # A user who is invited again has the same id: without the time of the invitation nobody can tell.
         canceled = self.canceled - {(id_, None) for id_, _ in self.canceled}
-        invitations = tuple(i for i in seen.invitations if (i.id, i.created_at) not in self.canceled)
+        invitations = tuple(i for i in seen.invitations if i.id not in {id_ for id_, _ in self.canceled})
         users = tuple(u for u in seen.users if (u.id, u.invitation_created_at) not in canceled)
         return seen.model_copy(update={"invitations": invitations, "users": users})
 

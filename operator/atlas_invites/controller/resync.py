@@ -20,7 +20,7 @@ from atlas_invites.invitation.plan import TABLE_A, Action, decision_of, outcome_
 from atlas_invites.invitation.refusal import is_conflict, refused_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
     from datetime import datetime
 
     from atlas_invites.controller.ports import Atlas, Events, Project, Snapshot
@@ -180,11 +180,11 @@ class Resync:
         except Failure as failure:
             log.info("sweep skipped: %s", failure.reason)
             if failure.reason.kind is not Kind.RETRYING:
-                for one in filter(None, map(self._latest, keys)):
+                for one in self._alike(keys, first):
                     if not _says(one.known, failure):
                         self._queue.add(one.resource.key, Priority.SWEEP)
             return
-        await self._compare_all(keys, project, snapshot)
+        await self._compare_all(keys, first, project, snapshot)
 
     async def _look(self, one: _Swept, since: float) -> tuple[Project, Snapshot]:
         """Return the project of an object, and all that it holds; if Atlas rejects the credentials, read them again.
@@ -206,12 +206,12 @@ class Resync:
         project = self._atlas.project(renewed, group_id)
         return project, await project.snapshot(since)
 
-    async def _compare_all(self, keys: list[Key], project: Project, snapshot: Snapshot) -> None:
+    async def _compare_all(self, keys: list[Key], first: _Swept, project: Project, snapshot: Snapshot) -> None:
         warnings = SUNSET_WARNINGS
         for number, key in enumerate(keys):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            if (one := self._latest(key)) is not None:
+            for one in self._alike([key], first):
                 self._compare(one, project, snapshot)
                 if warnings and self._warn_of_sunset(one, project):
                     warnings -= 1
@@ -235,9 +235,19 @@ class Resync:
                 await asyncio.sleep(0)
             spec = resource.readable_spec
             if spec is not None:
-                secret, project = self._access.secret_of(resource, spec), spec.group_id or spec.project_ref
-                found[resource.key.namespace, secret, project].append(resource.key)
+                found[self._group(resource, spec)].append(resource.key)
         return [found[project] for project in sorted(found, key=hash)]
+
+    def _group(self, resource: Resource, spec: Spec) -> tuple[Hashable, ...]:
+        return resource.key.namespace, self._access.secret_of(resource, spec), spec.group_id or spec.project_ref
+
+    def _alike(self, keys: Iterable[Key], first: _Swept) -> Iterator[_Swept]:
+        """Return those of the objects, as they are now, that still share namespace, Secret and project with the first.
+
+        An object may have changed, or be another one of its name, since the lists were made.
+        """
+        group = self._group(first.resource, first.spec)
+        return (one for one in filter(None, map(self._latest, keys)) if self._group(one.resource, one.spec) == group)
 
     def _latest(self, key: Key) -> _Swept | None:
         """Return the object as it is now, if it waits for the sweep."""

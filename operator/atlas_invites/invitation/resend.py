@@ -11,8 +11,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.case import Presence
-from atlas_invites.invitation.conditions import next_status
-from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.conditions import READY, next_status
+from atlas_invites.invitation.outcome import Kind, Outcome, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Status
 
 _RESENDING = "A resend was requested: a new invitation is being sent; no action is needed."
+
+
+MAY_HAVE_SENT = {*(reason for reason in Reason if reason.kind is Kind.RETRYING), Reason.LEGACY_INVITATION}
+"""The reasons of an object for which a send may be under way."""
 
 
 class Step(Enum):
@@ -91,10 +95,13 @@ def row_of(case: Case) -> Row:
 def is_only_sender(case: Case) -> bool:
     """Return whether no send for the object can be under way when a resend is requested.
 
-    With an earlier invitation or member on status, Table A sends only under ``reinvitePolicy: OnExpiry``. An earlier
-    process may have done that, and ended before status showed it.
+    With an earlier invitation or member on status, Table A sends only once that invitation has expired. An earlier
+    process may have done so, and ended before status showed it, whatever the policy is now; or status tells of a send.
     """
-    return (case.had_one or case.was_accepted) and not case.may_send_now
+    ready = case.known.condition(READY)
+    may_be_under_way = ready is None or Reason(ready.reason) in MAY_HAVE_SENT
+    has_expired = case.is_expired or case.presence is Presence.EXPIRED or case.may_send_now
+    return (case.had_one or case.was_accepted) and not has_expired and not may_be_under_way
 
 
 def handled(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:

@@ -13,12 +13,14 @@ from atlas_invites.invitation.conditions import READY
 from atlas_invites.invitation.model import Api, Membership, Origin, State, Status, View
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
-from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, USER_ID, error, user, wire_spec
+from tests.unit.builders import GROUP_ID, INVITATION_ID, KEY, OWNER, USER_ID, error, invitation, user, wire_spec
 from tests.unit.controller.fakes import World
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from atlas_invites.invitation.resource import Resource
 
 SENDS = {"CreateInvite", "AddUser"}
 
@@ -97,7 +99,6 @@ async def test_one_value_is_one_send() -> None:
 
 
 ENDED = [
-    ("Expired", 31, ()),
     ("Withdrawn", 1, ()),
     ("Removed", 1, (user(),)),
 ]
@@ -310,10 +311,11 @@ async def test_what_atlas_has_refused_to_send_is_tried_again() -> None:
     assert (sends(world), live(world)) == (2, 1)
 
 
+@pytest.mark.parametrize("policy", ["Never", "OnExpiry"])
 @virtual_time
-async def test_an_expired_one_that_may_just_be_sent_again_waits_a_minute() -> None:
+async def test_an_expired_one_waits_a_minute(policy: str) -> None:
     """Under OnExpiry an earlier process may have sent it again, and ended before status showed it."""
-    world = await invited(reinvitePolicy="OnExpiry")
+    world = await invited(reinvitePolicy=policy)
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time += timedelta(days=31)
     world.start_anew()
@@ -347,16 +349,88 @@ async def test_another_person_under_the_email_is_left_alone() -> None:
 
 
 @virtual_time
-async def test_a_crd_that_cannot_store_the_request_sends_nothing() -> None:
-    """With an older CRD each try would find the request unhandled, and send: nothing is sent until it is updated."""
+async def test_a_crd_that_cannot_store_the_request_cancels_and_sends_nothing() -> None:
+    """With an older CRD each try would find the request unhandled, and send: nothing is done until it is updated."""
     world = await invited()
-    world.cluster.unknown_fields = {"lastHandledResendAt"}
+    world.cluster.unknown_fields = {"lastHandledResendAt", "rolesSummary"}
+    world.cluster.put_status(world.cluster.status().model_copy(update={"roles_summary": None}))
     assert (await asked(world)).reason is Reason.INVALID_REQUEST
     for _ in range(3):
         await world.resync.sweep([KEY])
         assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
-    assert (sends(world), live(world)) == (0, 0)
+    assert (sends(world), live(world), world.atlas.writes) == (0, 1, [])
     world.cluster.unknown_fields = set()
-    await world.turn()
+    assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
+    assert (sends(world), live(world)) == (1, 1)
+
+
+@pytest.mark.parametrize("api", list(Api))
+@virtual_time
+async def test_another_invitation_of_the_person_is_looked_at_again(api: Api) -> None:
+    """Two are pending, one of them sent by hand: one is canceled at a time, and nothing is sent beside the other."""
+    world = await invited()
+    if api is Api.USERS:
+        world.atlas.let_in(user(Membership.PENDING, id="e" * 24))
+    else:
+        world.atlas.invite(invitation(id="d" * 24))
+    assert (await asked(world)).reason is Reason.CONFLICT
+    assert (sends(world), live(world)) == (0, 1)
+    assert (await world.turn()).reason is Reason.CONFIRMING_INVITATION  # type: ignore[union-attr]
+    assert (sends(world), live(world)) == (0, 0)
     await minute_later(world)
     assert (sends(world), live(world)) == (1, 1)
+
+
+@virtual_time
+async def test_what_replaced_it_may_be_of_an_object_that_cannot_be_listed() -> None:
+    """A namespace was never listed, and another invitation is there after the cancellation: it is left alone."""
+    world = World()
+    world.cluster.unlisted = frozenset({"team-z"})
+    world.cluster.apply()
+    await world.engine.list_first()
+    await world.turn()
+    await minute_later(world)
+
+    def replace() -> None:
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        world.atlas.invite(invitation(id="d" * 24))
+
+    world.atlas.faults.before("CancelInvite", replace)
+    world.forget_calls()
+    assert (await asked(world)).reason is Reason.DUPLICATE_INVITE
+    assert (world.atlas.names.count("CancelInvite"), sends(world), live(world)) == (1, 0, 1)
+
+
+@virtual_time
+async def test_a_lost_response_to_the_status_does_not_bring_the_canceled_one_back() -> None:
+    """An earlier result had not been stored either: the invitation is sent, and not taken for a withdrawn one."""
+    world = await invited()
+    world.cluster.apply(spec=wire_spec(roles=[OWNER]))
+    world.cluster.faults.fail("status", ClusterUnavailable("down"))
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    world.cluster.annotate(RESEND_REQUESTED_AT, "once")
+    write = world.cluster.write_status
+
+    async def lose(resource: Resource, status: Mapping[str, Any]) -> Resource:
+        world.cluster.write_status = write  # type: ignore[method-assign]
+        await write(resource, status)
+        raise ClusterUnavailable("lost")
+
+    world.cluster.write_status = lose  # type: ignore[method-assign]
+    with pytest.raises(ClusterUnavailable):
+        await world.turn()
+    assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
+    assert (sends(world), live(world)) == (1, 1)
+
+
+@virtual_time
+async def test_a_policy_that_was_changed_does_not_hide_a_send() -> None:
+    """An earlier process may have sent under OnExpiry, and the policy is Never by now: a minute has to pass."""
+    world = await invited(reinvitePolicy="OnExpiry")
+    world.atlas.groups[GROUP_ID].invitations.clear()
+    world.atlas.time += timedelta(days=31)
+    world.start_anew()
+    world.cluster.apply(spec=wire_spec(reinvitePolicy="Never"))
+    assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
+    assert sends(world) == 0

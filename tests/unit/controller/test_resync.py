@@ -378,3 +378,21 @@ async def test_a_sweep_that_breaks_is_tried_again(caplog: pytest.LogCaptureFixtu
     assert "unexpected" in caplog.text
     world.atlas.accept(INVITATION_ID, USER_ID)
     assert await swept(world) == [KEY]
+
+
+@virtual_time
+async def test_an_object_that_moved_since_the_lists_were_made_is_not_judged_by_them() -> None:
+    """Deleted, and created anew for a project that its credentials may not read: a sweep proves no claim for it."""
+    world = World()
+    world.atlas.invite()
+    world.cluster.apply()
+    await world.turn()
+    second = Key(KEY.namespace, "joe")
+    world.cluster.apply(second, spec=wire_spec(username=OTHER_EMAIL))
+    await world.turn(second)
+    world.cluster.objects.pop(second)
+    world.cluster.apply(second, spec=wire_spec(username=OTHER_EMAIL, groupId="5f3c9d2e8a7b6c5d4e3f2a1b"))
+    world.atlas.faults.fail("Look", Failure(Reason.FORBIDDEN, "no", error=error(403)))
+    await world.turn(second)
+    await world.resync.sweep([KEY, second])
+    assert not world.store.claims.is_proven(second)
