@@ -352,7 +352,7 @@ def _names_in_calls(resource: Resource) -> set[str]:
 
 
 def _has_another(resource: Resource, other: Resource) -> bool:
-    """Return whether an object shows an invitation that another does not name, though the other's id leads to its e-mail.
+    """Return whether an object shows an invitation that another does not name, even if the other's id has its e-mail.
 
     Two invitations of one person, one in each API, are possible.
     """
