@@ -162,6 +162,8 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
     if there is None:
         _confirm_nothing(attempt)
         return _NOTHING_THERE
+    if case.member is None:
+        _check_not_hidden(attempt)
     if case.is_for_another_email:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
     if attempt.may_be_of_an_unknown:
@@ -328,13 +330,22 @@ def _confirm_nothing(attempt: Attempt) -> None:
     Raises:
         Failure: LegacyInvitation, ConfirmingInvitation.
     """
-    case = attempt.decision.case
-    if case.presence is Presence.NOTHING and case.is_legacy and attempt.known.state is State.PENDING:
-        raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
+    if attempt.decision.case.presence is Presence.NOTHING:
+        _check_not_hidden(attempt)
     if attempt.decision.row.action is not Action.SEND and not attempt.memory.may_have_an_unconfirmed_send:
         return
     if (wait := withhold_send(attempt)) is not None:
         raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
+
+
+def _check_not_hidden(attempt: Attempt) -> None:
+    """Check that the object's invitation is not one that the Users API does not show: what it shows is another one.
+
+    Raises:
+        Failure: LegacyInvitation.
+    """
+    if attempt.decision.case.is_legacy and attempt.known.state is State.PENDING:
+        raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
 
 
 def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:

@@ -718,6 +718,18 @@ async def test_a_legacy_invitation_is_tried_for_ten_minutes() -> None:
     await check_it_is_tried_for_ten_minutes(world)
 
 
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+@virtual_time
+async def test_a_legacy_invitation_is_not_taken_for_another_one(policy: str) -> None:
+    """Somebody has invited the person once more through the users API: that one stays, and ours is warned of."""
+    world = await settled(deletionPolicy=policy)
+    world.atlas.api = Api.USERS
+    other = world.atlas.let_in(user(Membership.PENDING))
+    world.cluster.delete()
+    await check_it_is_tried_for_ten_minutes(world)
+    assert world.atlas.groups[GROUP_ID].users == {other.id: other}
+
+
 @virtual_time
 async def test_a_legacy_invitation_that_has_expired_is_nothing() -> None:
     """Past expiresAt there is nothing to cancel."""
