@@ -242,8 +242,8 @@ async def begin_anew(attempt: Attempt) -> Outcome | None:
         row = row_of(case)
         if row.step is Step.CANCEL_FIRST:
             raise Failure(Reason.CONFLICT, _STILL_PENDING)
-    if row.step is not Step.REFUSE:
-        attempt.memory.begin_anew(is_only_sender=row.step is not Step.NOTHING and is_only_sender(case))
+    if row.step is Step.BEGIN_ANEW:
+        attempt.memory.begin_anew(is_only_sender=is_only_sender(case))
     evaluated = Evaluated(attempt.resource.generation, attempt.known.last_handled_reconcile_at, attempt.spec.roles)
     attempt.known = handled(row.step, attempt.known, evaluated, value, collaborators.wall())
     attempt.resource = await collaborators.writer.write_status(attempt.resource, attempt.known)

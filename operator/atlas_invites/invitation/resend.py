@@ -99,7 +99,7 @@ def is_only_sender(case: Case) -> bool:
     process may have done so, and ended before status showed it, whatever the policy is now; or status tells of a send.
     """
     ready = case.known.condition(READY)
-    may_be_under_way = ready is None or Reason(ready.reason) in MAY_HAVE_SENT
+    may_be_under_way = ready is None or ready.reason in MAY_HAVE_SENT
     has_expired = case.is_expired or case.presence is Presence.EXPIRED or case.may_send_now
     return (case.had_one or case.was_accepted) and not has_expired and not may_be_under_way
 

@@ -186,6 +186,26 @@ async def test_a_new_object_that_has_the_annotation_sends_once() -> None:
 
 
 @virtual_time
+async def test_a_new_object_that_has_the_annotation_does_not_wait() -> None:
+    """Nobody is there: the first invitation is sent at once, as for an object without the annotation."""
+    world = World()
+    world.cluster.apply(annotations={RESEND_REQUESTED_AT: "long ago"})
+    assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
+    assert (sends(world), live(world)) == (1, 1)
+
+
+@virtual_time
+async def test_a_reason_that_the_operator_does_not_know_is_no_error() -> None:
+    """Another version, or a person with kubectl, wrote another reason to status: the resend goes on."""
+    world = await invited()
+    status = world.cluster.status()
+    conditions = tuple(c.model_copy(update={"reason": "FromTheFuture"}) for c in status.conditions)
+    world.cluster.put_status(status.model_copy(update={"conditions": conditions}))
+    assert (await asked(world)).reason is Reason.INVITED
+    assert (sends(world), live(world)) == (1, 1)
+
+
+@virtual_time
 async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again() -> None:
     """It was accepted in this moment: another look finds the member, and nothing is sent."""
     world = await invited()
