@@ -64,7 +64,7 @@ STEPS = {
     "refuses": resend.Step.REFUSE,
     "nothing: the object sends as a new object does": resend.Step.NOTHING,
     "cancels it, then sends": resend.Step.CANCEL_FIRST,
-    "sends": resend.Step.BEGIN_ANEW,
+    "sends": resend.Step.SEND,
 }
 
 

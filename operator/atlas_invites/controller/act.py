@@ -1,4 +1,4 @@
-"""The phase that carries out what was decided: send the invitation, set its roles or a member's, or nothing."""
+"""The phases that carry out a decision: cancel for a requested resend, send the invitation, set roles, or nothing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from atlas_invites.controller.claims import claim_observed
 from atlas_invites.controller.observe import may_have_one, observe_until_conclusive
-from atlas_invites.controller.sends import recall_other_sends, who_is_elsewhere, withhold_send
+from atlas_invites.controller.sends import cancel, recall_other_sends, who_is_elsewhere, withhold_send
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.case import Presence, is_same_user
+from atlas_invites.invitation.conditions import Evaluated, summary_of
 from atlas_invites.invitation.model import Api, Membership, Origin
+from atlas_invites.invitation.notices import CANCELED, resend_refused_notice
 from atlas_invites.invitation.outcome import Did, Outcome, Reason
-from atlas_invites.invitation.plan import Action, after_send, after_write, is_conclusive, outcome_of
+from atlas_invites.invitation.plan import Action, after_send, after_write, decision_of, is_conclusive, outcome_of
 from atlas_invites.invitation.refusal import Observed, Refusal, is_conflict, is_refused_write, refused_before
+from atlas_invites.invitation.resend import Step, handled_status, is_only_sender, row_of
 from atlas_invites.telemetry.metrics import SENT
 
 if TYPE_CHECKING:
@@ -23,6 +27,75 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Invitation, User
 
 _CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles were being set; it is looked at again."
+_CRD_TOO_OLD = (
+    "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request "
+    "was handled, so nothing is sent. Update the CRD."
+)
+_STILL_PENDING = "Atlas still shows a pending invitation after the cancellation; it is looked at again."
+
+
+async def resend(attempt: Attempt) -> Outcome | None:
+    """If a resend is requested, cancel what is pending, and forget what is known, so that a new invitation is sent.
+
+    Status says so before anything is sent: whoever finds the request handled knows that a send may be unconfirmed.
+
+    Raises:
+        Failure: what is pending could not be canceled, or the CRD cannot store that the request was handled.
+        Stale: the object has changed meanwhile.
+        ClusterUnavailable, WriteRefused: the status could not be written.
+    """
+    value, case, collaborators = attempt.resource.resend_requested_at, attempt.decision.case, attempt.collaborators
+    if value is None or not attempt.resource.asks_to_resend(attempt.known):
+        return None
+    row = row_of(case)
+    if row.step in {Step.CANCEL_FIRST, Step.SEND}:
+        await _check_crd(attempt)
+    if row.step is Step.CANCEL_FIRST and (pending := case.invitation) is not None:
+        is_canceled = await cancel(attempt, pending, _check_alone)
+        attempt.memory.canceled.add((pending.id, pending.created_at))
+        if is_canceled:
+            collaborators.events.publish(attempt.resource, CANCELED)
+        attempt.since = collaborators.clock()
+        await observe_until_conclusive(attempt)
+        if (ended := await claim_observed(attempt)) is not None:
+            return ended
+        case = attempt.decision.case
+        row = row_of(case)
+        if row.step is Step.CANCEL_FIRST:
+            raise Failure(Reason.CONFLICT, _STILL_PENDING)
+    if row.step is Step.SEND:
+        attempt.memory.forget_invitation(is_only_sender=is_only_sender(case))
+    evaluated = Evaluated(attempt.resource.generation, attempt.known.last_handled_reconcile_at, attempt.spec.roles)
+    attempt.known = handled_status(row.step, attempt.known, evaluated, value, collaborators.wall())
+    attempt.resource = await collaborators.writer.write_status(attempt.resource, attempt.known)
+    if row.step is Step.REFUSE:
+        collaborators.events.publish(attempt.resource, resend_refused_notice(row.why or ""))
+    else:
+        attempt.decision = decision_of(replace(case, known=attempt.known))
+    return None
+
+
+async def _check_crd(attempt: Attempt) -> None:
+    """Check that the CRD can store that a request was handled, before anything is canceled: else each try would send.
+
+    It is the version that has ``status.rolesSummary`` too, which the status of every evaluated object shows.
+
+    Raises:
+        Failure: it cannot.
+    """
+    resource = attempt.resource
+    if resource.status.roles_summary is None:
+        shown = resource.status.model_copy(update={"roles_summary": summary_of(attempt.spec.roles)})
+        resource = attempt.resource = await attempt.collaborators.writer.write_status(resource, shown)
+    if resource.status.roles_summary is None:
+        raise Failure(Reason.INVALID_REQUEST, _CRD_TOO_OLD)
+
+
+def _check_alone(attempt: Attempt) -> None:
+    """Check what ``Attempt.check`` does, and that no other object has come before this one."""
+    attempt.check()
+    if attempt.claims.holder(attempt.resource.key) is not None:
+        raise Stale(f"what {attempt.resource.key} has is another object's by now")
 
 
 async def act(attempt: Attempt) -> Outcome:

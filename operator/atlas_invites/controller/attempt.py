@@ -111,7 +111,7 @@ class Memory:
         elif now < self.waiting_since.setdefault(deleting, now) + AWAIT_OTHERS:
             raise Later(AWAIT_STEP)
 
-    def begin_anew(self, *, is_only_sender: bool) -> None:
+    def forget_invitation(self, *, is_only_sender: bool) -> None:
         """Forget what was about an earlier invitation. Unconfirmed sends stay: they may still become pending.
 
         Args:

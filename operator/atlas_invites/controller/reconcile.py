@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from atlas_invites.controller.act import act
+from atlas_invites.controller.act import act, resend
 from atlas_invites.controller.attempt import Attempt
 from atlas_invites.controller.claims import claim, claim_observed
 from atlas_invites.controller.finalizer import (
@@ -31,7 +31,6 @@ from atlas_invites.controller.finalizer import (
 )
 from atlas_invites.controller.observe import observe, observe_to_clean_up
 from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
-from atlas_invites.controller.sends import begin_anew
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.notices import EventType, Notice, notices
@@ -52,7 +51,7 @@ CONVERGE: Phases[Outcome] = (
     add_finalizer,
     observe,  # Atlas, and decide by Table A
     claim_observed,
-    begin_anew,  # if a resend is requested
+    resend,  # if it is requested: cancel what is pending, and forget it
     act,  # send, set roles, or nothing
 )
 """A live object: keep Atlas in sync with the spec."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.claims import claim_observed
-from atlas_invites.controller.observe import observe_until_conclusive
-from atlas_invites.failures import ClusterUnavailable, Failure, Stale
+from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.case import is_same_user
-from atlas_invites.invitation.conditions import Evaluated
 from atlas_invites.invitation.guard import (
     CONFIRM_AFTER,
     SendCase,
@@ -24,10 +21,7 @@ from atlas_invites.invitation.guard import (
     wait_outcome,
 )
 from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Membership, State
-from atlas_invites.invitation.notices import CANCELED, resend_refused_notice
 from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.plan import decision_of
-from atlas_invites.invitation.resend import Step, handled, is_only_sender, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,11 +39,6 @@ _ALREADY_IN = (
 )
 
 
-_CRD_TOO_OLD = (
-    "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request "
-    "was handled, so nothing is sent. Update the CRD."
-)
-_STILL_PENDING = "Atlas still shows a pending invitation after the cancellation; it is looked at again."
 ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
 
 
@@ -211,70 +200,6 @@ def recall_other_sends(attempt: Attempt) -> None:
 
 def _is_hidden_now(attempt: Attempt, invitation: Invitation) -> bool:
     return invitation.api is Api.INVITES and attempt.project.api is Api.USERS
-
-
-async def begin_anew(attempt: Attempt) -> Outcome | None:
-    """If a resend is requested, cancel what is pending, and forget what is known, so that a new invitation is sent.
-
-    Status says so before anything is sent: whoever finds the request handled knows that a send may be unconfirmed.
-
-    Raises:
-        Failure: what is pending could not be canceled, or the CRD cannot store that the request was handled.
-        Stale: the object has changed meanwhile.
-        ClusterUnavailable, WriteRefused: the status could not be written.
-    """
-    value, case, collaborators = attempt.resource.resend_requested_at, attempt.decision.case, attempt.collaborators
-    if value is None or not attempt.resource.asks_to_resend(attempt.known):
-        return None
-    row = row_of(case)
-    if row.step in {Step.CANCEL_FIRST, Step.BEGIN_ANEW}:
-        await _check_crd(attempt)
-    if row.step is Step.CANCEL_FIRST and (pending := case.invitation) is not None:
-        is_canceled = await cancel(attempt, pending, _check_alone)
-        attempt.memory.canceled.add((pending.id, pending.created_at))
-        if is_canceled:
-            collaborators.events.publish(attempt.resource, CANCELED)
-        attempt.since = collaborators.clock()
-        await observe_until_conclusive(attempt)
-        if (ended := await claim_observed(attempt)) is not None:
-            return ended
-        case = attempt.decision.case
-        row = row_of(case)
-        if row.step is Step.CANCEL_FIRST:
-            raise Failure(Reason.CONFLICT, _STILL_PENDING)
-    if row.step is Step.BEGIN_ANEW:
-        attempt.memory.begin_anew(is_only_sender=is_only_sender(case))
-    evaluated = Evaluated(attempt.resource.generation, attempt.known.last_handled_reconcile_at, attempt.spec.roles)
-    attempt.known = handled(row.step, attempt.known, evaluated, value, collaborators.wall())
-    attempt.resource = await collaborators.writer.write_status(attempt.resource, attempt.known)
-    if row.step is Step.REFUSE:
-        collaborators.events.publish(attempt.resource, resend_refused_notice(row.why or ""))
-    else:
-        attempt.decision = decision_of(replace(case, known=attempt.known))
-    return None
-
-
-async def _check_crd(attempt: Attempt) -> None:
-    """Check that the CRD can store that a request was handled, before anything is canceled: else each try would send.
-
-    It is the version that has ``status.rolesSummary`` too, which the status of every evaluated object shows.
-
-    Raises:
-        Failure: it cannot.
-    """
-    resource, roles = attempt.resource, ",".join(sorted(attempt.spec.roles))
-    if resource.status.roles_summary is None:
-        shown = resource.status.model_copy(update={"roles_summary": roles})
-        resource = attempt.resource = await attempt.collaborators.writer.write_status(resource, shown)
-    if resource.status.roles_summary is None:
-        raise Failure(Reason.INVALID_REQUEST, _CRD_TOO_OLD)
-
-
-def _check_alone(attempt: Attempt) -> None:
-    """Check what ``Attempt.check`` does, and that no other object has come before this one."""
-    attempt.check()
-    if attempt.claims.holder(attempt.resource.key) is not None:
-        raise Stale(f"what {attempt.resource.key} has is another object's by now")
 
 
 async def cancel(attempt: Attempt, invitation: Invitation, check: Callable[[Attempt], None]) -> bool:

@@ -77,7 +77,7 @@ def next_status(
             "conditions": tuple(
                 _condition(previous, type_, *wanted[type_], evaluated.generation, now) for type_ in wanted
             ),
-            "roles_summary": ",".join(sorted(evaluated.roles)) or None,
+            "roles_summary": summary_of(evaluated.roles),
             "state": state,
             "origin": outcome.origin or previous.origin,
             "invitation": previous.invitation
@@ -89,6 +89,11 @@ def next_status(
             "last_handled_reconcile_at": evaluated.reconcile_requested_at or previous.last_handled_reconcile_at,
         }
     )
+
+
+def summary_of(roles: frozenset[str]) -> str | None:
+    """Return ``status.rolesSummary`` for the roles of a spec, or None if there are none."""
+    return ",".join(sorted(roles)) or None
 
 
 def suspended_status(previous: Status, generation: int, now: datetime) -> Status:

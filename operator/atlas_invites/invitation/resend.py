@@ -1,4 +1,4 @@
-"""A request to send anew: Table R of docs/behaviour.md, as data. The first row that matches wins.
+"""A requested resend: Table R of docs/behaviour.md, as data. The first row that matches wins.
 
 Somebody sets the annotation ``atlasinvites.io/resend-requested-at`` to a new value. What status remembers of an earlier
 invitation or member is then forgotten, so that Table A sends one, under the guard (``invitation.guard``).
@@ -33,11 +33,11 @@ class Step(Enum):
     """What a request leads to."""
 
     NOTHING = auto()
-    """Nothing was ever sent or found for the object, so there is nothing to begin anew."""
+    """Nothing was ever sent or found for the object, so the object sends as a new one does."""
     REFUSE = auto()
     CANCEL_FIRST = auto()
-    """Cancel what is pending, then begin anew."""
-    BEGIN_ANEW = auto()
+    """Cancel the pending invitation, then send."""
+    SEND = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ TABLE_R: tuple[Row, ...] = (
         "the earlier invitation was sent through the invites API, which has ended, so it can be neither read nor "
         "canceled. Request the resend again once that invitation has expired",
     ),
-    Row("otherwise", lambda _: True, Step.BEGIN_ANEW),
+    Row("otherwise", lambda _: True, Step.SEND),
 )
 
 
@@ -104,7 +104,7 @@ def is_only_sender(case: Case) -> bool:
     return (case.had_one or case.was_accepted) and not has_expired and not may_be_under_way
 
 
-def handled(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
+def handled_status(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
     """Return the status that shows a request as handled. It must be stored before anything is sent.
 
     So each value leads to one send: who finds this status knows that the value was handled, and that an invitation may
