@@ -37,7 +37,7 @@ _STILL_PENDING = "Atlas still shows a pending invitation after the cancellation;
 async def resend(attempt: Attempt) -> Outcome | None:
     """If a resend is requested, cancel what is pending, and forget what is known, so that a new invitation is sent.
 
-    Status says so before anything is sent: whoever finds the request handled knows that a send may be unconfirmed.
+    Status shows the request as handled before anything is sent. A process that finds it so expects an unconfirmed send.
 
     Raises:
         Failure: what is pending could not be canceled, or the CRD cannot store that the request was handled.

@@ -46,7 +46,7 @@ class Memory:
     Attributes:
         uid: the object that it is about.
         is_only_sender: no earlier process can have sent what status does not show: this process added the first
-            finalizer, as far as status shows, or made the object begin anew.
+            finalizer, as far as status shows, or handled a requested resend.
         refusal: the last write that Atlas refused.
         elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
             refused a send with a second 409.

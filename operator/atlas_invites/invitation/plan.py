@@ -254,7 +254,7 @@ def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
 
 
 def after_send(decision: Decision, answer: Invitation | User) -> Decision:
-    """Return the decision by what our own sending was answered: that is the object's, whatever e-mail it shows."""
+    """Return the decision after a send: the response is the object's own invitation, even if its e-mail differs."""
     case = decision.case
     if isinstance(answer, User) and answer.org_membership_status == Membership.ACTIVE:
         return decision_of(replace(case, presence=Presence.MEMBER, member=answer))

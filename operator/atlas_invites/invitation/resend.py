@@ -1,7 +1,7 @@
 """A requested resend: Table R of docs/behaviour.md, as data. The first row that matches wins.
 
-Somebody sets the annotation ``atlasinvites.io/resend-requested-at`` to a new value. What status remembers of an earlier
-invitation or member is then forgotten, so that Table A sends one, under the guard (``invitation.guard``).
+A user sets the annotation ``atlasinvites.io/resend-requested-at`` to a new value. The operator then removes the earlier
+invitation or member from status, so that Table A sends an invitation, under the guard (``invitation.guard``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.conditions import Evaluated
     from atlas_invites.invitation.model import Status
 
-_RESENDING = "A resend was requested: a new invitation is being sent; no action is needed."
-
+_RESENDING = "A resend was requested. The operator is sending a new invitation; no action is needed."
 
 MAY_HAVE_SENT = {*(reason for reason in Reason if reason.kind is Kind.RETRYING), Reason.LEGACY_INVITATION}
 """The reasons of an object for which a send may be under way."""
@@ -107,8 +106,8 @@ def is_only_sender(case: Case) -> bool:
 def handled_status(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
     """Return the status that shows a request as handled. It must be stored before anything is sent.
 
-    So each value leads to one send: who finds this status knows that the value was handled, and that an invitation may
-    have been sent. What is remembered of an earlier invitation or member stays only if the request is refused.
+    So each value leads to one send: a process that finds this status knows that the value was handled, and that a send may
+    be unconfirmed. The earlier invitation or member stays on status only if the request is refused.
 
     Args:
         step: what the request leads to, by Table R.
