@@ -106,8 +106,8 @@ def is_only_sender(case: Case) -> bool:
 def handled_status(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
     """Return the status that shows a request as handled. It must be stored before anything is sent.
 
-    So each value leads to one send: a process that finds this status knows that the value was handled, and that a send may
-    be unconfirmed. The earlier invitation or member stays on status only if the request is refused.
+    So each value leads to one send: a process that finds this status knows that the value was handled, and that a
+    send may be unconfirmed. The earlier invitation or member stays on status only if the request is refused.
 
     Args:
         step: what the request leads to, by Table R.
