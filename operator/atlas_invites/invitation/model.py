@@ -98,6 +98,13 @@ class ReinvitePolicy(StrEnum):
     ON_EXPIRY = "OnExpiry"
 
 
+class DeparturePolicy(StrEnum):
+    """What it means for the object that its invitation has ended unaccepted, or its member has left the project."""
+
+    STALL = "Stall"
+    SETTLE = "Settle"
+
+
 class Origin(StrEnum):
     """Whether this object's own POST made the invitation, or it was there."""
 
@@ -178,6 +185,7 @@ class Spec(Model):
     deletion_policy: DeletionPolicy | None = None
     member_policy: MemberPolicy = MemberPolicy.OBSERVE
     reinvite_policy: ReinvitePolicy = ReinvitePolicy.NEVER
+    departure_policy: DeparturePolicy = DeparturePolicy.STALL
     suspend: bool = False
 
     @field_validator("username")

@@ -68,8 +68,6 @@ _STATES = {
     State.REMOVED: EventReason.REMOVED,
 }
 
-_WARNINGS = frozenset(reason for reason in Reason if reason.kind is not Kind.SETTLED) | {Reason.ROLES_DIFFER}
-
 
 def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     """Return the events of one reconcile: one for each transition, none if nothing changed.
@@ -97,9 +95,13 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     ready = known.condition(READY)
     if now_known.state is not known.state and now_known.state in _STATES:
         say(_STATES[now_known.state], outcome.message)
-    elif (ready is None or ready.reason != outcome.reason) and outcome.reason in _WARNINGS:
+    elif (ready is None or ready.reason != outcome.reason) and _is_warned_of(outcome):
         say(outcome.reason, outcome.message, EventType.WARNING)
     return found
+
+
+def _is_warned_of(outcome: Outcome) -> bool:
+    return outcome.kind is not Kind.SETTLED or outcome.reason is Reason.ROLES_DIFFER
 
 
 def resend_refused_notice(why: str) -> Notice:

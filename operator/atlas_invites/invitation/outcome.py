@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from atlas_invites.invitation.model import State
+from atlas_invites.invitation.model import DeparturePolicy, State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +52,7 @@ class Reason(StrEnum):
 
     @property
     def kind(self) -> Kind:
-        """The outcome that this reason belongs to."""
+        """The outcome that this reason belongs to. For ``DEPARTURES`` ``Outcome.kind`` counts."""
         return _KINDS[self]
 
 
@@ -85,6 +85,13 @@ _KINDS = {
 }
 
 
+DEPARTURES = frozenset({Reason.INVITATION_EXPIRED, Reason.INVITATION_WITHDRAWN, Reason.MEMBER_REMOVED})
+"""The reasons of an object whose person has not come, or has left."""
+
+_DEPARTED = {DeparturePolicy.STALL: Kind.STALLED, DeparturePolicy.SETTLE: Kind.SETTLED}
+"""The outcome that the departures belong to, by ``spec.departurePolicy``."""
+
+
 class Did(StrEnum):
     """What a reconcile changed in Atlas."""
 
@@ -97,7 +104,7 @@ class Outcome:
     """How a reconcile ended: what status is to say. None leaves that part of status as it was, but for ``error``.
 
     ``did`` tells what was changed in Atlas. ``requeue_after`` asks for another reconcile after so many seconds;
-    where it is None, the function of that name has the rule.
+    where it is None, the function of that name has the rule. ``departure_policy`` is the spec's.
     """
 
     reason: Reason
@@ -110,6 +117,12 @@ class Outcome:
     error: ErrorBody | None = None
     did: Did | None = None
     requeue_after: float | None = None
+    departure_policy: DeparturePolicy = DeparturePolicy.STALL
+
+    @property
+    def kind(self) -> Kind:
+        """What this outcome means."""
+        return _DEPARTED[self.departure_policy] if self.reason in DEPARTURES else self.reason.kind
 
     def in_project(self, group_id: str) -> Self:
         """Return this with the project's id on the invitation, where the answer left it out."""
@@ -156,7 +169,7 @@ def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime
         now: Atlas's time, UTC.
     """
     if outcome.requeue_after is not None:
-        is_asked = outcome.reason.kind is Kind.RETRYING
+        is_asked = outcome.kind is Kind.RETRYING
         return min(outcome.requeue_after, RETRY_AFTER_AT_MOST) if is_asked else outcome.requeue_after
     is_pending = outcome.reason is Reason.INVITED or (
         outcome.reason is Reason.ROLES_DIFFER and outcome.state is State.PENDING

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from atlas_invites.invitation.case import Case, Presence, case_of
 from atlas_invites.invitation.model import (
     Api,
+    DeparturePolicy,
     Invitation,
     Member,
     MemberPolicy,
@@ -79,6 +80,7 @@ class Decision:
             who=case.spec.username or (known.username if known else None) or f"invitation {case.spec.invitation_id}",
             id=case.spec.invitation_id or (known.id if known else None),
             again=_RESEND if case.spec.invitation_id is None else _RECREATE_BY_EMAIL,
+            settled=_SETTLED if case.spec.departure_policy is DeparturePolicy.SETTLE else "",
             roles=_difference(case.roles, case.spec.roles),
             asked=", ".join(sorted(case.spec.roles)),
             shown=", ".join(sorted(case.roles)) or "none that can be read",
@@ -104,6 +106,7 @@ _NOTHING, _EXPIRED, _REJECTED = (
 
 _RESEND = "set the annotation atlasinvites.io/resend-requested-at to a new value"
 _RECREATE_BY_EMAIL = "create an object that names the person by spec.username alone"
+_SETTLED = "No action is needed (spec.departurePolicy is Settle). "
 _OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended, so "
 
 _INVITED = Report(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
@@ -138,13 +141,13 @@ _REMOVED = Report(
     Reason.MEMBER_REMOVED,
     State.REMOVED,
     "{who} accepted and is no longer a member of the project. Nobody is invited again after a removal. "
-    "To invite again, {again}.",
+    "{settled}To invite again, {again}.",
 )
 _WITHDRAWN = Report(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
     "The invitation of {who} no longer exists although it has not expired: it was declined, or cancelled elsewhere. "
-    "It will not be sent again. To invite again, {again}.",
+    "It will not be sent again. {settled}To invite again, {again}.",
 )
 _INVITED_UNSEEN = Report(
     Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it can no longer be read; it is assumed pending until it expires."
@@ -154,7 +157,9 @@ _LEGACY = Report(
     State.PENDING,
     f"{_OF_THE_OLD_API}its roles ({{roles}}) cannot be changed before it is accepted or expires.",
 )
-_ENDED = Report(Reason.INVITATION_EXPIRED, State.EXPIRED, "The invitation of {who} expired. To invite again, {again}.")
+_ENDED = Report(
+    Reason.INVITATION_EXPIRED, State.EXPIRED, "The invitation of {who} expired. {settled}To invite again, {again}."
+)
 _UNKNOWN_ID = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
@@ -294,6 +299,7 @@ def outcome_of(decision: Decision) -> Outcome:
         invitation=invitation,
         member=_as_member(case.member) if case.member else None,
         requeue_after=case.reinvite_in.total_seconds() if waits_for_a_day and case.reinvite_in else None,
+        departure_policy=case.spec.departure_policy,
     )
 
 

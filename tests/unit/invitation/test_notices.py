@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from atlas_invites.invitation.conditions import Evaluated, next_status
-from atlas_invites.invitation.model import Api, AtlasInfo, Origin, State, Status
+from atlas_invites.invitation.model import Api, AtlasInfo, DeparturePolicy, Origin, State, Status
 from atlas_invites.invitation.notices import SUNSET_NEAR, notices, sunset_notice
 from atlas_invites.invitation.outcome import Did, Kind, Outcome, Reason
 from tests.unit.builders import NOW, invitation, member
@@ -84,6 +85,23 @@ def test_no_text_is_published_twice(reason: Reason) -> None:
         outcome = Outcome(reason, "said", state=state, invitation=invitation(), member=member(), did=Did.SET_ROLES)
         notes = [notice.note for notice in notices(known, after(known, outcome), outcome)]
         assert len(notes) == len(set(notes))
+
+
+@pytest.mark.parametrize("policy", DeparturePolicy)
+def test_a_departure_is_an_event_under_every_policy(policy: DeparturePolicy) -> None:
+    """Who has left is told of; that the policy was changed since is no news."""
+    departed = Outcome(Reason.MEMBER_REMOVED, "said", state=State.REMOVED, departure_policy=policy)
+    known = after(Status(), SETTLED)
+    assert said(known, departed) == [("Normal", "Removed")]
+    for other in DeparturePolicy:
+        assert said(after(known, departed), replace(departed, departure_policy=other)) == []
+
+
+def test_a_settled_departure_that_returns_is_no_warning() -> None:
+    """After an outage an object is as it was: under Settle there is nothing to warn of."""
+    departed = Outcome(Reason.MEMBER_REMOVED, "said", state=State.REMOVED, departure_policy=DeparturePolicy.SETTLE)
+    known = after(after(Status(), departed), Outcome(Reason.ATLAS_UNAVAILABLE, "said"))
+    assert said(known, departed) == []
 
 
 def test_a_reason_that_returns_is_a_warning() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.failures import Failure
-from atlas_invites.invitation.model import State
+from atlas_invites.invitation.model import DeparturePolicy, State
 from atlas_invites.invitation.outcome import BACKED_OFF, SWEPT, Kind, Outcome, Reason, requeue_after
 from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
 
@@ -34,9 +34,20 @@ COMES_BACK = {
 """Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
 
 
+DEPARTED = dict.fromkeys(("InvitationExpired", "InvitationWithdrawn", "MemberRemoved"), "Settled")
+"""What is of another kind under departurePolicy Settle."""
+
+
 def test_the_reasons_are_closed() -> None:
     """There are these reasons and no others, each of one kind."""
     assert {str(reason): str(reason.kind) for reason in Reason} == KIND_OF
+
+
+@pytest.mark.parametrize(("policy", "departed"), [(DeparturePolicy.STALL, {}), (DeparturePolicy.SETTLE, DEPARTED)])
+def test_the_departure_policy_says_the_kind_of_a_departure(policy: DeparturePolicy, departed: dict[str, str]) -> None:
+    """An outcome is of the kind of its reason; a departure is settled under Settle."""
+    kinds = {str(reason): str(Outcome(reason, "m", departure_policy=policy).kind) for reason in Reason}
+    assert kinds == KIND_OF | departed
 
 
 @pytest.mark.parametrize("reason", Reason)
