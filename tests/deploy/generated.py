@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from atlas_invites.invitation.conditions import suspended_status
-from atlas_invites.invitation.model import State, Status
+from atlas_invites.invitation.model import DeparturePolicy, State, Status
 from atlas_invites.invitation.outcome import Reason
 from tests.deploy.manifests import CHART, DEPLOY
-from tests.deploy.statuses import settled
+from tests.deploy.statuses import settled, suspended
 from tests.stack import ROOT
-from tests.unit.builders import EMAIL, NOW, body, error, wire_spec
+from tests.unit.builders import EMAIL, body, error, wire_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +145,13 @@ def testdata() -> dict[str, str]:
         invited,
         error(401, "UNAUTHORIZED"),
     )
+    departed = settled(
+        Reason.INVITATION_EXPIRED,
+        State.EXPIRED,
+        f"The invitation of {EMAIL} expired. No action is needed (spec.departurePolicy is Settle).",
+        invited,
+        departure_policy=DeparturePolicy.SETTLE,
+    )
     objects = {
         "progressing_new": body(),
         "progressing_changed": _object(invited, generation=2),
@@ -153,7 +159,11 @@ def testdata() -> dict[str, str]:
         "healthy_invited": _object(invited),
         "healthy_accepted": _object(accepted),
         "degraded_credentials_rejected": _object(rejected),
-        "suspended": _object(suspended_status(invited, 2, NOW), spec=wire_spec(suspend=True), generation=2),
+        "suspended": suspended(invited, generation=2),
+        "suspended_from_the_start": suspended(Status(), generation=1),
+        "suspended_in_progress": suspended(unavailable, generation=2),
+        "suspended_stalled": suspended(rejected, generation=2),
+        "healthy_departed": _object(departed, spec=wire_spec(departurePolicy="Settle")),
     }
     return {name: yaml.safe_dump(one, sort_keys=False, width=WIDTH) for name, one in objects.items()}
 

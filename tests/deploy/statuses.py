@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.model import AtlasInfo, Origin, State, Status
-from atlas_invites.invitation.outcome import Kind, Outcome, Reason
+from atlas_invites.invitation.model import AtlasInfo, DeparturePolicy, Origin, State, Status
+from atlas_invites.invitation.outcome import DEPARTURES, Kind, Outcome, Reason
 from tests.unit.builders import NOW, READER, body, error, invitation, member, wire_spec
 
 if TYPE_CHECKING:
@@ -18,24 +18,31 @@ Object = dict[str, Any]
 
 MESSAGE = "A sentence for people."
 FROM_BIRTH = "suspended from birth"
+IN_PROGRESS = "suspended while in progress"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An object as the API server holds it; and the kind of outcome that its generation had, None for none yet."""
+    """An object as the API server holds it; and the kind of outcome that its status shows, None for none.
+
+    ``evaluated``: its generation was.
+    """
 
     group: str
     item: Object
     kind: Kind | None
     suspended: bool = False
+    evaluated: bool = True
 
 
-def settled(
+def settled(  # noqa: PLR0913 - the fields of an outcome
     reason: Reason,
     state: State | None,
     message: str = MESSAGE,
     previous: Status | None = None,
     answer: ErrorBody | None = None,
+    *,
+    departure_policy: DeparturePolicy = DeparturePolicy.STALL,
 ) -> Status:
     """Return the status that an outcome of this reason leads to, with an error where Atlas answered one."""
     outcome = Outcome(
@@ -47,6 +54,7 @@ def settled(
         member=member() if state in {State.ACCEPTED, State.REMOVED} else None,
         atlas=AtlasInfo(),
         error=answer,
+        departure_policy=departure_policy,
     )
     return next_status(previous or Status(), Evaluated(1, None, frozenset({READER})), outcome, NOW)
 
@@ -54,9 +62,9 @@ def settled(
 def cases() -> list[Case]:
     """Return every case."""
     found = [
-        Case("new", body(status={"observedGeneration": -1}), None),
-        Case("new", {key: value for key, value in body().items() if key != "status"}, None),
-        Case(FROM_BIRTH, _suspended(Status(), generation=1), None, suspended=True),
+        Case("new", body(status={"observedGeneration": -1}), None, evaluated=False),
+        Case("new", {key: value for key, value in body().items() if key != "status"}, None, evaluated=False),
+        Case(FROM_BIRTH, suspended(Status(), generation=1), None, suspended=True),
     ]
     for reason in Reason:
         for state in (None, *State):
@@ -66,12 +74,23 @@ def cases() -> list[Case]:
             for before in (Reason.INVITED, Reason.ATLAS_UNAVAILABLE, Reason.INVALID_REQUEST):
                 after = settled(reason, state, previous=settled(before, State.PENDING))
                 found.append(Case(reason, body(status=after.to_wire()), reason.kind))
-            # To suspend is a change of the spec: a generation that is not evaluated as long as it lasts.
-            found.append(Case(reason, _suspended(status, generation=2), None, suspended=True))
-            found.append(Case(reason, body(status=status.to_wire(), generation=2), None))
+            is_concluded = reason.kind in {Kind.SETTLED, Kind.STALLED}
+            found.append(
+                Case(
+                    reason if is_concluded else IN_PROGRESS,
+                    suspended(status, generation=2),
+                    reason.kind if is_concluded else None,
+                    suspended=True,
+                )
+            )
+            found.append(Case(reason, body(status=status.to_wire(), generation=2), reason.kind, evaluated=False))
+    for reason in DEPARTURES:
+        status = settled(reason, State.REMOVED, departure_policy=DeparturePolicy.SETTLE)
+        found.append(Case(reason, body(status=status.to_wire()), Kind.SETTLED))
     return found
 
 
-def _suspended(status: Status, *, generation: int) -> Object:
-    held = suspended_status(status, generation, NOW + timedelta(hours=1))
+def suspended(status: Status, *, generation: int) -> Object:
+    """Return a suspended object that had this status before."""
+    held = suspended_status(status, Evaluated(generation, None, frozenset({READER})), NOW + timedelta(hours=1))
     return body(status=held.to_wire(), spec=wire_spec(suspend=True), generation=generation)

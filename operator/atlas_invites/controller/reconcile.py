@@ -99,7 +99,7 @@ class Reconciler:
             since: nothing that Atlas showed before this time (monotonic seconds) is acted on.
 
         Returns:
-            How it ended, or None if nothing was evaluated: no object, a suspended one, or a deletion that is done.
+            How it ended, or None if it has no outcome: no object, a suspended one, or a deletion that is done.
 
         Raises:
             Stale, Later, ClusterUnavailable, WriteRefused: see ``requeue_of``.
@@ -123,7 +123,7 @@ class Reconciler:
         if outcome is None:
             return None
         reported = await self._report(attempt.resource, memory, attempt.known, outcome)
-        if reported.reason.kind is Kind.SETTLED:
+        if reported.reason.kind is Kind.SETTLED:  # a departure keeps its memory under every departure policy
             self._with.memories.forget(key)
         return reported
 
@@ -133,9 +133,7 @@ class Reconciler:
 
     async def _report(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
         """Write the status, publish events, and return the outcome with the time of the next reconcile."""
-        roles = spec.roles if (spec := resource.readable_spec) is not None else frozenset()
-        evaluated = Evaluated(resource.generation, resource.reconcile_requested_at, roles)
-        now = self._with.clock()
+        evaluated, now = _evaluated(resource), self._with.clock()
         is_old = memory.renewed_at is not None and now >= memory.renewed_at + RENEW_ERROR_AFTER
         renew = is_old and outcome.error is not None
         wanted = next_status(known, evaluated, outcome, self._with.wall(), renew=renew)
@@ -149,7 +147,7 @@ class Reconciler:
                 self._with.events.publish(resource, Notice(EventType.WARNING, Reason.WRITE_REFUSED, refused.message))
             raise
         memory.unsaved = memory.published_refusal = None
-        _log_new_reason(resource, outcome.reason)
+        _log_new_reason(resource, outcome)
         if memory.renewed_at is None or renew or wanted.error != known.error:
             memory.renewed_at = now
         for notice in notices(resource.status, wanted, outcome):
@@ -157,27 +155,34 @@ class Reconciler:
         return replace(outcome, requeue_after=requeue_after(outcome, wanted.invitation, self._with.atlas.now()))
 
 
-def _log_new_reason(resource: Resource, reason: Reason) -> None:
+def _evaluated(resource: Resource) -> Evaluated:
+    """Return what a reconcile of an object evaluates."""
+    spec = resource.readable_spec
+    roles = spec.roles if spec is not None else frozenset()
+    return Evaluated(resource.generation, resource.reconcile_requested_at, roles)
+
+
+def _log_new_reason(resource: Resource, outcome: Outcome) -> None:
     """Log the reason of an object, unless it had this one before. Its message may hold an e-mail, so it is left out."""
-    ready = resource.status.condition(READY)
+    ready, reason, kind = resource.status.condition(READY), outcome.reason, outcome.kind
     before = ready.reason if ready is not None else None
     if before == reason:
         return
     log.info(
         "%s (%s)%s",
         reason,
-        reason.kind,
+        kind,
         f"; before: {before}" if before else "",
-        extra={"object": resource.key, "fields": {"reason": reason, "outcome": reason.kind, "before": before}},
+        extra={"object": resource.key, "fields": {"reason": reason, "outcome": kind, "before": before}},
     )
 
 
 async def _converge(attempt: Attempt) -> Outcome | None:
-    """Run the phases of a live object; return None for a suspended one."""
+    """Run the phases of a live object. For a suspended one, write its status and return None."""
     key, collaborators = attempt.resource.key, attempt.collaborators
     if attempt.spec.suspend:
         attempt.claims.mark_evaluated(key)
-        wanted = suspended_status(attempt.known, attempt.resource.generation, collaborators.wall())
+        wanted = suspended_status(attempt.known, _evaluated(attempt.resource), collaborators.wall())
         await collaborators.writer.write_status(attempt.resource, wanted)
         return None
     try:
@@ -290,7 +295,7 @@ def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
     if result is None:
         return Requeue(ends_back_off=True)
     if isinstance(result, Outcome):
-        asked, counted_as = result.requeue_after, (result.reason.kind, result.reason)
+        asked, counted_as = result.requeue_after, (result.kind, result.reason)
         if result.reason not in BACKED_OFF:
             return Requeue(asked, ends_back_off=True, counted_as=counted_as)
         is_short = asked is None or asked < BACK_OFF_BELOW

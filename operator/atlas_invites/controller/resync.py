@@ -62,10 +62,14 @@ class _Swept:
 
 
 def waits_for_sweep(resource: Resource) -> bool:
-    """Return whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is."""
-    known = resource.status
+    """Return whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is.
+
+    A suspended one was evaluated too, and nothing brings it back: Atlas is not called for it.
+    """
+    known, spec = resource.status, resource.readable_spec
     ready = known.condition(READY)
-    return ready is not None and ready.reason in SWEPT and not resource.deleting and resource.is_evaluated_by(known)
+    is_swept = ready is not None and ready.reason in SWEPT and (spec is None or not spec.suspend)
+    return is_swept and not resource.deleting and resource.is_evaluated_by(known)
 
 
 def lost_finalizer(resource: Resource) -> bool:

@@ -1,7 +1,9 @@
-"""From an outcome to the whole status: conditions, reasons, state.
+"""From an outcome, or a suspension, to the whole status: conditions, reasons, state.
 
-The rules are those of kstatus and of Flux's checker: Ready is always there once an object was evaluated, Reconciling
-and Stalled only when True and never together, ``lastTransitionTime`` moves only when ``status`` does.
+The rules are those of kstatus and of Flux's checker: Ready is always there once an object was reconciled, Reconciling
+and Stalled only when True and never together, ``lastTransitionTime`` moves only when ``status`` does. An object whose
+suspension ended a wait has no Ready: kstatus (``checkReadyCondition`` of sigs.k8s.io/cli-utils) waits for one that is
+False or Unknown, and not for one that is absent.
 """
 
 from __future__ import annotations
@@ -67,9 +69,7 @@ def next_status(
     message, error = outcome.message, outcome.error
     if not renew and _same_failure(previous, evaluated, outcome):
         message, error = previous.condition(READY).message, previous.error  # type: ignore[union-attr]
-    wanted = {
-        type_: (status, str(outcome.reason), message) for type_, status in CONDITIONS[outcome.reason.kind].items()
-    }
+    wanted = {type_: (status, str(outcome.reason), message) for type_, status in CONDITIONS[outcome.kind].items()}
     wanted[ACCEPTED] = _accepted(state)
     return previous.model_copy(
         update={
@@ -96,12 +96,39 @@ def summary_of(roles: frozenset[str]) -> str | None:
     return ",".join(sorted(roles)) or None
 
 
-def suspended_status(previous: Status, generation: int, now: datetime) -> Status:
-    """Return the status of a suspended object: what it was, and the condition Suspended."""
+def suspended_status(previous: Status, evaluated: Evaluated, now: datetime) -> Status:
+    """Return the status of a suspended object: what it was, evaluated, with the condition Suspended.
+
+    Nothing is in progress while an object is suspended: Reconciling is removed, with the Ready that it went with. A
+    request to reconcile stays unhandled.
+
+    Args:
+        previous: the status that the object has.
+        evaluated: what was looked at.
+        now: the local time, UTC, for ``lastTransitionTime``.
+    """
+    generation = evaluated.generation
+    removed = {SUSPENDED, RECONCILING} if _is_concluded(previous) else {SUSPENDED, RECONCILING, READY}
+    kept = (
+        condition.model_copy(update={"observed_generation": generation})
+        for condition in previous.conditions
+        if condition.type not in removed
+    )
     message = "Reconciliation is suspended (spec.suspend); Atlas is not called."
     suspended = _condition(previous, SUSPENDED, "True", SUSPENDED, message, generation, now)
-    others = tuple(c for c in previous.conditions if c.type != SUSPENDED)
-    return previous.model_copy(update={"conditions": (*others, suspended)})
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": (*kept, suspended),
+            "roles_summary": summary_of(evaluated.roles),
+        }
+    )
+
+
+def _is_concluded(status: Status) -> bool:
+    """Return whether status shows the end of a reconcile that waits for nothing: settled, or stalled."""
+    ready = status.condition(READY)
+    return (ready is not None and ready.status == "True") or status.condition(STALLED) is not None
 
 
 def _accepted(state: State | None) -> tuple[str, str, str]:
@@ -114,7 +141,7 @@ def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> b
 
     An outage without an HTTP answer has many words (reset, timed out, refused): they are one failure.
     """
-    ready, kind = previous.condition(READY), outcome.reason.kind
+    ready, kind = previous.condition(READY), outcome.kind
     return (
         kind is not Kind.SETTLED
         and ready is not None

@@ -114,8 +114,8 @@ def hold_outcome(known: AtlasInfo | None) -> Outcome:
 def recall_hidden_send(case: Case) -> datetime | None:
     """Return when an earlier process may have sent an invitation that the Users API does not show, or None.
 
-    Status shows it: it was written while the Invites API was in use, and has no invitation, or a send was to come. It
-    is kept so until the invitation would have expired.
+    Status shows it: it was written while the Invites API was in use, and has no invitation, or a send was to come, or
+    may have been: a suspension has removed the reason. It is kept so until the invitation would have expired.
     """
     known = case.known
     if known.atlas is None or known.atlas != _as_of_invites(known.atlas):
@@ -123,7 +123,7 @@ def recall_hidden_send(case: Case) -> datetime | None:
     ready, stalled = known.condition(READY), known.condition(STALLED)
     if ready is not None and ready.reason == Reason.LEGACY_INVITATION and stalled is not None:
         return datetime.fromisoformat(stalled.last_transition_time)
-    if not case.had_one or (ready is not None and ready.reason in _UNDER_WAY):
+    if not case.had_one or ready is None or ready.reason in _UNDER_WAY:
         return case.now
     return None
 

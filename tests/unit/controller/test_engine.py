@@ -371,12 +371,12 @@ async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCa
 async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
     world = World()
-    for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "resend", "stripped"):
+    for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "resend", "stripped", "resumed"):
         key = Key("team-a", name)
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.invite(invitation(username=f"{name}@example.com", id=f"{len(world.cluster.objects):024x}"))
         spec = wire_spec(username=f"{name}@example.com")
-        world.cluster.apply(key, spec=spec)
+        world.cluster.apply(key, spec=spec | ({"suspend": True} if name == "resumed" else {}))
         if name == "new":
             continue
         if name == "waiting":
@@ -387,12 +387,13 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     world.cluster.annotate(RECONCILE_REQUESTED_AT, "now", Key("team-a", "requested"))
     world.cluster.annotate(RESEND_REQUESTED_AT, "now", Key("team-a", "resend"))
     world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
+    world.cluster.apply(Key("team-a", "resumed"), spec=wire_spec(username="resumed@example.com", roles=[OWNER]))
     lost(world)
     world.start_anew()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
     await world.engine.list_first()
     queued = {key.name for key in await world.woken()}
-    assert queued == {"changed", "new", "waiting", "deleted", "requested", "resend", "stripped"}
+    assert queued == {"changed", "new", "waiting", "deleted", "requested", "resend", "stripped", "resumed"}
 
 
 @virtual_time

@@ -151,6 +151,24 @@ async def test_what_a_former_process_may_have_sent_is_not_sent_again(left: Calla
     assert sendings(world) == 0
 
 
+@virtual_time
+async def test_a_suspension_does_not_hide_what_a_former_process_may_have_sent() -> None:
+    """A suspension removes the reason from status. What may have been sent before is not sent again after it."""
+    world = World()
+    spec = wire_spec(reinvitePolicy="OnExpiry")
+    world.cluster.apply(spec=spec, finalizers=[FINALIZER])
+    by_sending_again(world)
+    world.cluster.apply(spec=spec | {"suspend": True})
+    assert await world.turn() is None
+    world.start_anew()
+    end_of_invites_api(world)
+    world.cluster.apply(spec=spec)
+    for _ in range(3):
+        assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
+        await asyncio.sleep(CONFIRM_AFTER)
+    assert sendings(world) == 0
+
+
 @pytest.mark.parametrize("known", [None, AtlasInfo(api=Api.USERS)], ids=["nothing-on-status", "users-mode-on-status"])
 @virtual_time
 async def test_a_restart_in_users_mode_sends_after_a_minute(known: AtlasInfo | None) -> None:

@@ -1076,45 +1076,7 @@ async def test_rejected_credentials_are_said() -> None:
     assert world.atlas.names == ["UpdateInvite"]
 
 
-# Suspended, requested, gone.
-
-
-@virtual_time
-async def test_a_suspended_object_is_left_alone() -> None:
-    """No call, one write that says so, and then none; status keeps what was."""
-    world = await adopted()
-    before = world.cluster.status()
-    world.cluster.apply(spec=wire_spec(roles=[OWNER], suspend=True))
-    for _ in range(5):
-        assert await world.turn() is None
-    assert world.atlas.calls == []
-    assert world.write_kinds == ["status"]
-    status = world.cluster.status()
-    assert status.model_copy(update={"conditions": status.conditions[:-1]}) == before
-    assert status.condition("Suspended") is not None
-
-
-@virtual_time
-async def test_a_resumed_object_catches_up() -> None:
-    """What changed while it was suspended is done at once, and Suspended is gone."""
-    world = await adopted()
-    world.cluster.apply(spec=wire_spec(suspend=True))
-    await world.turn()
-    world.cluster.apply(spec=AS_OWNER)
-    assert reason_of(await world.turn()) is Reason.INVITED
-    assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
-    assert world.cluster.status().condition("Suspended") is None
-
-
-@virtual_time
-async def test_a_new_object_that_is_suspended_is_never_called_evaluated() -> None:
-    """Suspended at birth: no finalizer, no call, observedGeneration stays -1."""
-    world = World()
-    world.cluster.apply(spec=wire_spec(suspend=True))
-    assert await world.turn() is None
-    assert world.write_kinds == ["status"]
-    assert world.atlas.calls == []
-    assert world.cluster.status().observed_generation == -1
+# Requested, gone.
 
 
 @virtual_time

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from atlas_invites.invitation.conditions import Evaluated, next_status, suspended_status
-from atlas_invites.invitation.model import AtlasInfo, ErrorBody, Invitation, Member, Origin, State, Status
+from atlas_invites.invitation.model import (
+    AtlasInfo,
+    DeparturePolicy,
+    ErrorBody,
+    Invitation,
+    Member,
+    Origin,
+    State,
+    Status,
+)
 from atlas_invites.invitation.outcome import Kind, Outcome, Reason
 from tests.unit.builders import OTHER_EMAIL, OTHER_ID, OWNER, READER, error, invitation, member, status
 from tests.unit.invitation.test_outcome import KIND_OF
@@ -58,13 +67,13 @@ def transitions(of: Status) -> dict[str, str]:
 
 
 def kstatus(of: Status, generation: int) -> str:
-    """Return what kstatus says of a live object, in its order of asking."""
+    """Return what kstatus says of a live object, in its order of asking. It waits for no Ready that is absent."""
     flags = {c.type: c.status for c in of.conditions}
     if of.observed_generation != generation or flags.get("Reconciling") == "True":
         return "InProgress"
     if flags.get("Stalled") == "True":
         return "Failed"
-    return "Current" if flags.get("Ready") == "True" else "InProgress"
+    return "Current" if flags.get("Ready", "True") == "True" else "InProgress"
 
 
 def broken_rules_of_flux(of: Status) -> list[str]:
@@ -77,8 +86,8 @@ def broken_rules_of_flux(of: Status) -> list[str]:
     rules = {
         "Ready is False while Stalled": "Stalled" not in true or ready.status == "False",
         "never Reconciling and Stalled": not {"Reconciling", "Stalled"} <= true,
-        "Ready True is of this generation": ready.status != "True"
-        or ready.observed_generation == of.observed_generation,
+        "Ready True is of this generation, as is every other": ready.status != "True"
+        or {c.observed_generation for c in of.conditions} == {of.observed_generation},
         "Ready Unknown only while Reconciling": ready.status != "Unknown" or "Reconciling" in true,
         "False is said by absence": {"Reconciling", "Stalled"} & by_type.keys() <= true,
         "each type once": len(by_type) == len(of.conditions),
@@ -90,8 +99,9 @@ def broken_rules_of_flux(of: Status) -> list[str]:
 PREVIOUS = {
     "new": status(),
     **{str(reason): first(reason) for reason in Reason},
-    "Suspended": suspended_status(first(Reason.INVITED), 1, FIRST),
-    "suspended-at-birth": suspended_status(status(), 1, FIRST),
+    "Suspended": suspended_status(first(Reason.INVITED), Evaluated(1, None), FIRST),
+    "suspended-in-progress": suspended_status(first(Reason.CONFLICT), Evaluated(1, None), FIRST),
+    "suspended-at-birth": suspended_status(status(), Evaluated(1, None), FIRST),
 }
 
 
@@ -281,20 +291,65 @@ def test_the_request_to_reconcile_is_echoed() -> None:
 # Suspended.
 
 
+SUSPENDED = Evaluated(2, None, frozenset({OWNER}))
+KEPT = ("state", "origin", "invitation", "member", "error", "atlas", "last_handled_reconcile_at")
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_suspended_keeps_what_was(reason: Reason) -> None:
-    """All of status stays, observedGeneration too (so kstatus says InProgress); one condition comes."""
+    """All that status says of Atlas stays, and so do a Ready that is True and a Stalled; Suspended comes."""
     before = first(reason, state=State.PENDING, invitation=invitation(), error=UNAVAILABLE)
-    then = suspended_status(before, 2, LATER)
-    assert then.model_copy(update={"conditions": then.conditions[:-1]}) == before
-    assert conditions(then)["Suspended"] == ("True", "Suspended")
-    assert kstatus(then, 2) == "InProgress"
-    assert broken_rules_of_flux(then) == []
-    assert suspended_status(then, 2, LATER + timedelta(days=1)) == then
+    then = suspended_status(before, SUSPENDED, LATER)
+    for field in KEPT:
+        assert getattr(then, field) == getattr(before, field)
+    said, kind = conditions(then), KIND_OF[reason]
+    assert said.pop("Suspended") == ("True", "Suspended")
+    kept = {"Accepted"} if kind in {"Waiting", "Retrying"} else conditions(before).keys()
+    assert said == {type_: conditions(before)[type_] for type_ in kept}
+    assert transitions(then) == dict.fromkeys(kept, FIRST_TEXT) | {"Suspended": LATER_TEXT}
+    assert {c.message for c in then.conditions if c.type in kept} == {
+        c.message for c in before.conditions if c.type in kept
+    }
+
+
+@pytest.mark.parametrize("previous", [PREVIOUS["new"], *map(first, Reason)], ids=["new", *Reason])
+def test_a_suspension_is_evaluated(previous: Status) -> None:
+    """No tool waits: every generation moves, nothing is in progress. A repeat changes nothing."""
+    then = suspended_status(previous, SUSPENDED, LATER)
+    assert {c.observed_generation for c in then.conditions} == {then.observed_generation} == {2}
+    assert kstatus(then, 2) == ("Failed" if previous.condition("Stalled") else "Current")
+    assert then.roles_summary == OWNER
+    assert broken_rules_of_flux(then) == ([] if then.condition("Ready") else ["Ready is always there"])
+    assert suspended_status(then, SUSPENDED, LATER + timedelta(days=1)) == then
+
+
+def test_a_suspension_handles_no_request() -> None:
+    """A request to reconcile that comes while an object is suspended is handled after the suspension."""
+    before = first(Reason.INVITED)
+    assert suspended_status(before, Evaluated(2, "asked"), LATER).last_handled_reconcile_at is None
 
 
 def test_suspended_goes_with_the_next_outcome() -> None:
     """The condition is absent when the object is not suspended, and back with a new time when it is again."""
-    then = after(suspended_status(first(Reason.INVITED), 1, FIRST), Outcome(Reason.INVITED, "first"))
+    suspended = suspended_status(first(Reason.INVITED), Evaluated(1, None), FIRST)
+    then = after(suspended, Outcome(Reason.INVITED, "first"))
     assert then == first(Reason.INVITED)
-    assert transitions(suspended_status(then, 2, LATER))["Suspended"] == LATER_TEXT
+    assert transitions(suspended_status(then, SUSPENDED, LATER))["Suspended"] == LATER_TEXT
+
+
+# Departures.
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_settle_settles_departures_and_nothing_else(reason: Reason) -> None:
+    """Under Settle a departure is Ready with its reason; Accepted and state are as under Stall."""
+    state = {Reason.INVITATION_EXPIRED: State.EXPIRED, Reason.MEMBER_REMOVED: State.REMOVED}.get(reason)
+    stall, settle = (
+        after(status(), Outcome(reason, "m", state=state, departure_policy=policy)) for policy in DeparturePolicy
+    )
+    if reason not in {"InvitationExpired", "InvitationWithdrawn", "MemberRemoved"}:
+        assert settle == stall
+        return
+    assert conditions(settle) == {"Ready": ("True", reason), "Accepted": conditions(stall)["Accepted"]}
+    assert kstatus(settle, 1) == "Current"
+    assert settle.model_copy(update={"conditions": stall.conditions}) == stall

@@ -114,6 +114,7 @@ INVITES, USERS = AtlasInfo(api=Api.INVITES), AtlasInfo(api=Api.USERS)
         (status("SecretNotFound", atlas=INVITES), NOW),
         (status("ConfirmingInvitation", atlas=INVITES, invitation=invitation()), NOW),
         (status("Invited", atlas=INVITES, invitation=invitation()), None),
+        (status(atlas=INVITES, invitation=invitation()), NOW),
         (
             status("LegacyInvitation", atlas=INVITES),
             NOW.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0),
@@ -121,5 +122,5 @@ INVITES, USERS = AtlasInfo(api=Api.INVITES), AtlasInfo(api=Api.USERS)
     ],
 )
 def test_what_status_tells_of_an_earlier_process(known: Status, recalled: object) -> None:
-    """It was written while the Invites API was in use, and shows no invitation, or that a send was to come."""
+    """It was written while the Invites API was in use, and shows no invitation, or that a send may be to come."""
     assert recall_hidden_send(case_of(spec(), known, Observation(), NOW, Api.USERS)) == recalled

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from atlas_invites.app import Process
 from atlas_invites.controller.store import Store
-from atlas_invites.invitation.conditions import suspended_status
+from atlas_invites.invitation.conditions import Evaluated, suspended_status
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Key, Resource
@@ -204,7 +204,7 @@ def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
 def test_a_suspended_object_has_no_end() -> None:
     """Nobody looks at it, so nobody knows whether it is pending still; once resumed it counts again."""
     store = Store()
-    held = suspended_status(pending(0).status, 2, NOW).to_wire()
+    held = suspended_status(pending(0).status, Evaluated(2, None), NOW).to_wire()
     store.put(pending(0, **held))
     assert store.next_end(0) is None
     shown = {"state": "Pending", "invitation": invitation().to_wire()}
