@@ -59,6 +59,7 @@ policies = {
     "deletionPolicy": st.sampled_from([None, "Cancel", "Cancel", "Retain", "Revoke"]),
     "memberPolicy": st.sampled_from([None, "Observe", "Manage"]),
     "reinvitePolicy": st.sampled_from([None, "Never", "OnExpiry", "OnExpiry"]),
+    "departurePolicy": st.sampled_from([None, "Stall", "Settle"]),
     "suspend": st.sampled_from([None, None, None, None, None, True]),
 }
 troubles = st.builds(
@@ -201,9 +202,30 @@ class Life(RuleBasedStateMachine):
     def edit(self, number: int, changes: dict[str, Any], moment: float) -> None:
         """Somebody edits a spec."""
         if key := self._key(number):
-            if "username" not in self.world.cluster.objects[key]["spec"]:
-                changes.pop("reinvitePolicy", None)
-            self._run(moment, lambda: self.world.cluster.edit(key, changes))
+            self._edit(key, changes, moment)
+
+    @rule(
+        number=chosen,
+        changes=st.fixed_dictionaries({}, optional={"roles": roles, **policies}),
+        first=st.sampled_from([0.0, 0.03, 5.0, 65.0, UNTIL_RESYNCED]),
+        then=st.sampled_from(["resume", "resume", "resume", "restart and resume", "restart", "delete"]),
+        moment=moments,
+    )
+    def suspend(self, number: int, changes: dict[str, Any], first: float, then: str, moment: float) -> None:
+        """Somebody suspends an object, changes it meanwhile, and resumes or deletes it, or leaves it so."""
+        key = self._key(number)
+        if key is None:
+            return
+        self._edit(key, {"suspend": True}, first)
+        self._edit(key, changes | {"suspend": True}, moment)
+        if "restart" in then:
+            self.world.kill()
+            self.world.start()
+            self._run(first)
+        if "resume" in then:
+            self._edit(key, {"suspend": None}, moment)
+        elif then == "delete":
+            self._run(moment, lambda: self.world.cluster.delete(key))
 
     @rule(number=chosen, moment=moments)
     def delete(self, number: int, moment: float) -> None:
@@ -509,6 +531,14 @@ class Life(RuleBasedStateMachine):
             self.failed = True
             note(self.world.story())
             raise
+
+    def _edit(self, key: Key, changes: dict[str, Any], moment: float) -> None:
+        """Let somebody edit the spec of an object, if it is there still, as the CRD permits it."""
+        if key not in self.world.cluster.objects:
+            return
+        if "username" not in self.world.cluster.objects[key]["spec"]:
+            changes.pop("reinvitePolicy", None)
+        self._run(moment, lambda: self.world.cluster.edit(key, changes))
 
     def _run(self, seconds: float, act: Callable[[], object] = lambda: None) -> None:
         with self._telling():

@@ -46,6 +46,9 @@ CONDITIONS = {
     "Waiting": {"Ready": "False", "Reconciling": "True"},
     "Stalled": {"Ready": "False", "Stalled": "True"},
 }
+SUSPENDED = ({}, {"Ready": "True"}, {"Ready": "False", "Stalled": "True"})
+"""The conditions of a suspended object."""
+DEPARTURES = frozenset({"InvitationExpired", "InvitationWithdrawn", "MemberRemoved"})
 REFUSED = frozenset({"InvalidRequest", "Forbidden", "ProjectNotFound"})
 """The reasons of a refusal: one of a write stands until something changes, one of a read ends with the next resync."""
 HANDLES_RESEND = frozenset(
@@ -123,11 +126,18 @@ class Oracle:
         """
         spec, status = resource.spec, resource.status
         _expect(not resource.deleting, "law 8: a deletion did not end")
-        if spec.suspend:
-            suspended = status.condition("Suspended")
-            _expect(suspended is not None and suspended.status == "True", "it is suspended, and does not say so")
-            return
         _expect(status.observed_generation == resource.generation, "law 4: this generation was not evaluated")
+        generations = {c.observed_generation for c in status.conditions}
+        _expect(generations == {resource.generation}, f"law 4: its conditions are of the generations {generations}")
+        summary = set((status.roles_summary or "").split(","))
+        _expect(summary == set(spec.roles), f"law 4: rolesSummary is {summary}, and the spec asks for {spec.roles}")
+        suspended = status.condition("Suspended")
+        if spec.suspend:
+            _expect(suspended is not None and suspended.status == "True", "it is suspended, and does not say so")
+            shown = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
+            _expect(shown in SUSPENDED, f"it is suspended, and waited for: {shown}")
+            return
+        _expect(suspended is None, "it says that it is suspended, and is not")
         ready = status.condition("Ready")
         if ready is None:
             raise BrokenError("it has no condition Ready")
@@ -142,6 +152,8 @@ class Oracle:
         unhandled = said.reason in HANDLES_RESEND and resource.asks_to_resend(status)
         _expect(not unhandled, f"it says {said.reason}, and a requested resend was not handled")
         kind = KINDS.get(ready.reason, "Stalled")
+        if ready.reason in DEPARTURES and spec.departure_policy == "Settle":
+            kind = "Settled"
         _expect(kind != "Settled" or resource.has_finalizer, "it is settled and lacks our finalizer")
         wanted = CONDITIONS[kind]
         there = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
