@@ -46,7 +46,7 @@ CONDITIONS = {
     "Waiting": {"Ready": "False", "Reconciling": "True"},
     "Stalled": {"Ready": "False", "Stalled": "True"},
 }
-SUSPENDED = ({}, {"Ready": "True"}, {"Ready": "False", "Stalled": "True"})
+SUSPENDED: tuple[dict[str, str], ...] = ({}, {"Ready": "True"}, {"Ready": "False", "Stalled": "True"})
 """The conditions of a suspended object."""
 DEPARTURES = frozenset({"InvitationExpired", "InvitationWithdrawn", "MemberRemoved"})
 REFUSED = frozenset({"InvalidRequest", "Forbidden", "ProjectNotFound"})

@@ -10,8 +10,8 @@ import pytest
 
 from atlas_invites.invitation import plan
 from atlas_invites.invitation.case import Presence, case_of
-from atlas_invites.invitation.model import Api, Membership, Observation, Origin, State, Status, View
-from atlas_invites.invitation.outcome import Outcome, Reason
+from atlas_invites.invitation.model import Api, DeparturePolicy, Membership, Observation, Origin, State, Status, View
+from atlas_invites.invitation.outcome import DEPARTURES, Kind, Outcome, Reason
 from atlas_invites.invitation.plan import TABLE_A, Action, Decision, decide, is_conclusive, outcome_of
 from tests.unit.builders import (
     CREATED,
@@ -389,6 +389,19 @@ def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
         message = decide(spec_, known, seen, NOW).message
         assert INVITATION_ID in message
         assert OTHER_EMAIL not in message
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_settle_changes_the_kind_and_the_words_of_departures_alone(scenario: Scenario) -> None:
+    """The departure policy changes no decision. Under Settle a departure is settled, and asks nobody to act."""
+    settle = scenario.wanted.model_copy(update={"departure_policy": DeparturePolicy.SETTLE})
+    stalled, settled = decision_of(scenario), decision_of(scenario._replace(wanted=settle))
+    assert settled.row == stalled.row
+    is_departure = stalled.row.report.reason in DEPARTURES
+    assert ("No action is needed" in settled.message) is is_departure
+    assert "No action is needed" not in stalled.message
+    assert (settled.message == stalled.message) is not is_departure
+    assert outcome_of(settled).kind is (Kind.SETTLED if is_departure else outcome_of(stalled).kind)
 
 
 # The outcome of a decision.
