@@ -33,6 +33,12 @@ NAMESPACE = "namespace must be the name of a namespace (lower-case letters, digi
 KUBERNETES_NAME = "name must be a Kubernetes name (lower-case letters, digits, '-' and '.')"
 ONE_PROJECT = "spec: Invalid value: give either groupId or projectRef, and not both"
 SOMEBODY = "spec: Invalid value: give username, invitationId or both"
+POLICIES = {
+    "deletionPolicy": "Retain",
+    "memberPolicy": "Manage",
+    "reinvitePolicy": "OnExpiry",
+    "departurePolicy": "Settle",
+}
 NEEDS_USERNAME = "spec.reinvitePolicy: Invalid value: reinvitePolicy OnExpiry needs username"
 
 
@@ -75,12 +81,14 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "deletionPolicy": "Revoke",
         "memberPolicy": "Manage",
         "reinvitePolicy": "OnExpiry",
+        "departurePolicy": "Settle",
         "suspend": True,
     },
     "the other policies": {
         "deletionPolicy": "Retain",
         "memberPolicy": "Observe",
         "reinvitePolicy": "Never",
+        "departurePolicy": "Stall",
         "suspend": False,
     },
     "OnExpiry with both": BOTH | {"reinvitePolicy": "OnExpiry"},
@@ -152,6 +160,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"reinvitePolicy": "Always"},
         'spec.reinvitePolicy: Unsupported value: "Always": supported values: "Never", "OnExpiry"',
     ),
+    "departurePolicy unknown": (
+        {"departurePolicy": "Ignore"},
+        'spec.departurePolicy: Unsupported value: "Ignore": supported values: "Stall", "Settle"',
+    ),
     "OnExpiry by id alone": (BY_ID | {"reinvitePolicy": "OnExpiry"}, NEEDS_USERNAME),
     "suspend a word": ({"suspend": "yes"}, "spec.suspend in body must be of type boolean"),
     "a misspelt field": ({"deletePolicy": "Retain"}, 'unknown field "spec.deletePolicy"'),
@@ -164,8 +176,8 @@ CHANGES_ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a Secret of another namespace": ({}, {"connectionSecretRef": {"name": "atlas", "namespace": "other"}}),
     "no Secret any more": ({}, {"connectionSecretRef": None}),
     "a Secret after all": ({"connectionSecretRef": None}, {}),
-    "policies added": ({}, {"deletionPolicy": "Retain", "memberPolicy": "Manage", "reinvitePolicy": "OnExpiry"}),
-    "policies removed": ({"deletionPolicy": "Retain", "memberPolicy": "Manage", "reinvitePolicy": "OnExpiry"}, {}),
+    "policies added": ({}, POLICIES),
+    "policies removed": (POLICIES, {}),
     "suspended": ({}, {"suspend": True}),
     "no longer suspended": ({"suspend": True}, {}),
 }
@@ -257,11 +269,12 @@ def test_refuses_another_identity(
 
 
 def test_defaults(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
-    """The defaults are Observe and Never; deletionPolicy has none, because its absence means something."""
+    """The defaults are Observe, Never and Stall; deletionPolicy has none, because its absence means something."""
     apply(invite())
     spec = control_plane.kubectl("get", "ainv", "jane", "-n", namespace, "-o", "jsonpath={.spec}").stdout
     assert '"memberPolicy":"Observe"' in spec
     assert '"reinvitePolicy":"Never"' in spec
+    assert '"departurePolicy":"Stall"' in spec
     assert "deletionPolicy" not in spec
     assert "suspend" not in spec
 

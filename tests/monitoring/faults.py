@@ -149,17 +149,29 @@ def request_refused(stage: Stage) -> Iterator[None]:
     world.annotate("joe", REQUESTED_AT, "again")
 
 
-def stalled(stage: Stage) -> Iterator[None]:
-    """A person declines; then the object is deleted."""
+def departed(stage: Stage) -> Iterator[None]:
+    """A person declines, and the object settles; then it is deleted."""
     world = stage.world
     stage.start_operator()
-    stage.invite()
+    stage.invite(departurePolicy="Settle")
     yield
     world.happen("decline")
     world.annotate("jane", REQUESTED_AT, "now")
     world.until("jane", "InvitationWithdrawn")
     yield
     world.delete("jane")
+
+
+def stalled(stage: Stage) -> Iterator[None]:
+    """An object names an invitation that does not exist; then it is deleted."""
+    world = stage.world
+    stage.start_operator()
+    stage.invite()
+    yield
+    world.create("joe", "f" * 24)
+    world.until("joe", "InvitationNotFound")
+    yield
+    world.delete("joe")
 
 
 def no_leader(stage: Stage) -> Iterator[None]:
@@ -263,6 +275,7 @@ FAULTS: Mapping[str, Callable[[Stage], Iterator[None]]] = {
     "AtlasInvitesSecretMissing": secret_missing,
     "AtlasInvitesProjectMissing": project_missing,
     "AtlasInvitesRequestRefused": request_refused,
+    "AtlasInvitesDeparted": departed,
     "AtlasInvitesStalled": stalled,
     "AtlasInvitesNoLeader": no_leader,
     "AtlasInvitesAtlasErrors": atlas_errors,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _GONE_AT_MOST = 1024
 """So many deleted objects are remembered: the answer to our own last write may come after the deletion's event."""
 
-NEVER_EVALUATED = "Unknown"
-"""What stands for the reason of an object that has none yet."""
+NO_REASON = "Unknown"
+"""What stands for the reason of an object that has none: never reconciled, or suspended while in progress."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class _Facts(NamedTuple):
     Attributes:
         state: ``status.state``.
         ends: when its pending invitation ends (Unix seconds), unless it is suspended.
-        reason: the reason of its condition Ready; None if it was never evaluated.
+        reason: the reason of its condition Ready, or None if it has no such condition.
     """
 
     state: State
@@ -89,12 +89,12 @@ class Store:
         return {state.value: counts[state] for state in State}
 
     def reasons(self) -> Mapping[str, int]:
-        """Return how many objects there are, by the reason of Ready; those that were never evaluated are Unknown.
+        """Return how many objects there are, by the reason of Ready; those that have none are Unknown.
 
         Every reason is there, also with 0, so that an alert on it ends.
         """
-        counts = Counter(facts.reason or NEVER_EVALUATED for facts in self._facts.values())
-        return {NEVER_EVALUATED: 0} | dict.fromkeys(map(str, Reason), 0) | counts
+        counts = Counter(facts.reason or NO_REASON for facts in self._facts.values())
+        return {NO_REASON: 0} | dict.fromkeys(map(str, Reason), 0) | counts
 
     def next_end(self, now: float) -> float | None:
         """Return when the next pending invitation ends after ``now``, or None (both in Unix seconds).

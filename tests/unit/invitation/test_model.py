@@ -103,6 +103,7 @@ def test_unknown_fields_are_ignored_at_every_depth() -> None:
         ({"deletionPolicy": "Burn"}, "deletionPolicy"),
         ({"memberPolicy": "Love"}, "memberPolicy"),
         ({"reinvitePolicy": "Always"}, "reinvitePolicy"),
+        ({"departurePolicy": "Ignore"}, "departurePolicy"),
         ({"username": "jane@example.com;"}, "username"),
     ],
 )
@@ -129,14 +130,10 @@ def test_errors_do_not_show_what_was_there() -> None:
 
 
 def test_defaults_of_the_spec() -> None:
-    """What is not set: Observe, Never, not suspended; the deletion policy is decided later."""
+    """What is not set: Observe, Never, Stall, not suspended; the deletion policy is decided later."""
     plain = spec()
-    assert (plain.member_policy, plain.reinvite_policy, plain.suspend, plain.deletion_policy) == (
-        "Observe",
-        "Never",
-        False,
-        None,
-    )
+    assert (plain.member_policy, plain.reinvite_policy, plain.departure_policy) == ("Observe", "Never", "Stall")
+    assert (plain.suspend, plain.deletion_policy) == (False, None)
 
 
 def test_order_and_repetition_of_roles_mean_nothing() -> None:
