@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.test_table_a import BOTH, JANE, invited, sent
+from tests.cluster.test_table_a import API_OF, BOTH, JANE, invited, sent
 from tests.deploy.flux import flux_complaints
 from tests.e2e.kstatus import check, condition, kstatus
 
@@ -65,7 +65,7 @@ async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
         await life.sweep()
         assert await shown(life) == found
     assert sent(counted) == 0
-    await life.invited_by_hand(JANE)
+    await life.invited_by_hand(JANE, api=API_OF[life.api])
     await life.sweep()
     await life.reaches("jane", "Invited", state="Pending")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cluster.life import OWNER, READ_ONLY, Life, has_finalizer, reason_of
-from tests.cluster.test_table_a import BOTH, JANE, invited
+from tests.cluster.test_table_a import API_OF, BOTH, JANE, invited
 from tests.deploy.flux import flux_complaints
 from tests.e2e.kstatus import check, kstatus
 
@@ -122,7 +122,7 @@ async def test_suspended_while_stalled(life: Life) -> None:
     found = await settles(life, "Failed")
     assert flux_complaints(found) == []
     assert reason_of(found["status"]) == "InvitationWithdrawn"
-    await life.invited_by_hand(JANE)
+    await life.invited_by_hand(JANE, api=API_OF[life.api])
     await life.sweep()
     assert (await life.get("jane")) == found
     await life.edit("jane", suspend=None)

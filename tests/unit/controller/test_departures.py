@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atlas_invites.invitation.guard import CONFIRM_AFTER
+from atlas_invites.invitation.model import DeparturePolicy, Origin
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
-from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, OTHER_ID, USER_ID, invitation, wire_spec
+from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, OTHER_ID, USER_ID, invitation, time_text, wire_spec
+from tests.unit.controller.test_lost_invites import lost
 from tests.unit.controller.test_reconcile import adopted, ready_of, reason_of
 from tests.unit.controller.test_resync import swept
 from tests.unit.virtual_time import virtual_time
@@ -126,3 +128,23 @@ async def test_a_settled_departure_is_sent_again_on_request(reason: Reason) -> N
         await asyncio.sleep(CONFIRM_AFTER)
     assert world.atlas.names.count("CreateInvite") == 1
     assert ready_of(world) == ("True", Reason.INVITED)
+
+
+@pytest.mark.parametrize("policy", DeparturePolicy)
+@virtual_time
+async def test_a_settled_departure_is_remembered_as_a_stalled_one(policy: DeparturePolicy) -> None:
+    """What an unconfirmed send of this process has made is its own, also if a departure was reported meanwhile."""
+    world = await departed(Reason.INVITATION_EXPIRED, departurePolicy=policy)
+    world.cluster.apply(spec=wire_spec(departurePolicy=policy, reinvitePolicy="OnExpiry"))
+    assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
+    await asyncio.sleep(CONFIRM_AFTER)
+    world.atlas.faults.fail("CreateInvite", lost())
+    assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
+    world.cluster.apply(spec=wire_spec(departurePolicy=policy))
+    assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
+    sent_at = world.atlas.now()
+    world.atlas.invite(
+        invitation(id=OTHER_ID, createdAt=time_text(sent_at), expiresAt=time_text(sent_at + timedelta(days=30)))
+    )
+    assert reason_of(await world.turn()) is Reason.INVITED
+    assert world.cluster.status().origin is Origin.CREATED
