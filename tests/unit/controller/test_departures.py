@@ -13,9 +13,9 @@ from atlas_invites.invitation.model import DeparturePolicy, Origin
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
 from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, OTHER_ID, USER_ID, invitation, time_text, wire_spec
-from tests.unit.controller.test_lost_invites import lost
 from tests.unit.controller.test_reconcile import adopted, ready_of, reason_of
 from tests.unit.controller.test_resync import swept
+from tests.unit.controller.test_sends import lost
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
