@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lupa import LuaError, lua51  # type: ignore[import-untyped]
+from lupa import lua51  # type: ignore[import-untyped]
 
 Object = dict[str, Any]
 
@@ -37,7 +37,7 @@ def run_script(script: str, item: Object) -> Any:  # noqa: ANN401 - what it retu
     lua.globals().obj = lua.table_from(item, recursive=True)
     try:
         returned = lua.execute(script)
-    except LuaError as error:
+    except lua51.LuaError as error:
         raise ScriptError(str(error).partition("\nstack traceback:")[0]) from None
     return _plain(returned, item)
 

@@ -42,7 +42,7 @@ def discovered(item: Object) -> dict[str, bool]:
     return {name: found["disabled"] for name, found in run_script(DISCOVERY, item).items()}
 
 
-def testdata(path: str) -> Object:
+def read(path: str) -> Object:
     """Return an object of the testdata."""
     (item,) = load((ACTIONS / path).read_text())
     return item
@@ -57,13 +57,13 @@ def requests(item: Object) -> dict[str, str]:
 @pytest.mark.parametrize("test", TESTS["discoveryTests"], ids=lambda test: test["inputPath"])
 def test_discovery(test: dict[str, Any]) -> None:
     """Argo CD's own test of the discovery passes."""
-    assert discovered(testdata(test["inputPath"])) == {one["name"]: one["disabled"] for one in test["result"]}
+    assert discovered(read(test["inputPath"])) == {one["name"]: one["disabled"] for one in test["result"]}
 
 
 @pytest.mark.parametrize("test", TESTS["actionTests"], ids=lambda test: f"{test['action']} {test['inputPath']}")
 def test_action(test: dict[str, Any]) -> None:
     """Argo CD's own test of the actions passes; a time is any time, in RFC 3339."""
-    item = testdata(test["inputPath"])
+    item = read(test["inputPath"])
     if refusal := test.get("expectedErrorMessage"):
         with pytest.raises(ScriptError) as caught:
             action(test["action"], item)
@@ -73,7 +73,7 @@ def test_action(test: dict[str, Any]) -> None:
     for name, value in requests(made).items():
         assert datetime.fromisoformat(value).tzinfo is not None
         made["metadata"]["annotations"][name] = ANY_TIME
-    assert made == testdata(test["expectedOutputPath"])
+    assert made == read(test["expectedOutputPath"])
 
 
 def test_action_test_is_whole() -> None:
@@ -82,7 +82,7 @@ def test_action_test_is_whole() -> None:
     assert used == {f"testdata/{path.name}" for path in (ACTIONS / "testdata").iterdir()}
     assert {test["action"] for test in TESTS["actionTests"]} == set(NAMES)
     assert {path.parent.name for path in ACTIONS.glob("*/action.lua")} == set(NAMES)
-    assert discovered(testdata("testdata/invited.yaml")).keys() == set(NAMES)
+    assert discovered(read("testdata/invited.yaml")).keys() == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +101,7 @@ def test_action_changes_nothing_else(name: str) -> None:
 
 def test_resend_refuses_where_it_is_disabled() -> None:
     """Argo CD runs a disabled action too, so resend refuses exactly where the discovery disables it."""
-    items = [case.item for case in cases()] + [testdata(test["inputPath"]) for test in TESTS["discoveryTests"]]
+    items = [case.item for case in cases()] + [read(test["inputPath"]) for test in TESTS["discoveryTests"]]
     seen = set()
     for item in items:
         disabled = discovered(item)["resend"]
@@ -116,7 +116,7 @@ def test_resend_refuses_where_it_is_disabled() -> None:
 
 def test_operator_reads_what_the_actions_write() -> None:
     """The annotations are those that the operator reads, and a suspension is one to it."""
-    item = testdata("testdata/invited.yaml")
+    item = read("testdata/invited.yaml")
     for name in NAMES:
         made = Resource.from_body(action(name, copy.deepcopy(item)))
         assert (made.reconcile_requested_at is not None) == (name == "reconcile")
