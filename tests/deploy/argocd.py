@@ -103,7 +103,9 @@ spec:
 
 
 def _data(indent: str) -> str:
-    return "".join(f"{indent}{key}: |\n{textwrap.indent(text, indent + '  ')}" for key, text in customizations().items())
+    return "".join(
+        f"{indent}{key}: |\n{textwrap.indent(text, indent + '  ')}" for key, text in customizations().items()
+    )
 
 
 def action_testdata() -> dict[Path, str]:

@@ -50,7 +50,7 @@ def _plain(value: Any, before: Any) -> Any:  # noqa: ANN401 - JSON
     if not fields:
         return {} if isinstance(before, dict) else []
     if all(isinstance(key, int) for key in fields):
-        held = before if isinstance(before, list) else []
-        return [_plain(fields[n + 1], held[n] if n < len(held) else None) for n in range(len(fields))]
+        items = before if isinstance(before, list) else []
+        return [_plain(fields[n + 1], items[n] if n < len(items) else None) for n in range(len(fields))]
     held = before if isinstance(before, dict) else {}
     return {key: _plain(inner, held.get(key)) for key, inner in fields.items()}

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from atlas_invites.invitation.outcome import Kind, Reason
-from tests.deploy.flux import flux_complaints
 from tests.deploy.argocd import ARGOCD, SCRIPTS
+from tests.deploy.flux import flux_complaints
 from tests.deploy.generated import CRD
 from tests.deploy.lua import run_script
 from tests.deploy.manifests import load
