@@ -1,8 +1,8 @@
 """Kinds of other projects that deploy/ and docs/ name, with the fields that are used; others are refused.
 
 Taken from their published CRDs: Argo CD's Application and ApplicationSet, the ArgoCD of argocd-operator, Flux's
-GitRepository, HelmRelease and Kustomization, the ExternalSecret of External Secrets, the SealedSecret of Sealed Secrets,
-the Prometheus Operator's ServiceMonitor and PrometheusRule, and the AtlasProject of MongoDB's own operator.
+GitRepository, HelmRelease and Kustomization, ExternalSecret, SealedSecret, the Prometheus Operator's ServiceMonitor and
+PrometheusRule, and the AtlasProject of MongoDB's own operator.
 """
 
 from __future__ import annotations

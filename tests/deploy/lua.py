@@ -27,7 +27,7 @@ class ScriptError(Exception):
 def run_script(script: str, item: Object) -> Any:  # noqa: ANN401 - what it returns, as JSON
     """Return what a script returns for an object.
 
-    An empty table may have been a list or an object. Argo CD takes it for what it was in the object that the script got.
+    An empty table may have been a list or an object: it is taken for what was there before, as Argo CD does.
 
     Raises:
         ScriptError: the script refused.

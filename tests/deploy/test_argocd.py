@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, RESEND_REQUESTED_AT, Resource
-from tests.deploy.argocd import ACTIONS, ANY_TIME, ARGOCD, NAMES, SCRIPTS, customizations, resend_in_git
+from tests.deploy.argocd import ACTIONS, ANY_TIME, ARGOCD, NAMES, SCRIPTS, customizations, installations, resend_in_git
+from tests.deploy.documents import first_cells, page, section
 from tests.deploy.lua import ScriptError, run_script
 from tests.deploy.manifests import load
 from tests.deploy.running import apply, invite
@@ -142,6 +143,14 @@ def test_every_installation_has_the_scripts() -> None:
     assert {one["name"]: one["action.lua"] for one in held["definitions"]} == {
         name: (ACTIONS / name / "action.lua").read_text() for name in NAMES
     }
+
+
+def test_actions_are_documented() -> None:
+    """The page has a row for each action, and names each way to install them."""
+    text = page("gitops")
+    assert sorted(first_cells(section(text, "## Actions in Argo CD"))) == sorted(NAMES)
+    for path in (*installations(), ARGOCD / "kustomization.yaml"):
+        assert f"deploy/argocd/{path.name}" in text
 
 
 def live(cluster: ControlPlane, namespace: str, name: str) -> Object:

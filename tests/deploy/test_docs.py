@@ -239,7 +239,7 @@ def test_every_page_is_linked() -> None:
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.relative_to(DEPLOY)))
 def test_examples(cluster: ControlPlane, team: str, path: Path) -> None:
     """Every manifest that a user copies is accepted whole, without a warning."""
-    for namespace in ("argocd", "flux-system", "atlas-credentials"):
+    for namespace in ("argocd", "flux-system"):
         cluster.kubectl("create", "namespace", namespace, check=False)
     objects = load(path.read_text())
     options = [] if any("namespace" in one["metadata"] for one in objects) else ["--namespace", team]

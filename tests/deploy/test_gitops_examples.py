@@ -13,6 +13,7 @@ import yaml
 
 from atlas_invites.invitation.credentials import ServiceAccount, parse
 from tests.deploy.argocd import ARGOCD, customizations
+from tests.deploy.documents import first_cells, page, section
 from tests.deploy.manifests import CHART, DEPLOY, chart, kustomized, load, of_kind, rendered
 from tests.deploy.running import apply
 from tests.stack import ROOT
@@ -106,6 +107,21 @@ def test_flux_sources() -> None:
             assert (one["spec"]["sourceRef"]["kind"], one["spec"]["sourceRef"]["name"]) in there
             for needed in one["spec"].get("dependsOn", []):
                 assert ("Kustomization", needed["name"]) in there
+
+
+@pytest.mark.parametrize(
+    ("heading", "path"),
+    [("## Argo CD", ARGOCD / "applications.yaml"), ("## Flux", DEPLOY / "flux" / "kustomizations.yaml")],
+    ids=str,
+)
+def test_options_are_documented(heading: str, path: Path) -> None:
+    """Each option that docs/gitops.md explains is in the example, and each option of a sync is explained."""
+    explained = first_cells(section(page("gitops"), heading))
+    text = path.read_text()
+    for option in explained:
+        assert option.rpartition(".")[2] in text, option
+    for application in of_kind(load(text), "Application"):
+        assert set(application["spec"]["syncPolicy"]["syncOptions"]) <= set(explained)
 
 
 SECRET = next(one for one in load((SECRETS / "secret.yaml").read_text()) if one["kind"] == "Secret")
