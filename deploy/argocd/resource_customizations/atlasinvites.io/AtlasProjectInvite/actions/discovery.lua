@@ -1,4 +1,4 @@
--- The actions, each disabled while it has no use. Argo CD runs a disabled action too if somebody asks for it, so resend
+-- The actions, each disabled while it has no use. Argo CD also runs a disabled action if a user requests it, so resend
 -- checks its conditions again.
 local deleting = obj.metadata.deletionTimestamp ~= nil
 local suspended = obj.spec.suspend == true
