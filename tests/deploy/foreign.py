@@ -1,7 +1,8 @@
 """Kinds of other projects that deploy/ and docs/ name, with the fields that are used; others are refused.
 
-Taken from their published documentation: Argo CD's Application, Flux's Kustomization, the Prometheus Operator's
-ServiceMonitor and PrometheusRule, and the AtlasProject of MongoDB's own operator.
+Taken from their published CRDs: Argo CD's Application and ApplicationSet, the ArgoCD of argocd-operator, Flux's
+GitRepository, HelmRelease and Kustomization, ExternalSecret, SealedSecret, the Prometheus Operator's ServiceMonitor and
+PrometheusRule, and the AtlasProject of MongoDB's own operator.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
+NAME: Schema = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
 FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "integer"}
 
@@ -29,35 +31,100 @@ def lists(items: Schema) -> Schema:
 REFERENCE = objects("kind", "name", apiVersion=TEXT, kind=TEXT, name=TEXT, namespace=TEXT)
 LABELS: Schema = {"type": "object", "additionalProperties": TEXT}
 
+ANY: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+INTERVAL: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"}
+
+HELM_SOURCE = objects(releaseName=TEXT, valuesObject=ANY, valueFiles=lists(TEXT))
 APPLICATION = objects(
     "project",
     "destination",
     project=TEXT,
-    source=objects("repoURL", repoURL=TEXT, targetRevision=TEXT, path=TEXT),
+    source=objects(
+        "repoURL",
+        repoURL=TEXT,
+        targetRevision=TEXT,
+        path=TEXT,
+        kustomize=objects(images=lists(TEXT)),
+        helm=HELM_SOURCE,
+    ),
     destination=objects(server=TEXT, namespace=TEXT),
     syncPolicy=objects(
         automated=objects(prune=FLAG, selfHeal=FLAG),
+        managedNamespaceMetadata=objects(labels=LABELS),
         syncOptions=lists(
-            TEXT | {"enum": [f"{option}=true" for option in ("ServerSideApply", "SkipDryRunOnMissingResource")]}
+            TEXT
+            | {
+                "enum": [
+                    f"{option}=true" for option in ("CreateNamespace", "ServerSideApply", "SkipDryRunOnMissingResource")
+                ]
+            }
         ),
         retry=objects(limit=NUMBER, backoff=objects(duration=TEXT, factor=NUMBER, maxDuration=TEXT)),
     ),
+)
+APPLICATION_SET = objects(
+    "generators",
+    "template",
+    goTemplate=FLAG,
+    goTemplateOptions=lists(TEXT),
+    generators=lists(
+        objects(
+            git=objects("repoURL", "revision", repoURL=TEXT, revision=TEXT, files=lists(objects("path", path=TEXT)))
+        )
+    ),
+    syncPolicy=objects(
+        applicationsSync=TEXT | {"enum": ["create-only", "create-update", "create-delete", "sync"]},
+    ),
+    template=objects("metadata", "spec", metadata=objects(name=TEXT, finalizers=lists(TEXT)), spec=APPLICATION),
+)
+ARGO_CD = objects(
+    resourceHealthChecks=lists(objects(group=TEXT, kind=TEXT, check=TEXT)),
+    resourceActions=lists(objects(group=TEXT, kind=TEXT, action=TEXT)),
 )
 KUSTOMIZATION = objects(
     "interval",
     "prune",
     "sourceRef",
-    interval=TEXT,
+    interval=INTERVAL,
     sourceRef=REFERENCE,
     path=TEXT,
+    images=lists(objects("name", name=TEXT, newName=TEXT, newTag=TEXT, digest=TEXT)),
     prune=FLAG,
     wait=FLAG,
-    timeout=TEXT,
+    timeout=INTERVAL,
     targetNamespace=TEXT,
     dependsOn=lists(objects("name", name=TEXT, namespace=TEXT)),
     healthChecks=lists(REFERENCE),
     deletionPolicy=TEXT | {"enum": ["MirrorPrune", "Delete", "WaitForTermination", "Orphan"]},
 )
+GIT_REPOSITORY = objects("interval", "url", interval=INTERVAL, url=TEXT, ref=objects(branch=TEXT))
+HELM_RELEASE = objects(
+    "interval",
+    interval=INTERVAL,
+    releaseName=TEXT,
+    targetNamespace=TEXT,
+    chart=objects(
+        "spec",
+        spec=objects(
+            "chart",
+            "sourceRef",
+            chart=TEXT,
+            reconcileStrategy=TEXT | {"enum": ["ChartVersion", "Revision"]},
+            sourceRef=REFERENCE,
+        ),
+    ),
+    install=objects(createNamespace=FLAG),
+    driftDetection=objects(mode=TEXT | {"enum": ["enabled", "warn", "disabled"]}),
+    values=ANY,
+)
+SECRET_METADATA = objects(labels=LABELS, annotations=LABELS)
+EXTERNAL_SECRET = objects(
+    refreshInterval=TEXT,
+    secretStoreRef=objects(kind=TEXT | {"enum": ["SecretStore", "ClusterSecretStore"]}, name=NAME),
+    target=objects(name=TEXT, template=objects(metadata=SECRET_METADATA)),
+    data=lists(objects("secretKey", "remoteRef", secretKey=TEXT, remoteRef=objects("key", key=TEXT, property=TEXT))),
+)
+SEALED_SECRET = objects("encryptedData", encryptedData=LABELS, template=objects(metadata=SECRET_METADATA))
 SERVICE_MONITOR = objects(
     "selector",
     "endpoints",
@@ -73,7 +140,13 @@ def definitions() -> list[Schema]:
     """Return the CRDs."""
     return [
         _definition("argoproj.io", "v1alpha1", "Application", APPLICATION),
+        _definition("argoproj.io", "v1alpha1", "ApplicationSet", APPLICATION_SET),
+        _definition("argoproj.io", "v1beta1", "ArgoCD", ARGO_CD),
+        _definition("source.toolkit.fluxcd.io", "v1", "GitRepository", GIT_REPOSITORY),
+        _definition("helm.toolkit.fluxcd.io", "v2", "HelmRelease", HELM_RELEASE),
         _definition("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", KUSTOMIZATION),
+        _definition("external-secrets.io", "v1", "ExternalSecret", EXTERNAL_SECRET),
+        _definition("bitnami.com", "v1alpha1", "SealedSecret", SEALED_SECRET),
         _definition("monitoring.coreos.com", "v1", "ServiceMonitor", SERVICE_MONITOR),
         _definition("monitoring.coreos.com", "v1", "PrometheusRule", PROMETHEUS_RULE),
         _definition("atlas.mongodb.com", "v1", "AtlasProject", ATLAS_PROJECT, status=objects(id=TEXT)),
@@ -81,7 +154,7 @@ def definitions() -> list[Schema]:
 
 
 def _definition(group: str, version: str, kind: str, spec: Schema, **more: Schema) -> Schema:
-    plural = f"{kind.lower()}s"
+    plural = f"{kind.lower()}".removesuffix("y") + ("ies" if kind.endswith("y") else "s")
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -12,6 +12,7 @@ import yaml
 
 from atlas_invites.invitation.model import DeparturePolicy, State, Status
 from atlas_invites.invitation.outcome import Reason
+from tests.deploy.argocd import SCRIPTS, action_testdata, installations
 from tests.deploy.manifests import CHART, DEPLOY
 from tests.deploy.statuses import settled, suspended
 from tests.stack import ROOT
@@ -33,8 +34,6 @@ CHART_FILES = (
 )
 """What the chart shares with kustomize; a chart cannot reach outside its own folder."""
 DASHBOARD = DEPLOY / "components" / "dashboard"
-ARGOCD = DEPLOY / "argocd"
-HEALTH = ARGOCD / "resource_customizations" / "atlasinvites.io" / "AtlasProjectInvite"
 WIDTH = 120
 Schema = dict[str, Any]
 
@@ -43,8 +42,8 @@ def files() -> dict[Path, str]:
     """Return every generated file and what it holds."""
     found = {CHART / "files" / source.name: source.read_text() for source in CHART_FILES}
     found[DASHBOARD / "dashboard.yaml"] = found[CHART / "files" / "dashboard.yaml"] = dashboard()
-    found[ARGOCD / "argocd-cm.yaml"] = config_map()
-    found |= {HEALTH / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
+    found |= installations() | action_testdata()
+    found |= {SCRIPTS / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
     schema = json.loads((CHART / "values.schema.json").read_text())
     found[CHART / "values.yaml"] = found[CHART / "files" / "values.yaml"] = chart_values(schema)
@@ -105,21 +104,6 @@ def dashboard() -> str:
         "    app.kubernetes.io/name: atlas-invites\n"
         '    grafana_dashboard: "1"\n'
         f"data:\n  atlas-invites.json: |\n{source}"
-    )
-
-
-def config_map() -> str:
-    """Return Argo CD's ConfigMap with the health check in it."""
-    script = "".join(f"    {line}".rstrip() + "\n" for line in (HEALTH / "health.lua").read_text().splitlines())
-    return (
-        "# kubectl patch configmap argocd-cm --namespace argocd --patch-file deploy/argocd/argocd-cm.yaml\n"
-        "apiVersion: v1\n"
-        "kind: ConfigMap\n"
-        "metadata:\n"
-        "  name: argocd-cm\n"
-        "  namespace: argocd\n"
-        "data:\n"
-        f"  resource.customizations.health.atlasinvites.io_AtlasProjectInvite: |\n{script}"
     )
 
 

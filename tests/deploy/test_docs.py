@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 RUNBOOK = page("runbook")
 RULES = [rule for group in rule_groups() for rule in group["rules"]]
 NAMED_IN_DOCS = [(path, block) for path in PAGES for block in blocks(path.read_text(), "ya?ml")]
-MANIFESTS = [
-    *sorted(path for path in DEPLOY.glob("examples/**/*.yaml") if path.name != "kustomization.yaml"),
-    *(DEPLOY / name for name in ("argocd/applications.yaml", "argocd/argocd-cm.yaml", "flux/kustomizations.yaml")),
-]
+MANIFESTS = sorted(
+    path
+    for folder in ("argocd/*", "flux/*", "examples/*", "examples/*/*")
+    for path in DEPLOY.glob(f"{folder}.yaml")
+    if path.name not in {"kustomization.yaml", "argo-cd-values.yaml"}
+)
 
 
 def metrics() -> dict[str, set[str]]:

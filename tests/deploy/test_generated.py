@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.deploy import generated
+from tests.deploy.argocd import ACTIONS, SCRIPTS
 from tests.deploy.manifests import CHART
 from tests.stack import ROOT
 
@@ -22,7 +23,7 @@ def test_generated_file_is_up_to_date(path: Path) -> None:
     assert path.read_text() == FILES[path]
 
 
-@pytest.mark.parametrize("folder", [CHART / "files", generated.HEALTH / "testdata"], ids=lambda p: p.name)
+@pytest.mark.parametrize("folder", [CHART / "files", SCRIPTS / "testdata", ACTIONS / "testdata"], ids=str)
 def test_nothing_is_left_over(folder: Path) -> None:
     """A folder of generated files has no others."""
     assert set(folder.iterdir()) == {path for path in FILES if path.parent == folder}

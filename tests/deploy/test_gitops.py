@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from lupa import lua51  # type: ignore[import-untyped]
 
 from atlas_invites.invitation.outcome import Kind, Reason
+from tests.deploy.argocd import ARGOCD, SCRIPTS
 from tests.deploy.flux import flux_complaints
-from tests.deploy.generated import ARGOCD, CRD, HEALTH
+from tests.deploy.generated import CRD
+from tests.deploy.lua import run_script
 from tests.deploy.manifests import load
 from tests.deploy.statuses import FROM_BIRTH, IN_PROGRESS, cases
 from tests.e2e.kstatus import kstatus
@@ -18,8 +19,8 @@ from tests.e2e.kstatus import kstatus
 if TYPE_CHECKING:
     from tests.deploy.statuses import Case
 
-SCRIPT = (HEALTH / "health.lua").read_text()
-TESTS = yaml.safe_load((HEALTH / "health_test.yaml").read_text())["tests"]
+SCRIPT = (SCRIPTS / "health.lua").read_text()
+TESTS = yaml.safe_load((SCRIPTS / "health_test.yaml").read_text())["tests"]
 CASES = cases()
 GROUPS = sorted({case.group for case in CASES})
 ARGO = {
@@ -38,11 +39,9 @@ KSTATUS = {
 }
 
 
-def health(item: dict[str, Any], script: str = SCRIPT) -> tuple[str, str]:
-    """Return status and message of Argo CD's health check, run as Argo CD does: ``obj`` is a global, Lua is 5.1."""
-    lua = lua51.LuaRuntime(unpack_returned_tuples=True)
-    lua.globals().obj = lua.table_from(item, recursive=True)
-    found = lua.execute(script)
+def health(item: dict[str, Any]) -> tuple[str, str]:
+    """Return status and message of Argo CD's health check."""
+    found = run_script(SCRIPT, item)
     return found["status"], found["message"]
 
 
@@ -53,14 +52,14 @@ def of(group: str) -> list[Case]:
 @pytest.mark.parametrize("test", TESTS, ids=lambda test: test["inputPath"])
 def test_argo_cd_own_test(test: dict[str, Any]) -> None:
     """Argo CD's own kind of test of a health check passes: input in, status and message out."""
-    (item,) = load((HEALTH / test["inputPath"]).read_text())
+    (item,) = load((SCRIPTS / test["inputPath"]).read_text())
     assert health(item) == (test["healthStatus"]["status"], test["healthStatus"]["message"])
 
 
 def test_argo_cd_own_test_is_whole() -> None:
     """Every input of Argo CD's test is used, and every health that the check gives is among its answers."""
     assert {test["inputPath"] for test in TESTS} == {
-        f"testdata/{path.name}" for path in (HEALTH / "testdata").iterdir()
+        f"testdata/{path.name}" for path in (SCRIPTS / "testdata").iterdir()
     }
     assert {test["healthStatus"]["status"] for test in TESTS} == {"Healthy", "Progressing", "Degraded", "Suspended"}
 
@@ -73,14 +72,6 @@ def test_argo_cd_health(group: str) -> None:
         expected = ARGO[case.kind] if case.evaluated else "Progressing"
         assert status == ("Suspended" if case.suspended else expected), case
         assert message, case
-
-
-def test_argo_cd_config_map_is_the_health_check() -> None:
-    """The ConfigMap holds the very health check, under the key that Argo CD looks for."""
-    (config_map,) = load((ARGOCD / "argocd-cm.yaml").read_text())
-    (name,) = config_map["data"]
-    assert name == "resource.customizations.health.atlasinvites.io_AtlasProjectInvite"
-    assert config_map["data"][name] == SCRIPT
 
 
 @pytest.mark.parametrize("group", GROUPS)

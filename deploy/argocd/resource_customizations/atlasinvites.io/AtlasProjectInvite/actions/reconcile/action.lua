@@ -1,0 +1,7 @@
+-- Ask the operator for one reconcile now.
+local os = require("os")
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["atlasinvites.io/reconcile-requested-at"] = os.date("!%Y-%m-%dT%H:%M:%SZ")
+return obj

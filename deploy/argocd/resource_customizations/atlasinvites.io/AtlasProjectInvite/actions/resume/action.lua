@@ -1,0 +1,5 @@
+-- End a suspension.
+if obj.spec.suspend == true then
+  obj.spec.suspend = false
+end
+return obj

@@ -1,0 +1,3 @@
+-- Suspend: Atlas is not called for this object.
+obj.spec.suspend = true
+return obj
