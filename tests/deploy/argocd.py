@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from atlas_invites.invitation.conditions import suspended_status
+from atlas_invites.invitation.conditions import Evaluated, suspended_status
 from atlas_invites.invitation.model import State, Status
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, RESEND_REQUESTED_AT
 from tests.deploy.manifests import DEPLOY
 from tests.deploy.statuses import settled
-from tests.unit.builders import EMAIL, INVITATION_ID, NOW, body, time_text, wire_spec
+from tests.unit.builders import EMAIL, INVITATION_ID, NOW, READER, body, time_text, wire_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def action_testdata() -> dict[Path, str]:
 def _objects() -> Iterator[tuple[str, Object]]:
     invited = settled(Reason.INVITED, State.PENDING, f"The invitation of {EMAIL} is pending.")
     accepted = settled(Reason.ACCEPTED, State.ACCEPTED, f"{EMAIL} accepted and is a member of the project.", invited)
-    suspended = suspended_status(invited, 2, NOW)
+    suspended = suspended_status(invited, Evaluated(2, None, frozenset({READER})), NOW)
     deleted = time_text(NOW + timedelta(hours=1))
     yield "invited", _object(invited)
     yield "invited_reconcile", _object(invited, annotations={RECONCILE_REQUESTED_AT: ANY_TIME})
