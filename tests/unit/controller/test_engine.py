@@ -376,18 +376,21 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.invite(invitation(username=f"{name}@example.com", id=f"{len(world.cluster.objects):024x}"))
         spec = wire_spec(username=f"{name}@example.com")
-        world.cluster.apply(key, spec=spec | ({"suspend": True} if name == "resumed" else {}))
+        world.cluster.apply(key, spec=spec)
         if name == "new":
             continue
         if name == "waiting":
             world.atlas.faults.fail("Look", Failure(Reason.ATLAS_UNAVAILABLE, "m"))
         await world.turn(key)
+    resumed = wire_spec(username="resumed@example.com")
+    world.cluster.apply(Key("team-a", "resumed"), spec=resumed | {"suspend": True})
+    await world.turn(Key("team-a", "resumed"))
+    world.cluster.apply(Key("team-a", "resumed"), spec=resumed)
     world.cluster.apply(Key("team-a", "changed"), spec=wire_spec(username="changed@example.com", roles=[OWNER]))
     world.cluster.delete(Key("team-a", "deleted"))
     world.cluster.annotate(RECONCILE_REQUESTED_AT, "now", Key("team-a", "requested"))
     world.cluster.annotate(RESEND_REQUESTED_AT, "now", Key("team-a", "resend"))
     world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
-    world.cluster.apply(Key("team-a", "resumed"), spec=wire_spec(username="resumed@example.com", roles=[OWNER]))
     lost(world)
     world.start_anew()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
