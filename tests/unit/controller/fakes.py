@@ -481,8 +481,11 @@ class World:
         self._deletion_grace = deletion_grace
         self.start_anew()
 
-    def start_anew(self) -> None:
-        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
+    def start_anew(self, *, listed: bool = True) -> None:
+        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold.
+
+        Unless it has ``listed`` the cluster already, the first list finds every object.
+        """
         controller = Controller(
             invites=self.cluster,
             references=self.cluster,
@@ -499,7 +502,7 @@ class World:
         self.store, self.queue, self.resync = controller.store, controller.queue, controller.resync
         self.reconciler, self.engine = controller.reconciler, controller.engine
         for key, stored in self.cluster.objects.items():
-            if key.namespace not in self.cluster.unlisted:
+            if listed and key.namespace not in self.cluster.unlisted:
                 self.store.put(Resource.from_body(stored))
 
     @staticmethod
