@@ -193,7 +193,7 @@ def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: di
 @pytest.mark.parametrize("created", [OLD, NEW])
 def test_a_deletion_waits_for_objects_whose_project_is_not_known_yet(created: str) -> None:
     """Older or younger, evaluated or not: an heir that cannot be seen yet may be there, unless it goes as well."""
-    ending = {"deletionTimestamp": NEW, "finalizers": [FINALIZER]}
+    ending: dict[str, Any] = {"deletionTimestamp": NEW, "finalizers": [FINALIZER]}
     made = claims(object_(ONE, **ending), by_reference(TWO, created))
     assert made.awaits_any(ONE)
     made.update(by_reference(TWO, created, **ending))

@@ -12,7 +12,7 @@ from atlas_invites.invitation.model import Api, Origin, State
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FORCE_DELETE, Key
 from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, KEY, error, invitation, user, wire_spec
-from tests.unit.controller.fakes import CREDENTIALS, SECRET, World
+from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def invited(api: Api = Api.INVITES, **spec: Any) -> World:  # noqa: ANN401
     """Return a world with the default grace, in which the object has sent its invitation."""
     world = World(deletion_grace=GRACE)
     world.atlas.api = api
-    world.cluster.secrets[Key(MOVED.namespace, SECRET.name)] = CREDENTIALS
+    world.cluster.secrets[Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])] = CREDENTIALS
     world.cluster.apply(spec=wire_spec(**spec))
     async with world.running():
         await asyncio.sleep(2)
@@ -72,7 +72,7 @@ def holds(world: World) -> Iterator[str]:
 @pytest.mark.parametrize("first", ["delete", "create"])
 @virtual_time
 async def test_a_rename_in_one_commit_keeps_the_invitation(first: str, how: dict[str, Any], key: Key, api: Api) -> None:
-    """In either order: nothing is sent or canceled, the new object is Created, and never Stalled once the old one goes."""
+    """In either order nothing is sent or canceled, and the new object is Created and never Stalled."""
     world = await invited(api)
     spec = wire_spec(**named_by(world, how))
     known = world.cluster.status().invitation
@@ -250,7 +250,7 @@ async def test_the_heir_of_an_heir_inherits_too() -> None:
 @pytest.mark.parametrize("steps", range(1, 40))
 @virtual_time
 async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> None:
-    """The operator ends after so many milliseconds of a rename: the heir is Created, and nothing is sent or canceled."""
+    """The operator ends in the middle of a rename: the heir is Created, and nothing is sent or canceled."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
@@ -266,7 +266,7 @@ async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> Non
 
 @virtual_time
 async def test_a_deletion_that_waits_begins_anew_after_a_restart() -> None:
-    """A process knows only since when it has seen the deletion: it waits for the whole grace, and looks at the claims."""
+    """A process knows only since when it has seen the deletion: it waits for the whole grace."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
