@@ -28,9 +28,9 @@ THIRD = "2026-08-12T00:00:00Z"
 GRACE = 5.0
 
 
-async def invited(api: Api = Api.INVITES, **spec: Any) -> World:  # noqa: ANN401 - the spec as JSON
+async def invited(api: Api = Api.INVITES, grace: float = GRACE, **spec: Any) -> World:  # noqa: ANN401 - JSON
     """Return a world with the default grace, in which the object has sent its invitation."""
-    world = World(deletion_grace=GRACE)
+    world = World(deletion_grace=grace)
     world.atlas.api = api
     world.cluster.secrets[Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])] = CREDENTIALS
     world.cluster.apply(spec=wire_spec(**spec))
@@ -139,14 +139,11 @@ async def test_a_person_who_accepts_while_a_deletion_waits_stays_a_member() -> N
 @virtual_time
 async def test_nobody_waits_for_an_heir_that_cannot_come(no_wait: str) -> None:
     """Under force-delete, in a namespace that is being deleted, and without a grace."""
-    world = await invited()
+    world = await invited(grace=0.0 if no_wait == "grace 0" else GRACE)
     if no_wait == "force-delete":
         world.cluster.annotate(FORCE_DELETE, "true")
     elif no_wait == "namespace":
         world.cluster.ending.add(KEY.namespace)
-    else:
-        world._deletion_grace = 0.0
-        world.start_anew(listed=False)
     async with world.running():
         world.cluster.delete()
         await asyncio.sleep(0.5)
