@@ -159,7 +159,8 @@ def start(own: World) -> Iterator[Start]:
             kube = stack.enter_context(Proxy(control_plane.url, tls, way.certificate, silent=silent))
             atlas = stack.enter_context(Proxy(own.sandbox.url))
             address = free_address()
-            settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
+            settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address)
+            settings += ("--deletion-grace", "0", *options)
             name = f"operator-{len(own.operators)}"
             cluster = Behind(control_plane, kube, way)
             operator = Operator.start(group, cluster, *settings, name=name, wait=wait, variables=way.variables)
