@@ -9,7 +9,7 @@ import secrets
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import CoreV1Api
+from kubernetes.aio.client import CoreV1Api, V1Namespace, V1ObjectMeta
 
 from tests.cluster.life import READ_ONLY, Life
 from tests.cluster.test_table_a import BOTH, JANE, invited
@@ -167,7 +167,7 @@ async def test_a_namespace_that_is_being_deleted_does_not_wait(life: Life) -> No
     """Nobody can create an object there: its invitations are canceled at once, and the namespace goes."""
     namespace = f"test-{secrets.token_hex(4)}"
     core = CoreV1Api(life.admin)
-    await core.create_namespace({"metadata": {"name": namespace}})
+    await core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=namespace)))
     life.also = (namespace,)
     await life.restart()
     other = life.of(namespace)

@@ -284,18 +284,15 @@ class Claims:
 
     def holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names, or None: it has it itself."""
-        older = [rival for rival in self._older(key) if rival.proven]
-        return min(older, key=lambda rival: rival.age).key if older else None
+        return _oldest(rival for rival in self._older(key) if rival.proven)
 
     def live_holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names and is not being deleted, or None."""
-        older = [rival for rival in self._older(key) if rival.proven and not rival.deleting]
-        return min(older, key=lambda rival: rival.age).key if older else None
+        return _oldest(rival for rival in self._older(key) if rival.proven and not rival.deleting)
 
     def live_claimant(self, key: Key) -> Key | None:
         """Return the oldest object that claims the same and is not being deleted, or None: it takes over."""
-        live = [rival for rival in self._rivals(key) if rival.proven and not rival.deleting]
-        return min(live, key=lambda rival: rival.age).key if live else None
+        return _oldest(rival for rival in self._rivals(key) if rival.proven and not rival.deleting)
 
     def ending(self, key: Key) -> list[Key]:
         """Return the objects that claim the same and are being deleted, the oldest first."""
@@ -367,3 +364,8 @@ class Claims:
 
     def _older(self, key: Key) -> list[Claim]:
         return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age]
+
+
+def _oldest(claims: Iterable[Claim]) -> Key | None:
+    oldest = min(claims, key=lambda claim: claim.age, default=None)
+    return oldest.key if oldest is not None else None
