@@ -77,6 +77,8 @@ async def take_over(attempt: Attempt) -> Outcome | None:
             continue
         outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, attempt.resource.key)))
         if is_heir:
+            # A request to resend that the former object has handled is no new one.
+            attempt.known = known.model_copy(update={"last_handled_resend_at": had.last_handled_resend_at})
             return replace(outcome, origin=had.origin, state=had.state, invitation=had.invitation, member=had.member)
         return replace(outcome, origin=known.origin or Origin.ADOPTED)
     return None
@@ -123,6 +125,7 @@ class Claim:
         group_id: the project that its reference leads to, once that was followed.
         found: the names that it came upon in Atlas, beyond those of spec and status.
         proven: its own credentials have read the project.
+        ended: it is deleted, and our finalizer is being removed: nothing more is done for it.
         reconciled: it was reconciled once by this process.
         doubtful_since: it is deleted, and a former process may have sent something for it that no status shows.
     """
@@ -136,6 +139,7 @@ class Claim:
     group_id: str | None = None
     found: tuple[str, ...] = ()
     proven: bool = False
+    ended: bool = False
     reconciled: bool = False
     doubtful_since: float | None = None
 
@@ -266,6 +270,12 @@ class Claims:
         claim = self._claims.get(key)
         return claim is not None and any(name in self._released for name in claim.names)
 
+    def end(self, key: Key) -> None:
+        """Record that our finalizer is being removed: a younger object that is deleted too has the invitation now."""
+        claim = self._claims.get(key)
+        if claim is not None:
+            claim.ended = True
+
     def doubt(self, key: Key, now: float) -> None:
         """Record that something may have been sent for an object that is being deleted (monotonic seconds)."""
         claim = self._claims.get(key)
@@ -363,7 +373,7 @@ class Claims:
         self.wake([rival.key for rival in self._rivals(claim.key) if yields(rival)])
 
     def _older(self, key: Key) -> list[Claim]:
-        return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age]
+        return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age and not rival.ended]
 
 
 def _oldest(claims: Iterable[Claim]) -> Key | None:

@@ -183,6 +183,7 @@ async def _remove_finalizer(
         left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
         if left > 0:
             raise Later(left)
+    collaborators.store.claims.end(resource.key)
     await collaborators.writer.remove_finalizer(resource)
     log.info("finalizer removed: %s", finalized.why, extra={"object": resource.key})
     if finalized.orphan is not None:

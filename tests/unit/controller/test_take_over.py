@@ -10,7 +10,7 @@ import pytest
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.model import Api, Origin, State
 from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.resource import FORCE_DELETE, Key
+from atlas_invites.invitation.resource import FORCE_DELETE, RESEND_REQUESTED_AT, Key
 from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, KEY, error, invitation, user, wire_spec
 from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.virtual_time import virtual_time
@@ -388,3 +388,37 @@ async def test_roles_that_change_with_the_name_are_one_patch() -> None:
         assert status.invitation is not None
         assert status.invitation.roles == ("GROUP_OWNER",)
     assert names(world) == ["UpdateInvite"]
+
+
+@pytest.mark.parametrize("after", range(0, 120, 4))
+@virtual_time
+async def test_an_heir_that_goes_at_any_moment_leaves_nothing_behind(after: int) -> None:
+    """Renamed, and so many milliseconds later the new object is deleted as well: what we sent is canceled once."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(after / 1000)
+        world.cluster.delete(NEW)
+        await asyncio.sleep(70)
+        assert not world.cluster.objects
+    assert names(world) == ["CancelInvite"]
+    assert not list(holds(world))
+
+
+@virtual_time
+async def test_a_resend_that_the_former_object_has_handled_is_not_repeated() -> None:
+    """The annotation stands in Git, and comes along with the new name: nothing is canceled and sent again."""
+    world = World(deletion_grace=GRACE)
+    annotations = {RESEND_REQUESTED_AT: "1"}
+    world.cluster.apply(annotations=annotations)
+    async with world.running():
+        await asyncio.sleep(2)
+        assert world.cluster.status().last_handled_resend_at == "1"
+        world.forget_calls()
+        world.cluster.delete()
+        world.cluster.apply(NEW, annotations=annotations, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        assert reasons_of(world, NEW) == ["ConfirmingInvitation", "Invited"]
+        assert world.cluster.status(NEW).last_handled_resend_at == "1"
+    assert names(world) == []
