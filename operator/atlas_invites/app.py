@@ -96,6 +96,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
         atlas=atlas,
         workers=settings.workers,
         resync_interval=settings.resync_interval,
+        deletion_grace=settings.deletion_grace,
         clock=clock,
         wall=wall,
         default_secret=settings.default_secret,

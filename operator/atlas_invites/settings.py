@@ -130,6 +130,12 @@ class Settings(BaseSettings):
     resync_interval: Seconds = Field(
         600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
     )
+    deletion_grace: Seconds = Field(
+        5.0,
+        ge=0,
+        description="how long a deletion waits for an object that takes over, before it cancels or removes anything; "
+        "0 for no wait",
+    )
     workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
     atlas_api: Literal["auto", "invites", "users"] = Field(
         "auto", description="auto, invites or users; auto uses invites, and users once that has ended"

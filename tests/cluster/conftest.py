@@ -53,9 +53,17 @@ def api() -> Mode:
 
 
 @pytest.fixture
-async def life(control_plane: ControlPlane, installed: Path, namespace: str, api: Mode) -> AsyncIterator[Life]:
+def grace() -> float:
+    """Seconds that a deletion waits before it removes something in Atlas: none, where a test is not about that."""
+    return 0.0
+
+
+@pytest.fixture
+async def life(
+    control_plane: ControlPlane, installed: Path, namespace: str, api: Mode, grace: float
+) -> AsyncIterator[Life]:
     """A namespace, a sandbox and a running operator, with a clock that the test moves."""
-    async with live(namespace, control_plane.kubeconfig, installed, api) as running:
+    async with live(namespace, control_plane.kubeconfig, installed, api, grace) as running:
         yield running
 
 

@@ -72,6 +72,7 @@ class Life:
     clock: MovableClock = field(default_factory=MovableClock)
     also: tuple[str, ...] = ()
     default_secret: str | None = None
+    grace: float = 0.0
     parts: Parts = field(init=False)
     _running: AsyncExitStack | None = None
 
@@ -86,6 +87,7 @@ class Life:
             atlas_api=self.api,
             workers=10,
             default_secret=self.default_secret,
+            deletion_grace=self.grace,
         )
         atlas = await stack.enter_async_context(Atlas(self.sandbox_url, api=self.api, clock=self.clock.monotonic))
         self.parts = wire(settings, self.session, atlas, clock=self.clock.monotonic, wall=self.clock.wall)
@@ -355,7 +357,9 @@ def has_finalizer(found: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def live(namespace: str, admin: Path, operator: Path, api: Mode = "auto") -> AsyncIterator[Life]:
+async def live(
+    namespace: str, admin: Path, operator: Path, api: Mode = "auto", grace: float = 0.0
+) -> AsyncIterator[Life]:
     """Give a namespace with its Secret, a sandbox, and a running operator under its own rights.
 
     Args:
@@ -363,13 +367,14 @@ async def live(namespace: str, admin: Path, operator: Path, api: Mode = "auto") 
         admin: kubeconfig of a user.
         operator: kubeconfig of the operator's ServiceAccount.
         api: which of Atlas's APIs the operator may use.
+        grace: seconds that a deletion waits before it removes something in Atlas.
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(create_app()))
         levers = await stack.enter_async_context(httpx.AsyncClient(base_url=url))
         user = await stack.enter_async_context(await _client(admin))
         session = await stack.enter_async_context(open_session(Kubeconfig(str(operator)).load))
-        life = Life(namespace, url, levers, user, session, api)
+        life = Life(namespace, url, levers, user, session, api, grace=grace)
         stack.push_async_callback(life.stop)
         await life.put_secret()
         await life.start()

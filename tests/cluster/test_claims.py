@@ -50,14 +50,14 @@ async def test_two_that_are_created_at_once_send_one_invitation(life: Life) -> N
 
 
 async def test_the_younger_takes_over_what_is_there(life: Life) -> None:
-    """The older goes: the younger adopts the invitation, and its roles count from now on."""
+    """The older goes: the younger inherits the invitation, and its roles count from now on."""
     await invited(life, deletionPolicy="Cancel")
     await life.create_younger("younger", username=JANE, roles=[OWNER])
     await life.reaches("younger", "DuplicateInvite")
     async with life.counting() as counted:
         await life.delete("jane")
         await life.gone("jane")
-        await life.reaches("younger", "Invited", origin="Adopted")
+        await life.reaches("younger", "Invited", origin="Created")
     assert sent(counted) == 0
     assert await life.roles_of(JANE) == [OWNER]
 
@@ -128,7 +128,7 @@ async def test_claims_hold_across_namespaces_and_name_nobody_there(life: Life, n
     async with life.counting() as counted:
         await life.delete("secret-name")
         await life.gone("secret-name")
-        await other.reaches("jane", "Invited", origin="Adopted")
+        await other.reaches("jane", "Invited", origin="Created")
     assert sent(counted) == 0
     assert "CancelInvite" not in counted
 

@@ -103,14 +103,14 @@ async def test_an_object_whose_project_was_never_resolved_goes(life: Life) -> No
 @BOTH
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 async def test_what_another_live_object_claims_is_left_alone(life: Life, policy: str) -> None:
-    """Renamed or moved: the old object goes, the new one adopts; no e-mail, no cancellation, under every policy."""
+    """Renamed or moved: the old object goes, the new one takes over; no e-mail, no cancellation, under every policy."""
     await invited(life, deletionPolicy=policy)
     before = await life.status("jane")
     await life.create_younger("renamed", username=JANE, deletionPolicy=policy)
     async with life.counting() as counted:
         await life.delete("jane")
         await life.gone("jane")
-        status = await life.reaches("renamed", "Invited", state="Pending", origin="Adopted")
+        status = await life.reaches("renamed", "Invited", state="Pending", origin="Created")
     assert removed(counted) == 0
     assert "CreateInvite" not in counted
     assert "AddUser" not in counted

@@ -106,19 +106,19 @@ def _members(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _rename(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("Renamed, as a GitOps tool does it: the new object adopts, Atlas sends and cancels nothing")
+    terminal.title("Renamed, as a GitOps tool does it: the new object takes over, Atlas sends and cancels nothing")
     terminal.run(
         f"sed -e 's/jane/max/' {BY_EMAIL} | kubectl apply -f -",
         shows=["max created"],
     )
     _wait(terminal, "max", "condition=Ready")
+    terminal.run("kubectl delete ainv max --wait=false", shows=["deleted"])
     terminal.run(
-        "sleep 1; sed -e 's/  name: jane/  name: maximilian/; s/jane@/max@/' " + BY_EMAIL + " | kubectl apply -f -",
+        "sed -e 's/  name: jane/  name: maximilian/; s/jane@/max@/' " + BY_EMAIL + " | kubectl apply -f -",
         shows=["created"],
     )
-    terminal.run("kubectl delete ainv max --timeout=30s", shows=["deleted"])
     _wait(terminal, "maximilian", "condition=Ready")
-    terminal.run("kubectl get ainv maximilian -o jsonpath='{.status.origin}'", shows=["Adopted"])
+    terminal.run("kubectl get ainv maximilian -o jsonpath='{.status.origin}'", shows=["Created"])
     _check_sent(terminal, sandbox, 3)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-DEBUG = ("--listen", "off", "--log-level", "debug")
+DEBUG = ("--listen", "off", "--log-level", "debug", "--deletion-grace", "0")
 
 
 class StartOperator(Protocol):

@@ -204,3 +204,15 @@ def test_a_deletion_while_the_operator_is_away(own: World, start_operator: Start
     start_operator()
     own.until_gone("jane")
     assert own.calls() == ["CancelInvite 204"]
+
+
+def test_a_rename_in_one_commit_keeps_the_invitation(own: World, start_operator: StartOperator) -> None:
+    """With the grace of the default the old object goes first, the new one comes, and Atlas notices nothing."""
+    start_operator("--deletion-grace", "5s")
+    invitation = own.adopt(deletionPolicy="Cancel")["status"]["invitation"]
+    own.delete("jane")
+    own.create("renamed", invitation["id"], deletionPolicy="Cancel")
+    renamed = own.until("renamed", "Invited")
+    own.until_gone("jane")
+    assert renamed["status"]["invitation"]["id"] == invitation["id"]
+    assert own.atlas_writes() == []

@@ -76,6 +76,7 @@ class Stage:
             cluster or self.world.plane.control_plane,
             *("--atlas-url", self.world.sandbox.url, "--namespace", self.world.namespace),
             *("--listen", self.recording.address, "--resync-interval", f"{RESYNC_INTERVAL}s"),
+            *("--deletion-grace", "0"),  # it would be minutes on the stretched time axis
             *options,
             name=f"operator-{self.recording.pod}",
         )

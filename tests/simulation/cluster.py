@@ -234,6 +234,12 @@ class Cluster:
             raise Failure(Reason.PROJECT_NOT_READY, f"The AtlasProject {project.name} is not ready.")
         return self.project_ids[project]
 
+    async def is_ending(self, namespace: str) -> bool:  # noqa: ARG002 - no namespace is deleted here
+        """Read a namespace."""
+        await asyncio.sleep(LATENCY)
+        self._meet_down()
+        return False
+
     def publish(self, resource: Resource, notice: Notice) -> None:
         """Take an event."""
         self.notices.append((resource.key, notice))

@@ -53,6 +53,8 @@ READS = frozenset({"ReadInvite", "ReadUser", "ReadProject"})
 HOUR, DAY = 3600.0, 86400.0
 
 moments = st.sampled_from([0.0, 0.004, 0.03, 0.06, 0.2, 2.0])
+gaps = st.sampled_from([0.0, 0.004, 0.02, 0.03, 0.06, 0.1, 0.2, 2.0, 4.9, 5.02, 5.06, 6.0])
+"""Seconds between the two halves of a rename: within the grace of a deletion, about its end, and after it."""
 roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2, unique=True)
 chosen = st.integers(0, 3)
 policies = {
@@ -233,13 +235,16 @@ class Life(RuleBasedStateMachine):
         if key := self._key(number):
             self._run(moment, lambda: self.world.cluster.delete(key))
 
-    @rule(number=chosen, to=st.sampled_from(KEYS), first=st.booleans(), moment=moments)
-    def move(self, number: int, to: Key, first: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """A GitOps tool renames an object: the new one comes first, or the old one goes first."""
+    @rule(number=chosen, to=st.sampled_from(KEYS), first=st.booleans(), by_id=st.booleans(), moment=gaps)
+    def move(self, number: int, to: Key, first: bool, by_id: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """A GitOps tool renames an object: the new one comes first, or the old one goes; it may name the id."""
         key, cluster = self._key(number), self.world.cluster
         if key is None or to in cluster.objects:
             return
-        spec = dict(cluster.objects[key]["spec"])
+        spec, known = dict(cluster.objects[key]["spec"]), Resource.from_body(cluster.objects[key]).status.invitation
+        if by_id and known is not None:
+            spec = {name: value for name, value in spec.items() if name not in {"username", "reinvitePolicy"}}
+            spec["invitationId"] = known.id
         acts: list[Callable[[], object]] = [lambda: cluster.create(to, spec), lambda: cluster.delete(key)]
         for act in acts if first else reversed(acts):
             self._run(moment, act)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 URL = "http://127.0.0.1:8081"
 RESYNC_INTERVAL = 600.0
+DELETION_GRACE = 5.0
 WORKERS = 3
 
 
@@ -70,6 +71,7 @@ class Process:
             atlas=self.atlas,
             workers=WORKERS,
             resync_interval=RESYNC_INTERVAL,
+            deletion_grace=DELETION_GRACE,
             clock=clock,
             wall=wall,
             store=self.store,

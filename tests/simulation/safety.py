@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from atlas_invites.invitation.resource import Key, Resource
 from atlas_sandbox.model import Membership
 from tests.simulation.cluster import START, secret_of
+from tests.simulation.process import DELETION_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,8 @@ PROVEN = 90.0
 A_DAY = timedelta(days=1)
 REFUSED, SECRET_LOST = 590.0, 59.0
 """Seconds for which a deletion is tried at least, where Atlas refuses, and where the Secret is missing or invalid."""
+GRACE = DELETION_GRACE - 1.0
+"""Seconds that a deletion waits at least before it removes anything: deletion times are whole seconds."""
 TOLD_WITHIN = 5.0
 """Seconds within which an event says that something may be left in Atlas."""
 SENDING = frozenset({"CreateInvite", "AddUser"})
@@ -257,6 +260,8 @@ class Safety:
         enders = [told for told in self._told() if self._may_end(exchange, told, email, allowed)]
         if not enders:
             self._break(exchange, "law 8: no deletion policy asks for it")
+        elif not any(ender.force_delete or self.cluster.time() - self._deleted(ender) >= GRACE for ender in enders):
+            self._break(exchange, "law 8: a deletion has not waited for its grace")
         elif all(self._heir(exchange, ender, email) for ender in enders):
             self._break(exchange, "law 8: another live object has it")
 
@@ -289,14 +294,17 @@ class Safety:
 
     def _heir(self, exchange: Exchange, ender: Resource, email: str) -> bool:
         """Whether another live object had shown its claim when this one was deleted, or long ago."""
-        deleted = ((ender.deleted_at or self.cluster.now()) - START).total_seconds()
-        known_until = max(self.cluster.time() - PROVEN, deleted)
+        known_until = max(self.cluster.time() - PROVEN, self._deleted(ender))
         return any(
             self.shown.get(other.uid, known_until) < known_until
             and not other.deleting
             and self._names(other, exchange.group_id, exchange.record_id, email)
             for other in self._objects()
         )
+
+    def _deleted(self, resource: Resource) -> float:
+        """When an object was deleted; now, if it was not."""
+        return ((resource.deleted_at or self.cluster.now()) - START).total_seconds()
 
     def _judge_role(self, exchange: Exchange) -> None:
         _, seen = self.read.get((exchange.group_id, exchange.record_id), (0.0, None))
@@ -320,8 +328,8 @@ class Safety:
 
         Its first try may share a refusal of the last minute.
         """
-        now, deleted = self.cluster.time(), ((resource.deleted_at or self.cluster.now()) - START).total_seconds()
-        since = max(self.started, deleted)
+        now = self.cluster.time()
+        since = max(self.started, self._deleted(resource))
         if self.projects_gone.get(group, float("-inf")) >= since:
             return True
         secret = secret_of(resource)

@@ -46,7 +46,7 @@ def test_a_renamed_member_is_still_the_member() -> None:
         renamed = project.users.get(member.id)
         assert renamed is not None
         assert renamed.roles == ("GROUP_OWNER",)
-        world.run(5, lambda: world.cluster.delete(ANN))
+        world.run(10, lambda: world.cluster.delete(ANN))
         assert project.users.get(member.id) is None
 
 
@@ -64,7 +64,7 @@ def test_another_person_under_the_old_email_is_never_touched(is_removed: bool) -
         stranger = state.activate(project, EMAIL, ("GROUP_CLUSTER_MANAGER",))
         world.run(A_RESYNC)
         assert world.reason(ANN) == ("IdentityMismatch" if is_removed else "Accepted")
-        world.run(5, lambda: world.cluster.delete(ANN))
+        world.run(10, lambda: world.cluster.delete(ANN))
         assert project.users.get(stranger.id) == stranger
         assert project.users.of(NEW_EMAIL) is None
 
@@ -197,7 +197,7 @@ def test_an_invitation_of_ours_is_ours_under_any_email() -> None:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         world.run(A_RESYNC)
         assert world.reason(ANN) == "Invited"
-        world.run(5, lambda: world.cluster.delete(ANN))
+        world.run(10, lambda: world.cluster.delete(ANN))
         assert world.sandbox.state.project(PROJECT_ID).invitations.all() == []
 
 

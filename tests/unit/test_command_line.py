@@ -61,6 +61,7 @@ FLAGS: list[tuple[str, str, str, str, Any]] = [
     ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", "https://atlas.example.com", "atlas_url", "https://atlas.example.com"),
     ("--namespace", "ATLAS_INVITES_NAMESPACES", "team-a,team-b", "namespaces", ("team-a", "team-b")),
     ("--resync-interval", "ATLAS_INVITES_RESYNC_INTERVAL", "1h", "resync_interval", 3600.0),
+    ("--deletion-grace", "ATLAS_INVITES_DELETION_GRACE", "1m", "deletion_grace", 60.0),
     ("--workers", "ATLAS_INVITES_WORKERS", "7", "workers", 7),
     ("--atlas-api", "ATLAS_INVITES_ATLAS_API", "users", "atlas_api", "users"),
     ("--lease-namespace", "ATLAS_INVITES_LEASE_NAMESPACE", "operators", "lease_namespace", "operators"),
@@ -141,6 +142,7 @@ def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("--atlas-url", "https://cloud.mongodb.com"),
         ("--resync-interval", "10m"),
+        ("--deletion-grace", "5s"),
         ("--workers", "50"),
         ("--atlas-api", "auto"),
         ("--listen", "0.0.0.0:8080"),
@@ -186,6 +188,7 @@ BAD = [
     ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", f"https://user:{CANARY}@host", "must name a host only"),
     ("--atlas-url", "ATLAS_INVITES_ATLAS_URL", f"https://[{CANARY}]", "must be an https:// URL"),
     ("--resync-interval", "ATLAS_INVITES_RESYNC_INTERVAL", CANARY, "must be seconds"),
+    ("--deletion-grace", "ATLAS_INVITES_DELETION_GRACE", CANARY, "must be seconds"),
     ("--workers", "ATLAS_INVITES_WORKERS", CANARY, "valid integer"),
     ("--atlas-api", "ATLAS_INVITES_ATLAS_API", CANARY, "'auto', 'invites' or 'users'"),
     ("--lease-namespace", "ATLAS_INVITES_LEASE_NAMESPACE", f"{CANARY}/x", "must be the name of a namespace"),

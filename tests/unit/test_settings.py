@@ -42,6 +42,7 @@ def test_defaults() -> None:
     assert plain.namespaces == ()
     assert plain.default_secret is None
     assert plain.resync_interval == 600
+    assert plain.deletion_grace == 5
     assert plain.workers == 50
     assert plain.atlas_api == "auto"
     assert plain.atlas_envelope is False
@@ -102,6 +103,12 @@ def test_what_is_no_duration(given: str) -> None:
 def test_a_sweep_takes_a_second_at_least(given: str) -> None:
     """A resync interval of nothing would sweep without a pause."""
     assert problem(resync_interval=given) == "Input should be greater than or equal to 1"
+
+
+@pytest.mark.parametrize("given", ["0", "0s", 0])
+def test_a_deletion_need_not_wait(given: Any) -> None:  # noqa: ANN401 - text or number
+    """Without a grace a deletion cancels at once."""
+    assert settings(deletion_grace=given).deletion_grace == 0
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
 """Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
 
+NAMESPACE_TTL = 1.0
+"""Seconds for which a namespace that was read serves all deletions in it."""
+
 InvitesT = TypeVar("InvitesT", bound="Invites")
 EventsT = TypeVar("EventsT", bound="Events")
 AtlasT = TypeVar("AtlasT", bound="Atlas")
@@ -33,8 +36,9 @@ AtlasT = TypeVar("AtlasT", bound="Atlas")
 class Controller(Generic[InvitesT, EventsT, AtlasT]):
     """The parts of the controller, and what it works on.
 
-    ``workers`` reconcile at a time, and ``resync_interval`` seconds pass between two sweeps of a project. ``clock``
-    returns monotonic seconds, ``wall`` the local time in UTC, and ``jitter`` the factors of the work queue.
+    ``workers`` reconcile at a time, ``resync_interval`` seconds pass between two sweeps of a project, and a deletion
+    waits ``deletion_grace`` seconds before it removes something in Atlas. ``clock`` returns monotonic seconds, ``wall``
+    the local time in UTC, and ``jitter`` the factors of the work queue.
     ``default_secret`` is the Secret of objects that name none, if there is one.
     """
 
@@ -47,6 +51,7 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
         atlas: AtlasT,
         workers: int,
         resync_interval: float,
+        deletion_grace: float,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
         jitter: Callable[[], float] | None = None,
@@ -68,10 +73,22 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
         group_ids: Polled[Key, str] = Polled(
             references.group_id, PROJECT_TTL, clock, lambda project: wake(names_project(project))
         )
-        access = Access(credentials, group_ids, clock, default_secret)
+        endings: Polled[str, bool] = Polled(references.is_ending, NAMESPACE_TTL, clock, lambda _: None)
+        access = Access(credentials, group_ids, endings, clock, default_secret)
         writer = Writer(store, invites)
         self.reconciler = Reconciler(
-            Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
+            Collaborators(
+                store,
+                writer,
+                access,
+                atlas,
+                events,
+                Memories(),
+                Sends(atlas, clock),
+                clock,
+                wall,
+                deletion_grace,
+            )
         )
         self.engine = Engine(store, self.queue, invites, self.reconciler, writer, workers=workers, clock=clock)
         self.resync = Resync(store, self.queue, access, atlas, events, resync_interval, wall=wall, clock=clock)

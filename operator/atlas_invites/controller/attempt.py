@@ -63,6 +63,8 @@ class Memory:
         waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
         unsaved: the status that a write to Atlas led to, until the cluster holds it.
         trouble: what its cleanup met last, and since when.
+        deleting_since: when this process first saw that it is being deleted.
+        is_removing: its cleanup has begun to remove something in Atlas, and it is not known that this failed.
         cleaned_up: what its cleanup did in Atlas, until the finalizer is removed.
         published_refusal: the last refusal of the API server that an event tells.
     """
@@ -83,6 +85,8 @@ class Memory:
     waiting_since: dict[bool, float] = field(default_factory=dict)
     unsaved: Status | None = None
     trouble: tuple[Trouble | None, float] = (None, 0.0)
+    deleting_since: float | None = None
+    is_removing: bool = False
     cleaned_up: Finalized | None = None
     published_refusal: str | None = None
 
@@ -214,6 +218,7 @@ class Collaborators:
         sends: the sends of this process.
         clock: monotonic seconds.
         wall: the local time, UTC, for what status says of itself.
+        deletion_grace: seconds that a deletion waits before it removes something in Atlas.
     """
 
     store: Store
@@ -225,6 +230,7 @@ class Collaborators:
     sends: Sends
     clock: Callable[[], float]
     wall: Callable[[], datetime]
+    deletion_grace: float
 
 
 @dataclass(slots=True)

@@ -7,10 +7,18 @@ read the project: nobody can take an invitation of a project that is not theirs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.claim import claimed, is_proven_by, leads_elsewhere, named, qualified, unplaced
+from atlas_invites.invitation.claim import (
+    claimed,
+    inherits,
+    is_proven_by,
+    leads_elsewhere,
+    named,
+    qualified,
+    unplaced,
+)
 from atlas_invites.invitation.model import Origin
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import KIND
@@ -27,6 +35,10 @@ RELEASED_AT_MOST = 10_000
 _DUPLICATE = (
     "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
     "until then it does nothing."
+)
+_ENDING = (
+    "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion has ended; "
+    "no action is needed."
 )
 _MAY_BE_ANOTHERS = (
     f"This invitation may be managed by an {KIND} of another namespace, which the operator cannot list, so this object "
@@ -50,6 +62,28 @@ async def claim(attempt: Attempt) -> Outcome | None:
     return _yield_to_older(attempt)
 
 
+async def take_over(attempt: Attempt) -> Outcome | None:
+    """Wait for the end of an object that is being deleted and has the invitation, and take over what it had.
+
+    Status shows that before the other object has gone. So the operator may end in between, and this object is still
+    the one that has what the other one made. Nothing is taken over once a removal in Atlas has begun.
+    """
+    collaborators, known = attempt.collaborators, attempt.known
+    for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(attempt.resource.key))):
+        memory = collaborators.memories.of(rival)
+        had, former = memory.completed(rival.status), rival.readable_spec
+        is_heir = not memory.is_removing and inherits(attempt.spec, known, former, had)
+        if not is_heir and not attempt.claims.is_older(rival.key, attempt.resource.key):
+            continue
+        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, attempt.resource.key)))
+        if is_heir:
+            # A request to resend that the former object has handled is no new one.
+            attempt.known = known.model_copy(update={"last_handled_resend_at": had.last_handled_resend_at})
+            return replace(outcome, origin=had.origin, state=had.state, invitation=had.invitation, member=had.member)
+        return replace(outcome, origin=known.origin or Origin.ADOPTED)
+    return None
+
+
 async def claim_observed(attempt: Attempt) -> Outcome | None:
     """Claim what was observed too: it may be another object's.
 
@@ -70,11 +104,15 @@ def _yield_to_older(attempt: Attempt) -> Outcome | None:
     """Return the outcome of an object that is not the first to name its invitation, or None for the first."""
     key, claims = attempt.resource.key, attempt.claims
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=claims.awaits_older(key))
-    holder = claims.holder(key)
+    holder = claims.live_holder(key)
     if holder is None:
         return None
-    by = f"{KIND} {holder.name}" if holder.namespace == key.namespace else f"an {KIND} of another namespace"
-    return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=by), origin=Origin.ADOPTED)
+    return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=_name(holder, key)), origin=Origin.ADOPTED)
+
+
+def _name(other: Key, key: Key) -> str:
+    """Return what a message calls another object: its name only in the same namespace."""
+    return f"{KIND} {other.name}" if other.namespace == key.namespace else f"an {KIND} of another namespace"
 
 
 @dataclass(slots=True)
@@ -87,6 +125,7 @@ class Claim:
         group_id: the project that its reference leads to, once that was followed.
         found: the names that it came upon in Atlas, beyond those of spec and status.
         proven: its own credentials have read the project.
+        ended: it is deleted, and our finalizer is being removed: nothing more is done for it.
         reconciled: it was reconciled once by this process.
         doubtful_since: it is deleted, and a former process may have sent something for it that no status shows.
     """
@@ -100,6 +139,7 @@ class Claim:
     group_id: str | None = None
     found: tuple[str, ...] = ()
     proven: bool = False
+    ended: bool = False
     reconciled: bool = False
     doubtful_since: float | None = None
 
@@ -130,7 +170,10 @@ class Claims:
         self._released: OrderedDict[str, float | None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
-        """Take in the latest version of an object."""
+        """Take in the latest version of an object. One that is being deleted without our finalizer claims nothing."""
+        if resource.deleting and not resource.has_finalizer:
+            self.forget(resource.key)
+            return
         claim = self._claims.get(resource.key)
         if claim is not None and claim.uid != resource.uid:
             self.forget(resource.key)
@@ -141,10 +184,11 @@ class Claims:
         own = claimed(spec, status, claim.group_id)
         if own.issuperset(claim.found):
             claim.found = ()
-        claim.deleting = resource.deleting
+        is_ending, claim.deleting = resource.deleting and not claim.deleting, resource.deleting
         claim.proven = claim.proven or is_proven_by(spec, status)
         names = own.union(claim.found)
-        if self._rename(claim, names, () if names else map(unplaced, named(spec, status))) and claim.proven:
+        is_renamed = self._rename(claim, names, () if names else map(unplaced, named(spec, status)))
+        if claim.proven and (is_renamed or is_ending):
             self._wake_younger(claim)
 
     def note_unlisted(self, namespaces: frozenset[str]) -> None:
@@ -226,6 +270,12 @@ class Claims:
         claim = self._claims.get(key)
         return claim is not None and any(name in self._released for name in claim.names)
 
+    def end(self, key: Key) -> None:
+        """Record that our finalizer is being removed: a younger object that is deleted too has the invitation now."""
+        claim = self._claims.get(key)
+        if claim is not None:
+            claim.ended = True
+
     def doubt(self, key: Key, now: float) -> None:
         """Record that something may have been sent for an object that is being deleted (monotonic seconds)."""
         claim = self._claims.get(key)
@@ -244,12 +294,24 @@ class Claims:
 
     def holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names, or None: it has it itself."""
-        older = [rival for rival in self._older(key) if rival.proven]
-        return min(older, key=lambda rival: rival.age).key if older else None
+        return _oldest(rival for rival in self._older(key) if rival.proven)
+
+    def live_holder(self, key: Key) -> Key | None:
+        """Return the oldest object that claims what this younger one names and is not being deleted, or None."""
+        return _oldest(rival for rival in self._older(key) if rival.proven and not rival.deleting)
 
     def live_claimant(self, key: Key) -> Key | None:
-        """Return an object that claims the same and is not being deleted, or None."""
-        return next((rival.key for rival in self._rivals(key) if rival.proven and not rival.deleting), None)
+        """Return the oldest object that claims the same and is not being deleted, or None: it takes over."""
+        return _oldest(rival for rival in self._rivals(key) if rival.proven and not rival.deleting)
+
+    def ending(self, key: Key) -> list[Key]:
+        """Return the objects that claim the same and are being deleted, the oldest first."""
+        ending = [rival for rival in self._rivals(key) if rival.proven and rival.deleting]
+        return [rival.key for rival in sorted(ending, key=lambda rival: rival.age)]
+
+    def is_older(self, key: Key, than: Key) -> bool:
+        """Return whether one object is older than another."""
+        return self._claims[key].age < self._claims[than].age
 
     def awaits_older(self, key: Key) -> bool:
         """Return whether a live older object that names the same, or may do so, has not been evaluated yet."""
@@ -302,7 +364,18 @@ class Claims:
         return [self._claims[other] for other in keys]
 
     def _wake_younger(self, claim: Claim) -> None:
-        self.wake([rival.key for rival in self._rivals(claim.key) if rival.age > claim.age and rival.evaluated])
+        """Wake those that yield to a claim: the younger ones, and for a live one those that are being deleted."""
+
+        def yields(rival: Claim) -> bool:
+            is_younger = rival.age > claim.age and rival.evaluated
+            return is_younger or (rival.deleting and not claim.deleting)
+
+        self.wake([rival.key for rival in self._rivals(claim.key) if yields(rival)])
 
     def _older(self, key: Key) -> list[Claim]:
-        return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age]
+        return [rival for rival in self._rivals(key) if rival.age < self._claims[key].age and not rival.ended]
+
+
+def _oldest(claims: Iterable[Claim]) -> Key | None:
+    oldest = min(claims, key=lambda claim: claim.age, default=None)
+    return oldest.key if oldest is not None else None

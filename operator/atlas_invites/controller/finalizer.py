@@ -6,30 +6,24 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from atlas_invites.controller.sends import ACCEPTED_MEANWHILE, cancel, remove_user, withhold_send
-from atlas_invites.failures import Failure, Later, Stale
-from atlas_invites.invitation.case import Presence
+from atlas_invites.failures import Failure, Later
+from atlas_invites.invitation.claim import inherits
 from atlas_invites.invitation.deletion import (
-    TABLE_D,
-    Removal,
     is_project_gone,
     leaves_member_alone,
-    name_invitation,
     orphaned_because,
     retain_row,
     trouble_of,
 )
 from atlas_invites.invitation.guard import CONFIRM_AFTER
-from atlas_invites.invitation.model import Api, DeletionPolicy, Membership, Origin, State
-from atlas_invites.invitation.notices import CANCELED, EventReason, EventType, Notice, orphan_notice
+from atlas_invites.invitation.notices import EventReason, EventType, Notice, orphan_notice
 from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.plan import Action
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt, Collaborators, Memory
     from atlas_invites.invitation.deletion import DeletionCase
-    from atlas_invites.invitation.model import Invitation, Status
+    from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Resource
 
 log = logging.getLogger(__name__)
@@ -37,7 +31,6 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = 20.0
 """Seconds until the next cleanup, if there is a time after which the finalizer is removed anyway."""
 
-_LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
 _ORPHANED = "OrphanedInvitation: the finalizer was removed, but the invitation may still exist in Atlas: %s"
 
 
@@ -67,8 +60,6 @@ class Finalized:
 
 
 _ANOTHER_HAS_IT = Finalized("another object has the invitation", was_observed=False)
-_NOTHING_THERE = Finalized("nothing is left of it in Atlas")
-_CANCELED = Finalized("the invitation was canceled", CANCELED)
 PROJECT_GONE = Finalized(
     "the project is gone",
     Notice(
@@ -77,10 +68,6 @@ PROJECT_GONE = Finalized(
         "The project no longer exists in Atlas, so there is nothing to cancel or to remove there. The finalizer is "
         "removed; no action is needed.",
     ),
-)
-_REVOKED = Finalized(
-    "the member was removed",
-    Notice(EventType.NORMAL, EventReason.MEMBER_REVOKED, "The member was removed from the project in Atlas."),
 )
 
 
@@ -103,7 +90,7 @@ async def retain(attempt: Attempt) -> Finalized | None:
     case = attempt.deletion_case
     if case.is_doubtful:
         attempt.claims.doubt(attempt.resource.key, attempt.collaborators.clock())
-    return _retained(case, is_anothers=_is_anothers(attempt))
+    return _retained(case, is_anothers=is_anothers(attempt))
 
 
 async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
@@ -126,76 +113,18 @@ async def claim_to_clean_up(attempt: Attempt) -> Finalized | None:
     Raises:
         Later: see ``yield_to_claimants``.
     """
-    return _claim(attempt, attempt.target)
-
-
-async def cancel_known(attempt: Attempt) -> Finalized | None:
-    """Cancel the invitation that status shows as pending if it is the last that can have been sent: one call by its id.
-
-    Raises:
-        Failure: Atlas did not do it.
-        Stale: the object has changed meanwhile.
-    """
-    invitation, project = attempt.known.invitation, attempt.project
-    if invitation is None or not (invitation.api is project.api is Api.INVITES):
-        return None
-    if not _is_the_last(attempt, invitation) or not _may_cancel(attempt, invitation):
-        return None
-    _check(attempt)
-    if await project.cancel_invite(invitation.id):
-        return _CANCELED
-    if attempt.spec.deletion_policy is not DeletionPolicy.REVOKE:
-        return _NOTHING_THERE
-    attempt.since = attempt.collaborators.clock()
-    return None
-
-
-async def leave_others(attempt: Attempt) -> Finalized | None:
-    """End the object if nothing is left of it in Atlas, or if what was observed is not its own.
-
-    Raises:
-        Failure: a send may still be under way, or cannot be observed any more.
-        Later: see ``yield_to_claimants``.
-    """
-    case = attempt.decision.case
-    there = case.invitation or case.member
-    if there is None:
-        _confirm_nothing(attempt)
-        return _NOTHING_THERE
-    if case.member is None:
-        _check_not_hidden(attempt)
-    if case.is_for_another_email:
-        return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
-    if attempt.may_be_of_an_unknown:
-        return Finalized.leaving("an object that cannot be listed may have it", attempt.deletion_case.left)
-    return _claim(attempt, (*attempt.target, there.username, there.id))
-
-
-async def clean_up(attempt: Attempt) -> Finalized:
-    """Take away what the policy says of what was observed.
-
-    Raises:
-        Failure: Atlas did not do it.
-        Stale: the object has changed meanwhile.
-    """
-    case = attempt.decision.case
-    removal = TABLE_D.get((case.presence, attempt.deletion_case.policy))
-    if removal is Removal.CANCEL_INVITATION and case.invitation is not None:
-        return await _cancel(attempt, case.invitation)
-    if removal is Removal.REMOVE_MEMBER and case.member is not None:
-        removed = await remove_user(attempt, case.member.id, Membership.ACTIVE, _check)
-        return _REVOKED if removed else _NOTHING_THERE
-    return Finalized("the deletion policy leaves a member alone")
+    return claim_for_cleanup(attempt, attempt.target)
 
 
 async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
     """Remove the finalizer, and say what was done, and what is left.
 
     If Atlas was not observed, only once a send of this process is confirmed or a minute old. Until then the finalizer
-    tells the next process that something may have been sent.
+    tells the next process that something may have been sent. And only once the object that takes over shows on its
+    stored status what this one had, for at most the minute in which a deletion waits for others.
 
     Raises:
-        Later: that minute is not over.
+        Later: either is to be waited for.
         Stale: the object has changed meanwhile.
         ClusterUnavailable, WriteRefused: the API server failed; try again.
     """
@@ -204,20 +133,20 @@ async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
         if finalized.notice is not None and memory.cleaned_up is None:
             collaborators.events.publish(resource, finalized.notice)
         memory.cleaned_up = finalized
-    await _remove_finalizer(collaborators, resource, memory, finalized)
+    await _remove_finalizer(collaborators, resource, attempt.known, memory, finalized)
 
 
 async def release_unreadable(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> None:
     """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so nothing is changed.
 
     Raises:
-        Stale, ClusterUnavailable, WriteRefused: see ``remove_finalizer``.
+        Later, Stale, ClusterUnavailable, WriteRefused: see ``remove_finalizer``.
     """
     claims = collaborators.store.claims
     is_anothers = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
     finalized = _retained(memory.deletion_case(None, known), is_anothers=is_anothers)
     if resource.has_finalizer and finalized is not None:
-        await _remove_finalizer(collaborators, resource, memory, finalized)
+        await _remove_finalizer(collaborators, resource, known, memory, finalized)
 
 
 async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | Finalized:
@@ -245,19 +174,31 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
 
 
 async def _remove_finalizer(
-    collaborators: Collaborators, resource: Resource, memory: Memory, finalized: Finalized
+    collaborators: Collaborators, resource: Resource, known: Status, memory: Memory, finalized: Finalized
 ) -> None:
     is_silent = not finalized.was_observed and not resource.force_delete
+    if is_silent and _has_heir_to_record(collaborators, resource, known, memory):
+        memory.await_others(collaborators.clock(), waiting=True, deleting=True)
     if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
         left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
         if left > 0:
             raise Later(left)
+    collaborators.store.claims.end(resource.key)
     await collaborators.writer.remove_finalizer(resource)
     log.info("finalizer removed: %s", finalized.why, extra={"object": resource.key})
     if finalized.orphan is not None:
         ORPHANED.inc()
         log.warning(_ORPHANED, finalized.why, extra={"object": resource.key})
         collaborators.events.publish(resource, finalized.orphan)
+
+
+def _has_heir_to_record(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
+    """Return whether a live object is to take over what this one had, and its stored status does not show that yet."""
+    heir_key = collaborators.store.claims.live_claimant(resource.key)
+    heir = collaborators.store.get(heir_key) if heir_key is not None else None
+    if heir is None or memory.is_removing:
+        return False
+    return inherits(heir.readable_spec, heir.status, resource.readable_spec, known)
 
 
 def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
@@ -278,96 +219,21 @@ def _another_has_it(attempt: Attempt) -> bool:
     Raises:
         Later: another object that names the same has yet to be evaluated.
     """
-    if _is_anothers(attempt):
+    if is_anothers(attempt):
         return True
     waiting = attempt.claims.awaits_any(attempt.resource.key)
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=waiting, deleting=True)
     return False
 
 
-def _is_anothers(attempt: Attempt) -> bool:
+def is_anothers(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, claims the same invitation, as far as is known now."""
     claims, key = attempt.claims, attempt.resource.key
     return claims.live_claimant(key) is not None or claims.holder(key) is not None
 
 
-def _claim(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
+def claim_for_cleanup(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
     """Claim e-mails and ids in the project; return the end of the object if any of it is another object's."""
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, *names)
-    is_anothers = _another_has_it(attempt) if claims_more else _is_anothers(attempt)
-    return _ANOTHER_HAS_IT if is_anothers else None
-
-
-def _check(attempt: Attempt) -> None:
-    """Check that the object asks for what it did when the try began, and that no other object has come before it.
-
-    To be called right before each removal.
-
-    Raises:
-        Stale: it does not, or one has.
-    """
-    attempt.check()
-    if _is_anothers(attempt):
-        raise Stale(f"what {attempt.resource.key} has is another object's by now")
-
-
-def _is_the_last(attempt: Attempt, invitation: Invitation) -> bool:
-    """Return whether the invitation that status shows is the last that can have been sent: no look is needed.
-
-    It is not if a send is unconfirmed, nor if its time is over: then it may have been sent again.
-    """
-    expires = invitation.expires
-    is_over = expires is not None and attempt.collaborators.atlas.now() >= expires
-    is_pending = attempt.known.state is State.PENDING
-    return is_pending and not is_over and not attempt.memory.may_have_an_unconfirmed_send
-
-
-def _confirm_nothing(attempt: Attempt) -> None:
-    """Accept that nothing is there, unless it cannot be seen, or a send may still be under way.
-
-    If the object would be sent an invitation now, an earlier process may have done so.
-
-    Raises:
-        Failure: LegacyInvitation, ConfirmingInvitation.
-    """
-    if attempt.decision.case.presence is Presence.NOTHING:
-        _check_not_hidden(attempt)
-    if attempt.decision.row.action is not Action.SEND and not attempt.memory.may_have_an_unconfirmed_send:
-        return
-    if (wait := withhold_send(attempt)) is not None:
-        raise Failure(wait.reason, wait.message, retry_after=wait.requeue_after)
-
-
-def _check_not_hidden(attempt: Attempt) -> None:
-    """Check that the object's invitation is not one that the Users API does not show: what it shows is another one.
-
-    Raises:
-        Failure: LegacyInvitation.
-    """
-    if attempt.decision.case.is_legacy and attempt.known.state is State.PENDING:
-        raise Failure(Reason.LEGACY_INVITATION, _LEGACY)
-
-
-def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:
-    """Return whether the policy covers an invitation: if none is set, it covers what this object made for sure."""
-    if attempt.spec.deletion_policy is not None:
-        return True
-    is_ours = _is_known(attempt, invitation) and attempt.known.origin is Origin.CREATED
-    return is_ours or attempt.memory.origin_of(invitation) is Origin.CREATED
-
-
-def _is_known(attempt: Attempt, invitation: Invitation) -> bool:
-    known = attempt.known.invitation
-    return known is not None and known.id == invitation.id
-
-
-async def _cancel(attempt: Attempt, invitation: Invitation) -> Finalized:
-    if not _may_cancel(attempt, invitation):
-        is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
-        left = None if is_adopted else name_invitation(invitation.id, invitation.username)
-        return Finalized.leaving("it is not known to have been made by this object", left)
-    if await cancel(attempt, invitation, _check):
-        return _CANCELED
-    if attempt.deletion_case.policy is DeletionPolicy.REVOKE:
-        raise Failure(Reason.CONFLICT, ACCEPTED_MEANWHILE)
-    return _NOTHING_THERE
+    has_it = _another_has_it(attempt) if claims_more else is_anothers(attempt)
+    return _ANOTHER_HAS_IT if has_it else None

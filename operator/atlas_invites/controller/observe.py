@@ -28,21 +28,12 @@ async def observe(attempt: Attempt) -> None:
     """
     is_resend = attempt.resource.asks_to_resend(attempt.known)
     if not is_resend and not attempt.must_observe and (pending := _patchable_invitation(attempt)) is not None:
-        attempt.decision = set_roles(_case_of(attempt, Observation(invitations=(pending,))))
+        attempt.decision = set_roles(case_of_observation(attempt, Observation(invitations=(pending,))))
         attempt.is_decided_from_status = True
         return
     # A refused send is not repeated, so the lists are enough to say so again.
     never_had_one = not is_resend and (attempt.may_be_refused or not may_have_one(attempt))
     await observe_until_conclusive(attempt, never_had_one=never_had_one)
-
-
-async def observe_to_clean_up(attempt: Attempt) -> None:
-    """Observe Atlas for a deleted object: that nothing is there must be confirmed.
-
-    Raises:
-        Failure: Atlas could not be observed.
-    """
-    await observe_until_conclusive(attempt, never_had_one=False)
 
 
 async def observe_until_conclusive(attempt: Attempt, *, never_had_one: bool = False) -> None:
@@ -71,10 +62,11 @@ def may_have_one(attempt: Attempt) -> bool:
 
 
 def _decide(attempt: Attempt, seen: Observation) -> Decision:
-    return decision_of(_case_of(attempt, seen))
+    return decision_of(case_of_observation(attempt, seen))
 
 
-def _case_of(attempt: Attempt, seen: Observation) -> Case:
+def case_of_observation(attempt: Attempt, seen: Observation) -> Case:
+    """Return the case of the object by what was observed."""
     seen = attempt.memory.without_canceled(seen)
     case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
     there = case.member or case.invitation

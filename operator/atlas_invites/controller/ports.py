@@ -134,10 +134,16 @@ class Events(Protocol):
 
 
 class References(Protocol):
-    """What a spec refers to. Every method raises ``ClusterUnavailable`` if the API server does not respond."""
+    """What a spec refers to, and the namespace of an object.
+
+    Every method raises ``ClusterUnavailable`` if the API server does not respond.
+    """
 
     async def credentials(self, secret: Key) -> StoredCredentials:
         """Read and parse a Secret; raises ``Failure`` (SecretNotFound, SecretInvalid)."""
 
     async def group_id(self, project: Key) -> str:
         """Return ``.status.id`` of the official operator's AtlasProject; raises ``Failure`` (ProjectNotReady)."""
+
+    async def is_ending(self, namespace: str) -> bool:
+        """Return whether a namespace is being deleted; not if the operator may not read it."""

@@ -14,22 +14,20 @@ from pydantic import ValidationError
 
 from atlas_invites.controller.act import act, resend
 from atlas_invites.controller.attempt import Attempt
-from atlas_invites.controller.claims import claim, claim_observed
+from atlas_invites.controller.claims import claim, claim_observed, take_over
 from atlas_invites.controller.finalizer import (
     Finalized,
     add_finalizer,
     after_failed_cleanup,
-    cancel_known,
     claim_to_clean_up,
-    clean_up,
-    leave_others,
     release_unreadable,
     remove_finalizer,
     resume,
     retain,
     yield_to_claimants,
 )
-from atlas_invites.controller.observe import observe, observe_to_clean_up
+from atlas_invites.controller.observe import observe
+from atlas_invites.controller.removal import clean_up, hold_removal, leave_others, observe_to_clean_up
 from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
@@ -49,6 +47,7 @@ CONVERGE: Phases[Outcome] = (
     resolve,  # the project and the credentials
     claim,  # of two objects for one invitation the older acts
     add_finalizer,
+    take_over,  # what an object has that is being deleted
     observe,  # Atlas, and decide by Table A
     claim_observed,
     resend,  # if it is requested: cancel what is pending, and forget it
@@ -62,9 +61,9 @@ FINALIZE: Phases[Finalized] = (
     resume,  # an earlier try that could not remove the finalizer
     resolve_to_clean_up,
     claim_to_clean_up,
-    cancel_known,
     observe_to_clean_up,
     leave_others,
+    hold_removal,  # another object may come that takes over
     clean_up,  # by Table D
 )
 """A deleted object: take away in Atlas what the deletion policy says. Then the finalizer is removed."""
@@ -195,10 +194,14 @@ async def _converge(attempt: Attempt) -> Outcome | None:
 
 async def _finalize(attempt: Attempt) -> Outcome | None:
     """Run the phases of a deleted object. Remove its finalizer if nothing is left to do, else return why it stands."""
+    memory = attempt.memory
+    if memory.deleting_since is None:
+        memory.deleting_since = attempt.began
     try:
         ended: Finalized | Outcome = await run_phases(FINALIZE, attempt)
-        attempt.memory.note_trouble(None, attempt.collaborators.clock())
+        memory.note_trouble(None, attempt.collaborators.clock())
     except Failure as failure:
+        memory.is_removing = memory.is_removing and failure.unanswered
         ended = await after_failed_cleanup(attempt, failure)
     if isinstance(ended, Outcome):
         return ended

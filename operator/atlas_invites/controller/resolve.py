@@ -118,6 +118,7 @@ class Access:
     Args:
         secrets: the cache of Secrets.
         projects: the cache of AtlasProjects.
+        endings: the cache of which namespaces are being deleted.
         clock: monotonic seconds.
         default_secret: the Secret of objects that name none, if there is one.
     """
@@ -126,11 +127,13 @@ class Access:
         self,
         secrets: Polled[Key, StoredCredentials],
         projects: Polled[Key, str],
+        endings: Polled[str, bool],
         clock: Callable[[], float],
         default_secret: Key | None = None,
     ) -> None:
         self._secrets = secrets
         self._projects = projects
+        self._endings = endings
         self._clock = clock
         self._default_secret = default_secret
 
@@ -240,6 +243,13 @@ class Access:
         if spec.project_ref is None:
             raise Failure(Reason.INVALID_REQUEST, "The spec names no project: give it groupId or projectRef.")
         return await self._projects.get(Key(resource.key.namespace, spec.project_ref.name))
+
+    async def is_ending(self, namespace: str) -> bool:
+        """Return whether a namespace is known to be being deleted: not if it cannot be read now."""
+        try:
+            return await self._endings.get(namespace)
+        except ClusterUnavailable:
+            return False
 
     def secret_of(self, resource: Resource, spec: Spec) -> Key | None:
         """Return the Secret that holds the object's credentials: the one that it names, else the default."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.conditions import READY
+from atlas_invites.invitation.email import email_key, same_email
+from atlas_invites.invitation.model import State
+from atlas_invites.invitation.outcome import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.model import Spec, Status
 
 _ANY_PROJECT = "?"
+
+_NOT_ITS_OWN = frozenset({Reason.DUPLICATE_INVITE, Reason.IDENTITY_MISMATCH})
+"""The reasons of an object whose status may show what another object, or another person, has."""
 
 
 def qualified(group_id: str, name: str) -> str:
@@ -57,3 +63,23 @@ def is_proven_by(spec: Spec | None, status: Status) -> bool:
     if spec is not None and spec.group_id is None:
         return status.invitation is not None
     return status.invitation is not None or status.member is not None or status.atlas is not None
+
+
+def inherits(spec: Spec | None, known: Status, former: Spec | None, had: Status) -> bool:
+    """Return whether an object that shows nothing yet takes over what another one had: pending, or a member.
+
+    Args:
+        spec: what the object asks for, or None if it cannot be read.
+        known: its status.
+        former: what the other one asks for, or None if it cannot be read.
+        had: the status of the other one.
+    """
+    if spec is None or spec.suspend or known.invitation is not None or known.member is not None:
+        return False
+    ready = had.condition(READY)
+    if had.state not in {State.PENDING, State.ACCEPTED} or (ready is not None and ready.reason in _NOT_ITS_OWN):
+        return False
+    entries = [entry for entry in (had.invitation, had.member) if entry is not None]
+    emails = {former.username if former else None, *(entry.username for entry in entries)}
+    by_email = spec.username is None or any(same_email(spec.username, email) for email in emails)
+    return by_email and bool(entries) and spec.invitation_id in {None, *(entry.id for entry in entries)}

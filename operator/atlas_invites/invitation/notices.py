@@ -84,7 +84,12 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
 
     invitation, before = now_known.invitation, known.invitation
     is_new = invitation is not None and (before is None or before.id != invitation.id)
-    if (outcome.did is Did.SEND and outcome.invitation is not None) or (is_new and now_known.origin is Origin.CREATED):
+    takes_over = is_new and outcome.reason is Reason.CONFIRMING_INVITATION
+    if takes_over and invitation is not None:
+        say(EventReason.INVITATION_ADOPTED, f"Takes over the invitation {invitation.id} from another object.")
+    elif (outcome.did is Did.SEND and outcome.invitation is not None) or (
+        is_new and now_known.origin is Origin.CREATED
+    ):
         say(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
     elif invitation is not None and is_new and now_known.origin is Origin.ADOPTED:
         say(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
@@ -93,7 +98,8 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
         roles = ", ".join(there.roles) if there else "those of spec.roles"
         say(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
     ready = known.condition(READY)
-    if now_known.state is not known.state and now_known.state in _STATES:
+    is_retried = outcome.reason.kind is Kind.RETRYING
+    if now_known.state is not known.state and now_known.state in _STATES and not is_retried:
         say(_STATES[now_known.state], outcome.message)
     elif (ready is None or ready.reason != outcome.reason) and _is_warned_of(outcome):
         say(outcome.reason, outcome.message, EventType.WARNING)

@@ -1,4 +1,7 @@
-"""What a spec refers to: Secrets with credentials, and ``AtlasProject`` objects, as the official operator has them."""
+"""What a spec refers to: Secrets with credentials, and ``AtlasProject`` objects, as the official operator has them.
+
+And the namespace of an object.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from kubernetes.aio.client import ApiClient, ApiException
 from atlas_invites.failures import Failure
 from atlas_invites.invitation.credentials import Allowed, StoredCredentials, parse
 from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.connection import REQUEST_TIMEOUT, cluster_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlas_invites.invitation.resource import Key
-
 _SECRET = "/api/v1/namespaces/{namespace}/secrets/{name}"  # noqa: S105 - a path
 _PROJECT = "/apis/atlas.mongodb.com/v1/namespaces/{namespace}/atlasprojects/{name}"
+_NAMESPACE = "/api/v1/namespaces/{name}"
 _ID = re.compile(r"[a-f0-9]{24}")
 
 
@@ -73,6 +76,21 @@ class References:
         if not isinstance(id_, str) or not _ID.fullmatch(id_):
             raise _not_ready(project, "has no project id in its status yet")
         return id_
+
+    async def is_ending(self, namespace: str) -> bool:
+        """Return whether a namespace is being deleted; not if it is not there, or the operator may not read it.
+
+        Raises:
+            ClusterUnavailable: the API server did not answer as it should.
+        """
+        unreadable = Failure(Reason.FORBIDDEN, f"The namespace {namespace} cannot be read.", certain=False)
+        try:
+            found = await self._get(
+                f"the namespace {namespace}", _NAMESPACE, Key(namespace, namespace), unreadable, unreadable
+            )
+        except Failure:
+            return False
+        return bool(found["metadata"].get("deletionTimestamp"))
 
     async def _get(self, what: str, path: str, key: Key, missing: Failure, forbidden: Failure) -> Mapping[str, Any]:
         """Return an object as the API server sends it, or raise ``missing`` for a 404, ``forbidden`` for a 403."""

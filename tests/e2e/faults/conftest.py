@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 LEASE = f"apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/atlas-invites"
+AT_ONCE = ("--deletion-grace", "0")
+"""Deletions do not wait, where a test is not about that."""
+
 ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
 
 
@@ -159,7 +162,7 @@ def start(own: World) -> Iterator[Start]:
             kube = stack.enter_context(Proxy(control_plane.url, tls, way.certificate, silent=silent))
             atlas = stack.enter_context(Proxy(own.sandbox.url))
             address = free_address()
-            settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *options)
+            settings = ("--atlas-url", atlas.url, "--namespace", own.namespace, "--listen", address, *AT_ONCE, *options)
             name = f"operator-{len(own.operators)}"
             cluster = Behind(control_plane, kube, way)
             operator = Operator.start(group, cluster, *settings, name=name, wait=wait, variables=way.variables)

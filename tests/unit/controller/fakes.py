@@ -307,6 +307,8 @@ class FakeCluster:
         self.writes: list[tuple[str, Key, Any]] = []
         self.reads: list[Key] = []
         self.hanging: set[Key] = set()
+        self.ending: set[str] = set()
+        """The namespaces that are being deleted."""
         self.unlisted: frozenset[str] = frozenset()
         self.unknown_fields: set[str] = set()
         """The fields of a status that an older CRD does not store."""
@@ -388,6 +390,10 @@ class FakeCluster:
             raise found
         return found
 
+    async def is_ending(self, namespace: str) -> bool:
+        await self._read("namespace", Key("", namespace))
+        return namespace in self.ending
+
     async def _read(self, kind: str, key: Key) -> None:
         self.reads.append(key)
         if key in self.hanging:
@@ -459,7 +465,12 @@ class World:
     """The engine over the fakes. Make it inside a running (virtual) loop."""
 
     def __init__(
-        self, *, workers: int = 4, resync_interval: float = RESYNC_INTERVAL, default_secret: Key | None = None
+        self,
+        *,
+        workers: int = 4,
+        resync_interval: float = RESYNC_INTERVAL,
+        deletion_grace: float = 0.0,
+        default_secret: Key | None = None,
     ) -> None:
         self._default_secret = default_secret
         self.cluster = FakeCluster()
@@ -467,10 +478,14 @@ class World:
         self.events = FakeEvents()
         self._workers = workers
         self._resync_interval = resync_interval
+        self._deletion_grace = deletion_grace
         self.start_anew()
 
-    def start_anew(self) -> None:
-        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold."""
+    def start_anew(self, *, listed: bool = True) -> None:
+        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold.
+
+        Unless it has ``listed`` the cluster already, the first list finds every object.
+        """
         controller = Controller(
             invites=self.cluster,
             references=self.cluster,
@@ -478,6 +493,7 @@ class World:
             atlas=self.atlas,
             workers=self._workers,
             resync_interval=self._resync_interval,
+            deletion_grace=self._deletion_grace,
             clock=now,
             wall=self.wall,
             jitter=lambda: 1.0,
@@ -486,7 +502,7 @@ class World:
         self.store, self.queue, self.resync = controller.store, controller.queue, controller.resync
         self.reconciler, self.engine = controller.reconciler, controller.engine
         for key, stored in self.cluster.objects.items():
-            if key.namespace not in self.cluster.unlisted:
+            if listed and key.namespace not in self.cluster.unlisted:
                 self.store.put(Resource.from_body(stored))
 
     @staticmethod

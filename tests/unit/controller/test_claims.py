@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from atlas_invites.controller.claims import Claims
-from atlas_invites.invitation.resource import Key, Resource
+from atlas_invites.invitation.resource import FINALIZER, Key, Resource
 from tests.unit.builders import (
     EMAIL,
     GROUP_ID,
@@ -193,9 +193,10 @@ def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: di
 @pytest.mark.parametrize("created", [OLD, NEW])
 def test_a_deletion_waits_for_objects_whose_project_is_not_known_yet(created: str) -> None:
     """Older or younger, evaluated or not: an heir that cannot be seen yet may be there, unless it goes as well."""
-    made = claims(object_(ONE, deletionTimestamp=NEW), by_reference(TWO, created))
+    ending: dict[str, Any] = {"deletionTimestamp": NEW, "finalizers": [FINALIZER]}
+    made = claims(object_(ONE, **ending), by_reference(TWO, created))
     assert made.awaits_any(ONE)
-    made.update(by_reference(TWO, created, deletionTimestamp=NEW))
+    made.update(by_reference(TWO, created, **ending))
     assert not made.awaits_any(ONE)
     made.update(by_reference(TWO, created))
     assert made.awaits_any(ONE)

@@ -31,7 +31,8 @@ async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None
     if not known:
         world.cluster.apply(NEW, spec=SPEC, creationTimestamp=LATER)
     world.cluster.delete()
-    start_empty(world)
+    world.start_anew(listed=False)
+    world.forget_calls()
     async with world.running():
         await asyncio.sleep(120)
     assert world.atlas.writes == []
@@ -57,11 +58,3 @@ async def test_an_heir_whose_project_is_never_known_holds_a_deletion_up_for_a_mi
         await asyncio.sleep(5)
         assert [call[0] for call in world.atlas.writes] == ["CancelInvite"]
         assert KEY not in world.cluster.objects
-
-
-def start_empty(world: World) -> None:
-    """Begin as a new process that has listed nothing yet."""
-    objects, world.cluster.objects = world.cluster.objects, {}
-    world.start_anew()
-    world.cluster.objects = objects
-    world.forget_calls()

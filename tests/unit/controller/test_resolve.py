@@ -66,7 +66,8 @@ def access_to(cluster: FakeCluster, default_secret: Key | None = None) -> Access
         pass
 
     secrets, projects = Polled(cluster.credentials, 60.0, now, ignore), Polled(cluster.group_id, 30.0, now, ignore)
-    return Access(secrets, projects, now, default_secret)
+    endings = Polled(cluster.is_ending, 1.0, now, lambda _: None)
+    return Access(secrets, projects, endings, now, default_secret)
 
 
 @virtual_time

@@ -50,6 +50,13 @@ def test_what_was_adopted_is_named() -> None:
     assert notice.note == f"Adopted the existing invitation {invitation().id}."
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.ACCEPTED])
+def test_what_is_taken_over_was_neither_sent_nor_accepted_now(state: State) -> None:
+    """An object inherits an invitation from another one: the event says so, and not what happened long ago."""
+    outcome = Outcome(Reason.CONFIRMING_INVITATION, "said", state=state, origin=Origin.CREATED, invitation=invitation())
+    assert said(Status(), outcome) == [("Normal", "InvitationAdopted"), ("Warning", "ConfirmingInvitation")]
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_the_same_again_is_no_event(reason: Reason) -> None:
     """Whatever repeats is silent."""

@@ -42,6 +42,7 @@ CALLS: dict[str, Callable[[ApiClient], Awaitable[Any]]] = {
     "finalizer-off": lambda client: Invites(client).remove_finalizer(resource()),
     "project": lambda client: References(client).group_id(Key("team-a", "project")),
     "secret": lambda client: References(client).credentials(Key("team-a", "atlas-credentials")),
+    "namespace": lambda client: References(client).is_ending("team-a"),
     "lease": lambda client: LeaseObject(client, "operators").read(),
     "renewal": lambda client: LeaseObject(client, "operators").write(Record("one", version="1"), taken=False),
 }

@@ -1,0 +1,424 @@
+"""An object is renamed or moved: the deletion waits, another object takes over, and inherits what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.invitation.model import Api, Origin, State
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.resource import FORCE_DELETE, RESEND_REQUESTED_AT, Key
+from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, KEY, error, invitation, user, wire_spec
+from tests.unit.controller.fakes import CREDENTIALS, World
+from tests.unit.virtual_time import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atlas_invites.invitation.model import Status
+
+NEW = Key("team-a", "jane-new")
+MOVED = Key("team-b", "jane")
+BY_EMAIL, BY_ID = {"username": EMAIL}, {"username": None, "invitationId": INVITATION_ID}
+LATER = "2026-08-11T00:00:00Z"
+THIRD = "2026-08-12T00:00:00Z"
+GRACE = 5.0
+
+
+async def invited(api: Api = Api.INVITES, grace: float = GRACE, **spec: Any) -> World:  # noqa: ANN401 - JSON
+    """Return a world with the default grace, in which the object has sent its invitation."""
+    world = World(deletion_grace=grace)
+    world.atlas.api = api
+    world.cluster.secrets[Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])] = CREDENTIALS
+    world.cluster.apply(spec=wire_spec(**spec))
+    async with world.running():
+        await asyncio.sleep(2)
+    assert world.cluster.status().origin is Origin.CREATED
+    world.start_anew(listed=False)
+    world.forget_calls()
+    return world
+
+
+def names(world: World) -> list[str]:
+    """Return the writes to Atlas."""
+    return [call[0] for call in world.atlas.writes]
+
+
+def reasons_of(world: World, key: Key) -> list[str]:
+    """Return the reasons of Ready that status had, in order."""
+    written = [part for kind, of, part in world.cluster.writes if kind == "status" and of == key]
+    return [c["reason"] for part in written for c in part["conditions"] if c["type"] == "Ready"]
+
+
+def named_by(world: World, how: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of another object for the same invitation, by e-mail or by its id."""
+    known = world.cluster.status().invitation
+    assert known is not None
+    return {name: known.id if name == "invitationId" else value for name, value in how.items()}
+
+
+def holds(world: World) -> Iterator[str]:
+    """Return the ids of what is in Atlas."""
+    group = world.atlas.groups[GROUP_ID]
+    return iter([*group.invitations, *group.users])
+
+
+@pytest.mark.parametrize("api", Api)
+@pytest.mark.parametrize("key", [NEW, MOVED], ids=["renamed", "moved"])
+@pytest.mark.parametrize("how", [BY_EMAIL, BY_ID], ids=["by-email", "by-id"])
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_a_rename_in_one_commit_keeps_the_invitation(first: str, how: dict[str, Any], key: Key, api: Api) -> None:
+    """In either order nothing is sent or canceled, and the new object is Created and never Stalled."""
+    world = await invited(api)
+    spec = wire_spec(**named_by(world, how))
+    known = world.cluster.status().invitation
+    async with world.running():
+        if first == "delete":
+            world.cluster.delete()
+            await asyncio.sleep(0.01)
+        world.cluster.apply(key, spec=spec, creationTimestamp=LATER)
+        if first == "create":
+            world.cluster.delete()
+        await asyncio.sleep(GRACE - 1)
+        assert KEY not in world.cluster.objects
+        status = world.cluster.status(key)
+        assert (status.origin, status.state) == (Origin.CREATED, State.PENDING)
+        assert status.invitation is not None
+        assert known is not None
+        assert status.invitation.id == known.id
+        assert reasons_of(world, key) == ["ConfirmingInvitation", "Invited"]
+    assert names(world) == []
+
+
+@pytest.mark.parametrize("api", Api)
+@virtual_time
+async def test_a_deletion_without_heir_waits_for_the_grace_only(api: Api) -> None:
+    """No write before the grace is over, one removal after it, and no status is written meanwhile."""
+    world = await invited(api)
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE - 0.1)
+        assert names(world) == []
+        assert world.write_kinds == []
+        await asyncio.sleep(1)
+        assert names(world) == ["CancelInvite" if api is Api.INVITES else "RemoveUser"]
+        assert KEY not in world.cluster.objects
+
+
+@virtual_time
+async def test_a_waiting_deletion_asks_atlas_nothing_about_a_known_invitation() -> None:
+    """A pending invitation of the Invites API: one call in all, and one read of the namespace."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE + 1)
+        assert [call[0] for call in world.atlas.calls] == ["CancelInvite"]
+        assert world.cluster.reads.count(Key("", KEY.namespace)) == 1
+
+
+@virtual_time
+async def test_a_person_who_accepts_while_a_deletion_waits_stays_a_member() -> None:
+    """What Atlas shows is looked at after the wait: Cancel leaves a member alone."""
+    world = await invited(Api.USERS)
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(1)
+        (user_id,) = holds(world)
+        users = world.atlas.groups[GROUP_ID].users
+        users[user_id] = users[user_id].model_copy(update={"org_membership_status": "ACTIVE"})
+        await asyncio.sleep(GRACE)
+        assert KEY not in world.cluster.objects
+        assert names(world) == []
+
+
+@pytest.mark.parametrize("no_wait", ["force-delete", "namespace", "grace 0"])
+@virtual_time
+async def test_nobody_waits_for_an_heir_that_cannot_come(no_wait: str) -> None:
+    """Under force-delete, in a namespace that is being deleted, and without a grace."""
+    world = await invited(grace=0.0 if no_wait == "grace 0" else GRACE)
+    if no_wait == "force-delete":
+        world.cluster.annotate(FORCE_DELETE, "true")
+    elif no_wait == "namespace":
+        world.cluster.ending.add(KEY.namespace)
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(0.5)
+        assert names(world) == ["CancelInvite"]
+        assert KEY not in world.cluster.objects
+
+
+@pytest.mark.parametrize("refusal", ["unavailable", "slow"])
+@virtual_time
+async def test_a_namespace_that_cannot_be_read_is_taken_for_one_that_stays(refusal: str) -> None:
+    """The deletion waits for its grace, and no longer than a read may take."""
+    world = await invited()
+    if refusal == "slow":
+        world.cluster.hanging.add(Key("", KEY.namespace))
+    else:
+        world.cluster.faults.fail_always("namespace", ClusterUnavailable("down"))
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE - 0.1)
+        assert names(world) == []
+        await asyncio.sleep(5)
+        assert names(world) == ["CancelInvite"]
+
+
+@pytest.mark.parametrize("gone", ["declined", "retained", "accepted"])
+@virtual_time
+async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
+    """Nothing in Atlas, the policy Retain, and a member under Cancel."""
+    world = await invited(deletionPolicy="Retain" if gone == "retained" else "Cancel")
+    if gone != "retained":
+        group = world.atlas.groups[GROUP_ID]
+        group.invitations.clear()
+        if gone == "accepted":
+            world.atlas.let_in(user())
+        async with world.running():
+            await world.resync.sweep_all()
+            await asyncio.sleep(1)
+        world.start_anew(listed=False)
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(0.5)
+        assert KEY not in world.cluster.objects
+        assert names(world) == []
+
+
+@pytest.mark.parametrize("origin", Origin)
+@virtual_time
+async def test_a_prune_of_the_heir_does_what_the_former_object_would_have_done(origin: Origin) -> None:
+    """Renamed, then deleted for good: what we sent is canceled, what was adopted stays."""
+    world = World(deletion_grace=GRACE)
+    if origin is Origin.ADOPTED:
+        world.atlas.invite(invitation())
+    world.cluster.apply()
+    async with world.running():
+        await asyncio.sleep(2)
+        assert world.cluster.status().origin is origin
+        world.forget_calls()
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        assert world.cluster.status(NEW).origin is origin
+        world.cluster.delete(NEW)
+        await asyncio.sleep(GRACE + 1)
+        assert NEW not in world.cluster.objects
+    assert names(world) == (["CancelInvite"] if origin is Origin.CREATED else [])
+
+
+@virtual_time
+async def test_the_policy_of_the_heir_wins() -> None:
+    """An heir with Retain leaves what the former object has sent."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, spec=wire_spec(deletionPolicy="Retain"), creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        world.cluster.delete(NEW)
+        await asyncio.sleep(2)
+        assert not world.cluster.objects
+    assert names(world) == []
+
+
+@virtual_time
+async def test_the_heir_of_an_heir_inherits_too() -> None:
+    """Renamed twice within the grace, then deleted: the last one cancels what the first one sent."""
+    world = await invited()
+    last = Key("team-a", "jane-last")
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(0.05)
+        world.cluster.delete(NEW)
+        world.cluster.apply(last, creationTimestamp=THIRD)
+        await asyncio.sleep(2)
+        assert set(world.cluster.objects) == {last}
+        assert world.cluster.status(last).origin is Origin.CREATED
+        world.cluster.delete(last)
+        await asyncio.sleep(GRACE + 1)
+    assert names(world) == ["CancelInvite"]
+
+
+@pytest.mark.parametrize("steps", range(1, 40))
+@virtual_time
+async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> None:
+    """The operator ends in the middle of a rename: the heir is Created, and nothing is sent or canceled."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(steps * 0.002)
+    world.start_anew(listed=False)
+    async with world.running():
+        await asyncio.sleep(70)
+        assert set(world.cluster.objects) == {NEW}
+        assert world.cluster.status(NEW).origin is Origin.CREATED
+    assert names(world) == []
+
+
+@virtual_time
+async def test_a_deletion_that_waits_begins_anew_after_a_restart() -> None:
+    """A process knows only since when it has seen the deletion: it waits for the whole grace."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE - 1)
+    world.start_anew(listed=False)
+    async with world.running():
+        await asyncio.sleep(GRACE - 1)
+        assert names(world) == []
+        await asyncio.sleep(2)
+        assert names(world) == ["CancelInvite"]
+
+
+@pytest.mark.parametrize("how", [BY_EMAIL, BY_ID], ids=["by-email", "by-id"])
+@virtual_time
+async def test_an_object_that_comes_too_late_says_that_nothing_is_there(how: dict[str, Any]) -> None:
+    """The invitation was canceled: it takes nothing over, and is not Stalled before the former object has gone."""
+    world = await invited()
+    world.cluster.faults.fail("finalizer", ClusterUnavailable("down"))
+    spec = wire_spec(**named_by(world, how))
+    world.atlas.faults.before("CancelInvite", lambda: world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER))
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE + 5)
+        assert set(world.cluster.objects) == {NEW}
+        assert world.cluster.status(NEW).origin is Origin.ADOPTED
+        assert reasons_of(world, NEW) == ["ConfirmingInvitation", "InvitationNotFound"]
+    assert names(world) == ["CancelInvite"]
+
+
+@pytest.mark.parametrize("hinders", ["secret", "suspended"])
+@virtual_time
+async def test_an_heir_that_cannot_inherit_delays_the_deletion_for_a_minute_at_most(hinders: str) -> None:
+    """A duplicate without its Secret cannot show what it inherits, a suspended one is not asked: nothing is removed."""
+    world = await invited()
+    secret = Key("team-a", "other")
+    world.cluster.secrets[secret] = CREDENTIALS
+    spec = wire_spec(connectionSecretRef={"name": "other"})
+    async with world.running():
+        world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        if hinders == "secret":
+            del world.cluster.secrets[secret]
+            await asyncio.sleep(61)
+        else:
+            world.cluster.apply(NEW, spec={**spec, "suspend": True})
+            await asyncio.sleep(1)
+        world.cluster.delete()
+        await asyncio.sleep(58 if hinders == "secret" else 1)
+        assert (KEY in world.cluster.objects) is (hinders == "secret")
+        await asyncio.sleep(5)
+        assert KEY not in world.cluster.objects
+    assert names(world) == []
+
+
+@virtual_time
+async def test_a_younger_duplicate_that_goes_does_nothing() -> None:
+    """It does not wait, and the older object is as it was."""
+    world = await invited()
+    async with world.running():
+        world.cluster.apply(NEW, spec=wire_spec(deletionPolicy="Cancel"), creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        world.forget_calls()
+        world.cluster.delete(NEW)
+        await asyncio.sleep(1)
+        assert NEW not in world.cluster.objects
+        assert reasons_of(world, KEY) == []
+    assert names(world) == []
+
+
+@virtual_time
+async def test_another_finalizer_on_the_former_object_does_not_hold_the_heir_up() -> None:
+    """A foreground deletion keeps the former object: it has nothing to do with the invitation any more."""
+    world = await invited()
+    async with world.running():
+        world.cluster.apply(finalizers=[*world.cluster.objects[KEY]["metadata"]["finalizers"], "foregroundDeletion"])
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        assert KEY in world.cluster.objects
+        assert reasons_of(world, NEW)[-1] == "Invited"
+
+
+@virtual_time
+async def test_a_new_object_that_counts_as_older_inherits_too() -> None:
+    """Creation times are whole seconds: of two of one second the uid decides, which says nothing."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp="2026-08-01T00:00:00Z")
+        await asyncio.sleep(2)
+        assert set(world.cluster.objects) == {NEW}
+        assert world.cluster.status(NEW).origin is Origin.CREATED
+    assert names(world) == []
+
+
+@virtual_time
+async def test_a_rename_during_an_outage_that_answers_is_not_too_late() -> None:
+    """Atlas refuses to cancel for now: who comes meanwhile still inherits."""
+    world = await invited()
+    world.atlas.faults.fail_always(
+        "CancelInvite", Failure(Reason.RATE_LIMITED, "slow down", error=error(429, "RATE_LIMITED"))
+    )
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE + 3)
+        assert "CancelInvite" in names(world)
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(5)
+        assert set(world.cluster.objects) == {NEW}
+        assert world.cluster.status(NEW).origin is Origin.CREATED
+
+
+@virtual_time
+async def test_roles_that_change_with_the_name_are_one_patch() -> None:
+    """A rename with other roles: the heir knows the invitation, and sets its roles."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, spec=wire_spec(roles=["GROUP_OWNER"]), creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        status: Status = world.cluster.status(NEW)
+        assert status.invitation is not None
+        assert status.invitation.roles == ("GROUP_OWNER",)
+    assert names(world) == ["UpdateInvite"]
+
+
+@pytest.mark.parametrize("after", range(0, 120, 4))
+@virtual_time
+async def test_an_heir_that_goes_at_any_moment_leaves_nothing_behind(after: int) -> None:
+    """Renamed, and so many milliseconds later the new object is deleted as well: what we sent is canceled once."""
+    world = await invited()
+    async with world.running():
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(after / 1000)
+        world.cluster.delete(NEW)
+        await asyncio.sleep(70)
+        assert not world.cluster.objects
+    assert names(world) == ["CancelInvite"]
+    assert not list(holds(world))
+
+
+@virtual_time
+async def test_a_resend_that_the_former_object_has_handled_is_not_repeated() -> None:
+    """The annotation stands in Git, and comes along with the new name: nothing is canceled and sent again."""
+    world = World(deletion_grace=GRACE)
+    annotations = {RESEND_REQUESTED_AT: "1"}
+    world.cluster.apply(annotations=annotations)
+    async with world.running():
+        await asyncio.sleep(2)
+        assert world.cluster.status().last_handled_resend_at == "1"
+        world.forget_calls()
+        world.cluster.delete()
+        world.cluster.apply(NEW, annotations=annotations, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        assert reasons_of(world, NEW) == ["ConfirmingInvitation", "Invited"]
+        assert world.cluster.status(NEW).last_handled_resend_at == "1"
+    assert names(world) == []

@@ -1,0 +1,65 @@
+"""What an object inherits from another one that is being deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.invitation.claim import inherits
+from atlas_invites.invitation.model import Origin, State, Status
+from atlas_invites.invitation.outcome import Reason
+from tests.unit.builders import EMAIL, INVITATION_ID, OTHER_EMAIL, OTHER_ID, invitation, member, ready, spec, status
+
+if TYPE_CHECKING:
+    from atlas_invites.invitation.model import Spec
+
+HAD = status(state=State.PENDING, origin=Origin.CREATED, invitation=invitation())
+JOINED = status(state=State.ACCEPTED, origin=Origin.CREATED, member=member())
+
+
+@pytest.mark.parametrize("had", [HAD, JOINED], ids=["pending", "member"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"username": EMAIL.upper()}, {"username": None, "invitationId": "its id"}, {"invitationId": "its id"}],
+    ids=["e-mail", "upper case", "id", "both"],
+)
+def test_who_names_the_same_inherits(had: Status, changes: dict[str, Any]) -> None:
+    """By e-mail, by the id of the invitation or the member, or by both."""
+    id_ = had.invitation.id if had.invitation else JOINED.member.id if JOINED.member else None
+    named = {name: id_ if value == "its id" else value for name, value in changes.items()}
+    assert inherits(spec(**named), Status(), spec(), had)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in {State.PENDING, State.ACCEPTED}])
+def test_what_has_ended_is_not_inherited(state: State) -> None:
+    """Nothing is left of it in Atlas; who takes over sends nothing."""
+    assert not inherits(spec(), Status(), spec(), HAD.model_copy(update={"state": state}))
+
+
+@pytest.mark.parametrize(
+    ("heir", "known"),
+    [
+        (None, Status()),
+        (spec(suspend=True), Status()),
+        (spec(username=OTHER_EMAIL, invitationId=INVITATION_ID), Status()),
+        (spec(invitationId=OTHER_ID), Status()),
+        (spec(), status(invitation=invitation(id=OTHER_ID))),
+        (spec(), status(member=member())),
+    ],
+    ids=["unreadable", "suspended", "another e-mail", "another id", "has an invitation", "has a member"],
+)
+def test_who_does_not_inherit(heir: Spec | None, known: Status) -> None:
+    """Who cannot show it, names something else too, or has something already."""
+    assert not inherits(heir, known, spec(), HAD)
+
+
+@pytest.mark.parametrize("reason", [Reason.DUPLICATE_INVITE, Reason.IDENTITY_MISMATCH])
+def test_what_may_be_anothers_is_not_inherited(reason: Reason) -> None:
+    """The former object did not have what its status shows."""
+    assert not inherits(spec(), Status(), spec(), HAD.model_copy(update={"conditions": (ready(reason),)}))
+
+
+def test_an_unreadable_object_leaves_what_its_status_shows() -> None:
+    """Its spec cannot be read, but status has the e-mail."""
+    assert inherits(spec(), Status(), None, HAD)
