@@ -1,4 +1,4 @@
-"""The command line: ``atlas-invites run`` and ``atlas-invites export``."""
+"""The command line: ``atlas-invites run``, ``atlas-invites plan`` and ``atlas-invites export``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from atlas_invites.environment import StartupError, check_certificates
 from atlas_invites.export import ExportError, ExportSettings, credentials_of, export
+from atlas_invites.preview.settings import PlanSettings
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings, namespaces_of
 from atlas_invites.stopping import FAILED, end
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 BAD_SETTINGS, INCOMPLETE, CLOSED_PIPE = 2, 3, 128 + signal.SIGPIPE
+CHANGES = 2
+"""The exit code of ``plan --detailed-exitcode`` if something would change."""
+PLAN = "plan"
+MANY_PROJECTS = 5
+"""From so many projects on, ``plan`` says how many it has read."""
 log = logging.getLogger(__name__)
+
+_REPEATED = {"namespaces": "--namespace", "files": "--file"}
+"""The flags that may be repeated, by the name of their setting."""
 
 _SHOWN = (str, int, float)
 """Types of a default that the help shows."""
@@ -45,15 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
         return _bad_settings(f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help")
     given = vars(parsed)
+    command = given.pop("command")
     try:
         _check_variables(os.environ)
+        if command == PLAN:
+            return _plan(given)
         if "namespaces" not in given and (namespaces := namespaces_of(os.environ)) is not None:
             given["namespaces"] = namespaces
-        return _export(given) if given.pop("command") == "export" else _run(given)
+        return _export(given) if command == "export" else _run(given)
     except ValidationError as error:
-        return _bad_settings(_one_line(error))
+        return _bad_settings(_one_line(error), command)
     except StartupError as error:
-        return _bad_settings(str(error))
+        return _bad_settings(str(error), command)
 
 
 def _run(given: dict[str, Any]) -> int:
@@ -93,6 +105,42 @@ def _export(given: dict[str, Any]) -> int:
     return 0 if done.complete else INCOMPLETE
 
 
+def _plan(given: dict[str, Any]) -> int:
+    settings = PlanSettings(**given)
+    credentials = credentials_of(os.environ)
+    check_certificates()
+
+    from atlas_invites.preview import lines as rendering  # noqa: PLC0415 - help and bad settings answer at once
+    from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
+
+    try:
+        lines, faults, warnings = asyncio.run(plan(settings, credentials, _show_progress))
+    except PlanError as error:
+        _complain(str(error))
+        return FAILED
+    for said in (*warnings, *faults):
+        _complain(str(said))
+    if faults:
+        return FAILED
+    color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    _show(rendering.as_json(lines) if settings.output == "json" else rendering.as_text(lines, color=color))
+    if any(line.failed for line in lines):
+        return FAILED
+    return CHANGES if settings.detailed_exitcode and is_changing(lines) else 0
+
+
+def _show_progress(done: int, projects: int) -> None:
+    """Say how many projects were read, if there are many: on a terminal in place, elsewhere once."""
+    if projects < MANY_PROJECTS:
+        return
+    with suppress(OSError, AttributeError):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rread {done} of {projects} projects{chr(10) if done == projects else ''}")
+            sys.stderr.flush()
+        elif done == projects:
+            sys.stderr.write(f"atlas-invites: read {projects} projects\n")
+
+
 def _check_variables(environment: Mapping[str, str]) -> None:
     """Check that each ``ATLAS_INVITES_`` variable is one that a command reads: a typo would change nothing.
 
@@ -102,7 +150,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
     Raises:
         StartupError: there are others. The message has the nearest name that is known.
     """
-    fields = [*Settings.model_fields, *ExportSettings.model_fields]
+    fields = [*Settings.model_fields, *ExportSettings.model_fields, *PlanSettings.model_fields]
     known = sorted({variable for name in fields for variable in _variables(name)})
     services = [name.removesuffix("HOST") for name in environment if name.endswith("_SERVICE_HOST")]
     links = (*services, *(f"{service.removesuffix('SERVICE_')}PORT" for service in services))
@@ -120,7 +168,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit as for bad settings; argparse shows the value of a switch that takes none."""
-        sys.exit(_bad_settings(re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)))
+        words = re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)
+        sys.exit(_bad_settings(words, self.prog.rpartition(" ")[2]))
 
     def _print_message(self, message: str, file: object = None) -> None:
         """Print the help or the version."""
@@ -135,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text, fields in (
         ("run", "run the operator", Settings.model_fields),
+        (PLAN, "show what the operator would do for manifests, without doing it", PlanSettings.model_fields),
         ("export", "print a project's pending invitations as manifests", ExportSettings.model_fields),
     ):
         options: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
@@ -147,14 +197,17 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
     for name, field in fields.items():
         default = f" (default: {_shown(field.default)})" if isinstance(field.default, _SHOWN) and field.default else ""
         options: dict[str, Any] = {"metavar": name.rpartition("_")[2].upper()}
+        flags = [_flag(name)]
         if name == "namespaces":
             options = {"metavar": "NAME", "action": "append"}
+        elif name == "files":
+            options, flags = {"metavar": "FILE", "action": "append"}, ["-f", *flags]
         elif name == "leader_election":
             options = {"action": argparse.BooleanOptionalAction}
         elif field.annotation is bool:
             options = {"action": "store_true"}
         text = f"{field.description}{default}".replace("%", "%%")
-        command.add_argument(_flag(name), dest=name, help=text, **options)
+        command.add_argument(*flags, dest=name, help=text, **options)
 
 
 def _shown(default: object) -> str:
@@ -171,23 +224,24 @@ def _one_line(error: ValidationError) -> str:
     """Return which settings are wrong and why, without their values: one may hold a password."""
     found = []
     for problem in error.errors(include_input=False, include_url=False):
-        name = str(problem["loc"][0])
+        name = str(problem["loc"][0]) if problem["loc"] else problem["type"]
         rule = problem["msg"].removeprefix("Value error, ")
         found.append(f"{_flag(name)} ({' or '.join(_variables(name))}): {rule}")
     return "; ".join(found)
 
 
 def _flag(name: str) -> str:
-    return "--namespace" if name == "namespaces" else f"--{name.replace('_', '-')}"
+    return _REPEATED.get(name) or f"--{name.replace('_', '-')}"
 
 
 def _variables(name: str) -> tuple[str, ...]:
     return NAMESPACE_VARIABLES if name == "namespaces" else (f"ATLAS_INVITES_{name.upper()}",)
 
 
-def _bad_settings(message: str) -> int:
+def _bad_settings(message: str, command: str = "run") -> int:
+    """Complain, and return the exit code: for ``plan``, 2 means that something would change."""
     _complain(message)
-    return BAD_SETTINGS
+    return FAILED if command == PLAN else BAD_SETTINGS
 
 
 def _complain(message: str) -> None:

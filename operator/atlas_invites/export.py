@@ -17,14 +17,12 @@ from atlas_invites.environment import StartupError
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
 from atlas_invites.invitation.model import ROLE, Invitation, Membership
-from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
+from atlas_invites.terminal import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from atlas_invites.atlas.errors import AtlasFailure
 
 _API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
@@ -66,23 +64,6 @@ class ExportSettings(BaseSettings):
 
 
 _PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
-_LATER = "Run the command again later."
-_MESSAGES = {
-    Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),
-    Reason.RATE_LIMITED: ("Atlas rate-limited the request", _LATER),
-    Reason.ATLAS_UNAVAILABLE: ("Atlas is unavailable", "Check the connection, and run the command again later."),
-    Reason.CONFLICT: ("Atlas reported a conflict", _LATER),
-    Reason.FORBIDDEN: (
-        "The credentials may not read the invitations of the project",
-        "Grant them Project Owner, and add the IP address of this machine to their API access list.",
-    ),
-    Reason.PROJECT_NOT_FOUND: (
-        "Atlas found no such project",
-        "Correct --group-id, or use credentials of the project's organization.",
-    ),
-    Reason.INVALID_REQUEST: ("Atlas rejected the request", "Correct --group-id."),
-}
-"""What a failure means to someone who runs the command, and what to do. Status has its own words, for the operator."""
 
 
 class ExportError(Exception):
@@ -127,18 +108,10 @@ async def export(settings: ExportSettings, credentials: Credentials) -> Export:
         try:
             snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())
         except AtlasFailure as failure:
-            raise ExportError(_explained(failure)) from None
+            raise ExportError(explained(failure)) from None
     pending = [user for user in snapshot.users.by_id.values() if user.org_membership_status == Membership.PENDING]
     found = written([*snapshot.invitations.by_id.values(), *(user.as_invitation() for user in pending)], settings)
     return found if snapshot.complete else Export(found.text + _PARTIAL, complete=False)
-
-
-def _explained(failure: AtlasFailure) -> str:
-    """Return what happened, what Atlas said, and what to do before the command is run again."""
-    happened, advice = _MESSAGES[failure.reason]
-    detail = failure.error.detail if failure.error else None
-    said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
-    return f"{happened} ({failure.operation}: {failure.what}).{said} {advice}"
 
 
 def written(invitations: Iterable[Invitation], settings: ExportSettings) -> Export:

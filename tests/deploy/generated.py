@@ -36,6 +36,7 @@ CHART_FILES = (
 DASHBOARD = DEPLOY / "components" / "dashboard"
 ARGOCD = DEPLOY / "argocd"
 HEALTH = ARGOCD / "resource_customizations" / "atlasinvites.io" / "AtlasProjectInvite"
+RULES = ROOT / "operator" / "atlas_invites" / "preview" / "crd.json"
 WIDTH = 120
 Schema = dict[str, Any]
 
@@ -47,10 +48,27 @@ def files() -> dict[Path, str]:
     found[ARGOCD / "argocd-cm.yaml"] = config_map()
     found |= {HEALTH / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
+    found[RULES] = rules()
     schema = json.loads((CHART / "values.schema.json").read_text())
     found[CHART / "values.yaml"] = found[CHART / "files" / "values.yaml"] = chart_values(schema)
     found[CHART / "README.md"] = chart_readme(schema)
     return found
+
+
+def rules() -> str:
+    """Return the schema of the spec without descriptions, by which ``atlas-invites plan`` checks manifests."""
+    (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return json.dumps(_without_descriptions(spec), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_descriptions(schema: Schema) -> Schema:
+    kept = {name: value for name, value in schema.items() if name != "description"}
+    if "properties" in kept:
+        kept["properties"] = {name: _without_descriptions(field) for name, field in kept["properties"].items()}
+    if "items" in kept:
+        kept["items"] = _without_descriptions(kept["items"])
+    return kept
 
 
 def chart_values(schema: Schema) -> str:
