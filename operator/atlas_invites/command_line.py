@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         # Only the names of flags: a value may hold a password.
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
-        return _bad_settings(f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help")
+        words = f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help"
+        return _bad_settings(words, parsed.command)
     given = vars(parsed)
     command = given.pop("command")
     try:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import initialize
 
 from atlas_invites.atlas import client
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT, Key
@@ -26,6 +26,8 @@ from tests.simulation.process import URL
 from tests.simulation.world import API_KEY, NAMESPACES, OTHER_SECRET, SECRET, UNTIL_RESYNCED, WRITES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from atlas_invites.preview.lines import Line
     from atlas_invites.preview.rehearsal import Write
     from tests.simulation.network import Exchange
@@ -54,18 +56,32 @@ edits = st.fixed_dictionaries(
 
 
 class _Plans:
-    """A rule for the lives of the simulation: at rest, manifests are planned, then applied, and both are compared."""
+    """The end of each life: at rest, a change of the manifests is planned, then applied, and both are compared."""
 
     world: World
+    failed: bool
+    change: Callable[[], None] = lambda: None
 
-    @rule(
+    @initialize(
         changes=st.lists(edits, min_size=4, max_size=4),
         new=st.lists(specs, max_size=2),
         prune=st.booleans(),
         restarts=st.booleans(),
     )
-    def plan(self, changes: list[dict[str, Any]], new: list[dict[str, Any]], prune: bool, restarts: bool) -> None:  # noqa: FBT001
-        """A change of the manifests is planned, and then applied."""
+    def draw(self, changes: list[dict[str, Any]], new: list[dict[str, Any]], prune: bool, restarts: bool) -> None:  # noqa: FBT001
+        """Draw the change that is planned at the end."""
+        self.change = partial(self._plan, changes, new, prune=prune, restarts=restarts)
+
+    def teardown(self) -> None:
+        """Plan and apply the change, and judge the rest."""
+        try:
+            if not self.failed:
+                with self._telling():  # type: ignore[attr-defined]
+                    self.change()
+        finally:
+            super().teardown()  # type: ignore[misc]
+
+    def _plan(self, changes: list[dict[str, Any]], new: list[dict[str, Any]], *, prune: bool, restarts: bool) -> None:
         world, cluster = self.world, self.world.cluster
         rules = world.sandbox.state.rules
         rules.dropped_roles, rules.added_roles = frozenset(), ()

@@ -23,6 +23,7 @@ from atlas_invites.preview.rehearsal import ImaginedCluster, Observed, Rehearsed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from atlas_invites.atlas.client import Atlas
     from atlas_invites.controller import ports
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.notices import Notice
@@ -70,7 +71,7 @@ class Rehearsal:
 
     def __init__(
         self,
-        atlas: ports.Atlas,
+        atlas: Atlas,
         references: ports.References,
         credentials: Credentials,
         clock: Callable[[], float],

@@ -103,7 +103,7 @@ def _broken_metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "metadata.name", "must be a Kubernetes name (lower-case letters, digits, '-' and '.')"
     if not isinstance(namespace, str) or not re.fullmatch(_NAMESPACE, namespace):
         yield "metadata.namespace", "must be the name of a namespace (lower-case letters, digits and '-')"
-    annotations = metadata.get("annotations") or {}
+    annotations = {} if metadata.get("annotations") is None else metadata["annotations"]
     if not isinstance(annotations, dict):
         yield "metadata.annotations", "must be of type object"
         return

@@ -222,7 +222,7 @@ def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_p
         is_member = any(write.is_about_member for write in forecast.writes)
         action = Action.REMOVE_MEMBER if is_member else Action.CANCEL
         message = "The member is removed from the project." if is_member else "The pending invitation is canceled."
-    warnings = [notice.note for notice in notices if notice.type == EventType.WARNING]
+    warnings = [f"The operator would warn: {notice.note}" for notice in notices if notice.type == EventType.WARNING]
     message = " ".join([message, *warnings, *([] if is_pruned else [_BEING_DELETED])])
     return replace(line, action=action, reason=None, message=message)
 

@@ -13,6 +13,7 @@ from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.failures import Failure
 from atlas_invites.invitation.case import Target
 from atlas_invites.invitation.credentials import Allowed, StoredCredentials
+from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Invitation, Membership, Operation, User
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Listed
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from atlas_invites.atlas.client import Atlas
+    from atlas_invites.atlas.project import Project
+    from atlas_invites.atlas.view import Snapshot
     from atlas_invites.controller import ports
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import AtlasInfo, Observation
     from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key, Resource
-
-PLANNED_ID = "planned"
-"""The id of an invitation that would be sent."""
 
 _NO_CLUSTER = (
     "The id of the project is in the cluster, in the status of the AtlasProject {name} (spec.projectRef), so what "
@@ -57,23 +58,31 @@ class Observed:
     ``since`` is when the rehearsal began (monotonic seconds): what was read from then on counts.
     """
 
-    project: ports.Project
+    project: Project
     since: float
+    lists: Snapshot | None = None
     failure: Failure | None = None
     users: dict[str, User] = field(default_factory=dict)
 
     async def read(self) -> None:
-        """Read what the project holds; a failure is raised for each object that needs it."""
+        """Read what the project holds, once; a failure is kept for each object that needs it."""
+        if self.lists is not None or self.failure is not None:
+            return
         try:
-            await self.project.look(Target(), self.since, lambda _: True)
+            self.lists = await self.project.snapshot(self.since)
         except AtlasFailure as failure:
             self.failure = Failure(failure.reason, explained(failure), error=failure.error)
 
     async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what the project shows of a target; see ``ports.Project.look``."""
-        if self.failure is not None:
-            raise self.failure
-        seen = await self.project.look(target, self.since, enough)
+        """Return what the project shows of a target; see ``ports.Project.look``.
+
+        Raises:
+            Failure: the project could not be read.
+        """
+        await self.read()
+        if self.lists is None:
+            raise self.failure or Failure(Reason.ATLAS_UNAVAILABLE, "")
+        seen = await self.project.confirm(self.lists.find(target), target, enough)
         self.users |= {user.id: user for user in seen.users}
         return seen
 
@@ -93,7 +102,7 @@ class RehearsedAtlas:
         since: when the rehearsal began (monotonic seconds).
     """
 
-    def __init__(self, atlas: ports.Atlas, projects: dict[str, Observed], since: float) -> None:
+    def __init__(self, atlas: Atlas, projects: dict[str, Observed], since: float) -> None:
         self.writes: list[Write] = []
         self._atlas = atlas
         self._projects = projects
@@ -168,14 +177,20 @@ class RehearsedProject:
         """Record a send through the Invites API."""
         self._record(Operation.CREATE_INVITE, username, roles=roles)
         created, expires = self._times()
-        return Invitation(id=PLANNED_ID, username=username, roles=tuple(roles), created_at=created, expires_at=expires)
+        return Invitation(
+            id=f"planned for {email_key(username)}",
+            username=username,
+            roles=tuple(roles),
+            created_at=created,
+            expires_at=expires,
+        )
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
         """Record a send through the Users API. Whether the person joins at once, only Atlas knows."""
         self._record(Operation.ADD_USER, username, roles=roles)
         created, expires = self._times()
         return User(
-            id=PLANNED_ID,
+            id=f"planned for {email_key(username)}",
             username=username,
             roles=tuple(roles),
             org_membership_status=Membership.PENDING,
