@@ -98,12 +98,26 @@ def _export(given: dict[str, Any]) -> int:
     credentials = credentials_of(os.environ)
     check_certificates()
     try:
-        done = asyncio.run(export(settings, credentials))
+        found = asyncio.run(export(settings, credentials, _show_progress))
+        if settings.output_directory is not None:
+            settings.output_directory.mkdir(parents=True, exist_ok=True)
+            for one in found:
+                if one.failure is None:
+                    (settings.output_directory / f"{one.group_id}.yaml").write_text(one.text, encoding="utf-8")
     except ExportError as error:
         _complain(str(error))
         return FAILED
-    _show(done.text)
-    return 0 if done.complete else INCOMPLETE
+    except OSError as error:
+        _complain(f"cannot write to {settings.output_directory}: {error.strerror}")
+        return FAILED
+    if settings.output_directory is None:
+        _show("".join(one.text for one in found))
+    for one in found:
+        if one.failure is not None:
+            _complain(one.failure if len(found) == 1 else f"project {one.group_id}: {one.failure}")
+    if any(one.failure for one in found):
+        return FAILED
+    return 0 if all(one.complete for one in found) else INCOMPLETE
 
 
 def _plan(given: dict[str, Any]) -> int:
@@ -186,7 +200,11 @@ def _parser() -> argparse.ArgumentParser:
     for command, text, fields in (
         ("run", "run the operator", Settings.model_fields),
         (PLAN, "show what the operator would do for manifests, without doing it", PlanSettings.model_fields),
-        ("export", "print a project's pending invitations as manifests", ExportSettings.model_fields),
+        (
+            "export",
+            "print the invitations of projects, or their members too, as manifests",
+            ExportSettings.model_fields,
+        ),
     ):
         options: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
         _add_flags(commands.add_parser(command, help=text, description=text, **options), fields)
@@ -203,6 +221,8 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
             options = {"metavar": "NAME", "action": "append"}
         elif name == "files":
             options, flags = {"metavar": "FILE", "action": "append"}, ["-f", *flags]
+        elif name == "group_id":
+            options = {"metavar": "ID", "action": "append"}
         elif name == "leader_election":
             options = {"action": argparse.BooleanOptionalAction}
         elif field.annotation is bool:
@@ -257,6 +277,8 @@ def _show(text: str) -> None:
     Raises:
         SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
     """
+    if not text:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

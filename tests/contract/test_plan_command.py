@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_sandbox.people import reach
 from atlas_sandbox.sandbox import PROJECT_ID
 from tests.contract.conftest import CANARY
 from tests.contract.test_export import done, started
@@ -186,6 +187,74 @@ async def test_it_never_writes(invited: Bench, tmp_path: Path, options: list[str
     assert code in {0, 2}
     assert b"send" in out
     assert set(invited.calls()) <= READS
+
+
+@pytest.mark.parametrize("sunset", ["off", "on"])
+async def test_an_export_changes_nothing(bench: Bench, tmp_path: Path, sunset: str) -> None:
+    """The plan of an export of every project says "no change" for every line, members and pending people of both APIs.
+
+    Who is in a project through a team or the organization is not exported.
+    """
+    state = bench.sandbox.state
+    for project in (state.project(PROJECT_ID), state.add_project(OTHER_PROJECT, "other")):
+        for number, roles in enumerate([("GROUP_READ_ONLY",), ("GROUP_OWNER", "GROUP_CLUSTER_MANAGER")]):
+            state.invite(project, f"invited{number}@example.com", roles, "inviter")
+            state.invite_user(project, f"added{number}@example.com", roles, "inviter")
+            state.activate(project, f"member{number}@example.com", roles)
+        reach(state, project, "team@example.com", ("GROUP_OWNER",), "team")
+        reach(state, project, "org@example.com", ("GROUP_OWNER",), "organization")
+    bench.change({"sunset": {"mode": sunset}})
+    pending = 2 if sunset == "on" else 4
+    folder = tmp_path / "out"
+    code, out, err = await done(
+        *("export", "--members", "--all-projects", "--namespace", "team-a"),
+        *("--output-directory", str(folder), "--atlas-url", bench.url),
+    )
+    assert (code, out, err) == (0, b"", "")
+    assert sorted(file.name for file in folder.iterdir()) == sorted([f"{PROJECT_ID}.yaml", f"{OTHER_PROJECT}.yaml"])
+    code, out, err = await done("plan", "-f", str(folder), "--detailed-exitcode", "--atlas-url", bench.url)
+    assert (code, err) == (0, "")
+    *lines, summary = out.decode().splitlines()
+    assert all(line.startswith("= no change") for line in lines)
+    assert summary == f"{2 * (pending + 2)} objects: {2 * (pending + 2)} without change. Atlas sends no e-mail."
+    assert set(bench.calls()) <= READS | {"ListProjects"}
+
+
+async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench) -> None:
+    """The others are printed, the error names the project, and the exit code is 1."""
+    projects = ("--group-id", PROJECT_ID, "--group-id", OTHER_PROJECT)
+    code, out, err = await done("export", *projects, "--atlas-url", invited.url)
+    assert code == 1
+    assert b'username: "ann@example.com"' in out
+    assert err.startswith(f"atlas-invites: project {OTHER_PROJECT}: Atlas found no such project")
+    assert err.count("\n") == 1
+
+
+async def test_members_are_observed_and_stay(bench: Bench) -> None:
+    """The manifest of a member changes no roles and takes nothing away."""
+    state = bench.sandbox.state
+    state.activate(state.project(PROJECT_ID), "ann@example.com", ("GROUP_OWNER",))
+    export = ("export", "--group-id", PROJECT_ID, "--atlas-url", bench.url)
+    assert (await done(*export))[1] == b""
+    _, out, _ = await done(*export, "--members")
+    assert out.endswith(b"  deletionPolicy: Retain\n  memberPolicy: Observe\n")
+
+
+async def test_a_member_that_cannot_be_a_manifest(bench: Bench) -> None:
+    """A comment says who was left out and why, and the exit code is 3."""
+    state = bench.sandbox.state
+    state.activate(state.project(PROJECT_ID), "_ann@example.com", ("GROUP_OWNER",))
+    code, out, _ = await done("export", "--group-id", PROJECT_ID, "--members", "--atlas-url", bench.url)
+    assert code == 3
+    assert out.startswith(b'# Left out: member "')
+
+
+async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: Path) -> None:
+    """It is one line and exit code 1."""
+    (tmp_path / "out").write_text("")
+    directory = ("--output-directory", str(tmp_path / "out"))
+    code, _, err = await done("export", "--group-id", PROJECT_ID, *directory, "--atlas-url", invited.url)
+    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: File exists\n")
 
 
 async def test_many_manifests_cost_two_lists_a_project(bench: Bench, tmp_path: Path) -> None:
