@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,9 +21,10 @@ from atlas_invites.preview.documents import Source
 from atlas_invites.preview.forecast import Rehearsal
 from atlas_invites.preview.lines import Action, Line
 from atlas_invites.preview.manifests import Manifest
-from atlas_invites.preview.plan import rehearse
-from atlas_invites.preview.rehearsal import FromEnvironment
+from atlas_invites.preview.plan import PlanError, plan, rehearse
+from atlas_invites.preview.rehearsal import FromEnvironment, RehearsedProject
 from atlas_invites.preview.rules import with_defaults
+from atlas_invites.preview.settings import PlanSettings
 from atlas_sandbox import invites, people, users
 from atlas_sandbox.sandbox import PROJECT_ID
 from atlas_sandbox.seeding import INVITER
@@ -30,6 +32,7 @@ from tests.unit.builders import EMAIL, KEY, OTHER_EMAIL, OWNER, READER, body, re
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from atlas_invites.invitation.model import Condition
     from atlas_invites.invitation.plan import Decision, Row
@@ -348,6 +351,29 @@ async def test_suspended(stage: Stage) -> None:
     line = await stage.apply()
     assert (line.action, line.reason) == (NO_CHANGE, "Suspended")
     assert stage.bench.calls() == []
+
+
+async def test_people_who_are_new_are_no_duplicates(stage: Stage) -> None:
+    """Each of two new people in a project gets an e-mail."""
+    lines = await stage.plan(stage.manifest(), stage.manifest(BYSTANDER, username=OTHER_EMAIL))
+    assert [line.action for line in lines] == [SEND, SEND]
+
+
+async def test_no_write_leaves_the_process(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The client itself is closed for writes: a mistake in the rehearsal is an error, and no e-mail."""
+
+    async def send(project: RehearsedProject, username: str, roles: list[str]) -> object:
+        real = project._observed.project  # noqa: SLF001 - the mistake
+        call = real.create_invite if stage.api is Api.INVITES else real.add_user
+        return await call(username, roles)
+
+    monkeypatch.setattr(RehearsedProject, "create_invite" if stage.api is Api.INVITES else "add_user", send)
+    file = tmp_path / "m.yaml"
+    file.write_text(json.dumps(body(spec=stage.spec)))
+    settings = PlanSettings(files=(str(file),), atlas_url=stage.bench.url)
+    with pytest.raises(PlanError):
+        await plan(settings, stage.bench.credentials, lambda *_: None)
+    assert set(stage.bench.calls()) <= READS
 
 
 async def test_two_new_manifests_for_one_person(stage: Stage) -> None:
