@@ -1,4 +1,4 @@
-"""The command line: ``atlas-invites run`` and ``atlas-invites export``."""
+"""The command line: ``atlas-invites run``, ``atlas-invites plan`` and ``atlas-invites export``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from atlas_invites.environment import StartupError, check_certificates
 from atlas_invites.export import ExportError, ExportSettings, credentials_of, export
+from atlas_invites.preview.settings import PlanSettings
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings, namespaces_of
 from atlas_invites.stopping import FAILED, end
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 BAD_SETTINGS, INCOMPLETE, CLOSED_PIPE = 2, 3, 128 + signal.SIGPIPE
+CHANGES = 2
+"""The exit code of ``plan --detailed-exitcode`` if something would change."""
+PLAN = "plan"
+MANY_PROJECTS = 5
+"""From so many projects on, ``plan`` says how many it has read."""
 log = logging.getLogger(__name__)
+
+_REPEATED = {"namespaces": "--namespace", "files": "--file"}
+"""The flags that may be repeated, by the name of their setting."""
 
 _SHOWN = (str, int, float)
 """Types of a default that the help shows."""
@@ -43,17 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         # Only the names of flags: a value may hold a password.
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
-        return _bad_settings(f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help")
+        words = f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help"
+        return _bad_settings(words, parsed.command)
     given = vars(parsed)
+    command = given.pop("command")
     try:
         _check_variables(os.environ)
+        if command == PLAN:
+            return _plan(given)
         if "namespaces" not in given and (namespaces := namespaces_of(os.environ)) is not None:
             given["namespaces"] = namespaces
-        return _export(given) if given.pop("command") == "export" else _run(given)
+        return _export(given) if command == "export" else _run(given)
     except ValidationError as error:
-        return _bad_settings(_one_line(error))
+        return _bad_settings(_one_line(error), command)
     except StartupError as error:
-        return _bad_settings(str(error))
+        return _bad_settings(str(error), command)
 
 
 def _run(given: dict[str, Any]) -> int:
@@ -85,12 +98,62 @@ def _export(given: dict[str, Any]) -> int:
     credentials = credentials_of(os.environ)
     check_certificates()
     try:
-        done = asyncio.run(export(settings, credentials))
+        found = asyncio.run(export(settings, credentials, _show_progress))
+        if settings.output_directory is not None:
+            settings.output_directory.mkdir(parents=True, exist_ok=True)
+            for one in found:
+                if one.failure is None:
+                    (settings.output_directory / f"{one.group_id}.yaml").write_text(one.text, encoding="utf-8")
     except ExportError as error:
         _complain(str(error))
         return FAILED
-    _show(done.text)
-    return 0 if done.complete else INCOMPLETE
+    except OSError as error:
+        _complain(f"cannot write to {settings.output_directory}: {error.strerror}")
+        return FAILED
+    if settings.output_directory is None:
+        _show("".join(one.text for one in found))
+    for one in found:
+        if one.failure is not None:
+            _complain(one.failure if len(found) == 1 else f"project {one.group_id}: {one.failure}")
+    if any(one.failure for one in found):
+        return FAILED
+    return 0 if all(one.complete for one in found) else INCOMPLETE
+
+
+def _plan(given: dict[str, Any]) -> int:
+    settings = PlanSettings(**given)
+    credentials = credentials_of(os.environ)
+    check_certificates()
+
+    from atlas_invites.preview import lines as rendering  # noqa: PLC0415 - help and bad settings answer at once
+    from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
+
+    try:
+        lines, faults, warnings = asyncio.run(plan(settings, credentials, _show_progress))
+    except PlanError as error:
+        _complain(str(error))
+        return FAILED
+    for said in (*warnings, *faults):
+        _complain(str(said))
+    if faults:
+        return FAILED
+    color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    _show(rendering.as_json(lines) if settings.output == "json" else rendering.as_text(lines, color=color))
+    if any(line.failed for line in lines):
+        return FAILED
+    return CHANGES if settings.detailed_exitcode and is_changing(lines) else 0
+
+
+def _show_progress(done: int, projects: int) -> None:
+    """Say how many projects were read, if there are many: on a terminal in place, elsewhere once."""
+    if projects < MANY_PROJECTS:
+        return
+    with suppress(OSError, AttributeError):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rread {done} of {projects} projects{chr(10) if done == projects else ''}")
+            sys.stderr.flush()
+        elif done == projects:
+            sys.stderr.write(f"atlas-invites: read {projects} projects\n")
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
@@ -102,7 +165,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
     Raises:
         StartupError: there are others. The message has the nearest name that is known.
     """
-    fields = [*Settings.model_fields, *ExportSettings.model_fields]
+    fields = [*Settings.model_fields, *ExportSettings.model_fields, *PlanSettings.model_fields]
     known = sorted({variable for name in fields for variable in _variables(name)})
     services = [name.removesuffix("HOST") for name in environment if name.endswith("_SERVICE_HOST")]
     links = (*services, *(f"{service.removesuffix('SERVICE_')}PORT" for service in services))
@@ -120,7 +183,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit as for bad settings; argparse shows the value of a switch that takes none."""
-        sys.exit(_bad_settings(re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)))
+        words = re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)
+        sys.exit(_bad_settings(words, self.prog.rpartition(" ")[2]))
 
     def _print_message(self, message: str, file: object = None) -> None:
         """Print the help or the version."""
@@ -135,7 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text, fields in (
         ("run", "run the operator", Settings.model_fields),
-        ("export", "print a project's pending invitations as manifests", ExportSettings.model_fields),
+        (PLAN, "show what the operator would do for manifests, without doing it", PlanSettings.model_fields),
+        (
+            "export",
+            "print the invitations of projects, or their members too, as manifests",
+            ExportSettings.model_fields,
+        ),
     ):
         options: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
         _add_flags(commands.add_parser(command, help=text, description=text, **options), fields)
@@ -147,14 +216,19 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
     for name, field in fields.items():
         default = f" (default: {_shown(field.default)})" if isinstance(field.default, _SHOWN) and field.default else ""
         options: dict[str, Any] = {"metavar": name.rpartition("_")[2].upper()}
+        flags = [_flag(name)]
         if name == "namespaces":
             options = {"metavar": "NAME", "action": "append"}
+        elif name == "files":
+            options, flags = {"metavar": "FILE", "action": "append"}, ["-f", *flags]
+        elif name == "group_id":
+            options = {"metavar": "ID", "action": "append"}
         elif name == "leader_election":
             options = {"action": argparse.BooleanOptionalAction}
         elif field.annotation is bool:
             options = {"action": "store_true"}
         text = f"{field.description}{default}".replace("%", "%%")
-        command.add_argument(_flag(name), dest=name, help=text, **options)
+        command.add_argument(*flags, dest=name, help=text, **options)
 
 
 def _shown(default: object) -> str:
@@ -171,23 +245,24 @@ def _one_line(error: ValidationError) -> str:
     """Return which settings are wrong and why, without their values: one may hold a password."""
     found = []
     for problem in error.errors(include_input=False, include_url=False):
-        name = str(problem["loc"][0])
+        name = str(problem["loc"][0]) if problem["loc"] else problem["type"]
         rule = problem["msg"].removeprefix("Value error, ")
         found.append(f"{_flag(name)} ({' or '.join(_variables(name))}): {rule}")
     return "; ".join(found)
 
 
 def _flag(name: str) -> str:
-    return "--namespace" if name == "namespaces" else f"--{name.replace('_', '-')}"
+    return _REPEATED.get(name) or f"--{name.replace('_', '-')}"
 
 
 def _variables(name: str) -> tuple[str, ...]:
     return NAMESPACE_VARIABLES if name == "namespaces" else (f"ATLAS_INVITES_{name.upper()}",)
 
 
-def _bad_settings(message: str) -> int:
+def _bad_settings(message: str, command: str = "run") -> int:
+    """Complain, and return the exit code: for ``plan``, 2 means that something would change."""
     _complain(message)
-    return BAD_SETTINGS
+    return FAILED if command == PLAN else BAD_SETTINGS
 
 
 def _complain(message: str) -> None:
@@ -202,6 +277,8 @@ def _show(text: str) -> None:
     Raises:
         SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
     """
+    if not text:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -1,30 +1,34 @@
-"""``atlas-invites export``: a project's pending invitations as manifests, to be taken over as they are."""
+"""``atlas-invites export``: the invitations and members of projects as manifests, to be taken over as they are."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from atlas_invites.environment import StartupError
 from atlas_invites.invitation.credentials import ApiKey, Credentials, ServiceAccount
 from atlas_invites.invitation.email import email_fault, email_key
-from atlas_invites.invitation.model import ROLE, Invitation, Membership
-from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.model import ROLE, Invitation, Membership, User
 from atlas_invites.invitation.resource import GROUP, KIND, VERSION
 from atlas_invites.settings import AtlasUrl, Namespaces  # noqa: TC001 - pydantic reads them
+from atlas_invites.terminal import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from atlas_invites.atlas.errors import AtlasFailure
+    from atlas_invites.atlas.view import Snapshot
 
 _API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 _SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
@@ -42,12 +46,24 @@ Name = Annotated[str, Field(pattern=_NAME, max_length=253)]
 GroupId = Annotated[str, AfterValidator(_group_id)]
 
 
+def _group_ids(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
+    """Return a tuple of ids for one (or several with commas, as the variable has them), or for several flags."""
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
 class ExportSettings(BaseSettings):
     """The flags of ``atlas-invites export``."""
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, hide_input_in_errors=True)
 
-    group_id: GroupId = Field(description="id of the Atlas project, 24 hex digits")
+    group_id: Annotated[tuple[GroupId, ...], NoDecode, BeforeValidator(_group_ids)] = Field(
+        (), description="id of the Atlas project, 24 hex digits (repeatable)"
+    )
+    all_projects: bool = Field(default=False, description="export every project that the credentials see")
+    members: bool = Field(default=False, description="also export the members of the project, to observe them")
+    output_directory: Path | None = Field(
+        None, description="write a file for each project into this directory; standard output by default"
+    )
     namespaces: Namespaces = Field((), description="namespace of the manifests; they name none by default")
     secret_name: Name = Field("atlas-credentials", description="name of the Secret that the manifests refer to")
     atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
@@ -59,42 +75,42 @@ class ExportSettings(BaseSettings):
             raise ValueError("must be a single namespace: the manifests are for one")
         return namespaces
 
+    @model_validator(mode="after")
+    def _names_projects(self) -> Self:
+        if bool(self.group_id) == self.all_projects:
+            raise PydanticCustomError("group_id", "is required, or --all-projects instead; give one of them")
+        return self
+
     @property
     def namespace(self) -> str | None:
         """The namespace that the manifests name, if any."""
         return next(iter(self.namespaces), None)
 
 
-_PARTIAL = "# Some entries of the project's lists cannot be read: a pending invitation may be missing here.\n"
-_LATER = "Run the command again later."
-_MESSAGES = {
-    Reason.CREDENTIALS_REJECTED: ("Atlas rejected the credentials", "Correct the variables that hold them."),
-    Reason.RATE_LIMITED: ("Atlas rate-limited the request", _LATER),
-    Reason.ATLAS_UNAVAILABLE: ("Atlas is unavailable", "Check the connection, and run the command again later."),
-    Reason.CONFLICT: ("Atlas reported a conflict", _LATER),
-    Reason.FORBIDDEN: (
-        "The credentials may not read the invitations of the project",
-        "Grant them Project Owner, and add the IP address of this machine to their API access list.",
-    ),
-    Reason.PROJECT_NOT_FOUND: (
-        "Atlas found no such project",
-        "Correct --group-id, or use credentials of the project's organization.",
-    ),
-    Reason.INVALID_REQUEST: ("Atlas rejected the request", "Correct --group-id."),
-}
-"""What a failure means to someone who runs the command, and what to do. Status has its own words, for the operator."""
+_PARTIAL = "# Some entries of the project's lists cannot be read: an invitation or a member may be missing here.\n"
+AT_A_TIME = 10
+"""Projects that are read at a time."""
 
 
 class ExportError(Exception):
-    """Atlas did not show the invitations; one line for the terminal."""
+    """Atlas did not show the projects; one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was found: manifests as YAML documents; and whether every invitation could be expressed as one."""
+    """What was found in one project.
 
+    Attributes:
+        group_id: the project.
+        text: the manifests as YAML documents.
+        complete: whether everything could be expressed as one.
+        failure: why the project could not be read, in one line for the terminal; there is no text then.
+    """
+
+    group_id: str
     text: str
-    complete: bool
+    complete: bool = True
+    failure: str | None = None
 
 
 def credentials_of(environment: Mapping[str, str]) -> Credentials:
@@ -112,92 +128,124 @@ def credentials_of(environment: Mapping[str, str]) -> Credentials:
     raise StartupError(f"no credentials: set {pairs}, one pair and not both")
 
 
-async def export(settings: ExportSettings, credentials: Credentials) -> Export:
-    """Read the project's pending invitations, those of both APIs, and return them as manifests.
+async def export(
+    settings: ExportSettings, credentials: Credentials, progress: Callable[[int, int], None] = lambda *_: None
+) -> list[Export]:
+    """Read the pending invitations of projects, those of both APIs, and return them as manifests; members if asked for.
+
+    Args:
+        settings: which projects, and what the manifests have.
+        credentials: of Atlas.
+        progress: called with how many projects were read, and how many there are.
 
     Raises:
-        ExportError: Atlas did not show them.
+        ExportError: Atlas did not show which projects there are.
         StartupError: the proxy of the environment cannot be used.
     """
     from atlas_invites.atlas.client import Atlas  # noqa: PLC0415 - help and bad settings answer at once
     from atlas_invites.atlas.errors import AtlasFailure  # noqa: PLC0415
 
     logging.getLogger("atlas_invites.atlas").setLevel(logging.ERROR)  # the error has what else a warning would say
+    limit, done = asyncio.Semaphore(AT_A_TIME), count(1)
     async with Atlas(settings.atlas_url) as atlas:
         try:
-            snapshot = await atlas.project(credentials, settings.group_id).snapshot(time.monotonic())
+            group_ids = settings.group_id or await atlas.project_ids(credentials)
         except AtlasFailure as failure:
-            raise ExportError(_explained(failure)) from None
-    pending = [user for user in snapshot.users.by_id.values() if user.org_membership_status == Membership.PENDING]
-    found = written([*snapshot.invitations.by_id.values(), *(user.as_invitation() for user in pending)], settings)
-    return found if snapshot.complete else Export(found.text + _PARTIAL, complete=False)
+            raise ExportError(explained(failure)) from None
+
+        async def one(group_id: str) -> Export:
+            async with limit:
+                try:
+                    snapshot = await atlas.project(credentials, group_id).snapshot(time.monotonic())
+                except AtlasFailure as failure:
+                    return Export(group_id, "", failure=explained(failure))
+                finally:
+                    progress(next(done), len(group_ids))
+            return _exported(snapshot, settings, group_id, is_one_of_many=len(group_ids) > 1)
+
+        return await asyncio.gather(*map(one, dict.fromkeys(group_ids)))
 
 
-def _explained(failure: AtlasFailure) -> str:
-    """Return what happened, what Atlas said, and what to do before the command is run again."""
-    happened, advice = _MESSAGES[failure.reason]
-    detail = failure.error.detail if failure.error else None
-    said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
-    return f"{happened} ({failure.operation}: {failure.what}).{said} {advice}"
+def _exported(snapshot: Snapshot, settings: ExportSettings, group_id: str, *, is_one_of_many: bool) -> Export:
+    users = snapshot.users.by_id.values()
+    pending = [user.as_invitation() for user in users if user.org_membership_status == Membership.PENDING]
+    entries: list[Invitation | User] = [*snapshot.invitations.by_id.values(), *pending]
+    if settings.members:  # of the lists, those who are in the project themselves: not by a team or the organization
+        entries += [user for user in users if user.org_membership_status == Membership.ACTIVE]
+    found = written(entries, settings, group_id, is_one_of_many=is_one_of_many)
+    return found if snapshot.complete else replace(found, text=found.text + _PARTIAL, complete=False)
 
 
-def written(invitations: Iterable[Invitation], settings: ExportSettings) -> Export:
-    """Return invitations as manifests, in the order of their e-mails; a comment stands for what cannot be one."""
-    found = sorted(invitations, key=lambda invitation: (invitation.username or "").lower())
+def written(
+    entries: Iterable[Invitation | User], settings: ExportSettings, group_id: str, *, is_one_of_many: bool = False
+) -> Export:
+    """Return invitations and members as manifests, in the order of their e-mails.
+
+    A comment stands for what cannot be one. A member is one whose roles are only observed, and who stays if the object
+    is deleted. ``is_one_of_many``: other projects are exported too, so a name must differ from theirs.
+    """
     emails: set[str] = set()
-    parts, complete = [], True
-    for invitation in found:
-        problem = next(_problems(invitation, emails), None)
-        emails.add(email_key(invitation.username or ""))
+    parts, complete = [f"# Atlas project {group_id}\n"] if is_one_of_many else [], True
+    for entry in sorted(entries, key=lambda entry: (entry.username or "").lower()):
+        name = name_of(entry.username or "", group_id if is_one_of_many else None)
+        problem = next(_problems(entry, name, emails), None)
+        emails.add(email_key(entry.username or ""))
         if problem is None:
-            parts.append(_manifest(invitation, settings))
+            parts.append(_manifest(entry, name, settings, group_id))
         else:
             complete = False
+            what = "member" if isinstance(entry, User) else "invitation"
             # JSON keeps it on one line, whatever Atlas calls it.
-            email = json.dumps(invitation.username or "")
-            parts.append(f"# Left out: invitation {json.dumps(invitation.id)} of {email}: {problem}\n")
-    return Export("".join(parts), complete)
+            email = json.dumps(entry.username or "")
+            parts.append(f"# Left out: {what} {json.dumps(entry.id)} of {email}: {problem}\n")
+    return Export(group_id, "".join(parts), complete)
 
 
-def name_of(email: str) -> str:
-    """Return the name of an e-mail's object; it is none that Kubernetes takes where the e-mail begins with a sign."""
+def name_of(email: str, group_id: str | None = None) -> str:
+    """Return the name of an e-mail's object; it is none that Kubernetes takes where the e-mail begins with a sign.
+
+    With the id of the project it differs from the names of the same e-mail in other projects.
+    """
     email = email.lower()
     words = re.sub(r"[^a-z0-9]+", "-", email)[:_NAME_LENGTH]
-    return f"{words}-{hashlib.sha256(email.encode()).hexdigest()[:_HASH_LENGTH]}"
+    hashed = email if group_id is None else f"{group_id}/{email}"
+    return f"{words}-{hashlib.sha256(hashed.encode()).hexdigest()[:_HASH_LENGTH]}"
 
 
-def _problems(invitation: Invitation, emails: set[str]) -> Iterator[str]:
-    """Yield why an invitation cannot be a manifest beside those of other e-mails."""
-    email = invitation.username or ""
+def _problems(entry: Invitation | User, name: str, emails: set[str]) -> Iterator[str]:
+    """Yield why an invitation or a member cannot be a manifest beside those of other e-mails."""
+    email = entry.username or ""
     if (rule := email_fault(email)) is not None:
         yield f"the e-mail {rule}"
-    elif not re.fullmatch(_NAME, name_of(email)):
-        yield f"the e-mail makes no object name ({json.dumps(name_of(email))}); name the object by hand"
+    elif not re.fullmatch(_NAME, name):
+        yield f"the e-mail makes no object name ({json.dumps(name)}); name the object by hand"
     if email_key(email) in emails:
         yield "another invitation of this e-mail is above; one object stands for both"
-    if strange := [role for role in invitation.roles if not re.fullmatch(ROLE, role)]:
+    if strange := [role for role in entry.roles if not re.fullmatch(ROLE, role)]:
         yield f"not a project role: {', '.join(map(json.dumps, strange))}"
-    if not invitation.roles:
+    if not entry.roles:
         yield "it has no roles"
 
 
-def _manifest(invitation: Invitation, settings: ExportSettings) -> str:
+def _manifest(entry: Invitation | User, name: str, settings: ExportSettings, group_id: str) -> str:
     """Return one YAML document. A string in JSON is one in YAML, whatever is in it."""
     namespace = f"  namespace: {json.dumps(settings.namespace)}\n" if settings.namespace else ""
-    roles = "".join(f"    - {role}\n" for role in invitation.roles)
+    roles = "".join(f"    - {role}\n" for role in entry.roles)
+    is_member = isinstance(entry, User)
+    policies = "  deletionPolicy: Retain\n  memberPolicy: Observe\n" if is_member else "  deletionPolicy: Cancel\n"
     return (
         "---\n"
         f"apiVersion: {GROUP}/{VERSION}\n"
         f"kind: {KIND}\n"
         "metadata:\n"
-        f"  name: {json.dumps(name_of(invitation.username or ''))}\n"
+        f"  name: {json.dumps(name)}\n"
         f"{namespace}"
         "spec:\n"
-        f"  groupId: {json.dumps(settings.group_id)}\n"
-        f"  username: {json.dumps(invitation.username, ensure_ascii=False)}\n"
+        f"  groupId: {json.dumps(group_id)}\n"
+        f"  username: {json.dumps(entry.username, ensure_ascii=False)}\n"
         "  roles:\n"
         f"{roles}"
         "  connectionSecretRef:\n"
         f"    name: {json.dumps(settings.secret_name)}\n"
-        "  deletionPolicy: Cancel\n"
+        f"{policies}"
     )

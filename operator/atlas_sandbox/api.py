@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atlas_sandbox import invites, users, views
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.model import Membership, Via
-from atlas_sandbox.operations import FIRST, Route, check_content_type
+from atlas_sandbox.operations import FIRST, LIST_PROJECTS, Route, check_content_type
 from atlas_sandbox.validation import PAGE, body_object, email, flag, number, object_id, role, roles, statuses
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def perform(state: State, request: Request) -> object:
         AtlasError: as the operation says; nothing has changed then.
     """
     name = request.route.operation.name
+    if request.route.operation is LIST_PROJECTS:
+        return _list_projects(state, request)
     object_id(request.route.project_id, "INVALID_GROUP_ID")
     project = state.project(request.route.project_id)
     try:
@@ -65,6 +67,17 @@ def perform(state: State, request: Request) -> object:
         code = "INVALID_INVITATION_ID" if request.route.operation.scope == "invites" else "INVALID_USER_ID"
         object_id(request.route.record_id, code)
     return _HANDLERS[name](state, project, request)
+
+
+def _list_projects(state: State, request: Request) -> object:
+    """The projects that the caller sees, in the order of their ids."""
+    page, size = number(request.query, "pageNum", 1), number(request.query, "itemsPerPage", 100, PAGE)
+    seen = request.credential.projects
+    found = [state.projects[id_] for id_ in sorted(state.projects) if seen is None or id_ in seen]
+    shown = [views.project(record, f"{request.url}/{record.id}") for record in found[(page - 1) * size : page * size]]
+    return views.page(
+        shown, len(found), request.url, page, size, count=flag(request.query, "includeCount", default=True)
+    )
 
 
 def _read_project(_state: State, project: Project, request: Request) -> object:

@@ -51,6 +51,9 @@ def _users(name: str, java: str, *versions: date) -> Operation:
 TOKEN = Operation("Token", "token", "OAuthTokenResource::token")
 REVOKE = Operation("RevokeToken", "token", "OAuthTokenResource::revoke")
 
+LIST_PROJECTS = Operation("ListProjects", "project", "ApiGroupsResource::getAllGroups", (FIRST,))
+"""The only call of the API that is about no project (``listGroups``)."""
+
 _TABLE: dict[tuple[str, bool, str], dict[str, Operation]] = {
     ("", False, ""): {"GET": Operation("ReadProject", "project", "ApiGroupsResource::getGroup", (FIRST,))},
     ("invites", False, ""): {
@@ -77,12 +80,17 @@ _TABLE: dict[tuple[str, bool, str], dict[str, Operation]] = {
 }
 
 NAMES = frozenset(
-    {operation.name for methods in _TABLE.values() for operation in methods.values()} | {TOKEN.name, REVOKE.name}
+    {operation.name for methods in _TABLE.values() for operation in methods.values()}
+    | {TOKEN.name, REVOKE.name, LIST_PROJECTS.name}
 )
 """Every operation's name, as faults and the log of calls use it."""
 
 _PATH = re.compile(r"/api/atlas/v2/groups/([^/]+)(?:/(invites|users)(?:/([^/:]+)(:addRole|:removeRole|/roles)?)?)?")
-_OAUTH = {"/api/oauth/token": TOKEN, "/api/oauth/revoke": REVOKE}
+_ALONE = {
+    "/api/oauth/token": {"POST": TOKEN},
+    "/api/oauth/revoke": {"POST": REVOKE},
+    "/api/atlas/v2/groups": {"GET": LIST_PROJECTS},
+}
 _MEDIA_TYPE = re.compile(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 
 
@@ -101,9 +109,9 @@ def route(method: str, path: str) -> Route:
     Raises:
         AtlasError: 404 RESOURCE_NOT_FOUND for a path that is not known, 405 METHOD_NOT_ALLOWED for its method.
     """
-    oauth = _OAUTH.get(path)
-    if oauth is not None:
-        methods, project_id, record_id = {"POST": oauth}, "", ""
+    methods = _ALONE.get(path, {})
+    if methods:
+        project_id, record_id = "", ""
     else:
         match = _PATH.fullmatch(path)
         if match is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench.calls import of_one_change
 from tests.bench.measures import of_size
+from tests.bench.plan import of_plan
 from tests.bench.report import Line, as_json, table
 from tests.control_plane.build import BuildError, binaries
 from tests.control_plane.control_plane import KubectlError
@@ -27,6 +28,7 @@ def main() -> int:
     lines: list[Line] = []
     try:
         lines += of_one_change()
+        lines += of_plan(PROJECTS)
         binaries()
         for size in sizes:
             lines += of_size(size, PROJECTS, outage, _say)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.invitation.model import Status
-from tests.cluster.test_crd_spec import BY_ID, ID, invite
 from tests.unit.roles import ROLES
+from tests.unit.specs import BY_ID, ID, invite
 
 if TYPE_CHECKING:
     from tests.cluster.conftest import Apply

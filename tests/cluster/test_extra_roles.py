@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.life import OWNER, READ_ONLY
-from tests.cluster.test_crd_spec import invite
 from tests.cluster.test_old_objects import restore_crd, until
 from tests.cluster.test_table_a import JANE
 from tests.conftest import CRDS
 from tests.deploy.manifests import EXTRA_ROLE, kustomized_with
+from tests.unit.specs import invite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ import pytest
 
 from atlas_invites.invitation.resource import FINALIZER
 from tests.cluster.life import OWNER, READ_ONLY, has_finalizer
-from tests.cluster.test_crd_spec import invite
 from tests.conftest import CRDS
 from tests.control_plane.control_plane import KubectlError
+from tests.unit.specs import invite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

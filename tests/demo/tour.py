@@ -23,12 +23,16 @@ kubectl create secret generic atlas-credentials \\
 kubectl create secret generic atlas-service-account \\
     --from-literal=clientId=mdb_sa_id_sandbox --from-literal=clientSecret=mdb_sa_sk_sandbox"""
 
+CREDENTIALS = f"MONGODB_ATLAS_PUBLIC_API_KEY={PUBLIC_KEY} MONGODB_ATLAS_PRIVATE_API_KEY={PRIVATE_KEY}"
+
 
 def tour(terminal: Terminal, sandbox: Sandbox) -> None:
     """Show everything, one part after the other."""
     _by_id(terminal, sandbox)
+    _plan(terminal, sandbox)
     _by_email(terminal, sandbox)
     _members(terminal, sandbox)
+    _plan_with_cluster(terminal, sandbox)
     _rename(terminal, sandbox)
     _expiry(terminal, sandbox)
     _sunset(terminal, sandbox)
@@ -78,6 +82,23 @@ def _by_id(terminal: Terminal, sandbox: Sandbox) -> None:
     terminal.run("kubectl delete ainv by-id lost --timeout=30s", shows=["by-id", "lost", "deleted"])
     terminal.run("kubectl get ainv", shows=["No resources found"])
     terminal.run(curl, shows=[id_, "GROUP_CLUSTER_MANAGER"])
+
+
+def _plan(terminal: Terminal, sandbox: Sandbox) -> None:
+    terminal.title("See it before it happens: who would get an e-mail? Nothing is written, and no cluster is needed")
+    terminal.run(
+        f"{CREDENTIALS} atlas-invites plan -f {BY_EMAIL} -f {EVERY_POLICY} --atlas-url {sandbox.url}",
+        shows=["+ send", "default/jane", "default/all-policies", "Atlas sends 2 e-mails."],
+    )
+    _check_sent(terminal, sandbox, 0)
+
+
+def _plan_with_cluster(terminal: Terminal, sandbox: Sandbox) -> None:
+    terminal.title("With --cluster a plan knows what the operator remembers; with --prune it shows deletions too")
+    terminal.run(
+        f"{CREDENTIALS} atlas-invites plan --cluster --prune -f {BY_EMAIL} --atlas-url {sandbox.url}",
+        shows=["= no change", "RolesDiffer", "- cancel", "default/all-policies", "Atlas sends no e-mail."],
+    )
 
 
 def _by_email(terminal: Terminal, sandbox: Sandbox) -> None:

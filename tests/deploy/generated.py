@@ -34,6 +34,7 @@ CHART_FILES = (
 )
 """What the chart shares with kustomize; a chart cannot reach outside its own folder."""
 DASHBOARD = DEPLOY / "components" / "dashboard"
+RULES = ROOT / "operator" / "atlas_invites" / "preview" / "crd.json"
 WIDTH = 120
 Schema = dict[str, Any]
 
@@ -45,10 +46,27 @@ def files() -> dict[Path, str]:
     found |= installations() | action_testdata()
     found |= {SCRIPTS / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
+    found[RULES] = rules()
     schema = json.loads((CHART / "values.schema.json").read_text())
     found[CHART / "values.yaml"] = found[CHART / "files" / "values.yaml"] = chart_values(schema)
     found[CHART / "README.md"] = chart_readme(schema)
     return found
+
+
+def rules() -> str:
+    """Return the schema of the spec without descriptions, by which ``atlas-invites plan`` checks manifests."""
+    (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return json.dumps(_without_descriptions(spec), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_descriptions(schema: Schema) -> Schema:
+    kept = {name: value for name, value in schema.items() if name != "description"}
+    if "properties" in kept:
+        kept["properties"] = {name: _without_descriptions(field) for name, field in kept["properties"].items()}
+    if "items" in kept:
+        kept["items"] = _without_descriptions(kept["items"])
+    return kept
 
 
 def chart_values(schema: Schema) -> str:

@@ -17,6 +17,7 @@ from atlas_invites.export import ExportSettings
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.notices import EventReason
 from atlas_invites.invitation.outcome import Kind, Reason
+from atlas_invites.preview.settings import PlanSettings
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings
 from atlas_invites.telemetry import metrics as telemetry
 from atlas_invites.telemetry.metrics import Gauges
@@ -185,7 +186,7 @@ def test_metrics() -> None:
         assert f"`{value}`" in page("metrics")
 
 
-@pytest.mark.parametrize(("command", "name"), [("run", "configuration"), ("export", "export")])
+@pytest.mark.parametrize(("command", "name"), [("run", "configuration"), ("plan", "plan"), ("export", "export")])
 def test_flags(command: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every flag of a command is in the documentation, and no other."""
     documented = {cell for cell in first_cells(page(name)) if cell.startswith("--")}
@@ -198,8 +199,10 @@ def test_variables() -> None:
     assert written == {f"ATLAS_INVITES_{name.upper()}" for name in Settings.model_fields} | {*NAMESPACE_VARIABLES}
 
 
-@pytest.mark.parametrize(("fields", "name"), [(Settings, "configuration"), (ExportSettings, "export")], ids=str)
-def test_defaults(fields: type[Settings | ExportSettings], name: str) -> None:
+@pytest.mark.parametrize(
+    ("fields", "name"), [(Settings, "configuration"), (PlanSettings, "plan"), (ExportSettings, "export")], ids=str
+)
+def test_defaults(fields: type[Settings | PlanSettings | ExportSettings], name: str) -> None:
     """A default that the documentation gives is the code's."""
     rows = dict(re.findall(r"^\| `--([a-z-]+)`(?:, `[a-z-]+`)? \|(.*)$", page(name), re.MULTILINE))
     for field, info in fields.model_fields.items():

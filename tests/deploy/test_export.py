@@ -26,7 +26,7 @@ SERVICE_ACCOUNT = {
     "MONGODB_ATLAS_CLIENT_ID": "mdb_sa_id_sandbox",
     "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_sandbox",
 }
-SETTINGS = ExportSettings(group_id=GROUP_ID)
+SETTINGS = ExportSettings(group_id=(GROUP_ID,))
 READS = {"ListInvites", "ListUsers", "ReadInvite", "ReadUser", "ReadProject", "Token"}
 
 
@@ -44,8 +44,8 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 def test_manifest() -> None:
     """An invitation becomes the manifest that takes it over: project, e-mail, roles, Secret, and Cancel."""
-    settings = ExportSettings(group_id=GROUP_ID, namespaces=("team-a",), secret_name="atlas")
-    done = written([invitation(roles=[READER, OWNER])], settings)
+    settings = ExportSettings(group_id=(GROUP_ID,), namespaces=("team-a",), secret_name="atlas")
+    done = written([invitation(roles=[READER, OWNER])], settings, GROUP_ID)
     assert done.complete
     assert load(done.text) == [
         {
@@ -65,7 +65,7 @@ def test_manifest() -> None:
 
 def test_no_namespace() -> None:
     """Without a namespace the manifests name none: kubectl's own applies."""
-    (manifest,) = load(written([invitation()], SETTINGS).text)
+    (manifest,) = load(written([invitation()], SETTINGS, GROUP_ID).text)
     assert manifest["metadata"] == {"name": name_of(EMAIL)}
 
 
@@ -106,7 +106,7 @@ def test_names_differ() -> None:
 def test_left_out(fields: dict[str, Any], why: str) -> None:
     """What cannot be a manifest is a comment line that says which and why; the others are there."""
     others = [invitation(id=OTHER_ID, username=OTHER_EMAIL)]
-    done = written([invitation(**fields), *others], SETTINGS)
+    done = written([invitation(**fields), *others], SETTINGS, GROUP_ID)
     assert not done.complete
     (comment,) = [line for line in done.text.splitlines() if line.startswith("#")]
     assert INVITATION_ID in comment
@@ -117,7 +117,9 @@ def test_left_out(fields: dict[str, Any], why: str) -> None:
 @pytest.mark.parametrize(("one", "other"), [(EMAIL, EMAIL.upper()), ("j@bücher.de", "j@xn--bcher-kva.de")])
 def test_one_object_for_an_email(one: str, other: str) -> None:
     """Two invitations of one e-mail, in whatever form, are one manifest, of the first; the second is a comment."""
-    done = written([invitation(username=one), invitation(id=OTHER_ID, username=other, roles=[OWNER])], SETTINGS)
+    done = written(
+        [invitation(username=one), invitation(id=OTHER_ID, username=other, roles=[OWNER])], SETTINGS, GROUP_ID
+    )
     assert not done.complete
     assert [manifest["spec"]["roles"] for manifest in load(done.text)] == [[READER]]
     assert f'invitation "{OTHER_ID}"' in done.text
@@ -126,7 +128,7 @@ def test_one_object_for_an_email(one: str, other: str) -> None:
 def test_a_role_is_a_name() -> None:
     """A role is written as it is, also one that the CRD does not list yet."""
     roles = [*ROLES, "GROUP_FUTURE_2030"]
-    done = written([invitation(roles=roles)], SETTINGS)
+    done = written([invitation(roles=roles)], SETTINGS, GROUP_ID)
     assert done.complete
     (manifest,) = load(done.text)
     assert manifest["spec"]["roles"] == sorted(roles)

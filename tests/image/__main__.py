@@ -20,7 +20,7 @@ from tests.control_plane.processes import ProcessGroup
 from tests.deploy.manifests import CRD, DEPLOY, kustomized, of_kind
 from tests.deploy.running import NAME, apply, invite, put_secret, wait_for
 from tests.image.engine import Engine, EngineError
-from tests.stack import Sandbox, wait_until
+from tests.stack import PRIVATE_KEY, PUBLIC_KEY, Sandbox, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,11 +107,24 @@ def _run(engine: Engine, stack: ExitStack) -> None:
         wait_for(cluster, "team-a", "jane")
         _say(cluster.kubectl("get", "ainv", "--namespace", "team-a").stdout.rstrip())
         assert _answers(f"http://127.0.0.1:{port}/healthz")
+        _plan(engine, sandbox)
         assert "atlas_invites_leader 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
     except AssertionError as error:
         raise AssertionError(f"{error}\n{engine.logs(name)}") from None
     assert engine.stop(name) == 0, f"it did not end well after SIGTERM:\n{engine.logs(name)}"
     _say("exit code 0 after SIGTERM")
+
+
+def _plan(engine: Engine, sandbox: Sandbox) -> None:
+    """See the image show a plan, and export a project, as docs/plan.md has it."""
+    project = sandbox.control("POST", "/projects", {})["id"]
+    sandbox.control("POST", f"/projects/{project}/invitations", {"username": "ann@example.com"})
+    variables = {"MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY, "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY}
+    options = ["--rm", "--interactive", *(f"--env={name}={value}" for name, value in variables.items()), IMAGE]
+    manifests = engine.run(*options, "export", "--group-id", project, "--atlas-url", sandbox.url)
+    shown = engine.run(*options, "plan", "-f", "-", "--atlas-url", sandbox.url, stdin=manifests)
+    assert shown.startswith("= no change"), shown
+    _say(f"export and plan: {shown.splitlines()[-1]}")
 
 
 def _service_account(cluster: ControlPlane) -> Path:

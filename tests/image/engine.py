@@ -82,9 +82,9 @@ class Engine:
         (found,) = json.loads(self._podman("image", "inspect", image))
         return dict(found)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a container as hardened as in the Deployment, and return what it, or podman, printed."""
-        return self._podman("run", *HARDENED, *arguments)
+        return self._podman("run", *HARDENED, *arguments, stdin=stdin)
 
     def pid(self, name: str) -> int:
         """Return the process of a running container."""
@@ -123,12 +123,12 @@ class Engine:
         shutil.rmtree(root)
         return BASE
 
-    def _podman(self, *arguments: str) -> str:
-        return self._do("podman", "--runtime", "runc", *arguments)
+    def _podman(self, *arguments: str, stdin: str | None = None) -> str:
+        return self._do("podman", "--runtime", "runc", *arguments, stdin=stdin)
 
-    def _do(self, *command: str) -> str:
+    def _do(self, *command: str, stdin: str | None = None) -> str:
         done = subprocess.run(  # noqa: S603 - our own command lines
-            command, env=self._environment, capture_output=True, text=True, check=False
+            command, env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines()[-15:]

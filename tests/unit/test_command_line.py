@@ -17,11 +17,12 @@ import pytest
 
 from atlas_invites import command_line
 from atlas_invites.environment import StartupError
-from atlas_invites.export import Export, ExportSettings
 from atlas_invites.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from atlas_invites.export import Export, ExportSettings
 
 CANARY = "canary-7b3c"
 ENDS_WITHIN = 60.0
@@ -224,9 +225,9 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ExportSettings]:
     """Run the command line with an export that only remembers its settings."""
     given: list[ExportSettings] = []
 
-    async def export(settings: ExportSettings, _: object) -> Export:
+    async def export(settings: ExportSettings, *_: object) -> list[Export]:
         given.append(settings)
-        return Export("", complete=True)
+        return []
 
     monkeypatch.setattr(command_line, "export", export)
     monkeypatch.setenv("MONGODB_ATLAS_PUBLIC_API_KEY", "public")
@@ -297,7 +298,7 @@ def test_an_export_is_for_one_namespace(capsys: pytest.CaptureFixture[str], give
         ("ATLAS_INVITES_WORKER", "ATLAS_INVITES_WORKERS"),
         ("ATLAS_INVITES_RESYNC_INTERVAL_SECONDS", "ATLAS_INVITES_RESYNC_INTERVAL"),
         ("ATLAS_INVITES_URL", "ATLAS_INVITES_ATLAS_URL"),
-        ("ATLAS_INVITES_PORT", "ATLAS_INVITES_WORKERS"),
+        ("ATLAS_INVITES_PORT", "ATLAS_INVITES_PRUNE"),
         ("atlas_invites_log", "ATLAS_INVITES_LOG_LEVEL"),
     ],
 )
@@ -347,7 +348,8 @@ def test_a_file_of_certificates_that_is_missing_is_one_line(
 @pytest.mark.parametrize(
     ("given", "rule"),
     [
-        ([], "Field required"),
+        ([], "is required, or --all-projects instead; give one of them"),
+        (["--all-projects", *GROUP], "is required, or --all-projects instead; give one of them"),
         (["--group-id="], "must be the id of an Atlas project, 24 lower-case hex digits"),
         (["--group-id", f"{CANARY}"], "must be the id of an Atlas project, 24 lower-case hex digits"),
         (["--group-id", "32B6E34B3D91647ABB20E7B8"], "must be the id of an Atlas project, 24 lower-case hex digits"),

@@ -143,6 +143,11 @@ def _page(json: object, _: str | None) -> Page:
     return Page(found, len(page["results"]), total if isinstance(total, int) else None)
 
 
+def _project_ids(json: object, _: str | None) -> tuple[str, ...]:
+    """Return the ids on a page of the list of projects."""
+    return tuple(str(_fields(project, None)["id"]) for project in _fields(json, None)["results"])
+
+
 def _removed(*_: object) -> bool:
     return True
 
@@ -150,6 +155,8 @@ def _removed(*_: object) -> bool:
 _2023, _2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 
 READ_PROJECT = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, lambda json, _: str(_fields(json, None)["id"]))
+LIST_PROJECTS = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, _project_ids)
+"""The projects that the credentials see (``listGroups``), for no project; it counts as a read of projects."""
 LIST_INVITES = Endpoint(Operation.LIST_INVITES, "GET", "/invites", _2023, lambda json, _: _entries(json, _invitation))
 CREATE_INVITE = Endpoint(Operation.CREATE_INVITE, "POST", "/invites", _2023, _invitation)
 UPDATE_INVITE = Endpoint(Operation.UPDATE_INVITE, "PATCH", "/invites/{id}", _2023, _with_roles(_invitation))

@@ -10,11 +10,14 @@ from weakref import WeakSet
 
 from atlas_invites.atlas.admission import Admission
 from atlas_invites.atlas.authenticated import AuthenticatedClient
+from atlas_invites.atlas.calls import LIST_PROJECTS, Call
 from atlas_invites.atlas.clock import AtlasClock
 from atlas_invites.atlas.codec import Codec
-from atlas_invites.atlas.project import Project
+from atlas_invites.atlas.errors import AtlasUnavailable
+from atlas_invites.atlas.project import PAGE_SIZE, PAGES, Project
 from atlas_invites.atlas.sunset import Mode, Sunset
 from atlas_invites.atlas.transport import HttpClient
+from atlas_invites.invitation.model import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +86,22 @@ class Atlas:
     def project(self, credentials: Credentials, group_id: str) -> Project:
         """Return the project as these credentials see it; the same one for the same arguments."""
         return self._project(credentials, group_id)
+
+    async def project_ids(self, credentials: Credentials) -> list[str]:
+        """List the ids of all projects that the credentials see.
+
+        Raises:
+            AtlasFailure: Atlas did not show them.
+        """
+        client, found = self._client(credentials), dict[str, None]()
+        for number in range(1, PAGES + 1):
+            query = [("itemsPerPage", str(PAGE_SIZE)), ("pageNum", str(number))]
+            page = await client.call(Call(LIST_PROJECTS, "", query=query))
+            more = len(page) == PAGE_SIZE and not found.keys() >= set(page)
+            found |= dict.fromkeys(page)
+            if not more:
+                return list(found)
+        raise AtlasUnavailable(Operation.READ_PROJECT, "a list that does not end")
 
     def _new_client(self, credentials: Credentials) -> AuthenticatedClient:
         return AuthenticatedClient(credentials, self._http, self._codec, self._clock)

@@ -49,7 +49,7 @@ class Codec:
             headers["Content-Type"] = endpoint.media_type
         return httpx.Request(
             endpoint.method,
-            f"{self._url}{call.path}{'?' if query else ''}{query}",
+            f"{f'{self._url}{call.path}'.rstrip('/')}{'?' if query else ''}{query}",
             headers=headers,
             json=call.body,
             extensions={"operation": endpoint.operation, "of": call.group_id, "envelope": self._envelope},

@@ -64,7 +64,10 @@ class Project:
         Raises:
             AtlasUnavailable: an entry that may be the one that is meant cannot be read.
         """
-        seen = await self._lists.look(target, since)
+        return await self.confirm(await self._lists.look(target, since), target, enough)
+
+    async def confirm(self, seen: Observation, target: Target, enough: Callable[[Observation], bool]) -> Observation:
+        """Return what the lists showed, with what more is asked for as long as that is not enough; see ``look``."""
         email = target.username or next((user.username for user in seen.users if user.username), None)
         # Invitations before users: one that is accepted meanwhile turns from the one into the other.
         asks: tuple[tuple[str | None, Callable[[str], Awaitable[Observation]]], ...] = (

@@ -173,6 +173,10 @@ class Resource:
         """Return this object with our finalizer."""
         return replace(self, finalizers=(*self.finalizers, FINALIZER))
 
+    def without_finalizer(self) -> Resource:
+        """Return this object without our finalizer."""
+        return replace(self, finalizers=tuple(name for name in self.finalizers if name != FINALIZER))
+
 
 @lru_cache(PARSED_AT_MOST)
 def _parse_spec(text: str) -> Spec:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kubernetes.aio.client import ApiClient, ApiException, CustomObjectsApi
 
 from atlas_invites.failures import ClusterUnavailable, WriteRefused
-from atlas_invites.invitation.resource import FINALIZER, GROUP, PLURAL, VERSION, Listed, Resource
+from atlas_invites.invitation.resource import GROUP, PLURAL, VERSION, Listed, Resource
 from atlas_invites.kube.connection import MERGE_PATCH, REQUEST_TIMEOUT, cluster_errors, refusal
 from atlas_invites.kube.lease import no_election
 
@@ -71,11 +71,11 @@ class Invites:
 
     async def add_finalizer(self, resource: Resource) -> Resource:
         """Put our finalizer on; see ``ports.Invites``."""
-        return await self._write_finalizers(resource, (*resource.finalizers, FINALIZER))
+        return await self._write_finalizers(resource, resource.with_finalizer().finalizers)
 
     async def remove_finalizer(self, resource: Resource) -> Resource:
         """Take our finalizer off; see ``ports.Invites``."""
-        return await self._write_finalizers(resource, tuple(f for f in resource.finalizers if f != FINALIZER))
+        return await self._write_finalizers(resource, resource.without_finalizer().finalizers)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
         """Write the status, as the patch that makes it of the one that is there; see ``ports.Invites``."""

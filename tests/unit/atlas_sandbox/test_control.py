@@ -289,5 +289,5 @@ def test_the_names_of_operations() -> None:
     assert {
         *("ListInvites", "CreateInvite", "UpdateInvite", "UpdateInviteByEmail", "ReadInvite", "CancelInvite"),
         *("ListUsers", "AddUser", "ReadUser", "RemoveUser", "AddRole", "RemoveRole", "UpdateRoles"),
-        *("ReadProject", "Token", "RevokeToken"),
+        *("ReadProject", "ListProjects", "Token", "RevokeToken"),
     } == NAMES

@@ -1,4 +1,4 @@
-"""What ``atlas-invites export`` says when Atlas does not show the invitations."""
+"""What a command says when Atlas does not show what it reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from atlas_invites.atlas import errors
 from atlas_invites.atlas.errors import AtlasFailure, Gone
-from atlas_invites.export import _explained
 from atlas_invites.invitation.model import ErrorBody, Operation
+from atlas_invites.terminal import explained
 
 OF_A_LIST = [
     kind
@@ -23,7 +23,7 @@ OF_A_LIST = [
 def test_the_message_is_for_who_runs_the_command(kind: type[AtlasFailure]) -> None:
     """It has the call, what came back, and what Atlas said; nothing in it is about an operator or its objects."""
     body = ErrorBody(error=403, errorCode="X", detail="Not now.")
-    message = _explained(kind(Operation.LIST_INVITES, "403 X", error=body))
+    message = explained(kind(Operation.LIST_INVITES, "403 X", error=body))
     assert "(ListInvites: 403 X)." in message
     assert " Atlas says: Not now. " in message
     assert message.endswith(".")

@@ -1,0 +1,118 @@
+"""Reads YAML as kubectl does: files, directories and standard input, several documents each, lists among them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""The files of a directory that kubectl reads."""
+
+
+class Source(NamedTuple):
+    """Where a manifest is: a file, the number of the document in it, and of the item if the document is a list."""
+
+    file: str
+    document: int | None = None
+    item: int | None = None
+
+    def __str__(self) -> str:
+        document = "" if self.document is None else f", document {self.document}"
+        return f"{self.file}{document}{'' if self.item is None else f', item {self.item}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a manifest: the field (None: the whole document), and the rule that it breaks."""
+
+    source: Source
+    field: str | None
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {'' if self.field is None else f'{self.field}: '}{self.rule}"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads scalars as kubectl does, which knows no times and no numbers such as 1_000 or 12:30."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    ("int", r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+|0[0-7]+)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
+    )
+
+
+def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], list[Fault]]:
+    """Return every object of some files, with where it is, and what could not be read.
+
+    Args:
+        paths: files, directories (whose own files count, not those of their directories), or ``-``.
+    """
+    found: list[tuple[Source, dict[str, Any]]] = []
+    faults: list[Fault] = []
+    for path in paths:
+        for file, text in _texts(path, faults):
+            _parse(file, text, found, faults)
+    return found, faults
+
+
+def _texts(path: str, faults: list[Fault]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file that a path stands for."""
+    if path == "-":
+        yield "standard input", sys.stdin.buffer.read() if sys.stdin is not None else b""
+        return
+    try:
+        is_directory = Path(path).is_dir()
+        files = sorted(f for f in Path(path).iterdir() if f.suffix in _SUFFIXES) if is_directory else [Path(path)]
+    except OSError as error:
+        faults.append(Fault(Source(path), None, f"cannot be read: {error.strerror}"))
+        return
+    for file in files:
+        if is_directory and file.is_dir():
+            continue
+        try:
+            yield str(file), file.read_bytes()
+        except OSError as error:
+            faults.append(Fault(Source(str(file)), None, f"cannot be read: {error.strerror}"))
+
+
+def _parse(file: str, text: bytes, found: list[tuple[Source, dict[str, Any]]], faults: list[Fault]) -> None:
+    """Add the objects of a file. What stands after a syntax error in it cannot be read."""
+    number = 0
+    try:
+        for number, document in enumerate(yaml.load_all(text, _Loader), start=1):
+            found += _objects(Source(file, number), document)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" (line {mark.line + 1})"
+        problem = getattr(error, "problem", None) or type(error).__name__
+        rule = f"not valid YAML{line}: {problem}; neither this document nor those after it were read"
+        faults.append(Fault(Source(file, number + 1), None, rule))
+
+
+def _objects(source: Source, document: Any) -> Iterator[tuple[Source, dict[str, Any]]]:  # noqa: ANN401 - YAML
+    """Yield the objects of a document: itself, or the items of a list. What is no object is passed over."""
+    if not isinstance(document, dict):
+        return
+    items = document.get("items")
+    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+        for number, item in enumerate(items, start=1):
+            yield from _objects(source._replace(item=number), item)
+    else:
+        yield source, document

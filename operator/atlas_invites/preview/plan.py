@@ -1,0 +1,268 @@
+"""Plans: from manifests, Atlas, and the cluster if it is asked for, to a line for each object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from atlas_invites.atlas.client import Atlas
+from atlas_invites.failures import ClusterUnavailable
+from atlas_invites.invitation.conditions import READY, SUSPENDED
+from atlas_invites.invitation.model import Operation
+from atlas_invites.invitation.notices import EventType
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.resource import Resource
+from atlas_invites.preview import documents, manifests
+from atlas_invites.preview.forecast import Rehearsal
+from atlas_invites.preview.lines import SENDS, Action, Line
+from atlas_invites.preview.rehearsal import FromEnvironment, newer
+from atlas_invites.preview.rules import with_defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from atlas_invites.controller import ports
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.notices import Notice
+    from atlas_invites.invitation.resource import Key
+    from atlas_invites.preview.documents import Fault
+    from atlas_invites.preview.forecast import Forecast
+    from atlas_invites.preview.manifests import Manifest
+    from atlas_invites.preview.settings import PlanSettings
+
+_DUPLICATE = (
+    "{names} name the same invitation. Which one acts is decided by which one is created first: that one {does}, and "
+    "the others report DuplicateInvite and do nothing. Keep one of them."
+)
+_BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again once the object is gone."
+
+
+class PlanError(Exception):
+    """What happens is not known, in one line for the terminal."""
+
+
+class Plan(NamedTuple):
+    """A line for each object, or what is wrong with the manifests; then there are no lines."""
+
+    lines: Sequence[Line]
+    faults: Sequence[Fault]
+    warnings: Sequence[str]
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The objects of the cluster, and what reads an AtlasProject there.
+
+    Attributes:
+        live: the objects by key.
+        references: reads AtlasProjects; None without a cluster.
+        warning: what could not be read, if anything.
+    """
+
+    live: Mapping[Key, Resource]
+    references: ports.References | None = None
+    warning: str | None = None
+
+
+async def plan(settings: PlanSettings, credentials: Credentials, progress: Callable[[int, int], None]) -> Plan:
+    """Read the manifests, Atlas, and the cluster if it is asked for, and return what would happen.
+
+    Raises:
+        PlanError: the cluster does not show its objects.
+        StartupError: no cluster is configured, or the proxy of the environment cannot be used.
+    """
+    logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines have what a warning would say
+    found, faults = documents.read(settings.files)
+    wanted, more = manifests.check(found)
+    async with AsyncExitStack() as stack:
+        cluster = Cluster({})
+        if settings.cluster:
+            cluster = await _read_cluster(stack, {manifest.key.namespace for manifest in wanted})
+        faults = [*faults, *more, *manifests.check_changes(wanted, cluster.live)]
+        if faults:
+            return Plan([], sorted(faults, key=_position), [])
+        atlas = await stack.enter_async_context(Atlas(settings.atlas_url))
+        atlas.stop_sending()  # whatever happens, no write leaves this process
+        rehearsal = Rehearsal(atlas, FromEnvironment(credentials, cluster.references), credentials, time.monotonic)
+        try:
+            lines = await rehearse(rehearsal, wanted, cluster.live, prune=settings.prune, progress=progress)
+        except ClusterUnavailable as error:
+            raise PlanError(str(error)) from None
+    return Plan(lines, [], [cluster.warning] if cluster.warning else [])
+
+
+async def rehearse(
+    rehearsal: Rehearsal,
+    wanted: Sequence[Manifest],
+    live: Mapping[Key, Resource],
+    *,
+    prune: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[Line]:
+    """Return what happens once the manifests are applied.
+
+    Args:
+        rehearsal: in which it happens.
+        wanted: the manifests.
+        live: the objects of the cluster.
+        prune: delete the objects of the manifests' namespaces that have no manifest.
+        progress: see ``Rehearsal.read``.
+
+    Raises:
+        ClusterUnavailable: the API server did not show an AtlasProject.
+    """
+    store, now = rehearsal.store, datetime.now(UTC)
+    applied = [_applied(manifest, live.get(manifest.key), number, now) for number, manifest in enumerate(wanted)]
+    for resource in (*live.values(), *applied):
+        store.put(resource)
+    keys = {manifest.key: manifest.source for manifest in wanted}
+    namespaces = {key.namespace for key in keys}
+    pruned = [key for key in live if prune and key not in keys and key.namespace in namespaces]
+    rivals = {rival for key in keys for rival in store.claims.rivals(key)} - keys.keys()
+    shown = [r for key in (*keys, *pruned) if (r := store.get(key)) is not None]
+    await rehearsal.read(shown, progress)
+    await rehearsal.reconcile([*keys, *(rival for rival in rivals if not store.claims.is_proven(rival))])
+    holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
+    await rehearsal.delete(pruned)
+    lines = [_line(rehearsal, resource, keys.get(resource.key), is_pruned=resource.key in pruned) for resource in shown]
+    return _with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
+
+
+def is_changing(lines: Iterable[Line]) -> bool:
+    """Return whether something would change in Atlas."""
+    return any(line.writes for line in lines)
+
+
+def _position(fault: Fault) -> tuple[str, int, int]:
+    return fault.source.file, fault.source.document or 0, fault.source.item or 0
+
+
+def _applied(manifest: Manifest, live: Resource | None, number: int, now: datetime) -> Resource:
+    """Return the object as the API server stores it once the manifest is applied."""
+    if live is None:
+        return Resource(
+            key=manifest.key,
+            uid=f"manifest-{number:06}",
+            resource_version="1",
+            generation=1,
+            created_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            deleted_at=None,
+            finalizers=(),
+            reconcile_requested_at=manifest.reconcile_requested_at,
+            resend_requested_at=manifest.resend_requested_at,
+            force_delete=False,
+            spec_json=manifest.spec_json,
+            status_json='{"observedGeneration":-1}',
+        )
+    is_same = manifest.spec == with_defaults(json.loads(live.spec_json))
+    return newer(
+        replace(
+            live,
+            generation=live.generation if is_same else live.generation + 1,
+            spec_json=live.spec_json if is_same else manifest.spec_json,
+            reconcile_requested_at=manifest.reconcile_requested_at or live.reconcile_requested_at,
+            resend_requested_at=manifest.resend_requested_at or live.resend_requested_at,
+        )
+    )
+
+
+def _line(rehearsal: Rehearsal, before: Resource, source: documents.Source | None, *, is_pruned: bool) -> Line:
+    """Return the line of an object by what the rehearsal did for it."""
+    forecast = rehearsal.forecasts[before.key]
+    after = rehearsal.store.get(before.key) or before
+    status, spec = after.status, before.readable_spec
+    ready = status.condition(READY)
+    username = (spec and spec.username) or (status.invitation and status.invitation.username) or None
+    project = (spec and spec.group_id) or (status.invitation and status.invitation.group_id) or None
+    line = Line(
+        action=_action(forecast, is_settled=ready is not None and ready.status == "True"),
+        key=before.key,
+        source=source,
+        reason=ready.reason if ready else None,
+        message=ready.message if ready else "",
+        username=username,
+        project=project,
+        writes=tuple(forecast.writes),
+    )
+    outcome = forecast.outcome
+    if before.deleting or is_pruned:
+        return _deletion(line, forecast, rehearsal.notices(before.key), is_pruned=is_pruned)
+    if outcome is None:
+        return replace(line, action=Action.NO_CHANGE, reason=SUSPENDED, message="Reconciliation is suspended.")
+    failed = outcome.reason in {Reason.ATLAS_UNAVAILABLE, Reason.RATE_LIMITED} or (
+        outcome.error is not None and outcome.error.operation is not None and outcome.error.operation.is_read
+    )
+    return replace(line, error=outcome.error, failed=failed)
+
+
+def _action(forecast: Forecast, *, is_settled: bool) -> Action:
+    operations = {write.operation for write in forecast.writes}
+    if operations & SENDS:
+        return Action.SEND
+    if operations & {Operation.UPDATE_INVITE, Operation.ADD_ROLE, Operation.REMOVE_ROLE}:
+        return Action.SET_ROLES
+    if operations:
+        return Action.CANCEL
+    return Action.NO_CHANGE if is_settled else Action.NEEDS_ATTENTION
+
+
+def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_pruned: bool) -> Line:
+    """Return the line of an object that is deleted, or being deleted although there is a manifest."""
+    if forecast.outcome is not None:
+        outcome = forecast.outcome
+        message = f"The deletion does not end: {outcome.message}"
+        return replace(line, action=Action.NEEDS_ATTENTION, reason=outcome.reason, message=message, error=outcome.error)
+    action, message = Action.NOTHING, "Nothing changes in Atlas."
+    if forecast.writes:
+        is_member = any(write.is_about_member for write in forecast.writes)
+        action = Action.REMOVE_MEMBER if is_member else Action.CANCEL
+        message = "The member is removed from the project." if is_member else "The pending invitation is canceled."
+    warnings = [f"The operator would warn: {notice.note}" for notice in notices if notice.type == EventType.WARNING]
+    message = " ".join([message, *warnings, *([] if is_pruned else [_BEING_DELETED])])
+    return replace(line, action=action, reason=None, message=message)
+
+
+def _with_duplicates(lines: Sequence[Line], holders: Mapping[Key, Key]) -> list[Line]:
+    """Return the lines, with those of new objects that name the same invitation as ones that need attention."""
+    groups: dict[Key, list[Line]] = {holder: [] for holder in holders.values()}
+    for line in lines:
+        if (holder := holders.get(line.key, line.key)) in groups:
+            groups[holder].append(line)
+    replaced = {line.key: _duplicate(line, group) for group in groups.values() for line in group}
+    return [replaced.get(line.key, line) for line in lines]
+
+
+def _duplicate(line: Line, group: Sequence[Line]) -> Line:
+    names = ", ".join(f"{one.key} ({one.source})" for one in group)
+    does = {Action.SEND: "sends the invitation", Action.SET_ROLES: "sets the roles"}
+    what = next((does[one.action] for one in group if one.action in does), "adopts what is in Atlas")
+    message = _DUPLICATE.format(names=names, does=what)
+    return replace(line, action=Action.NEEDS_ATTENTION, reason=Reason.DUPLICATE_INVITE, message=message)
+
+
+async def _read_cluster(stack: AsyncExitStack, namespaces: Iterable[str]) -> Cluster:
+    """Read the objects of the cluster: of all namespaces, or of those of the manifests if only these may be listed."""
+    from atlas_invites.kube.connection import client_of  # noqa: PLC0415 - takes time
+    from atlas_invites.kube.invites import Invites  # noqa: PLC0415
+    from atlas_invites.kube.references import References  # noqa: PLC0415
+    from atlas_invites.kube.session import open_session  # noqa: PLC0415
+
+    client = client_of(await stack.enter_async_context(open_session()))
+    warning = None
+    try:
+        try:
+            listed = await Invites(client).list_all()
+        except ClusterUnavailable as error:
+            listed = await Invites(client, sorted(namespaces)).list_all()
+            warning = f"duplicates in other namespaces are not found: {error}"
+    except ClusterUnavailable as error:
+        raise PlanError(str(error)) from None
+    if listed.unlisted:
+        names = ", ".join(sorted(listed.unlisted))
+        raise PlanError(f"the objects of {names} cannot be listed; grant the right to list them")
+    return Cluster({resource.key: resource for resource in listed.resources}, References(client), warning)

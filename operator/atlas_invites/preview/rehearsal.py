@@ -1,0 +1,312 @@
+"""The ports of the controller for a rehearsal: Atlas is read and never written to, and Kubernetes is only imagined.
+
+The phases of a reconcile run as they do in the operator, so a rehearsal decides as the operator does. A write to Atlas
+is recorded and succeeds: what it would respond is made up from what was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from atlas_invites.atlas.errors import AtlasFailure
+from atlas_invites.failures import Failure
+from atlas_invites.invitation.case import Target
+from atlas_invites.invitation.credentials import Allowed, StoredCredentials
+from atlas_invites.invitation.email import email_key
+from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Invitation, Membership, Operation, User
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.resource import Listed
+from atlas_invites.terminal import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from atlas_invites.atlas.client import Atlas
+    from atlas_invites.atlas.project import Project
+    from atlas_invites.atlas.view import Snapshot
+    from atlas_invites.controller import ports
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.model import AtlasInfo, Observation
+    from atlas_invites.invitation.notices import Notice
+    from atlas_invites.invitation.resource import Key, Resource
+
+_NO_CLUSTER = (
+    "The id of the project is in the cluster, in the status of the AtlasProject {name} (spec.projectRef), so what "
+    "happens is not known. Run plan with --cluster."
+)
+
+
+class Write(NamedTuple):
+    """A write to Atlas that the operator would make.
+
+    ``entry`` is an e-mail for a send, else the id of an invitation or user. ``before`` has the roles that were there.
+    """
+
+    operation: Operation
+    entry: str
+    before: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    is_about_member: bool = False
+
+
+@dataclass(slots=True)
+class Observed:
+    """One project as it was read: once, for every object and every step of the rehearsal.
+
+    ``since`` is when the rehearsal began (monotonic seconds): what was read from then on counts.
+    """
+
+    project: Project
+    since: float
+    lists: Snapshot | None = None
+    failure: Failure | None = None
+    users: dict[str, User] = field(default_factory=dict)
+
+    async def read(self) -> None:
+        """Read what the project holds, once; a failure is kept for each object that needs it."""
+        if self.lists is not None or self.failure is not None:
+            return
+        try:
+            self.lists = await self.project.snapshot(self.since)
+        except AtlasFailure as failure:
+            self.failure = Failure(failure.reason, explained(failure), error=failure.error)
+
+    async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
+        """Return what the project shows of a target; see ``ports.Project.look``.
+
+        Raises:
+            Failure: the project could not be read.
+        """
+        await self.read()
+        if self.lists is None:
+            raise self.failure or Failure(Reason.ATLAS_UNAVAILABLE, "")
+        seen = await self.project.confirm(self.lists.find(target), target, enough)
+        self.users |= {user.id: user for user in seen.users}
+        return seen
+
+    async def invitation(self, invitation_id: str) -> Invitation | None:
+        """Return a pending invitation of the Invites API that the project shows, by its id."""
+        target = Target(invitation_id=invitation_id)
+        seen = await self.look(target, lambda seen: bool(seen.invitations))
+        return next((found for found in seen.invitations if found.id == invitation_id), None)
+
+
+class RehearsedAtlas:
+    """Atlas for the rehearsal of one object, whose writes are recorded.
+
+    Args:
+        atlas: the real one.
+        projects: what was read of each project, for all objects.
+        since: when the rehearsal began (monotonic seconds).
+    """
+
+    def __init__(self, atlas: Atlas, projects: dict[str, Observed], since: float) -> None:
+        self.writes: list[Write] = []
+        self._atlas = atlas
+        self._projects = projects
+        self._since = since
+
+    def now(self) -> datetime:
+        """Return Atlas's time, UTC."""
+        return self._atlas.now()
+
+    def project(self, credentials: Credentials, group_id: str) -> RehearsedProject:
+        """Return a project that records its writes."""
+        if group_id not in self._projects:
+            self._projects[group_id] = Observed(self._atlas.project(credentials, group_id), self._since)
+        return RehearsedProject(self._projects[group_id], self.writes, self._atlas.now)
+
+
+class RehearsedProject:
+    """One project, which is read as it is, and whose writes are recorded; see ``ports.Project``."""
+
+    def __init__(self, observed: Observed, writes: list[Write], now: Callable[[], datetime]) -> None:
+        self._observed = observed
+        self._real = observed.project
+        self._writes = writes
+        self._now = now
+
+    @property
+    def group_id(self) -> str:
+        """Its id."""
+        return self._real.group_id
+
+    @property
+    def api(self) -> Api:
+        """The API in use for this project."""
+        return self._real.api
+
+    @property
+    def info(self) -> AtlasInfo:
+        """The API in use and what Atlas says of its end."""
+        return self._real.info
+
+    async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
+        """Return what was read since the rehearsal began, whenever the imagined time of this look is."""
+        del since
+        return await self._observed.look(target, enough)
+
+    async def snapshot(self, since: float) -> ports.Snapshot:
+        """Return all that the project holds."""
+        return await self._real.snapshot(since)
+
+    async def read_project(self) -> None:
+        """Read the project itself."""
+        await self._real.read_project()
+
+    async def list_invites(self, username: str) -> ports.Entries[Invitation]:
+        """List the pending invitations of an e-mail."""
+        return await self._real.list_invites(username)
+
+    async def list_users(self, username: str, *, flatten_teams: bool, include_org_users: bool) -> ports.Entries[User]:
+        """List the users of an e-mail."""
+        return await self._real.list_users(username, flatten_teams=flatten_teams, include_org_users=include_org_users)
+
+    async def read_user(self, user_id: str) -> User | None:
+        """Return a user as it was read, with the roles that were imagined since."""
+        if user_id not in self._observed.users:
+            user = await self._real.read_user(user_id)
+            if user is None:
+                return None
+            self._observed.users[user_id] = user
+        return self._observed.users[user_id]
+
+    async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
+        """Record a send through the Invites API."""
+        self._record(Operation.CREATE_INVITE, username, roles=roles)
+        created, expires = self._times()
+        return Invitation(
+            id=f"planned for {email_key(username)}",
+            username=username,
+            roles=tuple(roles),
+            created_at=created,
+            expires_at=expires,
+        )
+
+    async def add_user(self, username: str, roles: Iterable[str]) -> User:
+        """Record a send through the Users API. Whether the person joins at once, only Atlas knows."""
+        self._record(Operation.ADD_USER, username, roles=roles)
+        created, expires = self._times()
+        return User(
+            id=f"planned for {email_key(username)}",
+            username=username,
+            roles=tuple(roles),
+            org_membership_status=Membership.PENDING,
+            invitation_created_at=created,
+            invitation_expires_at=expires,
+        )
+
+    async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
+        """Record new roles of a pending invitation, if it is there."""
+        invitation = await self._observed.invitation(invitation_id)
+        if invitation is None:
+            return None
+        self._record(Operation.UPDATE_INVITE, invitation_id, invitation.roles, roles)
+        return invitation.model_copy(update={"roles": tuple(sorted(roles))})
+
+    async def cancel_invite(self, invitation_id: str) -> bool:
+        """Record a cancellation, if the invitation is there."""
+        invitation = await self._observed.invitation(invitation_id)
+        if invitation is None:
+            return False
+        self._record(Operation.CANCEL_INVITE, invitation_id, invitation.roles)
+        return True
+
+    async def remove_user(self, user_id: str) -> bool:
+        """Record a removal, if the user is there."""
+        user = await self.read_user(user_id)
+        if user is None:
+            return False
+        is_member = user.org_membership_status == Membership.ACTIVE
+        self._writes.append(Write(Operation.REMOVE_USER, user_id, frozenset(user.roles), is_about_member=is_member))
+        return True
+
+    async def add_role(self, user_id: str, role: str) -> User | None:
+        """Record one more role."""
+        return await self._set_roles(Operation.ADD_ROLE, user_id, {role}, frozenset())
+
+    async def remove_role(self, user_id: str, role: str) -> User | None:
+        """Record one role less."""
+        return await self._set_roles(Operation.REMOVE_ROLE, user_id, frozenset(), {role})
+
+    async def _set_roles(
+        self, operation: Operation, user_id: str, added: Iterable[str], removed: Iterable[str]
+    ) -> User | None:
+        user = await self.read_user(user_id)
+        if user is None:
+            return None
+        roles = frozenset(user.roles).union(added).difference(removed)
+        self._record(operation, user_id, user.roles, roles)
+        self._observed.users[user_id] = user.model_copy(update={"roles": tuple(sorted(roles))})
+        return self._observed.users[user_id]
+
+    def _record(self, operation: Operation, entry: str, before: Iterable[str] = (), roles: Iterable[str] = ()) -> None:
+        self._writes.append(Write(operation, entry, frozenset(before), frozenset(roles)))
+
+    def _times(self) -> tuple[str, str]:
+        now = self._now()
+        return now.isoformat(), (now + INVITATION_LIFETIME).isoformat()
+
+
+class ImaginedCluster:
+    """The writes to Kubernetes, of which nothing leaves this process; see ``ports.Invites`` and ``ports.Events``."""
+
+    def __init__(self) -> None:
+        self.notices: dict[Key, list[Notice]] = {}
+
+    async def list_all(self) -> Listed:
+        """Return no object: the rehearsal puts them into the store itself."""
+        return Listed([])
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        """Return the object with our finalizer."""
+        return newer(resource.with_finalizer())
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        """Return the object without our finalizer."""
+        return newer(resource.without_finalizer())
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        """Return the object with a status."""
+        return newer(resource.with_status(status))
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        """Keep an event for the plan."""
+        self.notices.setdefault(resource.key, []).append(notice)
+
+
+def newer(resource: Resource) -> Resource:
+    """Return an object as its next version."""
+    version = resource.resource_version
+    return replace(resource, resource_version=str(int(version) + 1) if version.isdigit() else f"{version}+")
+
+
+class FromEnvironment:
+    """What a spec refers to: the credentials are those of the environment, whatever Secret it names.
+
+    Args:
+        credentials: of the environment.
+        projects: reads the id of an AtlasProject in the cluster, or None without a cluster.
+    """
+
+    def __init__(self, credentials: Credentials, projects: ports.References | None) -> None:
+        self._stored = StoredCredentials(credentials, Allowed(namespaces="*"))
+        self._projects = projects
+
+    async def credentials(self, secret: Key) -> StoredCredentials:
+        """Return the credentials of the environment."""
+        del secret
+        return self._stored
+
+    async def group_id(self, project: Key) -> str:
+        """Return the id of an AtlasProject.
+
+        Raises:
+            Failure: ProjectNotReady.
+            ClusterUnavailable: the API server did not respond as it should.
+        """
+        if self._projects is None:
+            raise Failure(Reason.PROJECT_NOT_READY, _NO_CLUSTER.format(name=project.name))
+        return await self._projects.group_id(project)

@@ -1,0 +1,42 @@
+"""The flags of ``atlas-invites plan``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from atlas_invites.settings import AtlasUrl  # noqa: TC001 - pydantic reads it
+
+
+def _paths(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
+    """Return a tuple of paths for one path (the variable has one), or for several; each path once."""
+    return tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+
+
+class PlanSettings(BaseSettings):
+    """The flags of ``atlas-invites plan``. Each is also the environment variable ``ATLAS_INVITES_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, hide_input_in_errors=True)
+
+    files: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_paths)] = Field(
+        min_length=1, description="manifests: a file, a directory, or - for standard input (repeatable)"
+    )
+    cluster: bool = Field(
+        default=False, description="also read the objects of the cluster and their status, by kubeconfig"
+    )
+    prune: bool = Field(
+        default=False,
+        description="with --cluster: also show what the deletion of the objects that the manifests lack does",
+    )
+    output: Literal["text", "json"] = Field("text", description="text or json")
+    detailed_exitcode: bool = Field(default=False, description="exit with 2 if something would change")
+    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
+
+    @model_validator(mode="after")
+    def _prunes_a_cluster(self) -> PlanSettings:
+        if self.prune and not self.cluster:
+            raise PydanticCustomError("prune", "needs --cluster: only the cluster shows what the manifests lack")
+        return self

@@ -1,0 +1,126 @@
+"""What ``atlas-invites plan`` reads: YAML as kubectl understands it, from files, directories and standard input."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atlas_invites.preview.documents import Source, read
+from atlas_invites.preview.manifests import check
+from tests.unit.specs import invite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """\
+apiVersion: atlasinvites.io/v1alpha1
+kind: AtlasProjectInvite
+metadata: {name: jane, namespace: team-a}
+spec: {groupId: "32b6e34b3d91647abb20e7b8", username: jane@example.com, roles: [GROUP_OWNER]}
+"""
+
+
+def test_documents_lists_and_other_kinds(tmp_path: Path) -> None:
+    """Several documents, lists in them, and JSON; other kinds and empty documents are passed over."""
+    other = "---\n---\nkind: ConfigMap\nmetadata: {name: x}\n---\n"
+    listed = f'kind: List\napiVersion: v1\nitems:\n- kind: Secret\n- {{"kind": "AtlasProjectInvite"}}\n---\n{GOOD}'
+    (tmp_path / "a.yaml").write_text(GOOD + other + listed)
+    objects, faults = read([str(tmp_path / "a.yaml")])
+    assert faults == []
+    where = [(source.document, source.item) for source, body in objects if body["kind"] == "AtlasProjectInvite"]
+    assert where == [(1, None), (4, 2), (5, None)]
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    """As for kubectl: its own YAML and JSON files, in the order of their names, not those of its directories."""
+    (tmp_path / "b.yml").write_text(GOOD)
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "c.txt").write_text(": not YAML :")
+    (tmp_path / "d.yaml").mkdir()
+    (tmp_path / "d.yaml" / "e.yaml").write_text(GOOD)
+    objects, faults = read([str(tmp_path)])
+    assert faults == []
+    assert [source.file for source, _ in objects] == [str(tmp_path / "a.json"), str(tmp_path / "b.yml")]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``-`` is what kustomize was piped into."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
+    ((source, _),), _ = read(["-"])
+    assert str(source) == "standard input, document 1"
+
+
+def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    """A file that is not there and a syntax error are faults; what comes before the error counts."""
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{GOOD}---\na: [\n---\n{GOOD}")
+    objects, faults = read([str(tmp_path / "none.yaml"), str(file)])
+    assert len(objects) == 1
+    assert str(faults[0]) == f"{tmp_path}/none.yaml: cannot be read: No such file or directory"
+    assert str(faults[1]).startswith(f"{file}, document 2: not valid YAML (line ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2026-08-10T03:04:53Z", "2026-08-10T03:04:53Z"),
+        ("12:30", "12:30"),
+        ("1_000", "1_000"),
+        ("123456781234567812345678", 123456781234567812345678),
+        ("123456781234567812345e78", 123456781234567812345e78),
+        ("12345678e1234567812345678", "12345678e1234567812345678"),
+        ("yes", True),
+        ("~", None),
+        ("", None),
+        ("0x1F", 31),
+        ("jane@example.com", "jane@example.com"),
+        ("'7'", "7"),
+    ],
+)
+def test_scalars_are_read_as_by_kubectl(tmp_path: Path, text: str, value: object) -> None:
+    """A time stays text; digits are a number, which the CRD then refuses."""
+    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    ((_, body),), _ = read([str(tmp_path / "a.yaml")])
+    assert body == {"a": value}
+
+
+def manifest(**metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a manifest has
+    return invite() | {"metadata": {"name": "jane", **metadata}}
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (invite() | {"apiVersion": "atlasinvites.io/v1"}, "apiVersion: must be atlasinvites.io/v1alpha1"),
+        (invite() | {"metadata": None}, "metadata: Required value"),
+        (manifest(name=None), "metadata.name: Required value"),
+        (manifest(name="Jane"), "metadata.name: must be a Kubernetes name"),
+        (manifest(name=7), "metadata.name: must be a Kubernetes name"),
+        (manifest(name="a..b"), "metadata.name: must be a Kubernetes name"),
+        (manifest(name="x" * 254), "metadata.name: must be a Kubernetes name"),
+        (manifest(namespace="a.b"), "metadata.namespace: must be the name of a namespace"),
+        (manifest(annotations=[]), "metadata.annotations: must be of type object"),
+        (manifest(annotations={"a": 1}), "metadata.annotations[a]: must be of type string; put the value in quotes"),
+    ],
+)
+def test_metadata(body: dict[str, Any], fault: str) -> None:
+    """What the API server refuses beside the spec is a fault too."""
+    manifests, faults = check([(Source("m.yaml", 1), body)])
+    assert manifests == []
+    assert str(faults[0]).startswith(f"m.yaml, document 1: {fault}")
+
+
+def test_the_namespace_is_default_unless_it_is_given() -> None:
+    """As for kubectl with a new kubeconfig."""
+    manifests, _ = check([(Source("m.yaml", 1), manifest()), (Source("m.yaml", 2), manifest(namespace="team-a"))])
+    assert [str(found.key) for found in manifests] == ["default/jane", "team-a/jane"]
+
+
+def test_one_object_has_one_manifest() -> None:
+    """The second manifest of an object is a fault that names the first."""
+    _, faults = check([(Source("a.yaml", 1), manifest()), (Source("b.yaml", 3), manifest(namespace="default"))])
+    (fault,) = map(str, faults)
+    assert fault.startswith("b.yaml, document 3: metadata.name: default/jane is also in a.yaml, document 1; ")
