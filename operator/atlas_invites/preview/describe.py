@@ -23,6 +23,7 @@ _DUPLICATE = (
     "{names} name the same invitation. Which one acts is decided by which one is created first: that one {does}, and "
     "the others report DuplicateInvite and do nothing. Keep one of them."
 )
+_NO_END = "The objects changed while the command read them, so what happens is not known. Run the command again."
 _BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again once the object is gone."
 
 
@@ -47,8 +48,10 @@ def line_of(rehearsal: Rehearsal, before: Resource, source: Source | None, *, is
     outcome = forecast.outcome
     if before.deleting or is_pruned:
         return _deletion(line, forecast, rehearsal.notices(before.key), is_pruned=is_pruned)
-    if outcome is None:
+    if outcome is None and status.condition(SUSPENDED) is not None:
         return replace(line, action=Action.NO_CHANGE, reason=SUSPENDED, message="Reconciliation is suspended.")
+    if outcome is None:
+        return replace(line, action=Action.NEEDS_ATTENTION, message=_NO_END, failed=True)
     failed = outcome.reason in {Reason.ATLAS_UNAVAILABLE, Reason.RATE_LIMITED} or (
         outcome.error is not None and outcome.error.operation is not None and outcome.error.operation.is_read
     )
