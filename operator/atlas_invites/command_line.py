@@ -7,9 +7,7 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import sys
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,18 +19,17 @@ from atlas_invites.export import ExportError, ExportSettings, credentials_of, ex
 from atlas_invites.preview.settings import PlanSettings
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings, namespaces_of
 from atlas_invites.stopping import FAILED, end
+from atlas_invites.terminal import complain, show, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
-BAD_SETTINGS, INCOMPLETE, CLOSED_PIPE = 2, 3, 128 + signal.SIGPIPE
+BAD_SETTINGS, INCOMPLETE = 2, 3
 CHANGES = 2
 """The exit code of ``plan --detailed-exitcode`` if something would change."""
 PLAN = "plan"
-MANY_PROJECTS = 5
-"""From so many projects on, ``plan`` says how many it has read."""
 log = logging.getLogger(__name__)
 
 _REPEATED = {"namespaces": "--namespace", "files": "--file"}
@@ -98,23 +95,23 @@ def _export(given: dict[str, Any]) -> int:
     credentials = credentials_of(os.environ)
     check_certificates()
     try:
-        found = asyncio.run(export(settings, credentials, _show_progress))
+        found = asyncio.run(export(settings, credentials, show_progress))
         if settings.output_directory is not None:
             settings.output_directory.mkdir(parents=True, exist_ok=True)
             for one in found:
                 if one.failure is None:
                     (settings.output_directory / f"{one.group_id}.yaml").write_text(one.text, encoding="utf-8")
     except ExportError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED
     except OSError as error:
-        _complain(f"cannot write to {settings.output_directory}: {error.strerror}")
+        complain(f"cannot write to {settings.output_directory}: {error.strerror}")
         return FAILED
     if settings.output_directory is None:
-        _show("".join(one.text for one in found))
+        show("".join(one.text for one in found))
     for one in found:
         if one.failure is not None:
-            _complain(one.failure if len(found) == 1 else f"project {one.group_id}: {one.failure}")
+            complain(one.failure if len(found) == 1 else f"project {one.group_id}: {one.failure}")
     if any(one.failure for one in found):
         return FAILED
     return 0 if all(one.complete for one in found) else INCOMPLETE
@@ -129,31 +126,19 @@ def _plan(given: dict[str, Any]) -> int:
     from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
 
     try:
-        lines, faults, warnings = asyncio.run(plan(settings, credentials, _show_progress))
+        lines, faults, warnings = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED
     for said in (*warnings, *faults):
-        _complain(str(said))
+        complain(str(said))
     if faults:
         return FAILED
     color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    _show(rendering.as_json(lines) if settings.output == "json" else rendering.as_text(lines, color=color))
+    show(rendering.as_json(lines) if settings.output == "json" else rendering.as_text(lines, color=color))
     if any(line.failed for line in lines):
         return FAILED
     return CHANGES if settings.detailed_exitcode and is_changing(lines) else 0
-
-
-def _show_progress(done: int, projects: int) -> None:
-    """Say how many projects were read, if there are many: on a terminal in place, elsewhere once."""
-    if projects < MANY_PROJECTS:
-        return
-    with suppress(OSError, AttributeError):
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\rread {done} of {projects} projects{chr(10) if done == projects else ''}")
-            sys.stderr.flush()
-        elif done == projects:
-            sys.stderr.write(f"atlas-invites: read {projects} projects\n")
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
@@ -189,7 +174,7 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: object = None) -> None:
         """Print the help or the version."""
         del file
-        _show(message)
+        show(message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,30 +246,5 @@ def _variables(name: str) -> tuple[str, ...]:
 
 def _bad_settings(message: str, command: str = "run") -> int:
     """Complain, and return the exit code: for ``plan``, 2 means that something would change."""
-    _complain(message)
+    complain(message)
     return FAILED if command == PLAN else BAD_SETTINGS
-
-
-def _complain(message: str) -> None:
-    """Print one line to standard error, unless it takes no more or was closed before the process started."""
-    with suppress(OSError, AttributeError):
-        sys.stderr.write(f"atlas-invites: {' '.join(message.split())}\n")
-
-
-def _show(text: str) -> None:
-    """Print to standard output, or exit if it takes no more: a reader such as ``head`` has read enough, or it is full.
-
-    Raises:
-        SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
-    """
-    if not text:
-        return
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.exit(CLOSED_PIPE)
-    except (OSError, AttributeError) as error:  # None: closed before the process started
-        why = error.strerror if isinstance(error, OSError) else "it is closed"
-        _complain(f"cannot write to standard output: {why}")
-        sys.exit(FAILED)

@@ -1,13 +1,21 @@
-"""What a failure of Atlas means to someone who runs a command. Status has its own words, for the operator."""
+"""What someone sees who runs a command: output, errors, progress, and what a failure of Atlas means to them."""
 
 from __future__ import annotations
 
+import signal
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atlas_invites.invitation.outcome import Reason
+from atlas_invites.stopping import FAILED
 
 if TYPE_CHECKING:
     from atlas_invites.atlas.errors import AtlasFailure
+
+CLOSED_PIPE = 128 + signal.SIGPIPE
+MANY_PROJECTS = 5
+"""From so many projects on, ``plan`` says how many it has read."""
 
 _LATER = "Run the command again later."
 _MESSAGES = {
@@ -25,6 +33,7 @@ _MESSAGES = {
     ),
     Reason.INVALID_REQUEST: ("Atlas rejected the request", "Correct the id of the project."),
 }
+"""By reason: what happened, and what to do. Status has words of its own, for the operator."""
 
 
 def explained(failure: AtlasFailure) -> str:
@@ -33,3 +42,40 @@ def explained(failure: AtlasFailure) -> str:
     detail = failure.error.detail if failure.error else None
     said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
     return f"{happened} ({failure.operation}: {failure.what}).{said} {advice}"
+
+
+def complain(message: str) -> None:
+    """Print one line to standard error, unless it takes no more or was closed before the process started."""
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"atlas-invites: {' '.join(message.split())}\n")
+
+
+def show(text: str) -> None:
+    """Print to standard output, or exit if it takes no more: a reader such as ``head`` has read enough, or it is full.
+
+    Raises:
+        SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
+    """
+    if not text:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.exit(CLOSED_PIPE)
+    except (OSError, AttributeError) as error:  # None: closed before the process started
+        why = error.strerror if isinstance(error, OSError) else "it is closed"
+        complain(f"cannot write to standard output: {why}")
+        sys.exit(FAILED)
+
+
+def show_progress(done: int, projects: int) -> None:
+    """Say how many projects were read, if there are many: on a terminal in place, elsewhere once."""
+    if projects < MANY_PROJECTS:
+        return
+    with suppress(OSError, AttributeError):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rread {done} of {projects} projects{chr(10) if done == projects else ''}")
+            sys.stderr.flush()
+        elif done == projects:
+            sys.stderr.write(f"atlas-invites: read {projects} projects\n")

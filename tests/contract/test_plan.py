@@ -19,10 +19,11 @@ from atlas_invites.invitation.plan import TABLE_A, decision_of
 from atlas_invites.invitation.resource import FINALIZER, Key, Resource
 from atlas_invites.preview.documents import Source
 from atlas_invites.preview.forecast import Rehearsal
+from atlas_invites.preview.imagined import FromEnvironment
 from atlas_invites.preview.lines import Action, Line
 from atlas_invites.preview.manifests import Manifest
 from atlas_invites.preview.plan import PlanError, plan, rehearse
-from atlas_invites.preview.rehearsal import FromEnvironment, RehearsedProject
+from atlas_invites.preview.rehearsal import RehearsedProject
 from atlas_invites.preview.rules import with_defaults
 from atlas_invites.preview.settings import PlanSettings
 from atlas_sandbox import invites, people, users

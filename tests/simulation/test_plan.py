@@ -17,9 +17,9 @@ from atlas_invites.atlas import client
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT, Key
 from atlas_invites.preview.documents import Source
 from atlas_invites.preview.forecast import Rehearsal
+from atlas_invites.preview.imagined import FromEnvironment
 from atlas_invites.preview.manifests import Manifest
 from atlas_invites.preview.plan import rehearse
-from atlas_invites.preview.rehearsal import FromEnvironment
 from atlas_invites.preview.rules import with_defaults
 from tests.simulation.machine import KEYS, Life, LifeAfterSunset, LifeOfUsers, policies, roles, specs
 from tests.simulation.process import URL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -15,10 +16,11 @@ from atlas_invites.controller.reconcile import Reconciler
 from atlas_invites.controller.resolve import Access
 from atlas_invites.controller.sends import Sends
 from atlas_invites.controller.store import Store, Writer
-from atlas_invites.failures import Later, Stale
+from atlas_invites.failures import Failure, Later, Stale
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
-from atlas_invites.preview.rehearsal import ImaginedCluster, Observed, RehearsedAtlas, newer
+from atlas_invites.preview.imagined import ImaginedCluster, newer
+from atlas_invites.preview.rehearsal import Observed, RehearsedAtlas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -130,7 +132,8 @@ class Rehearsal:
 
         async def read(project: Observed) -> None:
             async with limit:
-                await project.read()
+                with suppress(Failure):  # it is raised for each object of the project
+                    await project.lists()
             progress(next(done), len(self._projects))
 
         await asyncio.gather(*map(read, self._projects.values()))

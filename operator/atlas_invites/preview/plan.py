@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.atlas.client import Atlas
 from atlas_invites.failures import ClusterUnavailable
-from atlas_invites.invitation.conditions import READY, SUSPENDED
-from atlas_invites.invitation.model import Operation
-from atlas_invites.invitation.notices import EventType
-from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import Resource
 from atlas_invites.preview import documents, manifests
+from atlas_invites.preview.describe import line_of, with_duplicates
 from atlas_invites.preview.forecast import Rehearsal
-from atlas_invites.preview.lines import SENDS, Action, Line
-from atlas_invites.preview.rehearsal import FromEnvironment, newer
+from atlas_invites.preview.imagined import FromEnvironment, newer
 from atlas_invites.preview.rules import with_defaults
 
 if TYPE_CHECKING:
@@ -28,18 +24,11 @@ if TYPE_CHECKING:
 
     from atlas_invites.controller import ports
     from atlas_invites.invitation.credentials import Credentials
-    from atlas_invites.invitation.notices import Notice
     from atlas_invites.invitation.resource import Key
     from atlas_invites.preview.documents import Fault
-    from atlas_invites.preview.forecast import Forecast
+    from atlas_invites.preview.lines import Line
     from atlas_invites.preview.manifests import Manifest
     from atlas_invites.preview.settings import PlanSettings
-
-_DUPLICATE = (
-    "{names} name the same invitation. Which one acts is decided by which one is created first: that one {does}, and "
-    "the others report DuplicateInvite and do nothing. Keep one of them."
-)
-_BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again once the object is gone."
 
 
 class PlanError(Exception):
@@ -129,8 +118,10 @@ async def rehearse(
     await rehearsal.reconcile([*keys, *(rival for rival in rivals if not store.claims.is_proven(rival))])
     holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
     await rehearsal.delete(pruned)
-    lines = [_line(rehearsal, resource, keys.get(resource.key), is_pruned=resource.key in pruned) for resource in shown]
-    return _with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
+    lines = [
+        line_of(rehearsal, resource, keys.get(resource.key), is_pruned=resource.key in pruned) for resource in shown
+    ]
+    return with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
 
 
 def is_changing(lines: Iterable[Line]) -> bool:
@@ -169,80 +160,6 @@ def _applied(manifest: Manifest, live: Resource | None, number: int, now: dateti
             resend_requested_at=manifest.resend_requested_at or live.resend_requested_at,
         )
     )
-
-
-def _line(rehearsal: Rehearsal, before: Resource, source: documents.Source | None, *, is_pruned: bool) -> Line:
-    """Return the line of an object by what the rehearsal did for it."""
-    forecast = rehearsal.forecasts[before.key]
-    after = rehearsal.store.get(before.key) or before
-    status, spec = after.status, before.readable_spec
-    ready = status.condition(READY)
-    username = (spec and spec.username) or (status.invitation and status.invitation.username) or None
-    project = (spec and spec.group_id) or (status.invitation and status.invitation.group_id) or None
-    line = Line(
-        action=_action(forecast, is_settled=ready is not None and ready.status == "True"),
-        key=before.key,
-        source=source,
-        reason=ready.reason if ready else None,
-        message=ready.message if ready else "",
-        username=username,
-        project=project,
-        writes=tuple(forecast.writes),
-    )
-    outcome = forecast.outcome
-    if before.deleting or is_pruned:
-        return _deletion(line, forecast, rehearsal.notices(before.key), is_pruned=is_pruned)
-    if outcome is None:
-        return replace(line, action=Action.NO_CHANGE, reason=SUSPENDED, message="Reconciliation is suspended.")
-    failed = outcome.reason in {Reason.ATLAS_UNAVAILABLE, Reason.RATE_LIMITED} or (
-        outcome.error is not None and outcome.error.operation is not None and outcome.error.operation.is_read
-    )
-    return replace(line, error=outcome.error, failed=failed)
-
-
-def _action(forecast: Forecast, *, is_settled: bool) -> Action:
-    operations = {write.operation for write in forecast.writes}
-    if operations & SENDS:
-        return Action.SEND
-    if operations & {Operation.UPDATE_INVITE, Operation.ADD_ROLE, Operation.REMOVE_ROLE}:
-        return Action.SET_ROLES
-    if operations:
-        return Action.CANCEL
-    return Action.NO_CHANGE if is_settled else Action.NEEDS_ATTENTION
-
-
-def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_pruned: bool) -> Line:
-    """Return the line of an object that is deleted, or being deleted although there is a manifest."""
-    if forecast.outcome is not None:
-        outcome = forecast.outcome
-        message = f"The deletion does not end: {outcome.message}"
-        return replace(line, action=Action.NEEDS_ATTENTION, reason=outcome.reason, message=message, error=outcome.error)
-    action, message = Action.NOTHING, "Nothing changes in Atlas."
-    if forecast.writes:
-        is_member = any(write.is_about_member for write in forecast.writes)
-        action = Action.REMOVE_MEMBER if is_member else Action.CANCEL
-        message = "The member is removed from the project." if is_member else "The pending invitation is canceled."
-    warnings = [f"The operator would warn: {notice.note}" for notice in notices if notice.type == EventType.WARNING]
-    message = " ".join([message, *warnings, *([] if is_pruned else [_BEING_DELETED])])
-    return replace(line, action=action, reason=None, message=message)
-
-
-def _with_duplicates(lines: Sequence[Line], holders: Mapping[Key, Key]) -> list[Line]:
-    """Return the lines, with those of new objects that name the same invitation as ones that need attention."""
-    groups: dict[Key, list[Line]] = {holder: [] for holder in holders.values()}
-    for line in lines:
-        if (holder := holders.get(line.key, line.key)) in groups:
-            groups[holder].append(line)
-    replaced = {line.key: _duplicate(line, group) for group in groups.values() for line in group}
-    return [replaced.get(line.key, line) for line in lines]
-
-
-def _duplicate(line: Line, group: Sequence[Line]) -> Line:
-    names = ", ".join(f"{one.key} ({one.source})" for one in group)
-    does = {Action.SEND: "sends the invitation", Action.SET_ROLES: "sets the roles"}
-    what = next((does[one.action] for one in group if one.action in does), "adopts what is in Atlas")
-    message = _DUPLICATE.format(names=names, does=what)
-    return replace(line, action=Action.NEEDS_ATTENTION, reason=Reason.DUPLICATE_INVITE, message=message)
 
 
 async def _read_cluster(stack: AsyncExitStack, namespaces: Iterable[str]) -> Cluster:

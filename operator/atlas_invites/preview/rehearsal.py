@@ -1,4 +1,4 @@
-"""The ports of the controller for a rehearsal: Atlas is read and never written to, and Kubernetes is only imagined.
+"""Atlas for a rehearsal of the controller: it is read, and never written to.
 
 The phases of a reconcile run as they do in the operator, so a rehearsal decides as the operator does. A write to Atlas
 is recorded and succeeds: what it would respond is made up from what was asked.
@@ -6,21 +6,18 @@ is recorded and succeeds: what it would respond is made up from what was asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.failures import Failure
 from atlas_invites.invitation.case import Target
-from atlas_invites.invitation.credentials import Allowed, StoredCredentials
 from atlas_invites.invitation.email import email_key
 from atlas_invites.invitation.model import INVITATION_LIFETIME, Api, Invitation, Membership, Operation, User
-from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.resource import Listed
 from atlas_invites.terminal import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from atlas_invites.atlas.client import Atlas
@@ -29,13 +26,6 @@ if TYPE_CHECKING:
     from atlas_invites.controller import ports
     from atlas_invites.invitation.credentials import Credentials
     from atlas_invites.invitation.model import AtlasInfo, Observation
-    from atlas_invites.invitation.notices import Notice
-    from atlas_invites.invitation.resource import Key, Resource
-
-_NO_CLUSTER = (
-    "The id of the project is in the cluster, in the status of the AtlasProject {name} (spec.projectRef), so what "
-    "happens is not known. Run plan with --cluster."
-)
 
 
 class Write(NamedTuple):
@@ -60,18 +50,24 @@ class Observed:
 
     project: Project
     since: float
-    lists: Snapshot | None = None
-    failure: Failure | None = None
     users: dict[str, User] = field(default_factory=dict)
+    _lists: Snapshot | None = None
+    _failure: Failure | None = None
 
-    async def read(self) -> None:
-        """Read what the project holds, once; a failure is kept for each object that needs it."""
-        if self.lists is not None or self.failure is not None:
-            return
-        try:
-            self.lists = await self.project.snapshot(self.since)
-        except AtlasFailure as failure:
-            self.failure = Failure(failure.reason, explained(failure), error=failure.error)
+    async def lists(self) -> Snapshot:
+        """Return all that the project holds, read once.
+
+        Raises:
+            Failure: it could not be read; the message is for the terminal.
+        """
+        if self._lists is None and self._failure is None:
+            try:
+                self._lists = await self.project.snapshot(self.since)
+            except AtlasFailure as failure:
+                self._failure = Failure(failure.reason, explained(failure), error=failure.error)
+        if self._lists is None:
+            raise self._failure or AssertionError("a project is read, or fails")
+        return self._lists
 
     async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
         """Return what the project shows of a target; see ``ports.Project.look``.
@@ -79,10 +75,7 @@ class Observed:
         Raises:
             Failure: the project could not be read.
         """
-        await self.read()
-        if self.lists is None:
-            raise self.failure or Failure(Reason.ATLAS_UNAVAILABLE, "")
-        seen = await self.project.confirm(self.lists.find(target), target, enough)
+        seen = await self.project.confirm((await self.lists()).find(target), target, enough)
         self.users |= {user.id: user for user in seen.users}
         return seen
 
@@ -248,65 +241,3 @@ class RehearsedProject:
     def _times(self) -> tuple[str, str]:
         now = self._now()
         return now.isoformat(), (now + INVITATION_LIFETIME).isoformat()
-
-
-class ImaginedCluster:
-    """The writes to Kubernetes, of which nothing leaves this process; see ``ports.Invites`` and ``ports.Events``."""
-
-    def __init__(self) -> None:
-        self.notices: dict[Key, list[Notice]] = {}
-
-    async def list_all(self) -> Listed:
-        """Return no object: the rehearsal puts them into the store itself."""
-        return Listed([])
-
-    async def add_finalizer(self, resource: Resource) -> Resource:
-        """Return the object with our finalizer."""
-        return newer(resource.with_finalizer())
-
-    async def remove_finalizer(self, resource: Resource) -> Resource:
-        """Return the object without our finalizer."""
-        return newer(resource.without_finalizer())
-
-    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        """Return the object with a status."""
-        return newer(resource.with_status(status))
-
-    def publish(self, resource: Resource, notice: Notice) -> None:
-        """Keep an event for the plan."""
-        self.notices.setdefault(resource.key, []).append(notice)
-
-
-def newer(resource: Resource) -> Resource:
-    """Return an object as its next version."""
-    version = resource.resource_version
-    return replace(resource, resource_version=str(int(version) + 1) if version.isdigit() else f"{version}+")
-
-
-class FromEnvironment:
-    """What a spec refers to: the credentials are those of the environment, whatever Secret it names.
-
-    Args:
-        credentials: of the environment.
-        projects: reads the id of an AtlasProject in the cluster, or None without a cluster.
-    """
-
-    def __init__(self, credentials: Credentials, projects: ports.References | None) -> None:
-        self._stored = StoredCredentials(credentials, Allowed(namespaces="*"))
-        self._projects = projects
-
-    async def credentials(self, secret: Key) -> StoredCredentials:
-        """Return the credentials of the environment."""
-        del secret
-        return self._stored
-
-    async def group_id(self, project: Key) -> str:
-        """Return the id of an AtlasProject.
-
-        Raises:
-            Failure: ProjectNotReady.
-            ClusterUnavailable: the API server did not respond as it should.
-        """
-        if self._projects is None:
-            raise Failure(Reason.PROJECT_NOT_READY, _NO_CLUSTER.format(name=project.name))
-        return await self._projects.group_id(project)

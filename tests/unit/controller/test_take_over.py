@@ -196,7 +196,7 @@ async def test_a_prune_of_the_heir_does_what_the_former_object_would_have_done(o
     world = World(deletion_grace=GRACE)
     if origin is Origin.ADOPTED:
         world.atlas.invite(invitation())
-    world.cluster.apply()
+    world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
     async with world.running():
         await asyncio.sleep(2)
         assert world.cluster.status().origin is origin

@@ -1,0 +1,86 @@
+"""Kubernetes for a rehearsal: what is written there is only imagined, and Secrets are not read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from atlas_invites.failures import Failure
+from atlas_invites.invitation.credentials import Allowed, StoredCredentials
+from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.resource import Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlas_invites.controller import ports
+    from atlas_invites.invitation.credentials import Credentials
+    from atlas_invites.invitation.notices import Notice
+    from atlas_invites.invitation.resource import Key, Resource
+
+_NO_CLUSTER = (
+    "The id of the project is in the cluster, in the status of the AtlasProject {name} (spec.projectRef), so what "
+    "happens is not known. Run plan with --cluster."
+)
+
+
+class ImaginedCluster:
+    """The writes to Kubernetes, of which nothing leaves this process; see ``ports.Invites`` and ``ports.Events``."""
+
+    def __init__(self) -> None:
+        self.notices: dict[Key, list[Notice]] = {}
+
+    async def list_all(self) -> Listed:
+        """Return no object: the rehearsal puts them into the store itself."""
+        return Listed([])
+
+    async def add_finalizer(self, resource: Resource) -> Resource:
+        """Return the object with our finalizer."""
+        return newer(resource.with_finalizer())
+
+    async def remove_finalizer(self, resource: Resource) -> Resource:
+        """Return the object without our finalizer."""
+        return newer(resource.without_finalizer())
+
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
+        """Return the object with a status."""
+        return newer(resource.with_status(status))
+
+    def publish(self, resource: Resource, notice: Notice) -> None:
+        """Keep an event for the plan."""
+        self.notices.setdefault(resource.key, []).append(notice)
+
+
+def newer(resource: Resource) -> Resource:
+    """Return an object as its next version."""
+    version = resource.resource_version
+    return replace(resource, resource_version=str(int(version) + 1) if version.isdigit() else f"{version}+")
+
+
+class FromEnvironment:
+    """What a spec refers to: the credentials are those of the environment, whatever Secret it names.
+
+    Args:
+        credentials: of the environment.
+        projects: reads the id of an AtlasProject in the cluster, or None without a cluster.
+    """
+
+    def __init__(self, credentials: Credentials, projects: ports.References | None) -> None:
+        self._stored = StoredCredentials(credentials, Allowed(namespaces="*"))
+        self._projects = projects
+
+    async def credentials(self, secret: Key) -> StoredCredentials:
+        """Return the credentials of the environment."""
+        del secret
+        return self._stored
+
+    async def group_id(self, project: Key) -> str:
+        """Return the id of an AtlasProject.
+
+        Raises:
+            Failure: ProjectNotReady.
+            ClusterUnavailable: the API server did not respond as it should.
+        """
+        if self._projects is None:
+            raise Failure(Reason.PROJECT_NOT_READY, _NO_CLUSTER.format(name=project.name))
+        return await self._projects.group_id(project)
