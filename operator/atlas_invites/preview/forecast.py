@@ -91,6 +91,7 @@ class Rehearsal:
         self._access = Access(
             Polled(references.credentials, _TTL, self.now, lambda _: None),
             Polled(references.group_id, _TTL, self.now, lambda _: None),
+            Polled(references.is_ending, _TTL, self.now, lambda _: None),
             self.now,
             _ENVIRONMENT,
         )
@@ -105,6 +106,7 @@ class Rehearsal:
             Sends(atlas, self.now),
             self.now,
             lambda: datetime.now(UTC),
+            deletion_grace=0.0,
         )
         self.store.claims.wake = self._wake
 

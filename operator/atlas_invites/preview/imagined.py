@@ -84,3 +84,8 @@ class FromEnvironment:
         if self._projects is None:
             raise Failure(Reason.PROJECT_NOT_READY, _NO_CLUSTER.format(name=project.name))
         return await self._projects.group_id(project)
+
+    async def is_ending(self, namespace: str) -> bool:
+        """Return False: a rehearsed deletion does not wait, so it does not ask."""
+        del namespace
+        return False
