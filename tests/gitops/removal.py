@@ -1,0 +1,142 @@
+"""Prunes and deletions of whole applications."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.e2e.api import INVITES, PLURAL
+from tests.e2e.world import REQUESTED_AT
+from tests.gitops.scenario import scenario
+
+if TYPE_CHECKING:
+    from tests.gitops.stage import Stage
+
+
+@scenario()
+def prune(stage: Stage) -> None:
+    """An invitation that is taken out of Git is deleted, and canceled in Atlas."""
+    stage.begin()
+    stage.commit("Take Jane out", {"jane": None})
+    stage.measure("removal committed to Healthy", stage.until)
+    stage.world.until_gone("jane")
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
+@scenario()
+def prune_retained(stage: Stage) -> None:
+    """With ``deletionPolicy: Retain``, an invitation that is taken out of Git stays in Atlas."""
+    stage.begin(deletionPolicy="Retain")
+    stage.commit("Take Jane out", {"jane": None})
+    stage.measure("removal committed to Healthy", stage.until)
+    stage.world.until_gone("jane")
+    assert not stage.world.atlas_writes()
+
+
+@scenario()
+def prune_a_member(stage: Stage) -> None:
+    """A member whose invitation is taken out of Git stays a member."""
+    stage.begin()
+    stage.world.happen("accept")
+    stage.commit("Take Jane out", {"jane": None})
+    stage.measure("removal committed to Healthy", stage.until)
+    stage.world.until_gone("jane")
+    assert [user["username"] for user in stage.world.atlas["users"]] == [stage.world.email("jane")]
+
+
+@scenario()
+def prune_while_operator_is_away(stage: Stage) -> None:
+    """A prune waits for the operator, and cancels the invitation when the operator is back."""
+    stage.begin()
+    stage.rig.kubelet.take_away()
+    try:
+        stage.commit("Take Jane out", {"jane": None})
+        stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
+        said = stage.tool.state(stage.name)
+        stage.note(f"with the operator away: {said.health}, synced: {said.synced}, {said.message[:200]!r}")
+        assert not stage.world.atlas_writes()
+    finally:
+        stage.rig.kubelet.bring_back()
+    stage.measure("operator back to Healthy", stage.until)
+    stage.world.until_gone("jane", 60)
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
+@scenario()
+def delete_application(stage: Stage) -> None:
+    """An application that is deleted takes its invitations along; those that are pending are canceled."""
+    stage.begin()
+    stage.commit("Invite John", {"john": stage.invitation("john")})
+    stage.until()
+    stage.world.until("john", "Invited")
+    stage.mark()
+    stage.tool.delete(stage.name)
+    stage.measure("deletion to gone", stage.until_deleted)
+    assert not _left(stage), "an invitation is left when the application is gone"
+    assert stage.world.atlas_writes() == ["CancelInvite 204"] * 2
+
+
+@scenario()
+def delete_application_while_operator_is_away(stage: Stage) -> None:
+    """An application that is deleted stays until the operator has ended its invitations."""
+    stage.begin()
+    stage.rig.kubelet.take_away()
+    try:
+        stage.tool.delete(stage.name)
+        stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
+        assert stage.tool.is_there(stage.name), "the application went before its invitations"
+    finally:
+        stage.rig.kubelet.bring_back()
+    stage.measure("operator back to gone", stage.until_deleted)
+    assert not _left(stage)
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
+@scenario("argocd")
+def prune_last_waits_for_health(stage: Stage) -> None:
+    """With ``PruneLast=true``, one stalled invitation keeps another, which Git has no more, from being pruned."""
+    options = ["SkipDryRunOnMissingResource=true", "ServerSideApply=true", "PruneLast=true"]
+    policy = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": options}
+    people = {name: stage.invitation(name) for name in ("jane", "john")}
+    stage.commit("Invite Jane and John", people)
+    stage.sync(syncPolicy=policy)
+    stage.until()
+    stage.world.happen("decline", "john")
+    stage.world.annotate("john", REQUESTED_AT, "1")
+    stage.world.until("john", "InvitationWithdrawn")
+    stage.mark()
+    stage.commit("Take Jane out", {"jane": None})
+    said = stage.until_says("waiting for healthy state")
+    stage.note(f"with PruneLast the application says: {' '.join(said.message.split())[:300]}")
+    assert stage.world.get("jane") is not None
+    stage.commit("Take John out", {"john": None})
+
+
+@scenario()
+def secret_goes_after_invitations(stage: Stage) -> None:
+    """Where the Secret is in the same repository, in an earlier wave, it comes before the invitation and goes after."""
+    stage.world.delete_secret()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "atlas-credentials", "annotations": {"argocd.argoproj.io/sync-wave": "-1"}},
+        "stringData": {"publicApiKey": stage.world.public_key, "privateApiKey": stage.world.key},
+    }
+    stage.commit("Invite Jane", {"jane": stage.invitation(), "secret": secret})
+    stage.sync()
+    stage.until()
+    stage.world.until("jane", "Invited")
+    reasons = [one["conditions"][0]["reason"] for one in stage.world.statuses("jane") if one.get("conditions")]
+    assert "SecretNotFound" not in reasons, reasons
+    stage.mark()
+    stage.commit("Take all out", {"jane": None, "secret": None})
+    stage.measure("removal committed to Healthy", stage.until)
+    stage.world.until_gone("jane")
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+    (invitation,) = stage.requests("delete")
+    (gone,) = stage.requests("delete", resource="secrets")
+    stage.note(f"the Secret's deletion follows the invitation's by {gone.time - invitation.time:.2f} s")
+
+
+def _left(stage: Stage) -> list[object]:
+    path = f"{INVITES}/namespaces/{stage.world.namespace}/{PLURAL}"
+    return list(stage.rig.plane.api.do("GET", path)["items"])

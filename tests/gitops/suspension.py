@@ -1,0 +1,66 @@
+"""Suspensions by commit: none of them keeps a later commit or a deletion waiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.e2e.world import CLUSTER
+from tests.gitops.scenario import scenario
+from tests.gitops.tool import HEALTHY, SUSPENDED
+from tests.stack import wait_until
+
+if TYPE_CHECKING:
+    from tests.gitops.stage import Stage
+
+
+@scenario()
+def suspend_and_resume(stage: Stage) -> None:
+    """A suspended invitation is left alone; the commit that resumes it is applied at once, and brings its changes."""
+    stage.begin()
+    stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True, roles=[CLUSTER])})
+    stage.measure("suspension committed to done", lambda: stage.until(_shown(stage)))
+    assert not stage.world.atlas_writes()
+    stage.commit("Resume Jane", {"jane": stage.invitation(roles=[CLUSTER])})
+    stage.measure("resumption committed to Healthy", stage.until)
+    wait_until("the role is in Atlas", lambda: stage.world.atlas_writes() == ["UpdateInvite 200"])
+
+
+@scenario()
+def suspended_from_the_start(stage: Stage) -> None:
+    """An invitation that is suspended from the start keeps nothing waiting, and is sent once it is resumed."""
+    stage.commit("Invite Jane later", {"jane": stage.invitation(suspend=True)})
+    stage.sync()
+    stage.measure("application created to done", lambda: stage.until(_shown(stage)))
+    assert not stage.world.calls()
+    stage.commit("Resume Jane", {"jane": stage.invitation()})
+    stage.measure("resumption committed to Healthy", stage.until)
+    stage.world.until("jane", "Invited")
+    assert stage.world.atlas_writes() == ["CreateInvite 200"]
+
+
+@scenario()
+def prune_while_suspended(stage: Stage) -> None:
+    """A suspended invitation that is taken out of Git goes, and stays as it is in Atlas."""
+    stage.begin()
+    stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
+    stage.until(_shown(stage))
+    stage.commit("Take Jane out", {"jane": None})
+    stage.measure("removal committed to Healthy", stage.until)
+    stage.world.until_gone("jane")
+    assert not stage.world.atlas_writes()
+
+
+@scenario()
+def delete_application_while_suspended(stage: Stage) -> None:
+    """An application is deleted, with a suspended invitation in it, which stays as it is in Atlas."""
+    stage.begin()
+    stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
+    stage.tool.delete(stage.name)
+    stage.measure("deletion right after the commit to gone", stage.until_deleted)
+    stage.world.until_gone("jane")
+    assert not stage.world.calls("DELETE")
+
+
+def _shown(stage: Stage) -> str:
+    """Return what the tool shows for a suspended invitation."""
+    return SUSPENDED if stage.tool.name == "argocd" else HEALTHY
