@@ -56,24 +56,28 @@ def policy_changed_by_hand(stage: Stage) -> None:
 
 
 @scenario("flux")
-def policy_added_by_hand(stage: Stage) -> None:
-    """A policy that Git does not name, and somebody sets with kubectl, is removed by Flux."""
+def fields_added_by_hand(stage: Stage) -> None:
+    """What Git does not name, and somebody sets with kubectl, is removed by Flux: a policy, and an annotation."""
     stage.begin()
     _edit(stage, {"deletionPolicy": "Revoke"})
+    _annotate(stage)
     _until_put_back(stage, "policy added", lambda spec: "deletionPolicy" not in spec)
+    assert REQUESTED_AT not in _annotations(stage)
+    assert not stage.world.atlas_writes()
 
 
 @scenario("argocd")
-def policy_added_by_hand_stays(stage: Stage) -> None:
-    """A policy that Git does not name, and somebody sets with kubectl, stays with Argo CD, which shows Synced."""
+def fields_added_by_hand_stay(stage: Stage) -> None:
+    """What Git does not name, and somebody sets with kubectl, stays with Argo CD: a policy, and an annotation."""
     stage.begin()
     _edit(stage, {"deletionPolicy": "Revoke"})
-    stage.tool.refresh(stage.name)
+    _annotate(stage)
     stage.commit("Let Jane manage clusters", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.until()
     item = stage.world.until("jane", "Invited")
     assert item["spec"]["roles"] == [CLUSTER]
     assert item["spec"]["deletionPolicy"] == "Revoke"
+    assert REQUESTED_AT in _annotations(stage)
 
 
 @scenario()
@@ -126,6 +130,20 @@ def _edit(stage: Stage, spec: Object) -> None:
         *("patch", "ainv", "jane", "--namespace", stage.world.namespace, "--type", "merge"),
         *("--patch", json.dumps({"spec": spec})),
     )
+
+
+def _annotate(stage: Stage) -> None:
+    stage.rig.plane.control_plane.kubectl(
+        "annotate", "ainv", "jane", "--namespace", stage.world.namespace, f"{REQUESTED_AT}=1"
+    )
+    stage.world.until_it("jane", "handles it", lambda item: item["status"].get("lastHandledReconcileAt") == "1")
+
+
+def _annotations(stage: Stage) -> Object:
+    item = stage.world.get("jane")
+    assert item is not None
+    found: Object = item["metadata"].get("annotations", {})
+    return found
 
 
 def _until_put_back(stage: Stage, what: str, holds: Callable[[Object], bool]) -> None:

@@ -72,7 +72,7 @@ class Flux:
 
     def add_platform(self, repository: Repository) -> None:
         """Create the shipped Kustomization of the operator, for a repository."""
-        platform, _ = load(_SHIPPED.read_text())
+        platform, _ = _shipped()
         self._add(platform, repository)
 
     def add_team(
@@ -84,7 +84,7 @@ class Flux:
         **changes: Any,  # noqa: ANN401 - fields are JSON
     ) -> None:
         """Create the shipped Kustomization of a team, for a repository and a namespace."""
-        _, team = load(_SHIPPED.read_text())
+        _, team = _shipped()
         team["metadata"]["name"] = team["spec"]["sourceRef"]["name"] = name
         team["spec"]["targetNamespace"] = namespace
         team["metadata"]["annotations"] = annotations or {}
@@ -131,6 +131,11 @@ class Flux:
     def get(self, name: str) -> Object:
         """Return a Kustomization that is there."""
         return self._rig.plane.api.do("GET", f"{_KUSTOMIZATIONS}/{name}")
+
+
+def _shipped() -> list[Object]:
+    """Return the Kustomizations of the platform and of the team."""
+    return [item for item in load(_SHIPPED.read_text()) if item["kind"] == "Kustomization"]
 
 
 def _health(item: Object, ready: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.e2e.api import INVITES, PLURAL
-from tests.e2e.world import REQUESTED_AT
+from tests.e2e.world import CLUSTER, REQUESTED_AT
 from tests.gitops.scenario import scenario
 
 if TYPE_CHECKING:
@@ -92,23 +92,51 @@ def delete_application_while_operator_is_away(stage: Stage) -> None:
 
 
 @scenario("argocd")
-def prune_last_waits_for_health(stage: Stage) -> None:
-    """With ``PruneLast=true``, one stalled invitation keeps another, which Git has no more, from being pruned."""
-    options = ["SkipDryRunOnMissingResource=true", "ServerSideApply=true", "PruneLast=true"]
-    policy = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": options}
-    people = {name: stage.invitation(name) for name in ("jane", "john")}
-    stage.commit("Invite Jane and John", people)
-    stage.sync(syncPolicy=policy)
+def prune_is_disabled(stage: Stage) -> None:
+    """An invitation with the annotation ``Prune=false`` stays when it is taken out of Git."""
+    item = stage.invitation()
+    item["metadata"]["annotations"] = {"argocd.argoproj.io/sync-options": "Prune=false"}
+    stage.commit("Invite Jane for good, and John", {"jane": item, "john": stage.invitation("john")})
+    stage.sync()
     stage.until()
+    stage.world.until("john", "Invited")
+    stage.mark()
+    stage.commit("Take both out", {"jane": None, "john": None})
+    stage.world.until_gone("john")
+    said = stage.until_says("no prune")
+    stage.note(f"the application is {said.health}, synced: {said.synced}")
+    kept = stage.world.get("jane")
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
+@scenario("argocd")
+def prune_last_with_a_suspended_invitation(stage: Stage) -> None:
+    """With ``PruneLast=true`` and a suspended invitation the sync does not end, and nothing is pruned."""
+    _begin_prune_last(stage)
+    stage.commit("Suspend John, take Jane out", {"john": stage.invitation("john", suspend=True), "jane": None})
+    said = stage.until_says("waiting for healthy state of")
+    stage.note(f"with PruneLast the application says: {' '.join(said.message.split())[:200]}")
+    kept = stage.world.get("jane")
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+    stage.commit("Resume John", {"john": stage.invitation("john")})
+
+
+@scenario("argocd")
+def prune_last_with_a_stalled_invitation(stage: Stage) -> None:
+    """With ``PruneLast=true`` and an invitation that stalls the sync fails, and nothing is pruned."""
+    _begin_prune_last(stage)
     stage.world.happen("decline", "john")
     stage.world.annotate("john", REQUESTED_AT, "1")
     stage.world.until("john", "InvitationWithdrawn")
-    stage.mark()
-    stage.commit("Take Jane out", {"jane": None})
-    said = stage.until_says("waiting for healthy state")
+    stage.commit("Change John, take Jane out", {"john": stage.invitation("john", roles=[CLUSTER]), "jane": None})
+    said = stage.until_it("has failed", lambda state: "John" in state.message or "fail" in state.message.lower())
     stage.note(f"with PruneLast the application says: {' '.join(said.message.split())[:300]}")
-    assert stage.world.get("jane") is not None
-    stage.commit("Take John out", {"john": None})
+    kept = stage.world.get("jane")
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
 
 
 @scenario()
@@ -135,6 +163,16 @@ def secret_goes_after_invitations(stage: Stage) -> None:
     (invitation,) = stage.requests("delete")
     (gone,) = stage.requests("delete", resource="secrets")
     stage.note(f"the Secret's deletion follows the invitation's by {gone.time - invitation.time:.2f} s")
+
+
+def _begin_prune_last(stage: Stage) -> None:
+    options = ["SkipDryRunOnMissingResource=true", "ServerSideApply=true", "PruneLast=true"]
+    people = {name: stage.invitation(name) for name in ("jane", "john")}
+    stage.commit("Invite Jane and John", people)
+    stage.sync(syncPolicy={"automated": {"prune": True, "selfHeal": True}, "syncOptions": options})
+    stage.until()
+    stage.world.until("john", "Invited")
+    stage.mark()
 
 
 def _left(stage: Stage) -> list[object]:

@@ -61,6 +61,38 @@ def delete_application_while_suspended(stage: Stage) -> None:
     assert not stage.world.calls("DELETE")
 
 
+@scenario()
+def suspended_by_hand(stage: Stage) -> None:
+    """A suspension with kubectl that Git does not name stays with Argo CD, and Flux removes it at its next reconcile."""
+    stage.begin()
+    stage.rig.plane.control_plane.kubectl(
+        *("patch", "ainv", "jane", "--namespace", stage.world.namespace, "--type", "merge"),
+        *("--patch", '{"spec": {"suspend": true}}'),
+    )
+    if stage.tool.name == "argocd":
+        stage.measure("suspension by hand to Suspended", lambda: stage.until(SUSPENDED))
+        stage.tool.refresh(stage.name)
+        stage.until(SUSPENDED)
+    else:
+        stage.tool.refresh(stage.name)
+        stage.world.until_it("jane", "is resumed", lambda item: "suspend" not in item["spec"])
+        stage.until()
+
+
+@scenario()
+def suspended_by_hand_against_git(stage: Stage) -> None:
+    """Where Git has ``suspend: false``, a suspension with kubectl is put back."""
+    stage.begin(suspend=False)
+    stage.world.edit("jane", suspend=True)
+    if stage.tool.name == "flux":
+        stage.tool.refresh(stage.name)
+    stage.measure(
+        "suspension to put back",
+        lambda: stage.world.until_it("jane", "is resumed", lambda item: item["spec"]["suspend"] is False),
+    )
+    stage.until()
+
+
 def _shown(stage: Stage) -> str:
     """Return what the tool shows for a suspended invitation."""
     return SUSPENDED if stage.tool.name == "argocd" else HEALTHY
