@@ -137,23 +137,7 @@ class ArgoCD:
 
     def state(self, name: str) -> State:
         """Return how an Application stands."""
-        status = self.get(name).get("status", {})
-        sync, operation = status.get("sync", {}), status.get("operationState", {})
-        messages = [
-            operation.get("message", ""),
-            *(one.get("message", "") for one in operation.get("syncResult", {}).get("resources", [])),
-            *(one["message"] for one in status.get("conditions", [])),
-        ]
-        return State(
-            sync.get("revision", ""),
-            sync.get("status") == "Synced" and operation.get("phase") != "Running",
-            status.get("health", {}).get("status", PROGRESSING),
-            "\n".join(filter(None, messages)),
-        )
-
-    def is_done(self, state: State) -> bool:
-        """Return whether an Application in that state has nothing left to apply or to prune."""
-        return state.synced
+        return state(self.get(name))
 
     def delete(self, name: str) -> None:
         """Delete an Application, with what it has applied."""
@@ -171,3 +155,20 @@ class ArgoCD:
 
     def _patch(self, name: str, metadata: Object) -> None:
         self._rig.plane.api.do("PATCH", f"{_APPLICATIONS}/{name}", {"metadata": metadata})
+
+
+def state(application: Object) -> State:
+    """Return how an Application stands."""
+    status = application.get("status", {})
+    sync, operation = status.get("sync", {}), status.get("operationState", {})
+    messages = [
+        operation.get("message", ""),
+        *(one.get("message", "") for one in operation.get("syncResult", {}).get("resources", [])),
+        *(one["message"] for one in status.get("conditions", [])),
+    ]
+    return State(
+        sync.get("revision", ""),
+        sync.get("status") == "Synced" and operation.get("phase") != "Running",
+        status.get("health", {}).get("status", PROGRESSING),
+        "\n".join(filter(None, messages)),
+    )

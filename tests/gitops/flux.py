@@ -111,14 +111,7 @@ class Flux:
 
     def state(self, name: str) -> State:
         """Return how a Kustomization stands."""
-        item = self.get(name)
-        status, ready = item.get("status", {}), kstatus.condition(item, "Ready") or {}
-        attempted = status.get("lastAttemptedRevision", "").rpartition(":")[2]
-        return State(attempted, ready.get("status") == "True", _health(item, ready), ready.get("message", ""))
-
-    def is_done(self, state: State) -> bool:
-        """Return whether a Kustomization in that state has nothing left to apply or to prune."""
-        return state.health in {HEALTHY, DEGRADED, SUSPENDED}
+        return state(self.get(name))
 
     def delete(self, name: str) -> None:
         """Delete a Kustomization, with what it has applied."""
@@ -136,6 +129,15 @@ class Flux:
 def _shipped() -> list[Object]:
     """Return the Kustomizations of the platform and of the team."""
     return [item for item in load(_SHIPPED.read_text()) if item["kind"] == "Kustomization"]
+
+
+def state(kustomization: Object) -> State:
+    """Return how a Kustomization stands."""
+    ready = kstatus.condition(kustomization, "Ready") or {}
+    health = _health(kustomization, ready)
+    which = "lastAppliedRevision" if health == HEALTHY else "lastAttemptedRevision"
+    revision = kustomization.get("status", {}).get(which, "").rpartition(":")[2]
+    return State(revision, health != PROGRESSING, health, ready.get("message", ""))
 
 
 def _health(item: Object, ready: Object) -> str:

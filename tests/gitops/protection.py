@@ -29,7 +29,7 @@ def crd_stays(stage: Stage) -> None:
     )
     tool.refresh(PLATFORM)
     wait_until("the platform has applied it", lambda: tool.state(PLATFORM).revision == revision, 120)
-    stage.note(f"the CRD out of Git: the application is {tool.state(PLATFORM).health}, {tool.state(PLATFORM).synced=}")
+    stage.note(f"the CRD out of Git: the application is {tool.state(PLATFORM).health}, {tool.state(PLATFORM).done=}")
     tool.delete(PLATFORM)
     wait_until("the platform's application is gone", lambda: not tool.is_there(PLATFORM), 120)
     wait_until("the operator is gone", lambda: not rig.plane.api.ask("GET", _DEPLOYMENT).is_success, 120)

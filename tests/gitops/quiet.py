@@ -32,7 +32,7 @@ def idle(stage: Stage) -> None:
         stage.tool.refresh(stage.name)
         time.sleep(30)
         state = stage.tool.state(stage.name)
-        assert state.synced, state
+        assert state.done, state
     assert stage.world.writes() == []
     assert stage.world.atlas_writes() == []
     changed = [name for name, version in _versions(stage).items() if before[name] != version]
@@ -65,7 +65,7 @@ def server_side_diff(stage: Stage) -> None:
     for _ in range(5):
         stage.tool.refresh(stage.name)
         time.sleep(2)
-        assert stage.tool.state(stage.name).synced
+        assert stage.tool.state(stage.name).done
     assert _versions(stage) == versions
 
 

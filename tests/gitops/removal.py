@@ -52,7 +52,7 @@ def prune_while_operator_is_away(stage: Stage) -> None:
         stage.commit("Take Jane out", {"jane": None})
         stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
         said = stage.tool.state(stage.name)
-        stage.note(f"with the operator away: {said.health}, synced: {said.synced}, {said.message[:200]!r}")
+        stage.note(f"with the operator away: {said.health}, done: {said.done}, {said.message[:200]!r}")
         assert not stage.world.atlas_writes()
     finally:
         stage.rig.kubelet.bring_back()
@@ -104,7 +104,7 @@ def prune_is_disabled(stage: Stage) -> None:
     stage.commit("Take both out", {"jane": None, "john": None})
     stage.world.until_gone("john")
     said = stage.until_says("no prune")
-    stage.note(f"the application is {said.health}, synced: {said.synced}")
+    stage.note(f"the application is {said.health}, done: {said.done}")
     kept = stage.world.get("jane")
     assert kept is not None
     assert "deletionTimestamp" not in kept["metadata"]

@@ -127,7 +127,7 @@ class Stage:
         latest = self._commits[-1]
         return self.until_it(
             f"has applied {latest[:7]} and is {health}",
-            lambda state: state.revision == latest and state.health == health and self.tool.is_done(state),
+            lambda state: state.revision == latest and state.health == health and state.done,
             seconds,
         )
 

@@ -63,7 +63,7 @@ def delete_application_while_suspended(stage: Stage) -> None:
 
 @scenario()
 def suspended_by_hand(stage: Stage) -> None:
-    """A suspension with kubectl that Git does not name stays with Argo CD, and Flux removes it at its next reconcile."""
+    """A suspension with kubectl that Git does not name stays with Argo CD; Flux removes it."""
     stage.begin()
     stage.rig.plane.control_plane.kubectl(
         *("patch", "ainv", "jane", "--namespace", stage.world.namespace, "--type", "merge"),

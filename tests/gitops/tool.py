@@ -17,13 +17,13 @@ class State:
 
     Attributes:
         revision: the commit that it has applied last, empty before the first.
-        synced: what it last compared of Git and the cluster was equal.
+        done: nothing is left to apply or to prune.
         health: one of the words above, those of Argo CD.
         message: what it says, of whatever it has to say something.
     """
 
     revision: str
-    synced: bool
+    done: bool
     health: str
     message: str
 
@@ -70,9 +70,6 @@ class Tool(Protocol):
 
     def state(self, name: str) -> State:
         """Return how an application stands."""
-
-    def is_done(self, state: State) -> bool:
-        """Return whether an application in that state has nothing left to apply or to prune."""
 
     def delete(self, name: str) -> None:
         """Delete an application, with what it has applied."""
