@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -152,6 +153,26 @@ class ArgoCD:
     def get(self, name: str) -> Object:
         """Return an Application that is there."""
         return self._rig.plane.api.do("GET", f"{_APPLICATIONS}/{name}")
+
+    def run_script(self, command: str, *arguments: str) -> str:
+        """Return what ``argocd admin settings resource-overrides`` prints of one of our scripts.
+
+        Args:
+            command: ``health``, ``list-actions`` or ``run-action``.
+            arguments: the file of an object, and what else the command takes.
+        """
+        config_map = str(_SHIPPED / "argocd-cm.yaml")
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [
+                str(self._module.binaries / "argocd"),
+                *("admin", "settings", "resource-overrides", command, *arguments, "--argocd-cm-path", config_map),
+            ],
+            env=os.environ | {"HOME": str(self._rig.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + (done.stderr if done.returncode else "")
 
     def _patch(self, name: str, metadata: Object) -> None:
         self._rig.plane.api.do("PATCH", f"{_APPLICATIONS}/{name}", {"metadata": metadata})
