@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from tests.control_plane.build import BuildError
-from tests.control_plane.control_plane import KubectlError
 from tests.control_plane.processes import StartError
 from tests.gitops import changes, first_sync, moving, protection, quiet, removal, scripts, suspension
 from tests.gitops.argocd import ArgoCD
@@ -83,9 +83,9 @@ def _play(tool: Tool, rig: Rig, name: str) -> str:
     try:
         SCENARIOS[name].play(stage)
         result = AS_WANTED
-    except (AssertionError, KubectlError) as error:
+    except Exception:  # noqa: BLE001 - the others still play
         result = FAILED
-        report(f"{tool.name} {name}: {error}\n  logs: {rig.folder}")
+        report(f"{tool.name} {name}: {traceback.format_exc()}  logs: {rig.folder}")
     report(f"{tool.name} {name}: {result}, {time.monotonic() - begun:.0f} s")
     for fact in stage.facts:
         report(f"  {fact}")
