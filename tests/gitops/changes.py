@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.world import CLUSTER, OWNER, READ_ONLY, REQUESTED_AT
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.gitops.tool import DEGRADED
 from tests.stack import wait_until
 
@@ -23,7 +24,7 @@ def role_change(stage: Stage) -> None:
     stage.begin(roles=[READ_ONLY])
     stage.commit("Let Jane manage clusters", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.measure("commit to Healthy", stage.until)
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     assert stage.world.atlas_writes() == ["UpdateInvite 200"]
     assert [one["roles"] for one in stage.world.atlas["invitations"]] == [[CLUSTER]]
 
@@ -74,7 +75,7 @@ def fields_added_by_hand_stay(stage: Stage) -> None:
     _annotate(stage)
     stage.commit("Let Jane manage clusters", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.until()
-    item = stage.world.until("jane", "Invited")
+    item = stage.until_reason("jane", "Invited")
     assert item["spec"]["roles"] == [CLUSTER]
     assert item["spec"]["deletionPolicy"] == "Revoke"
     assert REQUESTED_AT in _annotations(stage)
@@ -102,13 +103,13 @@ def stalled(stage: Stage) -> None:
     """A person who declines makes the application degraded; taking the invitation out of Git makes it healthy."""
     stage.begin()
     _decline(stage)
-    stage.world.until("jane", "InvitationWithdrawn")
+    stage.until_reason("jane", "InvitationWithdrawn")
     stage.tool.refresh(stage.name)
     said = stage.measure("stalled to Degraded", lambda: stage.until(DEGRADED))
     stage.note(f"the application says: {' '.join(said.message.split())[:400]}")
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert not stage.world.atlas_writes()
 
 
@@ -117,7 +118,7 @@ def departure_settles(stage: Stage) -> None:
     """With ``departurePolicy: Settle`` the application stays healthy when a person declines."""
     stage.begin(departurePolicy="Settle")
     _decline(stage)
-    stage.world.until("jane", "InvitationWithdrawn")
+    stage.until_reason("jane", "InvitationWithdrawn")
     stage.tool.refresh(stage.name)
     stage.until()
     stage.commit("Change nothing", {})
@@ -136,7 +137,7 @@ def _annotate(stage: Stage) -> None:
     stage.rig.plane.control_plane.kubectl(
         "annotate", "ainv", "jane", "--namespace", stage.world.namespace, f"{REQUESTED_AT}=1"
     )
-    stage.world.until_it("jane", "handles it", lambda item: item["status"].get("lastHandledReconcileAt") == "1")
+    stage.until_object("jane", "handles it", lambda item: item["status"].get("lastHandledReconcileAt") == "1")
 
 
 def _annotations(stage: Stage) -> Object:
@@ -151,14 +152,14 @@ def _until_put_back(stage: Stage, what: str, holds: Callable[[Object], bool]) ->
     if stage.tool.name == "flux":
         stage.tool.refresh(stage.name)
     stage.measure(
-        f"{what} to put back", lambda: stage.world.until_it("jane", "is put back", lambda item: holds(item["spec"]))
+        f"{what} to put back", lambda: stage.until_object("jane", "is put back", lambda item: holds(item["spec"]))
     )
     stage.until()
 
 
 def _until_in_atlas(stage: Stage, roles: list[str]) -> None:
-    stage.world.until("jane", "Invited")
-    wait_until("Atlas has the roles", lambda: _roles(stage) == roles)
+    stage.until_reason("jane", "Invited")
+    wait_until("Atlas has the roles", lambda: _roles(stage) == roles, PATIENCE)
     writes = stage.world.atlas_writes()
     stage.note(f"Atlas writes: {writes}")
     assert set(writes) <= {"UpdateInvite 200"}, writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.stack import ROOT, wait_until
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ def first_sync_without_secret(stage: Stage) -> None:
     stage.world.delete_secret()
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
-    stage.world.until("jane", "SecretNotFound")
+    stage.until_reason("jane", "SecretNotFound")
     assert stage.tool.state(stage.name).health == "Progressing"
     stage.world.put_secret(publicApiKey=stage.world.public_key, privateApiKey=stage.world.key)
     stage.measure("Secret created to Healthy", stage.until)
-    wait_until("the invitation is sent", lambda: stage.world.atlas["invitations"])
+    wait_until("the invitation is sent", lambda: stage.world.atlas["invitations"], PATIENCE)
 
 
 def _is_invited(stage: Stage) -> None:
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     assert stage.world.atlas_writes() == ["CreateInvite 200"]

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.gitops.tool import DEGRADED
 from tests.stack import wait_until
 
@@ -28,7 +29,7 @@ def rename_in_two_commits(stage: Stage) -> None:
     """The new object waits as a duplicate while the old one is there; then the same holds as for one commit."""
     stage.begin()
     stage.commit("Add the new object", {"jane-doe": stage.invitation("jane-doe", username="jane")})
-    stage.world.until("jane-doe", "DuplicateInvite")
+    stage.until_reason("jane-doe", "DuplicateInvite")
     stage.until(DEGRADED)
     stage.commit("Remove the old one", {"jane": None})
     stage.measure("removal committed to Healthy", lambda: stage.until(seconds=300))
@@ -50,11 +51,11 @@ def move_to_another_namespace(stage: Stage) -> None:
     changes = {"targetNamespace": None} if stage.tool.name == "flux" else {}
     stage.sync(**changes)
     stage.until()
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     stage.mark()
     stage.commit("Move Jane", {"jane": stage.invitation(namespace=elsewhere)})
     stage.measure("move committed to Healthy", stage.until)
-    world.until_gone("jane")
+    stage.until_gone("jane")
     assert not world.atlas_writes(), world.atlas_writes()
 
 
@@ -66,7 +67,7 @@ def move_to_another_application(stage: Stage) -> None:
     repository = stage.rig.git.repository(other)
     stage.tool.add_team(other, repository, stage.world.namespace)
     stage.commit("Give Jane to the other team", {"jane": None})
-    stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
+    stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
     stage.repository, repository = repository, stage.repository
     stage.name, other = other, stage.name
     stage.commit("Take Jane from the other team", {"jane-doe": stage.invitation("jane-doe", username="jane")})
@@ -76,15 +77,15 @@ def move_to_another_application(stage: Stage) -> None:
 
 def _heir_is_whole(stage: Stage) -> None:
     world = stage.world
-    world.until("jane-doe", "Invited")
-    world.until_gone("jane")
+    stage.until_reason("jane-doe", "Invited")
+    stage.until_gone("jane")
     assert not world.atlas_writes(), world.atlas_writes()
-    heir = world.until("jane-doe", "Invited")
+    heir = stage.until_reason("jane-doe", "Invited")
     assert heir["status"]["origin"] == "Created", heir["status"]["origin"]
     stage.commit("Take Jane out", {"jane-doe": None})
     stage.until()
-    world.until_gone("jane-doe")
-    wait_until("the invitation is canceled", world.atlas_writes)
+    stage.until_gone("jane-doe")
+    wait_until("the invitation is canceled", world.atlas_writes, PATIENCE)
     assert world.atlas_writes() == ["CancelInvite 204"]
 
 

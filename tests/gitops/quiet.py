@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.e2e.api import INVITES, PLURAL
 from tests.e2e.world import CLUSTER, OWNER
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.stack import wait_until
 
 if TYPE_CHECKING:
@@ -47,19 +48,19 @@ def server_side_diff(stage: Stage) -> None:
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=true"})
     stage.until()
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     stage.mark()
     stage.commit("Let Jane manage clusters", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.measure("role committed to Healthy", stage.until)
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     assert stage.world.atlas_writes() == ["UpdateInvite 200"]
     stage.world.edit("jane", roles=[CLUSTER, OWNER])
     stage.measure(
         "hand edit to put back",
-        lambda: stage.world.until_it("jane", "is put back", lambda item: item["spec"]["roles"] == [CLUSTER]),
+        lambda: stage.until_object("jane", "is put back", lambda item: item["spec"]["roles"] == [CLUSTER]),
     )
     stage.until()
-    wait_until("Atlas has the role", lambda: stage.world.atlas["invitations"][0]["roles"] == [CLUSTER])
+    wait_until("Atlas has the role", lambda: stage.world.atlas["invitations"][0]["roles"] == [CLUSTER], PATIENCE)
     stage.mark()
     versions = _versions(stage)
     for _ in range(5):

@@ -18,7 +18,7 @@ def prune(stage: Stage) -> None:
     stage.begin()
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
 
 
@@ -28,7 +28,7 @@ def prune_retained(stage: Stage) -> None:
     stage.begin(deletionPolicy="Retain")
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert not stage.world.atlas_writes()
 
 
@@ -39,7 +39,7 @@ def prune_a_member(stage: Stage) -> None:
     stage.world.happen("accept")
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert [user["username"] for user in stage.world.atlas["users"]] == [stage.world.email("jane")]
 
 
@@ -50,14 +50,14 @@ def prune_while_operator_is_away(stage: Stage) -> None:
     stage.rig.kubelet.take_away()
     try:
         stage.commit("Take Jane out", {"jane": None})
-        stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
+        stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
         said = stage.tool.state(stage.name)
         stage.note(f"with the operator away: {said.health}, done: {said.done}, {said.message[:200]!r}")
         assert not stage.world.atlas_writes()
     finally:
         stage.rig.kubelet.bring_back()
     stage.measure("operator back to Healthy", stage.until)
-    stage.world.until_gone("jane", 60)
+    stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
 
 
@@ -67,7 +67,7 @@ def delete_application(stage: Stage) -> None:
     stage.begin()
     stage.commit("Invite John", {"john": stage.invitation("john")})
     stage.until()
-    stage.world.until("john", "Invited")
+    stage.until_reason("john", "Invited")
     stage.mark()
     stage.tool.delete(stage.name)
     stage.measure("deletion to gone", stage.until_deleted)
@@ -82,7 +82,7 @@ def delete_application_while_operator_is_away(stage: Stage) -> None:
     stage.rig.kubelet.take_away()
     try:
         stage.tool.delete(stage.name)
-        stage.world.until_it("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
+        stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
         assert stage.tool.is_there(stage.name), "the application went before its invitations"
     finally:
         stage.rig.kubelet.bring_back()
@@ -99,10 +99,10 @@ def prune_is_disabled(stage: Stage) -> None:
     stage.commit("Invite Jane for good, and John", {"jane": item, "john": stage.invitation("john")})
     stage.sync()
     stage.until()
-    stage.world.until("john", "Invited")
+    stage.until_reason("john", "Invited")
     stage.mark()
     stage.commit("Take both out", {"jane": None, "john": None})
-    stage.world.until_gone("john")
+    stage.until_gone("john")
     said = stage.until_says("no prune")
     stage.note(f"the application is {said.health}, done: {said.done}")
     kept = stage.world.get("jane")
@@ -130,7 +130,7 @@ def prune_last_with_a_stalled_invitation(stage: Stage) -> None:
     _begin_prune_last(stage)
     stage.world.happen("decline", "john")
     stage.world.annotate("john", REQUESTED_AT, "1")
-    stage.world.until("john", "InvitationWithdrawn")
+    stage.until_reason("john", "InvitationWithdrawn")
     stage.commit("Change John, take Jane out", {"john": stage.invitation("john", roles=[CLUSTER]), "jane": None})
     said = stage.until_it("has failed", lambda state: "John" in state.message or "fail" in state.message.lower())
     stage.note(f"with PruneLast the application says: {' '.join(said.message.split())[:300]}")
@@ -152,13 +152,13 @@ def secret_goes_after_invitations(stage: Stage) -> None:
     stage.commit("Invite Jane", {"jane": stage.invitation(), "secret": secret})
     stage.sync()
     stage.until()
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     reasons = [one["conditions"][0]["reason"] for one in stage.world.statuses("jane") if one.get("conditions")]
     assert "SecretNotFound" not in reasons, reasons
     stage.mark()
     stage.commit("Take all out", {"jane": None, "secret": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
     (invitation,) = stage.requests("delete")
     (gone,) = stage.requests("delete", resource="secrets")
@@ -171,7 +171,7 @@ def _begin_prune_last(stage: Stage) -> None:
     stage.commit("Invite Jane and John", people)
     stage.sync(syncPolicy={"automated": {"prune": True, "selfHeal": True}, "syncOptions": options})
     stage.until()
-    stage.world.until("john", "Invited")
+    stage.until_reason("john", "Invited")
     stage.mark()
 
 

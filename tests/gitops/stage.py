@@ -117,7 +117,7 @@ class Stage:
         self.commit("Invite Jane", {"jane": self.invitation(**fields)})
         self.sync()
         self.until()
-        self.world.until("jane", "Invited")
+        self.until_reason("jane", "Invited")
         self.mark()
 
     # What came of it
@@ -148,6 +148,18 @@ class Stage:
         except AssertionError as error:
             raise AssertionError(f"{error}: {states}") from None
         return found
+
+    def until_reason(self, name: str, reason: str) -> Object:
+        """Wait until an invitation's latest generation was evaluated, with that reason, and return the object."""
+        return self.world.until(name, reason, PATIENCE)
+
+    def until_object(self, name: str, what: str, holds: Callable[[Object], bool]) -> Object:
+        """Wait until something holds for an invitation, and return the object."""
+        return self.world.until_it(name, what, holds, PATIENCE)
+
+    def until_gone(self, name: str) -> None:
+        """Wait until there is no invitation of that name."""
+        self.world.until_gone(name, PATIENCE)
 
     def until_deleted(self, seconds: float = PATIENCE) -> None:
         """Wait until the application is gone."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.world import CLUSTER
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.gitops.tool import HEALTHY, SUSPENDED
 from tests.stack import wait_until
 
@@ -22,7 +23,7 @@ def suspend_and_resume(stage: Stage) -> None:
     assert not stage.world.atlas_writes()
     stage.commit("Resume Jane", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.measure("resumption committed to Healthy", stage.until)
-    wait_until("the role is in Atlas", lambda: stage.world.atlas_writes() == ["UpdateInvite 200"])
+    wait_until("the role is in Atlas", lambda: stage.world.atlas_writes() == ["UpdateInvite 200"], PATIENCE)
 
 
 @scenario()
@@ -34,7 +35,7 @@ def suspended_from_the_start(stage: Stage) -> None:
     assert not stage.world.calls()
     stage.commit("Resume Jane", {"jane": stage.invitation()})
     stage.measure("resumption committed to Healthy", stage.until)
-    stage.world.until("jane", "Invited")
+    stage.until_reason("jane", "Invited")
     assert stage.world.atlas_writes() == ["CreateInvite 200"]
 
 
@@ -46,7 +47,7 @@ def prune_while_suspended(stage: Stage) -> None:
     stage.until(_shown(stage))
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert not stage.world.atlas_writes()
 
 
@@ -57,7 +58,7 @@ def delete_application_while_suspended(stage: Stage) -> None:
     stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
     stage.tool.delete(stage.name)
     stage.measure("deletion right after the commit to gone", stage.until_deleted)
-    stage.world.until_gone("jane")
+    stage.until_gone("jane")
     assert not stage.world.calls("DELETE")
 
 
@@ -75,7 +76,7 @@ def suspended_by_hand(stage: Stage) -> None:
         stage.until(SUSPENDED)
     else:
         stage.tool.refresh(stage.name)
-        stage.world.until_it("jane", "is resumed", lambda item: "suspend" not in item["spec"])
+        stage.until_object("jane", "is resumed", lambda item: "suspend" not in item["spec"])
         stage.until()
 
 
@@ -88,7 +89,7 @@ def suspended_by_hand_against_git(stage: Stage) -> None:
         stage.tool.refresh(stage.name)
     stage.measure(
         "suspension to put back",
-        lambda: stage.world.until_it("jane", "is resumed", lambda item: item["spec"]["suspend"] is False),
+        lambda: stage.until_object("jane", "is resumed", lambda item: item["spec"]["suspend"] is False),
     )
     stage.until()
 
