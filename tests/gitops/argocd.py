@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,12 +13,15 @@ from tests.gitops.tool import PROGRESSING, State
 from tests.stack import ROOT, free_address
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.e2e.api import Object
     from tests.gitops.git import Repository
     from tests.gitops.rig import Rig
 
 NAMESPACE = "argocd"
 _APPLICATIONS = f"apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/applications"
+_PROJECTS = f"apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/appprojects"
 _SHIPPED = ROOT / "deploy" / "argocd"
 _CASCADE = "resources-finalizer.argocd.argoproj.io"
 
@@ -45,12 +47,14 @@ class ArgoCD:
         control_plane, manifests = self._rig.plane.control_plane, self._module.source / "manifests"
         control_plane.kubectl("create", "namespace", NAMESPACE)
         control_plane.kubectl("apply", "--server-side", "-k", str(manifests / "crds"))
+        for path in (_APPLICATIONS, _PROJECTS):
+            self._rig.until_served(path)
         control_plane.kubectl("apply", "--namespace", NAMESPACE, "-k", str(manifests / "base" / "config"))
         patch = ("--patch-file", str(_SHIPPED / "argocd-cm.yaml"))
         control_plane.kubectl("patch", "configmap", "argocd-cm", "--namespace", NAMESPACE, *patch)
         self._rig.plane.api.do(
             "POST",
-            f"apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/appprojects",
+            _PROJECTS,
             {
                 "apiVersion": "argoproj.io/v1alpha1",
                 "kind": "AppProject",
@@ -72,8 +76,9 @@ class ArgoCD:
         verify = programs / "git-verify-wrapper.sh"
         verify.write_text("#!/bin/sh\nexit 0\n")  # no commit is signed here
         verify.chmod(0o755)
-        for name in ("argocd", "kustomize"):
-            (programs / name).symlink_to(self._module.binaries / name)
+        (programs / "kustomize").symlink_to(self._module.binaries / "kustomize")
+        for name in ("argocd-repo-server", "argocd-application-controller"):
+            (programs / name).symlink_to(self._module.binaries / "argocd")
         kubeconfig = self._rig.plane.control_plane.folder / "argocd.kubeconfig"
         config = yaml.safe_load(self._rig.plane.control_plane.kubeconfig.read_text())
         config["contexts"][0]["context"]["namespace"] = NAMESPACE
@@ -90,24 +95,23 @@ class ArgoCD:
             "ARGOCD_TLS_DATA_PATH": str(group.folder),
             "ARGOCD_SSH_DATA_PATH": str(group.folder),
         }
-        group.start("redis", [str(self._module.binaries / "redis"), redis])
+        self._rig.start("redis", [str(self._module.binaries / "redis"), redis])
         host, port = repo_server.split(":")
         self._start(
-            "argocd-repo-server",
+            programs / "argocd-repo-server",
             environment,
             *("--address", host, "--port", port, "--redis", redis, "--disable-tls", "--client-ca-path="),
             *("--metrics-address", metrics.split(":")[0], "--metrics-port", metrics.split(":")[1]),
         )
         self._start(
-            "argocd-application-controller",
+            programs / "argocd-application-controller",
             environment,
             *("--repo-server", repo_server, "--repo-server-plaintext", "--redis", redis),
             *("--metrics-port", free_address().split(":")[1], *self._options),
         )
 
-    def _start(self, name: str, environment: dict[str, str], *options: str) -> None:
-        command = [str(self._module.binaries / "argocd"), *options]
-        self._rig.group.start(name, command, environment | {"ARGOCD_BINARY_NAME": name})
+    def _start(self, program: Path, environment: dict[str, str], *options: str) -> None:
+        self._rig.start(program.name, [str(program), *options], environment)
 
     def add_platform(self, repository: Repository) -> None:
         """Create the shipped Application of the operator, for a repository."""
@@ -153,26 +157,6 @@ class ArgoCD:
     def get(self, name: str) -> Object:
         """Return an Application that is there."""
         return self._rig.plane.api.do("GET", f"{_APPLICATIONS}/{name}")
-
-    def run_script(self, command: str, *arguments: str) -> str:
-        """Return what ``argocd admin settings resource-overrides`` prints of one of our scripts.
-
-        Args:
-            command: ``health``, ``list-actions`` or ``run-action``.
-            arguments: the file of an object, and what else the command takes.
-        """
-        config_map = str(_SHIPPED / "argocd-cm.yaml")
-        done = subprocess.run(  # noqa: S603 - our own command line
-            [
-                str(self._module.binaries / "argocd"),
-                *("admin", "settings", "resource-overrides", command, *arguments, "--argocd-cm-path", config_map),
-            ],
-            env=os.environ | {"HOME": str(self._rig.folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout + (done.stderr if done.returncode else "")
 
     def _patch(self, name: str, metadata: Object) -> None:
         self._rig.plane.api.do("PATCH", f"{_APPLICATIONS}/{name}", {"metadata": metadata})

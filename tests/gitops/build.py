@@ -18,7 +18,7 @@ FOLDER = ROOT / ".build" / "gitops"
 """Where binaries, logs and repositories stay."""
 _MODULES = Path(__file__).parent / "go"
 _PACKAGES = {
-    "argocd": "github.com/argoproj/argo-cd/v3/cmd",
+    "argocd": ".",
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
     "redis": "./redis",
 }
@@ -68,7 +68,7 @@ def _build(name: str, module: str, packages: dict[str, str]) -> Module:
     go, folder, binaries = tool("go"), _MODULES / name, FOLDER / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     log = FOLDER / f"build-{name}.log"
-    step(f"fetching the Go modules of {name}", [go, "list", "-deps", "tool"], folder, log, report)
+    step(f"fetching the Go modules of {name}", [go, "list", "-deps", *packages.values()], folder, log, report)
     for binary, package in packages.items():
         command = [go, "build", "-v", "-ldflags", "-s -w", "-o", str(binaries / binary), package]
         step(f"compiling what Go's cache lacks of {binary}", command, folder, log, report)

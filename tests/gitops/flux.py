@@ -48,6 +48,8 @@ class Flux:
         control_plane.kubectl("create", "namespace", NAMESPACE)
         for module in (self._sources, self._kustomize):
             control_plane.kubectl("apply", "--server-side", "-f", str(module.source / "config" / "crd" / "bases"))
+        for path in (_KUSTOMIZATIONS, _REPOSITORIES):
+            self._rig.until_served(path)
         storage = self._rig.folder / "artifacts"
         storage.mkdir()
         artifacts = free_address()
@@ -68,7 +70,7 @@ class Flux:
         }
         addresses = (f"--metrics-addr={free_address()}", f"--health-addr={free_address()}")
         command = [str(module.binaries / name), "--watch-all-namespaces", "--log-level=debug", *addresses, *options]
-        self._rig.group.start(name, command, environment)
+        self._rig.start(name, command, environment)
 
     def add_platform(self, repository: Repository) -> None:
         """Create the shipped Kustomization of the operator, for a repository."""

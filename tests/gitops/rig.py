@@ -15,11 +15,13 @@ from tests.control_plane.processes import ProcessGroup
 from tests.e2e.api import Api, History
 from tests.e2e.world import Plane
 from tests.gitops.git import GitServer
-from tests.stack import OPERATOR_NAMESPACE, ROOT, Operator, Sandbox
+from tests.stack import OPERATOR_NAMESPACE, ROOT, Operator, Sandbox, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tests.control_plane.processes import Process
     from tests.e2e.api import Object
     from tests.gitops.git import Repository
 
@@ -53,6 +55,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stack = ExitStack()
+        self._needed: list[Process] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -80,6 +83,19 @@ class Rig:
         self.sandbox = Sandbox.start(self.group)
         self.kubelet = Kubelet(self)
         stack.callback(self.kubelet.close)
+
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start a process of a tool, which must run from now on."""
+        self._needed.append(self.group.start(name, command, environment))
+
+    def check(self) -> None:
+        """Raise StartError if a process of the tool has ended."""
+        for process in self._needed:
+            process.check()
+
+    def until_served(self, path: str) -> None:
+        """Wait until the API server serves a custom resource."""
+        wait_until(f"{path} is served", lambda: self.plane.api.ask("GET", path).is_success, 120)
 
 
 class Kubelet:

@@ -140,6 +140,7 @@ class Stage:
         states: list[State] = []
 
         def check() -> State | None:
+            self.rig.check()
             states[:] = [self.tool.state(self.name)]
             return states[0] if holds(states[0]) else None
 

@@ -368,7 +368,4 @@ replace (
 	k8s.io/sample-controller => k8s.io/sample-controller v0.37.0
 )
 
-tool (
-	github.com/argoproj/argo-cd/v3/cmd
-	sigs.k8s.io/kustomize/kustomize/v5
-)
+tool sigs.k8s.io/kustomize/kustomize/v5
