@@ -73,6 +73,8 @@ class ArgoCD:
         redis, repo_server, metrics = free_address(), free_address(), free_address()
         programs = folder / "programs"
         programs.mkdir()
+        plugins = folder / "plugins"
+        plugins.mkdir()
         verify = programs / "git-verify-wrapper.sh"
         verify.write_text("#!/bin/sh\nexit 0\n")  # no commit is signed here
         verify.chmod(0o755)
@@ -91,7 +93,7 @@ class ArgoCD:
             "ARGOCD_FAKE_IN_CLUSTER": "true",
             "ARGOCD_GPG_ENABLED": "false",
             "ARGOCD_ASK_PASS_SOCK": str(group.folder / "ask-pass.sock"),
-            "ARGOCD_PLUGINSOCKFILEPATH": str(group.folder),
+            "ARGOCD_PLUGINSOCKFILEPATH": str(plugins),
             "ARGOCD_TLS_DATA_PATH": str(group.folder),
             "ARGOCD_SSH_DATA_PATH": str(group.folder),
         }
@@ -143,6 +145,10 @@ class ArgoCD:
     def state(self, name: str) -> State:
         """Return how an Application stands."""
         return state(self.get(name))
+
+    def change(self, name: str, spec: Object) -> None:
+        """Change fields of the spec of an Application."""
+        self._rig.plane.api.do("PATCH", f"{_APPLICATIONS}/{name}", {"spec": spec})
 
     def delete(self, name: str) -> None:
         """Delete an Application, with what it has applied."""

@@ -68,9 +68,10 @@ def _build(name: str, module: str, packages: dict[str, str]) -> Module:
     go, folder, binaries = tool("go"), _MODULES / name, FOLDER / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     log = FOLDER / f"build-{name}.log"
+    found = json.loads(run([go, "list", "-m", "-json", module], folder))
+    flags = f"-s -w -X {module}/common.version={found['Version'].removeprefix('v')}"  # what Argo CD reports
     step(f"fetching the Go modules of {name}", [go, "list", "-deps", *packages.values()], folder, log, report)
     for binary, package in packages.items():
-        command = [go, "build", "-v", "-ldflags", "-s -w", "-o", str(binaries / binary), package]
+        command = [go, "build", "-v", "-ldflags", flags, "-o", str(binaries / binary), package]
         step(f"compiling what Go's cache lacks of {binary}", command, folder, log, report)
-    found = json.loads(run([go, "list", "-m", "-json", module], folder))
     return Module(binaries, Path(found["Dir"]), found["Version"])

@@ -115,6 +115,10 @@ class Flux:
         """Return how a Kustomization stands."""
         return state(self.get(name))
 
+    def change(self, name: str, spec: Object) -> None:
+        """Change fields of the spec of a Kustomization."""
+        self._rig.plane.api.do("PATCH", f"{_KUSTOMIZATIONS}/{name}", {"spec": spec})
+
     def delete(self, name: str) -> None:
         """Delete a Kustomization, with what it has applied."""
         self._rig.plane.api.do("DELETE", f"{_KUSTOMIZATIONS}/{name}")

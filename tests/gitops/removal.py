@@ -22,6 +22,25 @@ def prune(stage: Stage) -> None:
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
 
 
+@scenario("argocd")
+def prune_the_last(stage: Stage) -> None:
+    """When nothing is left in Git, Argo CD prunes nothing by itself, and says so; with ``allowEmpty`` it does."""
+    stage.commit("Keep nothing but Jane", {"jane": stage.invitation(), "team": None})
+    stage.sync()
+    stage.until()
+    stage.until_reason("jane", "Invited")
+    stage.mark()
+    stage.commit("Take Jane out", {"jane": None})
+    said = stage.until_says("auto-sync will wipe out all resources")
+    stage.note(f"the application says: {said.message[:200]}")
+    kept = stage.world.get("jane")
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+    stage.tool.change(stage.name, {"syncPolicy": {"automated": {"allowEmpty": True}}})
+    stage.until_gone("jane")
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
 @scenario()
 def prune_retained(stage: Stage) -> None:
     """With ``deletionPolicy: Retain``, an invitation that is taken out of Git stays in Atlas."""

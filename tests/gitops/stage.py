@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.gitops.tool import State, Tool
 
 EXAMPLE = ROOT / "deploy" / "examples" / "invitation.yaml"
+_OTHER = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "team"}}
+"""What else is in the repository: Argo CD prunes nothing by itself when nothing is left in Git."""
 PATIENCE = 120.0
 """Seconds that a tool may take: Argo CD waits with growing pauses between its attempts."""
 
@@ -74,7 +76,9 @@ class Stage:
         """Make the namespace, the project, the credentials and the repository."""
         name = f"{scenario.replace(' ', '-')[:40]}-{secrets.token_hex(2)}"
         rig.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
-        return cls(tool, rig, World.make(rig.plane, rig.sandbox, name), rig.git.repository(name), name)
+        stage = cls(tool, rig, World.make(rig.plane, rig.sandbox, name), rig.git.repository(name), name)
+        stage.commit("Begin", {"team": _OTHER})
+        return stage
 
     # Git
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from tests.e2e.api import Object
     from tests.gitops.git import Repository
 
 HEALTHY, PROGRESSING, DEGRADED, SUSPENDED = "Healthy", "Progressing", "Degraded", "Suspended"
@@ -70,6 +71,9 @@ class Tool(Protocol):
 
     def state(self, name: str) -> State:
         """Return how an application stands."""
+
+    def change(self, name: str, spec: Object) -> None:
+        """Change fields of the spec of an application."""
 
     def delete(self, name: str) -> None:
         """Delete an application, with what it has applied."""
