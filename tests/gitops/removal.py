@@ -37,6 +37,7 @@ def prune_the_last(stage: Stage) -> None:
     assert kept is not None
     assert "deletionTimestamp" not in kept["metadata"]
     stage.tool.change(stage.name, {"syncPolicy": {"automated": {"allowEmpty": True}}})
+    stage.tool.refresh(stage.name)
     stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
 
