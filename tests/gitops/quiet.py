@@ -43,10 +43,10 @@ def idle(stage: Stage) -> None:
 
 
 @scenario("argocd")
-def server_side_diff(stage: Stage) -> None:
-    """With server-side diff: first sync, role change, hand edit and idleness as without it."""
+def without_server_side_diff(stage: Stage) -> None:
+    """Server-side diff is on because of ``ServerSideApply=true``; without it all is the same, hand edits too."""
     stage.commit("Invite Jane", {"jane": stage.invitation()})
-    stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=true"})
+    stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=false"})
     stage.until()
     stage.until_reason("jane", "Invited")
     stage.mark()
@@ -68,6 +68,19 @@ def server_side_diff(stage: Stage) -> None:
         time.sleep(2)
         assert stage.tool.state(stage.name).done
     assert _versions(stage) == versions
+
+
+@scenario("argocd")
+def wrong_role_without_server_side_diff(stage: Stage) -> None:
+    """Without server-side diff a typo fails the sync, which is retried; the right role waits for the next retry."""
+    stage.commit("Misspell a role", {"jane": stage.invitation(roles=["GROUP_READ_ONY"])})
+    stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=false"})
+    said = stage.until_says("GROUP_READ_ONY")
+    stage.note(f"the application says: {' '.join(said.message.split())[:400]}")
+    stage.commit("Spell it right", {"jane": stage.invitation()})
+    stage.measure("right role committed to Healthy", lambda: stage.until(seconds=300))
+    stage.until_reason("jane", "Invited")
+    assert stage.world.atlas_writes() == ["CreateInvite 200"]
 
 
 def _versions(stage: Stage) -> dict[str, str]:
