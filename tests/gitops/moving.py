@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+import yaml
+
 from tests.gitops.scenario import scenario
 from tests.gitops.stage import PATIENCE
 from tests.gitops.tool import DEGRADED
@@ -65,6 +67,8 @@ def move_to_another_application(stage: Stage) -> None:
     stage.begin()
     other = f"{stage.name}-b-{secrets.token_hex(1)}"
     repository = stage.rig.git.repository(other)
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other-team"}}
+    repository.commit("Begin", {"team.yaml": yaml.safe_dump(config_map)})
     stage.tool.add_team(other, repository, stage.world.namespace)
     stage.commit("Give Jane to the other team", {"jane": None})
     stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
