@@ -10,7 +10,7 @@ import yaml
 from tests.deploy.manifests import load
 from tests.gitops import build
 from tests.gitops.tool import PROGRESSING, State
-from tests.stack import ROOT, free_address
+from tests.stack import ROOT, free_address, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ NAMESPACE = "argocd"
 _APPLICATIONS = f"apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/applications"
 _PROJECTS = f"apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/appprojects"
 _SHIPPED = ROOT / "deploy" / "argocd"
+_REFRESH = "argocd.argoproj.io/refresh"
 _CASCADE = "resources-finalizer.argocd.argoproj.io"
 
 
@@ -139,8 +140,11 @@ class ArgoCD:
         self._rig.plane.api.do("POST", _APPLICATIONS, team)
 
     def refresh(self, name: str) -> None:
-        """Tell Argo CD to look at Git and the cluster now."""
-        self._patch(name, {"annotations": {"argocd.argoproj.io/refresh": "normal"}})
+        """Tell Argo CD to look at Git and the cluster now, after it has done what it was told to before."""
+        wait_until(
+            f"{name} has been refreshed", lambda: _REFRESH not in self.get(name)["metadata"].get("annotations", {}), 120
+        )
+        self._patch(name, {"annotations": {_REFRESH: "normal"}})
 
     def state(self, name: str) -> State:
         """Return how an Application stands."""
