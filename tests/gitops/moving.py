@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tests.gitops.scenario import scenario
-from tests.gitops.stage import PATIENCE
+from tests.gitops.stage import PATIENCE, other
 from tests.gitops.tool import DEGRADED
 from tests.stack import wait_until
 
@@ -65,15 +65,14 @@ def move_to_another_namespace(stage: Stage) -> None:
 def move_to_another_application(stage: Stage) -> None:
     """An object is removed from one application, and added to another right after: Atlas notices nothing."""
     stage.begin()
-    other = f"{stage.name}-b-{secrets.token_hex(1)}"
-    repository = stage.rig.git.repository(other)
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other-team"}}
-    repository.commit("Begin", {"team.yaml": yaml.safe_dump(config_map)})
-    stage.tool.add_team(other, repository, stage.world.namespace)
+    second = f"{stage.name}-b-{secrets.token_hex(1)}"
+    repository = stage.rig.git.repository(second)
+    repository.commit("Begin", {"team.yaml": yaml.safe_dump(other(stage.world.namespace, "other-team"))})
+    stage.tool.add_team(second, repository, stage.world.namespace)
     stage.commit("Give Jane to the other team", {"jane": None})
     stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
     stage.repository, repository = repository, stage.repository
-    stage.name, other = other, stage.name
+    stage.name, second = second, stage.name
     stage.commit("Take Jane from the other team", {"jane-doe": stage.invitation("jane-doe", username="jane")})
     stage.measure("second commit to Healthy", stage.until)
     _heir_is_whole(stage)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tests.gitops.tool import State, Tool
 
 EXAMPLE = ROOT / "deploy" / "examples" / "invitation.yaml"
-_OTHER = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "team"}}
-"""What else is in the repository: Argo CD prunes nothing by itself when nothing is left in Git."""
 PATIENCE = 120.0
 """Seconds that a tool may take: Argo CD waits with growing pauses between its attempts."""
 
@@ -77,7 +75,7 @@ class Stage:
         name = f"{scenario.replace(' ', '-')[:40]}-{secrets.token_hex(2)}"
         rig.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
         stage = cls(tool, rig, World.make(rig.plane, rig.sandbox, name), rig.git.repository(name), name)
-        stage.commit("Begin", {"team": _OTHER})
+        stage.commit("Begin", {"team": other(name)})
         return stage
 
     # Git
@@ -195,6 +193,11 @@ class Stage:
     def note(self, fact: str) -> None:
         """Note a fact for the report."""
         self.facts.append(fact)
+
+
+def other(namespace: str, name: str = "team") -> Object:
+    """Return what else is in a repository: Argo CD prunes nothing by itself when nothing is left in Git."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}}
 
 
 def _time(timestamp: str) -> float:
