@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import yaml
 
 from tests.gitops.scenario import scenario
 from tests.gitops.stage import PATIENCE, other
@@ -65,17 +64,17 @@ def move_to_another_namespace(stage: Stage) -> None:
 def move_to_another_application(stage: Stage) -> None:
     """An object is removed from one application, and added to another right after: Atlas notices nothing."""
     stage.begin()
-    second = f"{stage.name}-b-{secrets.token_hex(1)}"
-    repository = stage.rig.git.repository(second)
-    repository.commit("Begin", {"team.yaml": yaml.safe_dump(other(stage.world.namespace, "other-team"))})
-    stage.tool.add_team(second, repository, stage.world.namespace)
+    name = f"{stage.name}-b-{secrets.token_hex(1)}"
+    second = replace(stage, repository=stage.rig.git.repository(name), name=name)
+    second.commit("Begin", {"team": other(stage.world.namespace, "other-team")})
+    second.sync()
+    second.until()
     stage.commit("Give Jane to the other team", {"jane": None})
     stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
-    stage.repository, repository = repository, stage.repository
-    stage.name, second = second, stage.name
-    stage.commit("Take Jane from the other team", {"jane-doe": stage.invitation("jane-doe", username="jane")})
-    stage.measure("second commit to Healthy", stage.until)
-    _heir_is_whole(stage)
+    second.commit("Take Jane from the other team", {"jane-doe": stage.invitation("jane-doe", username="jane")})
+    stage.measure("second commit to Healthy", second.until)
+    _heir_is_whole(second)
+    stage.tool.delete(name)
 
 
 def _heir_is_whole(stage: Stage) -> None:
