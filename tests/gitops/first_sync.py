@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.gitops.scenario import scenario
 from tests.gitops.stage import PATIENCE
+from tests.gitops.tool import PROGRESSING
 from tests.stack import ROOT, wait_until
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def first_sync_without_operator(stage: Stage) -> None:
     stage.tool.add_platform(stage.rig.platform)
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
-    stage.until_it("is in progress", lambda state: state.health == "Progressing")
+    stage.until_it("is in progress", lambda state: state.health == PROGRESSING)
     stage.rig.kubelet.bring_back()
     stage.measure("operator there to Healthy", lambda: stage.until(seconds=300))
     _is_invited(stage)
@@ -64,7 +65,7 @@ def first_sync_without_secret(stage: Stage) -> None:
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
     stage.until_reason("jane", "SecretNotFound")
-    assert stage.tool.state(stage.name).health == "Progressing"
+    stage.until_it("is in progress", lambda state: state.health == PROGRESSING)
     stage.world.put_secret(publicApiKey=stage.world.public_key, privateApiKey=stage.world.key)
     stage.measure("Secret created to Healthy", stage.until)
     wait_until("the invitation is sent", lambda: stage.world.atlas["invitations"], PATIENCE)
