@@ -591,3 +591,20 @@ async def test_a_finalizer_that_cannot_be_removed_does_not_hold_up_the_heir() ->
     assert ready is not None
     assert ready.reason == "Invited"
     assert KEY in world.cluster.objects
+
+
+@virtual_time
+async def test_the_former_object_stays_until_its_heir_has_stored_what_it_inherits() -> None:
+    """While the API server refuses the status of the new object, a restart would lose it."""
+    world = await invited()
+    async with world.running():
+        world.cluster.faults.fail_always("status", ClusterUnavailable("the API server is away"))
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(3)
+        assert KEY in world.cluster.objects
+        world.cluster.faults.fail_always("status", None)
+        await asyncio.sleep(57)
+        assert KEY not in world.cluster.objects
+    assert world.cluster.status(NEW).origin is Origin.CREATED
+    assert names(world) == []
