@@ -14,7 +14,7 @@ PYTHON_IMAGE ?= python:3.13-slim
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test soak mutants clean requirements
+.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test gitops soak mutants clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ image-test: $(INSTALLED) ## Build the image without a registry and run it, harde
 
 monitoring-test: $(INSTALLED) ## Evaluate alerts and dashboard by the real Prometheus, on series of operators that meet each fault (6 minutes)
 	@$(BIN)/python -m tests.monitoring
+
+gitops: $(INSTALLED) ## Run the shipped files with the real Argo CD and Flux; GITOPS="prune --tool flux" for some scenarios
+	@$(BIN)/python -m tests.control_plane build
+	@$(BIN)/python -m tests.gitops $(GITOPS)
 
 fuzz: $(INSTALLED) ## Simulate fresh sequences for FUZZ_SECONDS (600) and print the shortest that breaks a law
 	@$(BIN)/python -m tests.simulation

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from tests.control_plane.module import KUBERNETES, MODULE, default_version, generated, selected_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PROGRESS_SECONDS = 15.0
@@ -118,7 +118,7 @@ def _fingerprint(go: str, version: str) -> str:
     committed = version == default_version()
     names = ("main.go", "go.mod", "go.sum") if committed else ("main.go", "module.py")
     content = [(MODULE / name).read_bytes() for name in names]
-    content.append(_run([go, "env", "GOVERSION", "GOOS", "GOARCH"], MODULE).encode())
+    content.append(run([go, "env", "GOVERSION", "GOOS", "GOARCH"], MODULE).encode())
     content += [] if committed else [version.encode()]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
@@ -132,10 +132,10 @@ def _compile(go: str, folder: Path, version: str) -> None:
     if version != default_version():
         _generate(go, folder, version)
         module, fetch = folder, [go, "list", "-mod=mod", "-deps", "."]  # completes go.mod and go.sum
-    total = len(_step("fetching Go modules", fetch, module, log).splitlines())
+    total = len(step("fetching Go modules", fetch, module, log).splitlines())
     binary = folder / "control-plane"
     command = [go, "build", "-v", "-ldflags", _linker_flags(version), "-o", str(binary), "."]
-    _step(f"compiling those of {total} packages that Go's cache lacks", command, module, log)
+    step(f"compiling those of {total} packages that Go's cache lacks", command, module, log)
     for name in NAMES:
         (folder / name).symlink_to(binary.name)
     say(f"built in {time.monotonic() - started:.0f} s")
@@ -144,8 +144,8 @@ def _compile(go: str, folder: Path, version: str) -> None:
 def _generate(go: str, folder: Path, version: str) -> None:
     """Generate the Go module for a Kubernetes version in ``folder``."""
     say(f"fetching {KUBERNETES} v{version}")
-    fetched = json.loads(_run([go, "mod", "download", "-json", f"{KUBERNETES}@v{version}"], folder))
-    kubernetes = json.loads(_run([go, "mod", "edit", "-json", fetched["GoMod"]], folder))
+    fetched = json.loads(run([go, "mod", "download", "-json", f"{KUBERNETES}@v{version}"], folder))
+    kubernetes = json.loads(run([go, "mod", "edit", "-json", fetched["GoMod"]], folder))
     (folder / "go.mod").write_text(generated(kubernetes, version))
     (folder / "go.sum").write_bytes((Path(fetched["Dir"]) / "go.sum").read_bytes())
     (folder / "main.go").write_bytes((MODULE / "main.go").read_bytes())
@@ -160,14 +160,27 @@ def _linker_flags(version: str) -> str:
     )
 
 
-def _step(what: str, command: Sequence[str], module: Path, log: Path) -> str:
-    """Run one step of the build in ``module``, saying every ``PROGRESS_SECONDS`` how far it is.
+def step(
+    what: str, command: Sequence[str], module: Path, log: Path, report: Callable[[str], None] | None = None
+) -> str:
+    """Run one step of a build in ``module``, and report every ``PROGRESS_SECONDS`` how far it is.
+
+    Args:
+        what: what the step does, for the reports.
+        command: its command line.
+        module: the folder to run it in.
+        log: the file for what it writes to standard error, one line for each thing that is done.
+        report: tells a person; by default ``say``.
 
     Returns:
-        What it prints. What it reports on standard error goes to ``log``.
+        What it prints.
+
+    Raises:
+        BuildError: it failed.
     """
+    report = report or say
     started = time.monotonic()
-    say(what)
+    report(what)
     with log.open("wb") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
             command, cwd=module, env=os.environ | GO_SETTINGS, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
@@ -175,7 +188,7 @@ def _step(what: str, command: Sequence[str], module: Path, log: Path) -> str:
         try:
             while _still_running(process):
                 done = log.read_bytes().count(b"\n")
-                say(f"{what}: {done} done, {time.monotonic() - started:.0f} s")
+                report(f"{what}: {done} done, {time.monotonic() - started:.0f} s")
         finally:
             process.kill()  # after Ctrl-C; nothing to kill otherwise
             process.wait()
@@ -194,8 +207,12 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _run(command: Sequence[str], module: Path) -> str:
-    """Return what a quick Go command prints in ``module``."""
+def run(command: Sequence[str], module: Path) -> str:
+    """Return what a quick Go command prints in ``module``.
+
+    Raises:
+        BuildError: it failed.
+    """
     done = subprocess.run(  # noqa: S603 - our own command line
         command, cwd=module, env=os.environ | GO_SETTINGS, capture_output=True, text=True, check=False
     )

@@ -49,10 +49,15 @@ class Process:
 
 
 class ProcessGroup:
-    """A temporary folder and processes which all go when ``close`` is called or this Python process is gone."""
+    """A temporary folder and processes which all go when ``close`` is called or this Python process is gone.
 
-    def __init__(self) -> None:
+    Args:
+        logs: the folder for the logs of the processes, which stay there; by default the temporary folder.
+    """
+
+    def __init__(self, logs: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="atlas-invites-"))
+        self._logs = logs or self.folder
         self._processes: list[Process] = []
         self._guard = subprocess.Popen(  # noqa: S603 - our own file
             [sys.executable, "-I", "-S", str(_GUARD), str(self.folder)],
@@ -62,8 +67,8 @@ class ProcessGroup:
         )
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
-        """Start a process that logs to ``<folder>/<name>.log``, with this Python's environment unless one is given."""
-        log = self.folder / f"{name}.log"
+        """Start a process that logs to ``<name>.log``, with this Python's environment unless one is given."""
+        log = self._logs / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(  # noqa: S603 - our own command line
                 command,

@@ -95,16 +95,21 @@ class Memory:
         """Whether a send may have worked that Atlas has not shown yet."""
         return self.unconfirmed_since is not None or self.unconfirmed_send_at is not None
 
+    @property
+    def may_have_removed(self) -> bool:
+        """Whether this process may have removed in Atlas what status shows: nobody inherits that."""
+        return self.is_removing or bool(self.canceled)
+
     def wait_from(self, moment: float) -> None:
         """Take a send of another object, at that time, for an unconfirmed one of this object."""
         self.unconfirmed_since = max(self.unconfirmed_since or moment, moment)
 
     def await_others(self, now: float, *, waiting: bool, deleting: bool = False) -> None:
-        """Wait, for a minute in all, until other objects that name the same invitee were evaluated.
+        """Wait, for a minute in all, until other objects that name the same invitee are known well enough.
 
         Args:
             now: monotonic seconds.
-            waiting: whether there are any that were not.
+            waiting: whether there are any that are not.
             deleting: whether the object is being deleted: that has a minute of its own.
 
         Raises:

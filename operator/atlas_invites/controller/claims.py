@@ -20,6 +20,7 @@ from atlas_invites.invitation.claim import (
     unplaced,
 )
 from atlas_invites.invitation.model import Origin
+from atlas_invites.invitation.notices import resend_refused_notice
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import KIND
 
@@ -39,6 +40,10 @@ _DUPLICATE = (
 _ENDING = (
     "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion has ended; "
     "no action is needed."
+)
+_TAKES_OVER = (
+    "this object takes over the invitation of an object that is being deleted. To send the invitation again, set the "
+    "annotation to a new value"
 )
 _MAY_BE_ANOTHERS = (
     f"This invitation may be managed by an {KIND} of another namespace, which the operator cannot list, so this object "
@@ -66,21 +71,26 @@ async def take_over(attempt: Attempt) -> Outcome | None:
     """Wait for the end of an object that is being deleted and has the invitation, and take over what it had.
 
     Status shows that before the other object has gone. So the operator may end in between, and this object is still
-    the one that has what the other one made. Nothing is taken over once a removal in Atlas has begun.
+    the one that has what the other one made. Nothing is taken over once a removal in Atlas has begun. A request to
+    resend that this object has already sends nothing: it was made before there was anything to resend.
     """
-    collaborators, known = attempt.collaborators, attempt.known
-    for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(attempt.resource.key))):
+    collaborators, known, resource = attempt.collaborators, attempt.known, attempt.resource
+    for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(resource.key))):
         memory = collaborators.memories.of(rival)
         had, former = memory.completed(rival.status), rival.readable_spec
-        is_heir = not memory.is_removing and inherits(attempt.spec, known, former, had)
-        if not is_heir and not attempt.claims.is_older(rival.key, attempt.resource.key):
-            continue
-        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, attempt.resource.key)))
+        is_heir = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
+        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, resource.key)))
         if is_heir:
-            # A request to resend that the former object has handled is no new one.
-            attempt.known = known.model_copy(update={"last_handled_resend_at": had.last_handled_resend_at})
+            handled = had.last_handled_resend_at
+            if resource.resend_requested_at not in {None, handled}:
+                handled = resource.resend_requested_at
+                collaborators.events.publish(resource, resend_refused_notice(_TAKES_OVER))
+            attempt.known = known.model_copy(update={"last_handled_resend_at": handled})
             return replace(outcome, origin=had.origin, state=had.state, invitation=had.invitation, member=had.member)
-        return replace(outcome, origin=known.origin or Origin.ADOPTED)
+        has_inherited = known.invitation is not None or known.member is not None
+        is_over = has_inherited and attempt.claims.has_ended(rival.key)
+        if not is_over and attempt.claims.is_older(rival.key, resource.key):
+            return replace(outcome, origin=known.origin or Origin.ADOPTED)
     return None
 
 
@@ -309,6 +319,15 @@ class Claims:
         ending = [rival for rival in self._rivals(key) if rival.proven and rival.deleting]
         return [rival.key for rival in sorted(ending, key=lambda rival: rival.age)]
 
+    def live_rivals(self, key: Key) -> list[Key]:
+        """Return the other objects that name the same and are not being deleted, proven or not."""
+        return [rival.key for rival in self._rivals(key) if not rival.deleting]
+
+    def has_ended(self, key: Key) -> bool:
+        """Return whether nothing more is done for an object but to remove our finalizer."""
+        claim = self._claims.get(key)
+        return claim is None or claim.ended
+
     def is_older(self, key: Key, than: Key) -> bool:
         """Return whether one object is older than another."""
         return self._claims[key].age < self._claims[than].age
@@ -321,8 +340,8 @@ class Claims:
         )
 
     def awaits_any(self, key: Key) -> bool:
-        """Return whether any live object that names the same has not been evaluated yet, or may turn out to do so."""
-        return any(not rival.evaluated and not rival.deleting for rival in self._rivals(key)) or any(
+        """Return whether any live object that names the same has yet to prove its claim, or may turn out to name it."""
+        return any(not rival.proven and not rival.deleting for rival in self._rivals(key)) or any(
             not other.deleting for other in self._unplaced(key)
         )
 

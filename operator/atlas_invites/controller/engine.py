@@ -159,7 +159,8 @@ class Engine:
         """Return whether an object of the first list is left to the first sweep."""
         if lost_finalizer(resource) or resource.asks_to_resend(resource.status):
             return False
-        return self._store.claims.is_named(resource.key) and waits_for_sweep(resource)
+        claims, key = self._store.claims, resource.key
+        return claims.is_named(key) and not claims.ending(key) and waits_for_sweep(resource)
 
     async def _worker(self) -> None:
         while True:

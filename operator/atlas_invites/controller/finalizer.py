@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from atlas_invites.failures import Failure, Later
-from atlas_invites.invitation.claim import inherits
+from atlas_invites.invitation.claim import DEPARTED, inherits
 from atlas_invites.invitation.deletion import (
     is_project_gone,
     leaves_member_alone,
@@ -85,6 +85,34 @@ async def add_finalizer(attempt: Attempt) -> None:
     attempt.check()
 
 
+async def hold_departed(attempt: Attempt) -> None:
+    """Hold the end of an object whose person has not come, or has left, until the grace of deletions is over.
+
+    Its status is all that keeps the person from being invited again, so an object that takes over has to inherit it.
+
+    Raises:
+        Later: the time is not over, or another object that names the same has yet to prove its claim.
+    """
+    if attempt.known.state not in DEPARTED or another_has_it(attempt):
+        return
+    if (left := await grace_left(attempt)) > 0:
+        raise Later(left)
+
+
+async def grace_left(attempt: Attempt) -> float:
+    """Return for how many seconds another object may still come that names the same and takes over.
+
+    None under ``force-delete``, and in a namespace that is being deleted. The time runs from when this process first
+    saw the deletion, so no difference of clocks makes it shorter.
+    """
+    memory, collaborators, resource = attempt.memory, attempt.collaborators, attempt.resource
+    if resource.force_delete:
+        return 0.0
+    since = memory.deleting_since if memory.deleting_since is not None else attempt.began
+    left = since + collaborators.deletion_grace - attempt.began
+    return left if left > 0 and not await collaborators.access.is_ending(resource.key.namespace) else 0.0
+
+
 async def retain(attempt: Attempt) -> Finalized | None:
     """End the object if its policy needs no look at Atlas."""
     case = attempt.deletion_case
@@ -99,7 +127,7 @@ async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
     Raises:
         Later: another object that names the same has yet to be evaluated.
     """
-    return _ANOTHER_HAS_IT if _another_has_it(attempt) else None
+    return _ANOTHER_HAS_IT if another_has_it(attempt) else None
 
 
 async def resume(attempt: Attempt) -> Finalized | None:
@@ -194,11 +222,11 @@ async def _remove_finalizer(
 
 def _has_heir_to_record(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
     """Return whether a live object is to take over what this one had, and its stored status does not show that yet."""
-    heir_key = collaborators.store.claims.live_claimant(resource.key)
-    heir = collaborators.store.get(heir_key) if heir_key is not None else None
-    if heir is None or memory.is_removing:
+    if memory.may_have_removed:
         return False
-    return inherits(heir.readable_spec, heir.status, resource.readable_spec, known)
+    store, former = collaborators.store, resource.readable_spec
+    heirs = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
+    return any(inherits(heir.readable_spec, heir.status, former, known) for heir in heirs)
 
 
 def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
@@ -213,7 +241,7 @@ def _shows_atlas(known: Status) -> bool:
     return known.atlas is not None or known.invitation is not None or known.member is not None
 
 
-def _another_has_it(attempt: Attempt) -> bool:
+def another_has_it(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, claims the same invitation.
 
     Raises:
@@ -221,7 +249,7 @@ def _another_has_it(attempt: Attempt) -> bool:
     """
     if is_anothers(attempt):
         return True
-    waiting = attempt.claims.awaits_any(attempt.resource.key)
+    waiting = attempt.claims.awaits_any(attempt.resource.key) and not attempt.resource.force_delete
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=waiting, deleting=True)
     return False
 
@@ -235,5 +263,5 @@ def is_anothers(attempt: Attempt) -> bool:
 def claim_for_cleanup(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
     """Claim e-mails and ids in the project; return the end of the object if any of it is another object's."""
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, *names)
-    has_it = _another_has_it(attempt) if claims_more else is_anothers(attempt)
+    has_it = another_has_it(attempt) if claims_more else is_anothers(attempt)
     return _ANOTHER_HAS_IT if has_it else None

@@ -20,6 +20,7 @@ from atlas_invites.controller.finalizer import (
     add_finalizer,
     after_failed_cleanup,
     claim_to_clean_up,
+    hold_departed,
     release_unreadable,
     remove_finalizer,
     resume,
@@ -56,6 +57,7 @@ CONVERGE: Phases[Outcome] = (
 """A live object: keep Atlas in sync with the spec."""
 
 FINALIZE: Phases[Finalized] = (
+    hold_departed,  # for an object that takes over
     retain,  # what the policy leaves as it is
     yield_to_claimants,
     resume,  # an earlier try that could not remove the finalizer
@@ -115,6 +117,9 @@ class Reconciler:
                 await release_unreadable(self._with, resource, known, memory)
                 return None
             return await self._report(resource, memory, known, Outcome(Reason.INVALID_REQUEST, _invalid_spec(error)))
+        if attempt.spec.suspend and not resource.deleting:
+            await _suspend(attempt)
+            return None
         try:
             outcome = await (_finalize(attempt) if resource.deleting else _converge(attempt))
         except WriteRefused as refused:
@@ -176,19 +181,21 @@ def _log_new_reason(resource: Resource, outcome: Outcome) -> None:
     )
 
 
-async def _converge(attempt: Attempt) -> Outcome | None:
-    """Run the phases of a live object. For a suspended one, write its status and return None."""
-    key, collaborators = attempt.resource.key, attempt.collaborators
-    if attempt.spec.suspend:
-        attempt.claims.mark_evaluated(key)
-        wanted = suspended_status(attempt.known, _evaluated(attempt.resource), collaborators.wall())
-        await collaborators.writer.write_status(attempt.resource, wanted)
-        return None
+async def _suspend(attempt: Attempt) -> None:
+    """Write the status of a suspended object. A refused write leaves the status as it is, and is retried."""
+    resource, collaborators = attempt.resource, attempt.collaborators
+    attempt.claims.mark_evaluated(resource.key)
+    wanted = suspended_status(attempt.known, _evaluated(resource), collaborators.wall())
+    await collaborators.writer.write_status(resource, wanted)
+
+
+async def _converge(attempt: Attempt) -> Outcome:
+    """Run the phases of a live object."""
     try:
         outcome = _in_project(attempt, await run_phases(CONVERGE, attempt))
     except Failure as failure:
         outcome = failure.outcome
-    attempt.claims.mark_evaluated(key)
+    attempt.claims.mark_evaluated(attempt.resource.key)
     return outcome
 
 

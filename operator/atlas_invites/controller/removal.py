@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.finalizer import Finalized, claim_for_cleanup, is_anothers
+from atlas_invites.controller.finalizer import Finalized, another_has_it, claim_for_cleanup, grace_left
 from atlas_invites.controller.observe import case_of_observation, observe_until_conclusive
 from atlas_invites.controller.sends import ACCEPTED_MEANWHILE, cancel, remove_user, withhold_send
 from atlas_invites.failures import Failure, Later, Stale
@@ -69,18 +69,12 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
 async def hold_removal(attempt: Attempt) -> None:
     """Hold a removal until the grace of deletions is over: another object may come that names the same and takes over.
 
-    Not under ``force-delete``, nor in a namespace that is being deleted. The time runs from when this process first
-    saw the deletion, so no difference of clocks makes it shorter. After it, the phases run on what Atlas shows then.
+    After it, the phases run on what Atlas shows then.
 
     Raises:
         Later: the time is not over.
     """
-    memory, collaborators, resource = attempt.memory, attempt.collaborators, attempt.resource
-    if resource.force_delete or not _has_removal(attempt):
-        return
-    since = memory.deleting_since if memory.deleting_since is not None else attempt.began
-    left = since + collaborators.deletion_grace - attempt.began
-    if left > 0 and not await collaborators.access.is_ending(resource.key.namespace):
+    if _has_removal(attempt) and (left := await grace_left(attempt)) > 0:
         raise Later(left)
 
 
@@ -128,9 +122,10 @@ def _check(attempt: Attempt) -> None:
 
     Raises:
         Stale: it does not, or one has.
+        Later: another object that names the same has yet to prove its claim.
     """
     attempt.check()
-    if is_anothers(attempt):
+    if another_has_it(attempt):
         raise Stale(f"what {attempt.resource.key} has is another object's by now")
     attempt.memory.is_removing = True
 

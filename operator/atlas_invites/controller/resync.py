@@ -282,7 +282,7 @@ class Resync:
         known = one.known
         ready = known.condition(READY)
         if ready is not None and ready.reason == Reason.DUPLICATE_INVITE:
-            return self._store.claims.holder(one.resource.key) is None
+            return self._store.claims.live_holder(one.resource.key) is None
         if one.resource.asks_to_resend(known):
             return True
         seen = snapshot.find(target(one.spec, known))

@@ -65,8 +65,14 @@ def is_proven_by(spec: Spec | None, status: Status) -> bool:
     return status.invitation is not None or status.member is not None or status.atlas is not None
 
 
+DEPARTED = frozenset({State.EXPIRED, State.WITHDRAWN, State.REMOVED})
+"""The states of an object whose person has not come, or has left: nobody is to be invited again."""
+
+_INHERITED = DEPARTED | {State.PENDING, State.ACCEPTED}
+
+
 def inherits(spec: Spec | None, known: Status, former: Spec | None, had: Status) -> bool:
-    """Return whether an object that shows nothing yet takes over what another one had: pending, or a member.
+    """Return whether an object that shows nothing yet takes over what another one had, departed or not.
 
     Args:
         spec: what the object asks for, or None if it cannot be read.
@@ -77,7 +83,7 @@ def inherits(spec: Spec | None, known: Status, former: Spec | None, had: Status)
     if spec is None or spec.suspend or known.invitation is not None or known.member is not None:
         return False
     ready = had.condition(READY)
-    if had.state not in {State.PENDING, State.ACCEPTED} or (ready is not None and ready.reason in _NOT_ITS_OWN):
+    if had.state not in _INHERITED or (ready is not None and ready.reason in _NOT_ITS_OWN):
         return False
     entries = [entry for entry in (had.invitation, had.member) if entry is not None]
     emails = {former.username if former else None, *(entry.username for entry in entries)}

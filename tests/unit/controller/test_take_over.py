@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.failures import ClusterUnavailable, Failure
+from atlas_invites.failures import ClusterUnavailable, Failure, WriteRefused
 from atlas_invites.invitation.model import Api, Origin, State
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FORCE_DELETE, RESEND_REQUESTED_AT, Key
@@ -168,16 +168,14 @@ async def test_a_namespace_that_cannot_be_read_is_taken_for_one_that_stays(refus
         assert names(world) == ["CancelInvite"]
 
 
-@pytest.mark.parametrize("gone", ["declined", "retained", "accepted"])
+@pytest.mark.parametrize("gone", ["retained", "accepted"])
 @virtual_time
 async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
-    """Nothing in Atlas, the policy Retain, and a member under Cancel."""
+    """The policy Retain, and a member under Cancel."""
     world = await invited(deletionPolicy="Retain" if gone == "retained" else "Cancel")
-    if gone != "retained":
-        group = world.atlas.groups[GROUP_ID]
-        group.invitations.clear()
-        if gone == "accepted":
-            world.atlas.let_in(user())
+    if gone == "accepted":
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        world.atlas.let_in(user())
         async with world.running():
             await world.resync.sweep_all()
             await asyncio.sleep(1)
@@ -421,4 +419,192 @@ async def test_a_resend_that_the_former_object_has_handled_is_not_repeated() -> 
         await asyncio.sleep(2)
         assert reasons_of(world, NEW) == ["ConfirmingInvitation", "Invited"]
         assert world.cluster.status(NEW).last_handled_resend_at == "1"
+    assert names(world) == []
+
+
+@pytest.mark.parametrize("known_as", [State.WITHDRAWN, State.REMOVED])
+@pytest.mark.parametrize("after", [0.005, 0.5, 2.0])
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_who_has_left_is_not_invited_again_by_a_rename(first: str, after: float, known_as: State) -> None:
+    """What keeps the person from being invited again is on status: the new object inherits it, and is as settled."""
+    spec = wire_spec(departurePolicy="Settle")
+    world = World(deletion_grace=GRACE)
+    if known_as is State.REMOVED:
+        world.atlas.let_in(user())
+    world.cluster.apply(spec=spec)
+    async with world.running():
+        await asyncio.sleep(2)
+        world.atlas.groups[GROUP_ID].users.clear()
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        await world.resync.sweep_all()
+        await asyncio.sleep(2)
+        assert world.cluster.status().state is known_as
+        world.forget_calls()
+        if first == "delete":
+            world.cluster.delete()
+            await asyncio.sleep(after)
+        world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER)
+        if first == "create":
+            await asyncio.sleep(after)
+            world.cluster.delete()
+        await asyncio.sleep(100)
+        ready = world.cluster.status(NEW).condition("Ready")
+    assert names(world) == []
+    assert KEY not in world.cluster.objects
+    assert world.cluster.status(NEW).state is known_as
+    assert ready is not None
+    assert ready.status == "True"
+
+
+@pytest.mark.parametrize("fails", ["the reads", "everything"])
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_a_rename_while_atlas_fails_keeps_the_invitation(first: str, fails: str) -> None:
+    """An object that could not read its project yet is waited for, for a minute at most."""
+    world = await invited()
+    outage = Failure(Reason.RATE_LIMITED, "", error=error(429, "RATE_LIMITED"))
+    calls = ("Look",) if fails == "the reads" else ("Look", "CancelInvite")
+    async with world.running():
+        for call in calls:
+            world.atlas.faults.fail_always(call, outage)
+        if first == "delete":
+            world.cluster.delete()
+            await asyncio.sleep(0.01)
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        if first == "create":
+            await asyncio.sleep(0.5)
+            world.cluster.delete()
+        await asyncio.sleep(20)
+        for call in calls:
+            world.atlas.faults.fail_always(call, None)
+        await asyncio.sleep(120)
+    assert names(world) == []
+    assert world.cluster.status(NEW).origin is Origin.CREATED
+
+
+@pytest.mark.parametrize("late", [3, 10, 40])
+@virtual_time
+async def test_a_move_to_a_namespace_whose_secret_comes_later(late: float) -> None:
+    """External Secrets and Sealed Secrets write it after the invitation is there."""
+    world = await invited()
+    secret = Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])
+    del world.cluster.secrets[secret]
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(0.01)
+        world.cluster.apply(MOVED, creationTimestamp=LATER)
+        await asyncio.sleep(late)
+        world.cluster.secrets[secret] = CREDENTIALS
+        await asyncio.sleep(200)
+    assert names(world) == []
+    assert KEY not in world.cluster.objects
+
+
+@virtual_time
+async def test_an_heir_that_comes_during_the_last_look_takes_over() -> None:
+    """Right before the removal nobody may be there who has yet to prove its claim."""
+    world = await invited(Api.USERS)
+    async with world.running():
+        world.cluster.delete()
+        await asyncio.sleep(GRACE - 0.01)
+        world.atlas.faults.before("Look", lambda: world.cluster.apply(NEW, creationTimestamp=LATER))
+        await asyncio.sleep(100)
+    assert names(world) == []
+    assert list(world.cluster.objects) == [NEW]
+
+
+@pytest.mark.parametrize("first_listed", ["old", "new"])
+@virtual_time
+async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first_listed: str) -> None:
+    """The duplicate that takes over is reconciled after the start, and inherits: its prune cancels what was sent."""
+    world = World(deletion_grace=GRACE)
+    world.cluster.apply()
+    async with world.running():
+        await asyncio.sleep(2)
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+    world.cluster.delete()
+    if first_listed == "new":
+        world.cluster.objects[KEY] = world.cluster.objects.pop(KEY)
+    world.start_anew(listed=False)
+    world.forget_calls()
+    async with world.running():
+        sweep = asyncio.create_task(world.resync.sweep_all())
+        await asyncio.sleep(30)
+        assert list(world.cluster.objects) == [NEW]
+        assert world.cluster.status(NEW).origin is Origin.CREATED
+        await sweep
+        world.cluster.delete(NEW)
+        await asyncio.sleep(60)
+    assert names(world) == ["CancelInvite"]
+
+
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_a_resend_that_was_requested_of_an_object_before_it_took_over_sends_nothing(first: str) -> None:
+    """An event says so, and the request counts as handled."""
+    world = await invited()
+    async with world.running():
+        if first == "delete":
+            world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER, annotations={RESEND_REQUESTED_AT: "1"})
+        if first == "create":
+            await asyncio.sleep(2)
+            world.cluster.delete()
+        await asyncio.sleep(100)
+    assert names(world) == []
+    assert world.cluster.status(NEW).last_handled_resend_at == "1"
+    assert world.events.reasons.count("ResendRefused") == 1
+
+
+@virtual_time
+async def test_what_a_resend_has_canceled_is_not_inherited() -> None:
+    """The new object does not say that the person declined."""
+    world = await invited()
+    async with world.running():
+        world.atlas.faults.fail_always("CreateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "", error=error(503, "DOWN")))
+        world.cluster.annotate(RESEND_REQUESTED_AT, "1")
+        await asyncio.sleep(1)
+        assert "CancelInvite" in names(world)
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(200)
+    assert world.cluster.status(NEW).state is not State.WITHDRAWN
+
+
+@virtual_time
+async def test_a_finalizer_that_cannot_be_removed_does_not_hold_up_the_heir() -> None:
+    """Nothing more is done for the former object, so the new one acts as soon as it has inherited."""
+    world = await invited()
+
+    async def refuse(_: object) -> None:
+        raise WriteRefused("writing the finalizers", 403, "denied by a policy")
+
+    async with world.running():
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        world.cluster.remove_finalizer = refuse  # type: ignore[method-assign, assignment]
+        world.cluster.delete()
+        await asyncio.sleep(400)
+        ready = world.cluster.status(NEW).condition("Ready")
+    assert ready is not None
+    assert ready.reason == "Invited"
+    assert KEY in world.cluster.objects
+
+
+@virtual_time
+async def test_the_former_object_stays_until_its_heir_has_stored_what_it_inherits() -> None:
+    """While the API server refuses the status of the new object, a restart would lose it."""
+    world = await invited()
+    async with world.running():
+        world.cluster.faults.fail_always("status", ClusterUnavailable("the API server is away"))
+        world.cluster.delete()
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(3)
+        assert KEY in world.cluster.objects
+        world.cluster.faults.fail_always("status", None)
+        await asyncio.sleep(57)
+        assert KEY not in world.cluster.objects
+    assert world.cluster.status(NEW).origin is Origin.CREATED
     assert names(world) == []
