@@ -70,8 +70,9 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
         )
         access = Access(credentials, group_ids, clock, default_secret)
         writer = Writer(store, invites)
-        self.reconciler = Reconciler(
-            Collaborators(store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall)
+        self.collaborators = Collaborators(
+            store, writer, access, atlas, events, Memories(), Sends(atlas, clock), clock, wall
         )
+        self.reconciler = Reconciler(self.collaborators)
         self.engine = Engine(store, self.queue, invites, self.reconciler, writer, workers=workers, clock=clock)
         self.resync = Resync(store, self.queue, access, atlas, events, resync_interval, wall=wall, clock=clock)
