@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -125,6 +126,7 @@ def _plan(given: dict[str, Any]) -> int:
     from atlas_invites.preview import lines as rendering  # noqa: PLC0415 - help and bad settings answer at once
     from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
 
+    gc.disable()  # a process of seconds: each collection would look at every manifest again
     try:
         lines, faults, warnings = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:

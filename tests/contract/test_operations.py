@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -330,3 +331,27 @@ async def test_a_list_that_lags(every_way: Bench) -> None:
         made = await project.create_invite(JANE, ["GROUP_OWNER"])
         assert (await look(project, JANE)).invitations == (made,)
         assert (await look(project, None, made.id)).invitations == (made,)
+
+
+async def test_the_list_of_projects(every_way: Bench) -> None:
+    """Every project that the credentials see, on however many pages, and no other."""
+    state = every_way.sandbox.state
+    more = [f"{number:024x}" for number in range(1, 520)]
+    for project_id in more:
+        state.add_project(project_id, project_id)
+    async with every_way.client() as atlas:
+        assert sorted(await atlas.project_ids(every_way.credentials)) == sorted([PROJECT_ID, *more])
+    assert every_way.calls("Token").count("ListProjects") == 2
+
+
+async def test_the_list_of_projects_is_what_the_credentials_see(way: Bench) -> None:
+    """A credential of one project sees that one; a wrong one sees none, and is told so."""
+    way.sandbox.state.add_project("a" * 24, "other")
+    id_ = KEY.public_key if way.credentials is KEY else ACCOUNT.client_id
+    known = way.sandbox.credentials.get(id_)
+    assert known is not None
+    way.sandbox.credentials.add(replace(known, projects=frozenset({PROJECT_ID})))
+    async with way.client() as atlas:
+        assert await atlas.project_ids(way.credentials) == [PROJECT_ID]
+        with pytest.raises(CredentialsRejected):
+            await atlas.project_ids(ApiKey("nobody", "nothing"))

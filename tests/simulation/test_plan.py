@@ -149,11 +149,11 @@ class PlansOfUsers(_Plans, LifeOfUsers):
 
 
 TestPlans = Plans.TestCase
-TestPlans.settings = settings(fixed, max_examples=60)
+TestPlans.settings = settings(fixed, max_examples=40)
 TestPlansAfterSunset = PlansAfterSunset.TestCase
-TestPlansAfterSunset.settings = settings(fixed, max_examples=60)
+TestPlansAfterSunset.settings = settings(fixed, max_examples=40)
 TestPlansOfUsers = PlansOfUsers.TestCase
-TestPlansOfUsers.settings = settings(fixed, max_examples=60)
+TestPlansOfUsers.settings = settings(fixed, max_examples=40)
 
 
 async def plan(world: World, wanted: list[Manifest], *, prune: bool) -> list[Line]:

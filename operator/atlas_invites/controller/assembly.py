@@ -76,19 +76,18 @@ class Controller(Generic[InvitesT, EventsT, AtlasT]):
         endings: Polled[str, bool] = Polled(references.is_ending, NAMESPACE_TTL, clock, lambda _: None)
         access = Access(credentials, group_ids, endings, clock, default_secret)
         writer = Writer(store, invites)
-        self.reconciler = Reconciler(
-            Collaborators(
-                store,
-                writer,
-                access,
-                atlas,
-                events,
-                Memories(),
-                Sends(atlas, clock),
-                clock,
-                wall,
-                deletion_grace,
-            )
+        self.collaborators = Collaborators(
+            store,
+            writer,
+            access,
+            atlas,
+            events,
+            Memories(),
+            Sends(atlas, clock),
+            clock,
+            wall,
+            deletion_grace,
         )
+        self.reconciler = Reconciler(self.collaborators)
         self.engine = Engine(store, self.queue, invites, self.reconciler, writer, workers=workers, clock=clock)
         self.resync = Resync(store, self.queue, access, atlas, events, resync_interval, wall=wall, clock=clock)

@@ -10,12 +10,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.attempt import Collaborators, Memories
-from atlas_invites.controller.polled import Polled
+from atlas_invites.controller.assembly import Controller
 from atlas_invites.controller.reconcile import Reconciler
-from atlas_invites.controller.resolve import Access
-from atlas_invites.controller.sends import Sends
-from atlas_invites.controller.store import Store, Writer
 from atlas_invites.failures import Failure, Later, Stale
 from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import FINALIZER, Key
@@ -39,7 +35,7 @@ AT_A_TIME = 25
 ATTEMPTS = 5
 """Reconciles of an object that cannot go on; what is still open then is reported as it is."""
 
-_TTL = 3600.0
+_NEVER = float("inf")
 _ENVIRONMENT = Key("", "environment")
 """Stands for the Secret of objects that name none: the credentials are always those of the environment."""
 
@@ -78,7 +74,6 @@ class Rehearsal:
         credentials: Credentials,
         clock: Callable[[], float],
     ) -> None:
-        self.store = Store()
         self.forecasts: dict[Key, Forecast] = {}
         self._clock = clock
         self._skipped = 0.0
@@ -88,26 +83,20 @@ class Rehearsal:
         self._projects: dict[str, Observed] = {}
         self._due: list[tuple[float, int, Key]] = []
         self._numbers = count()
-        self._access = Access(
-            Polled(references.credentials, _TTL, self.now, lambda _: None),
-            Polled(references.group_id, _TTL, self.now, lambda _: None),
-            Polled(references.is_ending, _TTL, self.now, lambda _: None),
-            self.now,
-            _ENVIRONMENT,
-        )
         self._cluster = cluster = ImaginedCluster()
-        self._with = Collaborators(
-            self.store,
-            Writer(self.store, cluster),
-            self._access,
-            atlas,
-            cluster,
-            Memories(),
-            Sends(atlas, self.now),
-            self.now,
-            lambda: datetime.now(UTC),
+        controller = Controller(
+            invites=cluster,
+            references=references,
+            events=cluster,
+            atlas=atlas,
+            workers=AT_A_TIME,
+            resync_interval=_NEVER,
             deletion_grace=0.0,
+            clock=self.now,
+            wall=lambda: datetime.now(UTC),
+            default_secret=_ENVIRONMENT,
         )
+        self.store, self._with = controller.store, controller.collaborators
         self.store.claims.wake = self._wake
 
     def now(self) -> float:
