@@ -9,15 +9,19 @@ TEST_JOBS ?= 2
 OLDEST_KUBERNETES := 1.33.13
 SOAK ?= 20
 SOAK_JOBS ?= 2
-IMAGE ?= atlas-invites:0.1.0
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= atlas-invites:$(VERSION)
 PYTHON_IMAGE ?= python:3.13-slim
+RELEASE_TESTS := lint test test-oldest docs monitoring-test image-test
+STEPS ?= login image chart files sign publish
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test soak mutants clean requirements
+.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test soak mutants clean requirements \
+  release-check release-tests release-prepare release
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends by itself
 	@$(BIN)/python -m tests.demo
@@ -37,6 +41,7 @@ lint: $(INSTALLED) $(CHECKOV)/.installed ## Check format, style, types and layer
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=operator $(BIN)/lint-imports
+	$(BIN)/python -m tests.workflows
 	$(BIN)/hadolint Dockerfile
 	rm -rf .build/manifests && PYTHONPATH=operator $(BIN)/python -m tests.deploy.lint .build/manifests
 	$(CHECKOV)/bin/checkov --config-file .checkov.yaml -d .build/manifests
@@ -77,6 +82,18 @@ soak: $(INSTALLED) ## Run the tests that take minutes, then those of lease, kill
 
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants
+
+release-check: $(INSTALLED) ## Check that VERSION=x.y.z is the same everywhere and has its changes, and say what to test before a release
+	@$(BIN)/python -m release check $(VERSION)
+	@echo "release: make release-tests runs what must pass besides: $(RELEASE_TESTS)"
+
+release-tests: $(RELEASE_TESTS) ## Run everything that must pass before a release (about an hour)
+
+release-prepare: $(INSTALLED) ## Make VERSION=x.y.z out of what is unreleased: version, changelog, stored CRD, copies
+	@$(BIN)/python -m release prepare $(VERSION)
+
+release: $(INSTALLED) ## Make and publish the release, all STEPS or some; DRY_RUN=1 prints what needs a registry
+	@for step in $(STEPS); do $(BIN)/python -m release $$step $(if $(DRY_RUN),--dry-run) || exit 1; done
 
 clean: ## Remove what the targets made here (the built control plane stays in its cache)
 	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
