@@ -14,10 +14,11 @@ IMAGE ?= atlas-invites:$(VERSION)
 PYTHON_IMAGE ?= python:3.13-slim
 RELEASE_TESTS := lint test test-oldest docs monitoring-test image-test
 STEPS ?= login image chart files sign publish
+DOCS := .build/docs-$(shell sha256sum requirements/docs.txt | cut -c -12)
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test soak mutants clean requirements \
+.PHONY: help demo test test-oldest lint format fuzz bench generate docs image image-test monitoring-test soak mutants clean requirements \
   release-check release-tests release-prepare release
 
 help: ## List the targets
@@ -53,6 +54,12 @@ format: $(INSTALLED) ## Format the code
 
 generate: $(INSTALLED) ## Make anew what is made from other files: the chart's copies, docs/crd.md, Argo CD's ConfigMap
 	@PYTHONPATH=operator $(BIN)/python -m tests.deploy.generated
+
+docs: $(INSTALLED) $(DOCS)/.installed ## Render the documentation as a site, strictly, and look at it in a browser (needs Chromium)
+	@$(BIN)/python -m tests.site.assemble
+	@$(DOCS)/bin/zensical build --strict --config-file .build/docs/zensical.toml
+	@$(BIN)/python -m pytest -q -m site tests/site $(PYTEST_ARGS)
+	@echo "docs: open .build/docs/site/index.html"
 
 image: ## Build the image with docker, podman or buildah, whichever works here: IMAGE=name:tag, PYTHON_IMAGE=base
 	@for engine in docker podman buildah; do \
@@ -103,7 +110,7 @@ requirements: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q -o requirements/run.txt
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q --extra sandbox --group dev \
 	  -o requirements/dev.txt
-	for group in build checkov; do \
+	for group in build checkov docs; do \
 	  uv pip compile --group $$group --python-version 3.11 --universal --generate-hashes --no-emit-index-url -q \
 	    -o requirements/$$group.txt; \
 	done
@@ -114,6 +121,13 @@ $(CHECKOV)/.installed:
 	@rm -rf .build/checkov-*
 	@$(PYTHON) -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+$(DOCS)/.installed:
+	@echo "[setup] installing zensical into $(DOCS)"
+	@rm -rf .build/docs-*
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 $(INSTALLED): requirements/dev.txt
