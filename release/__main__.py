@@ -7,6 +7,8 @@ import datetime as dt
 import sys
 from dataclasses import replace
 
+from helm_python import HelmError
+
 from release.check import complaints, prepare
 from release.project import ROOT, read
 from release.steps import STEPS, Release, ReleaseError, say
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             prepare(ROOT, given.version, dt.datetime.now(dt.UTC).date())
             return _check(given.version)
         _step(given.command, dry_run=given.dry_run)
-    except (ReleaseError, ValueError) as error:
+    except (ReleaseError, HelmError, ValueError) as error:
         say(f"release: {error}")
         return 1
     return 0

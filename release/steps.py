@@ -125,12 +125,17 @@ def image(release: Release) -> None:
 
 
 def chart(release: Release) -> None:
-    """Package the chart and push it as an OCI artifact."""
+    """Package the chart and push it as an OCI artifact, with the login that docker has stored."""
     project = release.project
     archive = helm_python.package(project.root / "deploy" / "chart", destination=release.folder)
     say(f"push {archive} to {project.charts}")
-    pushed = {} if release.dry_run else helm_python.push(archive, project.charts)
-    release.keep_digest("chart", pushed.get("digest", NO_DIGEST))
+    digest = NO_DIGEST
+    if not release.dry_run:
+        with helm_python.RegistryClient() as registry:
+            registry.push(archive, project.charts)
+            pushed = registry.resolve(f"{project.charts}/{project.name}:{project.version}")
+        digest = pushed["digest"]  # push itself returns none
+    release.keep_digest("chart", digest)
 
 
 def files(release: Release) -> None:

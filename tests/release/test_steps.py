@@ -56,12 +56,19 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tools / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", str(tools), prepend=":")
 
-    def push(archive: str, remote: str) -> dict[str, str]:
-        with calls.open("a") as file:
-            file.write(f"push {archive} {remote}\n")
-        return {"digest": CHART_DIGEST}
+    class Registry(helm_python.RegistryClient):  # type: ignore[misc, unused-ignore]
+        """Takes a chart, and knows its digest."""
 
-    monkeypatch.setattr(helm_python, "push", push)
+        def push(self, chart_path: object, remote: str, **_: object) -> dict[str, str]:
+            with calls.open("a") as file:
+                file.write(f"push {chart_path} {remote}\n")
+            return {"output": ""}
+
+        def resolve(self, ref: str) -> dict[str, str]:
+            assert ref == f"oci://{CHART}:{PROJECT.version}"
+            return {"digest": CHART_DIGEST}
+
+    monkeypatch.setattr(helm_python, "RegistryClient", Registry)
     return calls
 
 
