@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TARGETS = re.findall(r"^([a-z-]+):.* ## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+FORMS = sorted(set((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")) - {ROOT / ".github/ISSUE_TEMPLATE/config.yml"})
 PINNED = r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/workflows/[\w-]+\.yml"
 
 
@@ -64,3 +65,14 @@ def test_the_release_runs_every_step_in_order() -> None:
 def test_makefile_has_every_step() -> None:
     """``make release`` runs all steps in their order."""
     assert f"STEPS ?= {' '.join(STEPS)}\n" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_issue_forms(path: Path) -> None:
+    """A form has what GitHub needs: a name, a description, and questions with a label and an id of their own."""
+    form = yaml.safe_load(path.read_text())
+    assert {"name", "description", "body"} <= form.keys()
+    questions = [part for part in form["body"] if part["type"] != "markdown"]
+    assert all(part["attributes"]["label"] for part in questions)
+    ids = [part["id"] for part in questions]
+    assert len(ids) == len(set(ids)) > 0
