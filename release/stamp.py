@@ -127,6 +127,9 @@ PLACES = (
         f"{CHART}/Chart.yaml", r"(?s:^# From pyproject\.toml and CHANGELOG\.md, by make gen.*?\n(.*))", _chart_metadata
     ),
     Place(f"{CHART}/README.md", r"^    version: (.*)$", _version),
+    Place(f"{CHART}/README.md", r'`image\.repository` \| `"([^"]*)"`', _image),
+    Place(f"{CHART}/values.yaml", r"^  repository: (\S+)$", _image),
+    Place(f"{CHART}/files/values.yaml", r"^  repository: (\S+)$", _image),
     Place(f"{CHART}/values.schema.json", r'"default": \{"repository": "([^"]*)"', _image),
     Place("docs/install.md", r"platform/atlas-invites:(\S+)$", _version),
 )

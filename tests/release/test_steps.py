@@ -163,5 +163,6 @@ def test_a_command_that_fails(tmp_path: Path, calls: Path) -> None:
 def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A dry run needs no registry: it shows the commands for one that does not exist."""
     monkeypatch.setattr("release.__main__.DIST", tmp_path)
+    monkeypatch.setattr("release.__main__.read", lambda: replace(read(), registry=""))
     assert main(["chart", "--dry-run"]) == 0
     assert "oci://registry.example.com/owner/charts" in capsys.readouterr().err
