@@ -26,9 +26,11 @@ COPY --from=build /opt/atlas-invites /opt/atlas-invites
 ENV PATH=/opt/atlas-invites/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=
 LABEL org.opencontainers.image.title="atlas-invites" \
       org.opencontainers.image.description="MongoDB Atlas project invitations as Kubernetes resources" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 # A number, so that Kubernetes can see that it is not root.

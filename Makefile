@@ -9,15 +9,20 @@ TEST_JOBS ?= 2
 OLDEST_KUBERNETES := 1.33.13
 SOAK ?= 20
 SOAK_JOBS ?= 2
-IMAGE ?= atlas-invites:0.1.0
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= atlas-invites:$(VERSION)
 PYTHON_IMAGE ?= python:3.13-slim
+RELEASE_TESTS := lint test test-oldest docs monitoring-test gitops image-test
+STEPS ?= login image chart files sign publish
+DOCS := .build/docs-$(shell sha256sum requirements/docs.txt | cut -c -12)
 CHECKOV := .build/checkov-$(shell sha256sum requirements/checkov.txt | cut -c -12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format fuzz bench generate image image-test monitoring-test gitops soak mutants clean requirements
+.PHONY: help demo test test-oldest lint format fuzz bench generate docs image image-test monitoring-test gitops soak mutants clean requirements \
+  release-check release-tests release-prepare release
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends by itself
 	@$(BIN)/python -m tests.demo
@@ -37,6 +42,7 @@ lint: $(INSTALLED) $(CHECKOV)/.installed ## Check format, style, types and layer
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=operator $(BIN)/lint-imports
+	$(BIN)/python -m tests.workflows
 	$(BIN)/hadolint Dockerfile
 	rm -rf .build/manifests && PYTHONPATH=operator $(BIN)/python -m tests.deploy.lint .build/manifests
 	$(CHECKOV)/bin/checkov --config-file .checkov.yaml -d .build/manifests
@@ -48,6 +54,12 @@ format: $(INSTALLED) ## Format the code
 
 generate: $(INSTALLED) ## Make anew what is made from other files: the chart's copies, docs/crd.md, Argo CD's ConfigMap
 	@PYTHONPATH=operator $(BIN)/python -m tests.deploy.generated
+
+docs: $(INSTALLED) $(DOCS)/.installed ## Render the documentation as a site, strictly, and look at it in a browser (needs Chromium)
+	@$(BIN)/python -m tests.site.assemble
+	@$(DOCS)/bin/zensical build --strict --config-file .build/docs/zensical.toml
+	@$(BIN)/python -m pytest -q -m site tests/site $(PYTEST_ARGS)
+	@echo "docs: open .build/docs/site/index.html"
 
 image: ## Build the image with docker, podman or buildah, whichever works here: IMAGE=name:tag, PYTHON_IMAGE=base
 	@for engine in docker podman buildah; do \
@@ -82,6 +94,18 @@ soak: $(INSTALLED) ## Run the tests that take minutes, then those of lease, kill
 mutants: $(INSTALLED) ## Plant each bug of tests/mutants and see its test fail
 	@$(BIN)/python -m tests.mutants
 
+release-check: $(INSTALLED) ## Check that VERSION=x.y.z is the same everywhere and has its changes, and say what to test before a release
+	@$(BIN)/python -m release check $(VERSION)
+	@echo "release: make release-tests runs what must pass besides: $(RELEASE_TESTS)"
+
+release-tests: $(RELEASE_TESTS) ## Run everything that must pass before a release (about an hour)
+
+release-prepare: $(INSTALLED) ## Make VERSION=x.y.z out of what is unreleased: version, changelog, stored CRD, copies
+	@$(BIN)/python -m release prepare $(VERSION)
+
+release: $(INSTALLED) ## Make and publish the release, all STEPS or some; DRY_RUN=1 prints what needs a registry
+	@for step in $(STEPS); do $(BIN)/python -m release $$step $(if $(DRY_RUN),--dry-run) || exit 1; done
+
 clean: ## Remove what the targets made here (the built control plane stays in its cache)
 	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -90,7 +114,7 @@ requirements: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q -o requirements/run.txt
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url -q --extra sandbox --group dev \
 	  -o requirements/dev.txt
-	for group in build checkov; do \
+	for group in build checkov docs; do \
 	  uv pip compile --group $$group --python-version 3.11 --universal --generate-hashes --no-emit-index-url -q \
 	    -o requirements/$$group.txt; \
 	done
@@ -101,6 +125,13 @@ $(CHECKOV)/.installed:
 	@rm -rf .build/checkov-*
 	@$(PYTHON) -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+$(DOCS)/.installed:
+	@echo "[setup] installing zensical into $(DOCS)"
+	@rm -rf .build/docs-*
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 $(INSTALLED): requirements/dev.txt

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PROGRESS_SECONDS = 15.0
 """How often a running build says how far it is."""
+MEANINGFUL = 0.1
+"""The part of the packages from which on the time that is left is estimated."""
 
 GO_SETTINGS = {
     "CGO_ENABLED": "0",  # no C compiler needed
@@ -93,7 +95,7 @@ def build(cache: Path | None = None, version: str | None = None) -> Path:
     go = tool("go")
     cache = cache or default_cache()
     version = version or default_version()
-    target = cache / _fingerprint(go, version)
+    target = _target(go, cache, version)
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -107,20 +109,30 @@ def build(cache: Path | None = None, version: str | None = None) -> Path:
     return target
 
 
+def built(cache: Path | None = None, version: str | None = None) -> Path | None:
+    """Return the folder that ``build`` would return, if it needs no build.
+
+    Raises:
+        BuildError: Go is not there.
+    """
+    target = _target(tool("go"), cache or default_cache(), version or default_version())
+    return target if target.is_dir() else None
+
+
 def default_cache() -> Path:
     """Return the folder below which builds are kept, by the XDG rules."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "atlas-invites" / "control-plane"
 
 
-def _fingerprint(go: str, version: str) -> str:
-    """Return a name for what would be built: it changes with the sources, the Kubernetes version and Go."""
+def _target(go: str, cache: Path, version: str) -> Path:
+    """Return the folder for what would be built: its name changes with the sources, the Kubernetes version and Go."""
     committed = version == default_version()
     names = ("main.go", "go.mod", "go.sum") if committed else ("main.go", "module.py")
     content = [(MODULE / name).read_bytes() for name in names]
     content.append(run([go, "env", "GOVERSION", "GOOS", "GOARCH"], MODULE).encode())
     content += [] if committed else [version.encode()]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+    return cache / hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
 def _compile(go: str, folder: Path, version: str) -> None:
@@ -128,14 +140,15 @@ def _compile(go: str, folder: Path, version: str) -> None:
     started = time.monotonic()
     say(f"building {', '.join(NAMES)} of Kubernetes {version}, once: 5 to 10 minutes on 2 cores, 4 GB of Go's caches")
     log = folder / "build.log"
-    module, fetch = MODULE, [go, "list", "-deps", "."]
+    module, options = MODULE, ["-ldflags", _linker_flags(version)]
+    listed = [*options, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
     if version != default_version():
         _generate(go, folder, version)
-        module, fetch = folder, [go, "list", "-mod=mod", "-deps", "."]  # completes go.mod and go.sum
-    total = len(step("fetching Go modules", fetch, module, log).splitlines())
+        module, listed = folder, ["-mod=mod", *listed]  # completes go.mod and go.sum
+    stale = len(step("fetching Go modules", [go, "list", *listed], module, log).split())
     binary = folder / "control-plane"
-    command = [go, "build", "-v", "-ldflags", _linker_flags(version), "-o", str(binary), "."]
-    step(f"compiling those of {total} packages that Go's cache lacks", command, module, log)
+    command = [go, "build", "-v", *options, "-o", str(binary), "."]
+    step(f"compiling {stale} packages", command, module, log, total=stale)
     for name in NAMES:
         (folder / name).symlink_to(binary.name)
     say(f"built in {time.monotonic() - started:.0f} s")
@@ -160,16 +173,23 @@ def _linker_flags(version: str) -> str:
     )
 
 
-def step(
-    what: str, command: Sequence[str], module: Path, log: Path, report: Callable[[str], None] | None = None
+def step(  # noqa: PLR0913 - what to run, where, and how to say so
+    what: str,
+    command: Sequence[str],
+    module: Path,
+    log: Path,
+    *,
+    total: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> str:
     """Run one step of a build in ``module``, and report every ``PROGRESS_SECONDS`` how far it is.
 
     Args:
-        what: what the step does, for the reports.
+        what: the step, for people.
         command: its command line.
-        module: the folder to run it in.
-        log: the file for what it writes to standard error, one line for each thing that is done.
+        module: folder in which it runs.
+        log: where what it reports on standard error goes, a line for each thing done.
+        total: how many lines it will report; 0 if nobody knows.
         report: tells a person; by default ``say``.
 
     Returns:
@@ -188,7 +208,7 @@ def step(
         try:
             while _still_running(process):
                 done = log.read_bytes().count(b"\n")
-                report(f"{what}: {done} done, {time.monotonic() - started:.0f} s")
+                report(f"{what}: {progress(done, total, time.monotonic() - started)}")
         finally:
             process.kill()  # after Ctrl-C; nothing to kill otherwise
             process.wait()
@@ -196,6 +216,15 @@ def step(
             raise BuildError(f"{what} failed with exit code {process.returncode}:\n{tail(log)}")
         output.seek(0)
         return output.read()
+
+
+def progress(done: int, total: int, seconds: float) -> str:
+    """Say how far a step is after so many seconds, and how long it takes from there if its packages go on like that."""
+    text = f"{done} done, {seconds:.0f} s"
+    if not total or done < total * MEANINGFUL:
+        return text
+    left = seconds * max(total - done, 0) / done
+    return f"{text}, about {left / 60:.0f} min left" if left > 90 else f"{text}, about a minute left"
 
 
 def _still_running(process: subprocess.Popen[bytes]) -> bool:

@@ -51,6 +51,7 @@ class ControlPlane:
 
     Args:
         audit: write an audit log, one JSON object a line, of every request's metadata, to ``audit_log``.
+        folder: where its binaries are, if it is not for this class to find or build them.
 
     Attributes:
         url: address of the API server.
@@ -64,8 +65,9 @@ class ControlPlane:
     kubeconfig: Path
     audit_log: AuditLog
 
-    def __init__(self, *, audit: bool = False) -> None:
+    def __init__(self, *, audit: bool = False, folder: Path | None = None) -> None:
         self._audit = audit
+        self._given = folder
         self._group: ProcessGroup | None = None
         self._api_server: Process | None = None
 
@@ -86,7 +88,7 @@ class ControlPlane:
         """
         if self._group is not None:
             raise RuntimeError("the control plane runs already")
-        self._binaries = binaries()
+        self._binaries = self._given or binaries()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._start()

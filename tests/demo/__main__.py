@@ -1,7 +1,8 @@
 """``make demo``: the whole operator at work on this machine, each step as the command a user would type.
 
 ``DEMO_EXIT=1`` ends it by itself: exit code 0 only if every step showed what it should. ``DEMO_KUBECONFIG`` runs it on
-the cluster that this kubeconfig names, rather than on a control plane of its own.
+the cluster that this kubeconfig names, rather than on a control plane of its own: one that the machine has already
+(``tests.control_plane.installed``), else one that is built.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.control_plane.build import BuildError
 from tests.control_plane.control_plane import ControlPlane, KubectlError
+from tests.control_plane.installed import find
 from tests.control_plane.processes import ProcessGroup, StartError
 from tests.demo.cluster import ExistingCluster
 from tests.demo.terminal import Terminal
@@ -42,9 +44,7 @@ def main() -> int:
 def _run(terminal: Terminal, stack: ExitStack) -> int:
     named = os.environ.get("DEMO_KUBECONFIG")
     terminal.title(f"Starting {EXISTING_CLUSTER if named else OWN_CLUSTER}")
-    if not named:
-        terminal.say("etcd, kube-apiserver and kube-controller-manager (built once, which takes 5 to 10 minutes)")
-    cluster: ExistingCluster | ControlPlane = ExistingCluster(Path(named)) if named else ControlPlane()
+    cluster = ExistingCluster(Path(named)) if named else _control_plane(terminal)
     stack.enter_context(cluster)
     terminal.environment["KUBECONFIG"] = str(cluster.kubeconfig)
     group = ProcessGroup()
@@ -71,6 +71,20 @@ def _run(terminal: Terminal, stack: ExitStack) -> int:
     terminal.title("The operator has stopped")
     terminal.check(code == 0, f"exit code {code} after SIGTERM")
     return terminal.conclude()
+
+
+def _control_plane(terminal: Terminal) -> ControlPlane:
+    """Return a control plane: one that is there already, else one that is built when it starts."""
+    try:
+        found = find(os.environ)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+    if found is None:
+        terminal.say("etcd, kube-apiserver and kube-controller-manager: built once, which takes 5 to 10 minutes")
+        terminal.say("(KUBEBUILDER_ASSETS, setup-envtest or DEMO_KUBECONFIG save that)")
+        return ControlPlane()
+    terminal.say(f"{found.folder} ({found.origin}): nothing to build")
+    return ControlPlane(folder=found.folder)
 
 
 def _stay(terminal: Terminal, kubeconfig: Path, sandbox: Sandbox, operator: Operator) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.control_plane.control_plane import ControlPlane
 
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "deploy" / "chart" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "deploy" / "chart" / "README.md"])
 
 
 def page(name: str) -> str:

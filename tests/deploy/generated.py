@@ -12,6 +12,7 @@ import yaml
 
 from atlas_invites.invitation.model import DeparturePolicy, State, Status
 from atlas_invites.invitation.outcome import Reason
+from release import project, stamp
 from tests.deploy.argocd import SCRIPTS, action_testdata, installations
 from tests.deploy.manifests import CHART, DEPLOY
 from tests.deploy.statuses import settled, suspended
@@ -47,9 +48,10 @@ def files() -> dict[Path, str]:
     found |= {SCRIPTS / "testdata" / f"{name}.yaml": text for name, text in testdata().items()}
     found[ROOT / "docs" / "crd.md"] = reference()
     found[RULES] = rules()
-    schema = json.loads((CHART / "values.schema.json").read_text())
+    found |= {ROOT / name: text for name, text in stamp.files(project.read()).items()}
+    schema = json.loads(found[CHART / "values.schema.json"])
     found[CHART / "values.yaml"] = found[CHART / "files" / "values.yaml"] = chart_values(schema)
-    found[CHART / "README.md"] = chart_readme(schema)
+    found[CHART / "README.md"] = chart_readme(schema, found[CHART / "README.md"])
     return found
 
 
@@ -86,14 +88,14 @@ def _value(name: str, field: Schema, default: object, indent: str = "") -> str:
     return described + textwrap.indent(yaml.safe_dump({name: default}, sort_keys=False, width=WIDTH), indent)
 
 
-def chart_readme(schema: Schema) -> str:
+def chart_readme(schema: Schema, readme: str) -> str:
     """Return README.md of the chart with the table of values from its schema."""
     rows = ["| value | default | |", "| --- | --- | --- |"]
     for name, default, text in _values(schema, schema.get("default"), ""):
         escaped = text.replace("|", "\\|")
         rows.append(f"| `{name}` | {'' if default is None else f'`{json.dumps(default)}`'} | {escaped} |")
     start, end = "<!-- values.schema.json, by make generate -->\n", "<!-- end -->"
-    before, _, rest = (CHART / "README.md").read_text().partition(start)
+    before, _, rest = readme.partition(start)
     table = "\n".join(rows)
     return f"{before}{start}{table}\n{end}{rest.partition(end)[2]}"
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from atlas_invites.settings import Settings
+from release.project import read
 from tests.deploy.manifests import (
     ALL_COMPONENTS,
     CHART,
@@ -38,6 +39,7 @@ NAME = "atlas-invites"
 LABEL = "app.kubernetes.io/name"
 KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+PROJECT = read()
 OWN = {"lease_namespace"}
 """Settings that are the chart's: where the rights on the Lease are given."""
 DIGEST = f"sha256:{'a' * 64}"
@@ -247,7 +249,7 @@ def test_bad_values_are_refused(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        ({}, "atlas-invites:0.1.0"),
+        ({}, f"{PROJECT.image}:{PROJECT.version}"),
         (
             {"repository": "registry.example.com/atlas-invites", "tag": "1.2.3"},
             "registry.example.com/atlas-invites:1.2.3",

@@ -10,6 +10,7 @@ import helm_python
 import pytest
 import yaml
 
+from release.project import read
 from tests.deploy.manifests import CHART, FIRST_VALUES, by_name, chart, of_kind, rendered
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def reusing(values: Object, scratch: Path) -> Path:
 
 def umbrella(folder: Path, values: Object, alias: str | None = None) -> Path:
     """Return a chart of a user's that has ours as a dependency, switched on or off by a condition."""
-    dependency = {"name": NAME, "version": "0.1.0", "condition": f"{alias or NAME}.enabled"}
+    dependency = {"name": NAME, "version": read().version, "condition": f"{alias or NAME}.enabled"}
     if alias:
         dependency["alias"] = alias
     about = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}

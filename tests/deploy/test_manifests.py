@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from release.project import read
 from tests.deploy.lint import KUSTOMIZATIONS
 from tests.deploy.manifests import (
     ALL_COMPONENTS,
@@ -152,15 +152,14 @@ def test_everything_finds_the_pods(cluster: ControlPlane, tmp_path: Path) -> Non
 
 def test_versions() -> None:
     """Distribution, image, chart and manifests have one version."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    project = read()
     about = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert {about["version"], about["appVersion"]} == {version}
-    assert f"ARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
-    assert f"IMAGE ?= atlas-invites:{version}\n" in (ROOT / "Makefile").read_text()
+    assert {about["version"], about["appVersion"]} == {project.version}
+    assert f"ARG VERSION={project.version}\n" in (ROOT / "Dockerfile").read_text()
     for folder in KUSTOMIZATIONS:
         (deployment,) = of_kind(kustomized(DEPLOY / folder), "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["image"].endswith(f"atlas-invites:{version}")
+        assert container["image"].endswith(f"atlas-invites:{project.version}")
 
 
 def test_everything_is_labelled(tmp_path: Path) -> None:

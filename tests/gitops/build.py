@@ -70,8 +70,8 @@ def _build(name: str, module: str, packages: dict[str, str]) -> Module:
     log = FOLDER / f"build-{name}.log"
     found = json.loads(run([go, "list", "-m", "-json", module], folder))
     flags = f"-s -w -X {module}/common.version={found['Version'].removeprefix('v')}"  # what Argo CD reports
-    step(f"fetching the Go modules of {name}", [go, "list", "-deps", *packages.values()], folder, log, report)
+    step(f"fetching the Go modules of {name}", [go, "list", "-deps", *packages.values()], folder, log, report=report)
     for binary, package in packages.items():
         command = [go, "build", "-v", "-ldflags", flags, "-o", str(binaries / binary), package]
-        step(f"compiling what Go's cache lacks of {binary}", command, folder, log, report)
+        step(f"compiling what Go's cache lacks of {binary}", command, folder, log, report=report)
     return Module(binaries, Path(found["Dir"]), found["Version"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.control_plane import build as module
-from tests.control_plane.build import NAMES, BuildError, binaries, build, default_cache
+from tests.control_plane.build import NAMES, BuildError, binaries, build, built, default_cache, progress
 from tests.control_plane.module import MODULE, default_version, selected_version
 
 if TYPE_CHECKING:
@@ -74,13 +75,14 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Call
 @pytest.mark.usefixtures("go")
 def test_builds_once(tmp_path: Path, said: list[str]) -> None:
     """The first call builds, and says so; the next finds it, and says nothing."""
-    built = build(tmp_path / "cache")
-    assert {name: (built / name).resolve().name for name in NAMES} == dict.fromkeys(NAMES, "control-plane")
+    assert built(tmp_path / "cache") is None
+    folder = build(tmp_path / "cache")
+    assert {name: (folder / name).resolve().name for name in NAMES} == dict.fromkeys(NAMES, "control-plane")
     assert "once" in said[0]
-    assert "those of 3 packages" in said[2]
+    assert said[2] == "compiling 3 packages"
     assert said[-1].startswith("built in ")
     said.clear()
-    assert build(tmp_path / "cache") == built
+    assert build(tmp_path / "cache") == built(tmp_path / "cache") == folder
     assert said == []
     assert (tmp_path / "builds").read_text() == "built\n"
 
@@ -91,7 +93,7 @@ def test_a_failed_build_says_why(tmp_path: Path, go: Callable[[str], None]) -> N
     with pytest.raises(BuildError) as failed:
         build(tmp_path / "cache")
     first, *rest = str(failed.value).splitlines()
-    assert first == "compiling those of 3 packages that Go's cache lacks failed with exit code 3:"
+    assert first == "compiling 3 packages failed with exit code 3:"
     assert rest == [*(f"  {i}" for i in range(87, 101)), "  main.go:7: no such thing"]
     go(":")
     assert (build(tmp_path / "cache") / "etcd").exists()
@@ -122,7 +124,26 @@ def test_a_long_build_says_how_far_it_is(
     monkeypatch.setattr(module, "say", say)
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.01)
     build(tmp_path / "cache")
-    assert any(line.startswith("compiling those of 3 packages that Go's cache lacks: 2 done, ") for line in said)
+    assert any(re.fullmatch(r"compiling 3 packages: 2 done, 0 s, about a minute left", line) for line in said)
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        (5, "5 done, 60 s"),
+        (10, "10 done, 60 s, about 9 min left"),
+        (50, "50 done, 60 s, about a minute left"),
+        (120, "120 done, 60 s, about a minute left"),
+    ],
+)
+def test_progress(done: int, expected: str) -> None:
+    """The time that is left is estimated as soon as a tenth is done."""
+    assert progress(done, 100, 60.0) == expected
+
+
+def test_progress_of_what_nobody_knows_the_length() -> None:
+    """Where the number of packages is not known, no time is estimated."""
+    assert progress(7, 0, 60.0) == "7 done, 60 s"
 
 
 def test_two_at_once_build_once(
@@ -137,14 +158,14 @@ def test_two_at_once_build_once(
             (tmp_path / "go-on").touch()
 
     monkeypatch.setattr(module, "say", say)
-    built: list[Path] = []
-    both = [threading.Thread(target=lambda: built.append(build(tmp_path / "cache"))) for _ in range(2)]
+    folders: list[Path] = []
+    both = [threading.Thread(target=lambda: folders.append(build(tmp_path / "cache"))) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert len(built) == 2
-    assert built[0] == built[1]
+    assert len(folders) == 2
+    assert folders[0] == folders[1]
     assert (tmp_path / "builds").read_text() == "built\n"
 
 
@@ -152,10 +173,10 @@ def test_two_at_once_build_once(
 def test_what_a_killed_build_left_is_no_build(tmp_path: Path) -> None:
     """A build that was killed half-way is not taken for one, and is cleared away."""
     cache = tmp_path / "cache"
-    built = build(cache)
-    built.rename(cache / f"{built.name}.part-killed")
+    folder = build(cache)
+    folder.rename(cache / f"{folder.name}.part-killed")
     assert (build(cache) / "etcd").exists()
-    assert {path.name for path in cache.iterdir()} == {built.name, f"{built.name}.lock"}
+    assert {path.name for path in cache.iterdir()} == {folder.name, f"{folder.name}.lock"}
     assert (tmp_path / "builds").read_text() == "built\nbuilt\n"
 
 

@@ -1,0 +1,1 @@
+"""Checks, prepares and makes a release; ``docs/release.md`` says what to run when."""

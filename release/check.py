@@ -1,0 +1,62 @@
+"""What must be true of the project before a version is released, and the preparation that makes it true."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+from release import changelog, stamp
+from release.project import read
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CRD = "crds/atlasprojectinvites.yaml"
+RELEASED = "tests/cluster/released"
+"""The CRD of every release, ``VERSION.yaml``. The tests upgrade each of them, with objects, to the current one."""
+
+
+def complaints(root: Path, version: str) -> Iterator[str]:
+    """Yield what keeps this version from being released, each with what to do."""
+    if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
+        yield f"VERSION is {version!r}: use three numbers, such as 0.2.0"
+        return
+    project = read(root)
+    if project.version != version:
+        yield f"pyproject.toml has version {project.version}, not {version}: make release-prepare VERSION={version}"
+        return
+    for path, text in stamp.files(project).items():
+        if (root / path).read_text() != text:
+            yield f"{path} has not the version or the registry that pyproject.toml has: make generate"
+    yield from _changelog_complaints(root, version)
+    released = root / RELEASED / f"{version}.yaml"
+    if not released.exists() or released.read_bytes() != (root / CRD).read_bytes():
+        yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: cp {CRD} {RELEASED}/{version}.yaml"
+
+
+def _changelog_complaints(root: Path, version: str) -> Iterator[str]:
+    sections = changelog.sections((root / "CHANGELOG.md").read_text())
+    section = sections.get(version)
+    if section is None or not section.date:
+        yield f"CHANGELOG.md has no section '## {version} - YYYY-MM-DD': write one"
+    elif not changelog.changes(section):
+        yield f"CHANGELOG.md lists no changes below {version}: write them"
+    if (unreleased := sections.get(changelog.UNRELEASED)) and unreleased.body:
+        yield f"CHANGELOG.md has changes below {changelog.UNRELEASED}: move them below {version}"
+
+
+def prepare(root: Path, version: str, today: dt.date) -> None:
+    """Make this version out of what is unreleased: pyproject.toml, CHANGELOG.md, all copies, the stored CRD.
+
+    Raises:
+        ValueError: nothing is unreleased, or the version was released already.
+    """
+    pyproject, log = root / "pyproject.toml", root / "CHANGELOG.md"
+    log.write_text(changelog.release(log.read_text(), version, today.isoformat()))
+    pyproject.write_text(re.sub(r'(?m)^version = ".*"$', f'version = "{version}"', pyproject.read_text(), count=1))
+    shutil.copyfile(root / CRD, root / RELEASED / f"{version}.yaml")
+    for path, text in stamp.files(read(root)).items():
+        (root / path).write_text(text)

@@ -1,0 +1,64 @@
+"""``python -m tests.site.assemble``: puts together what the site of the documentation is made from.
+
+The pages of the repository keep their paths, so that their links lead to the same pages in both. What they link to
+besides, manifests and folders, is part of the site: a file as it is, a folder as a page that lists its files.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from tests.deploy.documents import PAGES
+from tests.stack import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = ROOT / ".build" / "docs"
+SOURCE, SITE = FOLDER / "source", FOLDER / "site"
+CONFIGURATION = ROOT / "docs" / "zensical.toml"
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)((?:#[^)]*)?)\)")
+
+
+def main() -> int:
+    """Write everything anew."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for page in PAGES:
+        target = SOURCE / page.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_LINK.sub(lambda match, page=page: _link(match, page), page.read_text()))  # type: ignore[misc]
+    shutil.copy(ROOT / "docs" / "icon.svg", SOURCE / "docs")
+    shutil.copy(CONFIGURATION, FOLDER)
+    return 0
+
+
+def _link(match: re.Match[str], page: Path) -> str:
+    """Return a link of a page as it is on the site, after what it leads to is there."""
+    target, anchor = match.groups()
+    linked = (page.parent / target).resolve()
+    where = SOURCE / linked.relative_to(ROOT)
+    if linked.is_dir():
+        where.mkdir(parents=True, exist_ok=True)
+        (where / "index.md").write_text(_listing(linked))
+        return f"]({target.rstrip('/')}/index.md{anchor})"
+    if linked not in PAGES:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(linked, where)
+    return match[0]
+
+
+def _listing(folder: Path) -> str:
+    """Return a page with the files of a folder, each with its text."""
+    name = folder.relative_to(ROOT).as_posix()
+    files = sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".lua"})
+    parts = [f"# {name}"]
+    for path in files:
+        parts += [f"## {path.relative_to(folder).as_posix()}", f"```{path.suffix[1:]}\n{path.read_text()}```"]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""``python -m tests.workflows``: lints the workflows of GitHub with actionlint, of the Go module in this folder.
+
+``go tool`` builds actionlint at the first use (about a minute), and keeps it in Go's build cache.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.control_plane.build import GO_SETTINGS, tool
+from tests.stack import ROOT
+
+MODULE = Path(__file__).parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def main() -> int:
+    """Return the exit code of actionlint, which prints what is wrong."""
+    tools = ["-shellcheck=", "-pyflakes="]  # what a machine happens to have must not change the result
+    command = [tool("go"), "-C", str(MODULE), "tool", "actionlint", *tools, *map(str, WORKFLOWS)]
+    return subprocess.run(command, env=os.environ | GO_SETTINGS, check=False).returncode  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
