@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.cluster.test_crd_spec import BOTH, BY_ID, PROJECT_REF, invite
 from tests.cluster.test_crd_status import FULL
 from tests.cluster.test_old_objects import restore_crd, until
 from tests.conftest import CRDS
+from tests.unit.specs import BOTH, BY_ID, PROJECT_REF, invite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
