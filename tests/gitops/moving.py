@@ -27,7 +27,7 @@ def rename_in_one_commit(stage: Stage) -> None:
 
 @scenario("argocd")
 def rename_with_a_secret_that_goes(stage: Stage) -> None:
-    """A commit that also removes a Secret of an earlier wave makes Argo CD prune in two waves, so Jane is invited again.
+    """A commit that also removes a Secret of an earlier wave makes Argo CD prune in two waves: Jane is invited again.
 
     Argo CD deletes the old object in the first wave, and waits until it is gone before it creates the new one.
     """
