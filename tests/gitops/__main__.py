@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.control_plane.build import BuildError
 from tests.control_plane.processes import StartError
-from tests.gitops import changes, first_sync, moving, protection, quiet, removal, suspension
+from tests.gitops import changes, first_sync, moving, protection, quiet, removal, suspension, waves
 from tests.gitops.argocd import ArgoCD
 from tests.gitops.build import FOLDER, report
 from tests.gitops.flux import Flux
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.gitops.tool import Tool
 
 TOOLS: dict[str, type[ArgoCD | Flux]] = {"argocd": ArgoCD, "flux": Flux}
-_MODULES = (first_sync, changes, suspension, removal, moving, quiet, protection)
+_MODULES = (first_sync, changes, suspension, removal, moving, waves, quiet, protection)
 """Whose scenarios are registered, in the order in which they play."""
 AS_WANTED, FAILED, NOT_FOR_IT = "as wanted", "FAILED", "-"
 

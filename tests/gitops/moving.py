@@ -25,6 +25,29 @@ def rename_in_one_commit(stage: Stage) -> None:
     _heir_is_whole(stage)
 
 
+@scenario("argocd")
+def rename_with_a_secret_that_goes(stage: Stage) -> None:
+    """A commit that also removes a Secret of an earlier wave makes Argo CD prune in two waves: Jane is invited again.
+
+    Argo CD deletes the old object in the first wave, and waits until it is gone before it creates the new one.
+    """
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "old-credentials", "annotations": {"argocd.argoproj.io/sync-wave": "-1"}},
+        "stringData": {"publicApiKey": stage.world.public_key, "privateApiKey": stage.world.key},
+    }
+    stage.commit("Keep the Secret here", {"secret": secret})
+    stage.begin(connectionSecretRef={"name": "old-credentials"})
+    renamed = stage.invitation("jane-doe", username="jane")
+    stage.commit("Rename Jane's object, take the Secret out", {"jane": None, "jane-doe": renamed, "secret": None})
+    stage.measure("rename committed to Healthy", stage.until)
+    _note_order(stage)
+    stage.until_gone("jane")
+    stage.until_reason("jane-doe", "Invited")
+    assert stage.world.atlas_writes() == ["CancelInvite 204", "CreateInvite 200"], stage.world.atlas_writes()
+
+
 @scenario()
 def rename_in_two_commits(stage: Stage) -> None:
     """The new object waits as a duplicate while the old one is there; then the same holds as for one commit."""

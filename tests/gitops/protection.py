@@ -1,10 +1,11 @@
-"""The platform's application: what it leaves when it goes."""
+"""The platform's application: its image, and what it leaves when it goes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tests.gitops.scenario import scenario
+from tests.gitops.stage import PATIENCE
 from tests.stack import OPERATOR_NAMESPACE, wait_until
 
 if TYPE_CHECKING:
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
 PLATFORM = "atlas-invites"
 _CRD = "apis/apiextensions.k8s.io/v1/customresourcedefinitions/atlasprojectinvites.atlasinvites.io"
 _DEPLOYMENT = f"apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/atlas-invites"
+_IMAGE = "registry.example.com/platform/atlas-invites"
+
+
+@scenario()
+def image_of_the_operator(stage: Stage) -> None:
+    """The operator's Deployment has the image of the shipped application, in place of the one in ``deploy/``."""
+    kustomization = (stage.rig.platform.folder / "deploy" / "kustomization.yaml").read_text()
+    assert f"newName: {_IMAGE}" not in kustomization
+
+    def image() -> str:
+        found = stage.rig.plane.api.ask("GET", _DEPLOYMENT)
+        return str(found.json()["spec"]["template"]["spec"]["containers"][0]["image"]) if found.is_success else ""
+
+    found = wait_until("the Deployment is there", image, PATIENCE)
+    stage.note(f"image of the Deployment: {found}")
+    assert found.rpartition(":")[0] == _IMAGE, found
 
 
 @scenario(alone=True)
