@@ -59,7 +59,7 @@ APPLICATION = objects(
                 ]
             }
         ),
-        retry=objects(limit=NUMBER, backoff=objects(duration=TEXT, factor=NUMBER, maxDuration=TEXT)),
+        retry=objects(limit=NUMBER, refresh=FLAG, backoff=objects(duration=TEXT, factor=NUMBER, maxDuration=TEXT)),
     ),
 )
 APPLICATION_SET = objects(
