@@ -92,6 +92,7 @@ KUSTOMIZATION = objects(
     prune=FLAG,
     wait=FLAG,
     timeout=INTERVAL,
+    retryInterval=INTERVAL,
     targetNamespace=TEXT,
     dependsOn=lists(objects("name", name=TEXT, namespace=TEXT)),
     healthChecks=lists(REFERENCE),
