@@ -70,7 +70,7 @@ def _action(forecast: Forecast, *, is_settled: bool) -> Action:
 
 
 def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_pruned: bool) -> Line:
-    """Return the line of an object that is deleted, or being deleted although there is a manifest."""
+    """Return the line of an object that is deleted, or is being deleted."""
     if forecast.outcome is not None:
         outcome = forecast.outcome
         message = f"The deletion does not end: {outcome.message}"
@@ -81,7 +81,7 @@ def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_p
         action = Action.REMOVE_MEMBER if is_member else Action.CANCEL
         message = "The member is removed from the project." if is_member else "The pending invitation is canceled."
     warnings = [f"The operator would warn: {notice.note}" for notice in notices if notice.type == EventType.WARNING]
-    message = " ".join([message, *warnings, *([] if is_pruned else [_BEING_DELETED])])
+    message = " ".join([message, *warnings, *([] if is_pruned or line.source is None else [_BEING_DELETED])])
     return replace(line, action=action, reason=None, message=message)
 
 

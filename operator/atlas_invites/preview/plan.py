@@ -95,6 +95,8 @@ async def rehearse(
 ) -> list[Line]:
     """Return what happens once the manifests are applied.
 
+    The lines are of the manifests, of what is pruned, and of whoever takes over from one of these and writes to Atlas.
+
     Args:
         rehearsal: in which it happens.
         wanted: the manifests.
@@ -112,15 +114,16 @@ async def rehearse(
     keys = {manifest.key: manifest.source for manifest in wanted}
     namespaces = {key.namespace for key in keys}
     pruned = [key for key in live if prune and key not in keys and key.namespace in namespaces]
-    rivals = {rival for key in keys for rival in store.claims.rivals(key)} - keys.keys()
-    shown = [r for key in (*keys, *pruned) if (r := store.get(key)) is not None]
-    await rehearsal.read(shown, progress)
+    rivals = {rival for key in (*keys, *pruned) for rival in store.claims.possible_rivals(key)}.difference(keys, pruned)
+    before = [r for key in (*keys, *pruned, *sorted(rivals)) if (r := store.get(key)) is not None]
+    await rehearsal.read(before, progress)
+    rehearsal.attend(rivals)
     await rehearsal.reconcile([*keys, *(rival for rival in rivals if not store.claims.is_proven(rival))])
     holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
     await rehearsal.delete(pruned)
-    lines = [
-        line_of(rehearsal, resource, keys.get(resource.key), is_pruned=resource.key in pruned) for resource in shown
-    ]
+    await rehearsal.reconcile(rival for rival in rivals if not rehearsal.forecasts[rival].writes)
+    shown = [r for r in before if r.key not in rivals or rehearsal.forecasts[r.key].writes]
+    lines = [line_of(rehearsal, one, keys.get(one.key), is_pruned=one.key in pruned) for one in shown]
     return with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
 
 
