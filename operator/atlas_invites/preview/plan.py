@@ -95,7 +95,8 @@ async def rehearse(
 ) -> list[Line]:
     """Return what happens once the manifests are applied.
 
-    The lines are of the manifests, of what is pruned, and of whoever takes over from one of these and writes to Atlas.
+    The lines are of the manifests, of what is pruned, and of whoever takes over from one of these and writes to Atlas,
+    or may do so.
 
     Args:
         rehearsal: in which it happens.
@@ -122,8 +123,8 @@ async def rehearse(
     holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
     await rehearsal.delete(pruned)
     await rehearsal.reconcile(rival for rival in rivals if not rehearsal.forecasts[rival].writes)
-    shown = [r for r in before if r.key not in rivals or rehearsal.forecasts[r.key].writes]
-    lines = [line_of(rehearsal, one, keys.get(one.key), is_pruned=one.key in pruned) for one in shown]
+    lines = [line_of(rehearsal, one, keys.get(one.key), is_pruned=one.key in pruned) for one in before]
+    lines = [line for line in lines if line.key not in rivals or line.writes or line.failed]
     return with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
 
 
