@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_invites.preview.lines import as_json, as_text
 from atlas_sandbox.faults import Fault
 from atlas_sandbox.people import reach
 from atlas_sandbox.sandbox import PROJECT_ID
@@ -161,6 +162,25 @@ async def test_nothing_to_plan(invited: Bench, tmp_path: Path) -> None:
     """Manifests without an invitation are no error."""
     code, out, err = await done("plan", "-f", manifests(tmp_path, {"kind": "Other"}), "--atlas-url", invited.url)
     assert (code, out, err) == (0, b"No AtlasProjectInvite found: nothing would change.\n", "")
+
+
+async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
+    """Without one no namespace is compared, while a GitOps tool deletes all that it has applied."""
+    file = manifests(tmp_path, {"kind": "Other"})
+    code, out, err = await done("plan", "-f", file, "--cluster", "--prune", "--atlas-url", invited.url)
+    assert (code, out) == (1, b"")
+    assert err == (
+        "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster "
+        "is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or keep a "
+        "manifest in each namespace.\n"
+    )
+
+
+def test_the_summary_names_the_namespaces_that_are_pruned() -> None:
+    """Nothing is said of the others."""
+    assert as_text([], color=False, compared=["a", "b"]).endswith(" Compared for pruning: namespaces a, b.\n")
+    assert as_text([], color=False, compared=["a"]).endswith(" Compared for pruning: namespace a.\n")
+    assert json.loads(as_json([], compared=["a"]))["summary"]["comparedNamespaces"] == ["a"]
 
 
 @pytest.mark.parametrize(

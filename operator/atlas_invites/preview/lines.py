@@ -150,17 +150,23 @@ class Line:
         }
 
 
-def as_text(lines: Sequence[Line], *, color: bool) -> str:
-    """Return a plan as lines of text, and a summary."""
+def as_text(lines: Sequence[Line], *, color: bool, compared: Sequence[str] = ()) -> str:
+    """Return a plan as lines of text, and a summary, with the namespaces that were compared for pruning."""
     width = max((len(str(line.key)) for line in lines), default=0)
     shown = "".join(f"{line.text(width, color=color)}\n" for line in lines)
-    return f"{shown}{_summary(lines)}\n"
+    names = f"namespace{'s' if len(compared) > 1 else ''} {', '.join(compared)}"
+    return f"{shown}{_summary(lines)}{f' Compared for pruning: {names}.' if compared else ''}\n"
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    """Return a plan as one JSON document."""
+def as_json(lines: Sequence[Line], *, compared: Sequence[str] = ()) -> str:
+    """Return the same as one JSON document."""
     counts = Counter(line.action for line in lines)
-    summary = {"objects": len(lines), "failed": _failed(lines), "emails": sum(line.emails for line in lines)}
+    summary: dict[str, Any] = {
+        "objects": len(lines),
+        "failed": _failed(lines),
+        "emails": sum(line.emails for line in lines),
+    }
+    summary |= {"comparedNamespaces": list(compared)}
     plan = {
         "objects": [line.json() for line in lines],
         "summary": summary | {"actions": {action: counts[action] for action in Action}},
