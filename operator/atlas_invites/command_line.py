@@ -106,7 +106,8 @@ def _export(given: dict[str, Any]) -> int:
         complain(str(error))
         return FAILED
     except OSError as error:
-        complain(f"cannot write to {settings.output_directory}: {error.strerror}")
+        why = "is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        complain(f"cannot write to {settings.output_directory}: {why}")
         return FAILED
     if settings.output_directory is None:
         show("".join(one.text for one in found))

@@ -170,9 +170,9 @@ async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
     code, out, err = await done("plan", "-f", file, "--cluster", "--prune", "--atlas-url", invited.url)
     assert (code, out) == (1, b"")
     assert err == (
-        "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster "
-        "is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or keep a "
-        "manifest in each namespace.\n"
+        "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the "
+        "cluster is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or "
+        "keep a manifest in each namespace.\n"
     )
 
 
@@ -283,6 +283,16 @@ async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench)
     assert err.count("\n") == 1
 
 
+async def test_a_file_whose_project_cannot_be_read(invited: Bench, tmp_path: Path) -> None:
+    """It stays as it was, and the error says so."""
+    (tmp_path / f"{OTHER_PROJECT}.yaml").write_text("old")
+    options = ("--output-directory", str(tmp_path), "--atlas-url", invited.url)
+    code, _, err = await done("export", "--group-id", OTHER_PROJECT, *options)
+    assert code == 1
+    assert err.endswith(f" {OTHER_PROJECT}.yaml was not written.\n")
+    assert (tmp_path / f"{OTHER_PROJECT}.yaml").read_text() == "old"
+
+
 async def test_members_are_observed_and_stay(bench: Bench) -> None:
     """The manifest of a member changes no roles and takes nothing away."""
     state = bench.sandbox.state
@@ -307,7 +317,7 @@ async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: 
     (tmp_path / "out").write_text("")
     directory = ("--output-directory", str(tmp_path / "out"))
     code, _, err = await done("export", "--group-id", PROJECT_ID, *directory, "--atlas-url", invited.url)
-    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: File exists\n")
+    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: is not a directory\n")
 
 
 async def test_many_manifests_cost_two_lists_a_project(bench: Bench, tmp_path: Path) -> None:

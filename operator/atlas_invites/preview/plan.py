@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 _NOTHING_TO_COMPARE = (
-    "--prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster is looked at, while "
-    "a GitOps tool would delete every object that it has applied. Check --file, or keep a manifest in each namespace."
+    "--prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster is looked at, "
+    "while a GitOps tool would delete every object that it has applied. Check --file, or keep a "
+    "manifest in each namespace."
 )
 
 
