@@ -106,13 +106,15 @@ def _export(given: dict[str, Any]) -> int:
         complain(str(error))
         return FAILED
     except OSError as error:
-        complain(f"cannot write to {settings.output_directory}: {error.strerror}")
+        why = "is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        complain(f"cannot write to {settings.output_directory}: {why}")
         return FAILED
     if settings.output_directory is None:
         show("".join(one.text for one in found))
     for one in found:
         if one.failure is not None:
-            complain(one.failure if len(found) == 1 else f"project {one.group_id}: {one.failure}")
+            kept = "" if settings.output_directory is None else f" {one.group_id}.yaml was not written."
+            complain(f"{one.failure if len(found) == 1 else f'project {one.group_id}: {one.failure}'}{kept}")
     if any(one.failure for one in found):
         return FAILED
     return 0 if all(one.complete for one in found) else INCOMPLETE
@@ -128,7 +130,7 @@ def _plan(given: dict[str, Any]) -> int:
 
     gc.disable()  # a process of seconds: each collection would look at every manifest again
     try:
-        lines, faults, warnings = asyncio.run(plan(settings, credentials, show_progress))
+        lines, faults, warnings, compared = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:
         complain(str(error))
         return FAILED
@@ -137,7 +139,12 @@ def _plan(given: dict[str, Any]) -> int:
     if faults:
         return FAILED
     color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    show(rendering.as_json(lines) if settings.output == "json" else rendering.as_text(lines, color=color))
+    is_json = settings.output == "json"
+    show(
+        rendering.as_json(lines, compared=compared)
+        if is_json
+        else rendering.as_text(lines, color=color, compared=compared)
+    )
     if any(line.failed for line in lines):
         return FAILED
     return CHANGES if settings.detailed_exitcode and is_changing(lines) else 0

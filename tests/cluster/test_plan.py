@@ -95,7 +95,7 @@ async def test_the_rights_of_a_team(life: Life, control_plane: ControlPlane, rig
     assert err.count("\n") == 1
     if rights == "none":
         assert (code, out) == (1, "")
-        assert "HTTP 403" in err
+        assert "HTTP 403 Forbidden; the user of the kubeconfig lacks " in err
     else:
         assert (code, out.partition(" ")[0]) == (0, "+")
         assert err.startswith("atlas-invites: duplicates in other namespaces are not found: ")

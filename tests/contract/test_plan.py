@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,10 +29,10 @@ from atlas_invites.preview.settings import PlanSettings
 from atlas_sandbox import invites, people, users
 from atlas_sandbox.sandbox import PROJECT_ID
 from atlas_sandbox.seeding import INVITER
-from tests.unit.builders import EMAIL, KEY, OTHER_EMAIL, OWNER, READER, body, ready, wire_spec
+from tests.unit.builders import EMAIL, KEY, OTHER_EMAIL, OWNER, READER, body, ready, resource, wire_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from atlas_invites.invitation.model import Condition
@@ -109,15 +109,15 @@ class Stage:
             return None
         return Resource.from_body(body(spec=dict(self.spec), status=self.status, finalizers=list(self.finalizers)))
 
-    async def plan(self, *wanted: Manifest, prune: bool = False) -> list[Line]:
-        """Return the plan; Atlas is only read."""
+    async def plan(self, *wanted: Manifest, prune: bool = False, others: Sequence[Resource] = ()) -> list[Line]:
+        """Return the plan, with other objects in the cluster; Atlas is only read."""
         self.bench.sandbox.calls.clear()
         async with self.bench.client() as atlas:
             atlas.stop_sending()
             rehearsal = Rehearsal(
                 atlas, FromEnvironment(self.bench.credentials, None), self.bench.credentials, time.monotonic
             )
-            live = {} if self.live is None else {KEY: self.live}
+            live = {one.key: one for one in (self.live, *others) if one is not None}
             lines = await rehearse(rehearsal, wanted, live, prune=prune)
         assert set(self.bench.calls()) <= READS
         return lines
@@ -127,11 +127,29 @@ class Stage:
         (line,) = await self.plan(self.manifest())
         return line
 
-    async def delete(self) -> Line:
-        """Return the line of the object if its manifest is taken away, and another one stays."""
+    async def prune(self, *others: Resource) -> list[Line]:
+        """Return the lines if the object's manifest is taken away, and that of a suspended bystander stays."""
         spec = with_defaults(wire_spec(username=OTHER_EMAIL, suspend=True))
-        _, line = await self.plan(Manifest(Source("m.yaml", 2), BYSTANDER, spec, None, None), prune=True)
+        manifest = Manifest(Source("m.yaml", 2), BYSTANDER, spec, None, None)
+        _, *lines = await self.plan(manifest, prune=True, others=others)
+        return lines
+
+    async def delete(self) -> Line:
+        """Return the line of the object if its manifest is taken away."""
+        (line,) = await self.prune()
         return line
+
+    def waiting(self, **spec: Any) -> Resource:  # noqa: ANN401 - fields of a spec
+        """Return a younger object of another namespace for the same person, which waits for the first to go."""
+        status = {
+            "observedGeneration": 1,
+            "conditions": [ready(Reason.DUPLICATE_INVITE).to_wire()],
+            "origin": "Adopted",
+            "atlas": {"api": self.api},
+        }
+        fields = {name: value for name, value in (self.spec | spec).items() if value is not None}
+        created = {"creationTimestamp": "2026-08-10T04:00:00Z", "finalizers": [FINALIZER]}
+        return resource(Key("team-b", "waiting"), spec=fields, status=status, **created)
 
     def manifest(self, key: Key = KEY, **changes: Any) -> Manifest:  # noqa: ANN401
         """Return the manifest of the object, or of another one."""
@@ -405,6 +423,39 @@ async def test_a_renamed_manifest(stage: Stage) -> None:
     new, old = await stage.plan(stage.manifest(Key("team-a", "janet")), prune=True)
     assert (new.action, new.reason) == (NO_CHANGE, Reason.INVITED)
     assert (old.action, old.key) == (Action.NOTHING, KEY)
+
+
+async def test_an_object_without_a_manifest_takes_over(stage: Stage) -> None:
+    """Whoever waits for a pruned object acts once that one has gone, also in a namespace of which nothing is given."""
+    stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
+    pruned, heir = await stage.prune(stage.waiting(roles=[OWNER]))
+    assert (pruned.key, pruned.action, pruned.writes) == (KEY, Action.NOTHING, ())
+    assert (heir.key, heir.action, heir.source) == (Key("team-b", "waiting"), SET_ROLES, None)
+    assert (heir.added, heir.removed) == ([OWNER], [READER])
+    (alone,) = await stage.prune(stage.waiting())
+    assert alone.key == KEY
+
+
+async def test_an_object_with_a_reference_takes_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does one of which only its reference leads to the project."""
+
+    async def group_id(*_: object) -> str:
+        return PROJECT_ID
+
+    monkeypatch.setattr(FromEnvironment, "group_id", group_id)
+    stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
+    _, heir = await stage.prune(stage.waiting(roles=[OWNER], groupId=None, projectRef={"name": "my-project"}))
+    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
+
+
+async def test_an_object_without_a_manifest_acts_when_its_elder_is_being_deleted(stage: Stage) -> None:
+    """So it is where the older one has a manifest, and is being deleted all the same."""
+    stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
+    elder = replace(stage.live, deleted_at=datetime.now(UTC))  # type: ignore[type-var]
+    stage.status = None
+    old, heir = await stage.plan(stage.manifest(), others=[elder, stage.waiting(roles=[OWNER])])  # type: ignore[list-item]
+    assert (old.key, old.writes) == (KEY, ())
+    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
 
 
 # Table D.

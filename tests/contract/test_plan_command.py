@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_invites.preview.lines import as_json, as_text
+from atlas_sandbox.faults import Fault
 from atlas_sandbox.people import reach
 from atlas_sandbox.sandbox import PROJECT_ID
 from tests.contract.conftest import CANARY
@@ -46,14 +48,45 @@ def invited(bench: Bench) -> Bench:
 
 async def test_text(invited: Bench, tmp_path: Path) -> None:
     """A line for each object, and a summary that counts the e-mails; plain where it is no terminal."""
-    file = manifests(tmp_path, *people("ann", "bob"), *people("zoe", groupId=None, projectRef={"name": "p"}))
+    file = manifests(tmp_path, *people("ann", "bob"), *people("zoe", suspend=True))
     code, out, err = await done("plan", "-f", file, "--atlas-url", invited.url)
     assert (code, err) == (0, "")
-    *lines, summary = out.decode().splitlines()
-    assert lines[0] == "= no change       default/ann Invited"
-    assert lines[1] == "+ send            default/bob bob@example.com: GROUP_READ_ONLY"
-    assert lines[2].startswith("! needs attention default/zoe ProjectNotReady: The id of the project is in the cluster")
-    assert summary == "3 objects: 1 to send, 1 without change, 1 needing attention. Atlas sends 1 e-mail."
+    assert out.decode().splitlines() == [
+        "= no change       default/ann Invited",
+        "+ send            default/bob bob@example.com: GROUP_READ_ONLY",
+        "= no change       default/zoe Suspended: Reconciliation is suspended.",
+        "3 objects: 1 to send, 2 without change. Atlas sends 1 e-mail.",
+    ]
+
+
+async def test_a_reference_without_a_cluster(invited: Bench, tmp_path: Path) -> None:
+    """Nobody knows what happens for it, so the e-mails that are counted are the least, and the exit code is 1."""
+    file = manifests(tmp_path, *people("bob"), *people("zoe", groupId=None, projectRef={"name": "p"}))
+    plan = ("plan", "-f", file, "--detailed-exitcode", "--atlas-url", invited.url)
+    code, out, err = await done(*plan)
+    assert (code, err) == (1, "")
+    _, zoe, summary = out.decode().splitlines()
+    assert zoe.startswith("! needs attention default/zoe ProjectNotReady: The id of the project is in the cluster")
+    assert summary == (
+        "2 objects: 1 to send, 1 needing attention. 1 object could not be planned; Atlas sends at least 1 e-mail."
+    )
+    code, out, _ = await done(*plan, "--output", "json")
+    found = json.loads(out)
+    assert code == 1
+    assert [one["failed"] for one in found["objects"]] == [False, True]
+    assert (found["summary"]["failed"], found["summary"]["emails"]) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+async def test_what_atlas_does_not_show_is_not_known(invited: Bench, tmp_path: Path, status: int) -> None:
+    """An error of Atlas is never taken for no e-mail."""
+    invited.fault(Fault("status", frozenset({"ListUsers"}), status=status, count=None))
+    plan = ("plan", "-f", manifests(tmp_path, *people("bob", "zoe")), "--atlas-url", invited.url)
+    code, out, _ = await done(*plan)
+    assert code == 1
+    assert out.decode().splitlines()[-1] == (
+        "2 objects: 2 needing attention. 2 objects could not be planned; Atlas sends at least 0 e-mails."
+    )
 
 
 async def test_json(invited: Bench, tmp_path: Path) -> None:
@@ -113,6 +146,7 @@ async def test_an_error_of_atlas(invited: Bench, tmp_path: Path) -> None:
     assert (code, err) == (1, "")
     lines = out.decode().splitlines()
     assert lines[0] == "= no change       default/ann Invited"
+    assert lines[2].endswith(" 1 object could not be planned; Atlas sends at least 0 e-mails.")
     assert lines[1].startswith("! needs attention default/bob ProjectNotFound: Atlas found no such project")
     assert '"errorCode": "GROUP_NOT_FOUND"' in lines[1]
 
@@ -128,6 +162,25 @@ async def test_nothing_to_plan(invited: Bench, tmp_path: Path) -> None:
     """Manifests without an invitation are no error."""
     code, out, err = await done("plan", "-f", manifests(tmp_path, {"kind": "Other"}), "--atlas-url", invited.url)
     assert (code, out, err) == (0, b"No AtlasProjectInvite found: nothing would change.\n", "")
+
+
+async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
+    """Without one no namespace is compared, while a GitOps tool deletes all that it has applied."""
+    file = manifests(tmp_path, {"kind": "Other"})
+    code, out, err = await done("plan", "-f", file, "--cluster", "--prune", "--atlas-url", invited.url)
+    assert (code, out) == (1, b"")
+    assert err == (
+        "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the "
+        "cluster is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or "
+        "keep a manifest in each namespace.\n"
+    )
+
+
+def test_the_summary_names_the_namespaces_that_are_pruned() -> None:
+    """Nothing is said of the others."""
+    assert as_text([], color=False, compared=["a", "b"]).endswith(" Compared for pruning: namespaces a, b.\n")
+    assert as_text([], color=False, compared=["a"]).endswith(" Compared for pruning: namespace a.\n")
+    assert json.loads(as_json([], compared=["a"]))["summary"]["comparedNamespaces"] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +283,16 @@ async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench)
     assert err.count("\n") == 1
 
 
+async def test_a_file_whose_project_cannot_be_read(invited: Bench, tmp_path: Path) -> None:
+    """It stays as it was, and the error says so."""
+    (tmp_path / f"{OTHER_PROJECT}.yaml").write_text("old")
+    options = ("--output-directory", str(tmp_path), "--atlas-url", invited.url)
+    code, _, err = await done("export", "--group-id", OTHER_PROJECT, *options)
+    assert code == 1
+    assert err.endswith(f" {OTHER_PROJECT}.yaml was not written.\n")
+    assert (tmp_path / f"{OTHER_PROJECT}.yaml").read_text() == "old"
+
+
 async def test_members_are_observed_and_stay(bench: Bench) -> None:
     """The manifest of a member changes no roles and takes nothing away."""
     state = bench.sandbox.state
@@ -254,7 +317,7 @@ async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: 
     (tmp_path / "out").write_text("")
     directory = ("--output-directory", str(tmp_path / "out"))
     code, _, err = await done("export", "--group-id", PROJECT_ID, *directory, "--atlas-url", invited.url)
-    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: File exists\n")
+    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: is not a directory\n")
 
 
 async def test_many_manifests_cost_two_lists_a_project(bench: Bench, tmp_path: Path) -> None:

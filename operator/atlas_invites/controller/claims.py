@@ -302,6 +302,10 @@ class Claims:
         """Return the other objects that name the same, live or being deleted, proven or not."""
         return [rival.key for rival in self._rivals(key)]
 
+    def possible_rivals(self, key: Key) -> list[Key]:
+        """Return the other objects that name the same, or may turn out to once their reference was followed."""
+        return [rival.key for rival in (*self._rivals(key), *self._unplaced(key))]
+
     def holder(self, key: Key) -> Key | None:
         """Return the oldest object that claims what this younger one names, or None: it has it itself."""
         return _oldest(rival for rival in self._older(key) if rival.proven)

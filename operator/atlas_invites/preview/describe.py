@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atlas_invites.invitation.conditions import READY, SUSPENDED
 from atlas_invites.invitation.model import Operation
 from atlas_invites.invitation.notices import EventType
-from atlas_invites.invitation.outcome import Reason
+from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.preview.lines import SENDS, Action, Line
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _DUPLICATE = (
     "the others report DuplicateInvite and do nothing. Keep one of them."
 )
 _NO_END = "The objects changed while the command read them, so what happens is not known. Run the command again."
+_REFUSED = frozenset({Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND})
+"""Reasons of what Atlas refuses to show; those of the operator's writes do not occur in a rehearsal."""
+
 _BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again once the object is gone."
 
 
@@ -52,10 +55,17 @@ def line_of(rehearsal: Rehearsal, before: Resource, source: Source | None, *, is
         return replace(line, action=Action.NO_CHANGE, reason=SUSPENDED, message="Reconciliation is suspended.")
     if outcome is None:
         return replace(line, action=Action.NEEDS_ATTENTION, message=_NO_END, failed=True)
-    failed = outcome.reason in {Reason.ATLAS_UNAVAILABLE, Reason.RATE_LIMITED} or (
-        outcome.error is not None and outcome.error.operation is not None and outcome.error.operation.is_read
-    )
-    return replace(line, error=outcome.error, failed=failed)
+    return replace(line, error=outcome.error, failed=_is_unknown(forecast))
+
+
+def _is_unknown(forecast: Forecast) -> bool:
+    """Return whether an object's reconcile ended before it was known what the operator does."""
+    outcome = forecast.outcome
+    if outcome is None or forecast.writes:
+        return False
+    operation = outcome.error.operation if outcome.error else None
+    is_refused = outcome.reason in _REFUSED or (operation is not None and operation.is_read)
+    return is_refused or outcome.kind in {Kind.WAITING, Kind.RETRYING}
 
 
 def _action(forecast: Forecast, *, is_settled: bool) -> Action:
@@ -70,18 +80,25 @@ def _action(forecast: Forecast, *, is_settled: bool) -> Action:
 
 
 def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_pruned: bool) -> Line:
-    """Return the line of an object that is deleted, or being deleted although there is a manifest."""
+    """Return the line of an object that is deleted, or is being deleted."""
     if forecast.outcome is not None:
         outcome = forecast.outcome
         message = f"The deletion does not end: {outcome.message}"
-        return replace(line, action=Action.NEEDS_ATTENTION, reason=outcome.reason, message=message, error=outcome.error)
+        return replace(
+            line,
+            action=Action.NEEDS_ATTENTION,
+            reason=outcome.reason,
+            message=message,
+            error=outcome.error,
+            failed=_is_unknown(forecast),
+        )
     action, message = Action.NOTHING, "Nothing changes in Atlas."
     if forecast.writes:
         is_member = any(write.is_about_member for write in forecast.writes)
         action = Action.REMOVE_MEMBER if is_member else Action.CANCEL
         message = "The member is removed from the project." if is_member else "The pending invitation is canceled."
     warnings = [f"The operator would warn: {notice.note}" for notice in notices if notice.type == EventType.WARNING]
-    message = " ".join([message, *warnings, *([] if is_pruned else [_BEING_DELETED])])
+    message = " ".join([message, *warnings, *([] if is_pruned or line.source is None else [_BEING_DELETED])])
     return replace(line, action=action, reason=None, message=message)
 
 

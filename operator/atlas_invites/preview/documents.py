@@ -42,7 +42,12 @@ class Fault:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads scalars as kubectl does, which knows no times and no numbers such as 1_000 or 12:30."""
+    """Reads scalars as kubectl does, which knows no times and no numbers such as 1_000 or 12:30; no key twice."""
+
+    def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - YAML
+        """Return a document, in which no mapping has a key twice."""
+        _check_keys(node)
+        return super().construct_document(node)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -58,6 +63,27 @@ for _tag, _pattern, _first in (
     )
 
 
+def _check_keys(root: yaml.Node) -> None:
+    """Check that no mapping has a key twice: kubectl refuses it, and PyYAML takes the last one.
+
+    Raises:
+        ConstructorError: one has.
+    """
+    nodes, seen = [root], {id(root)}
+    while nodes:
+        node = nodes.pop()
+        below = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            keys = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+                below += [key, value]
+        nodes += [one for one in below if id(one) not in seen]  # an alias may lead back
+        seen.update(map(id, below))
+
+
 def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], list[Fault]]:
     """Return every object of some files, with where it is, and what could not be read.
 
@@ -66,14 +92,15 @@ def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], lis
     """
     found: list[tuple[Source, dict[str, Any]]] = []
     faults: list[Fault] = []
+    known: set[Path] = set()
     for path in paths:
-        for file, text in _texts(path, faults):
+        for file, text in _texts(path, faults, known):
             _parse(file, text, found, faults)
     return found, faults
 
 
-def _texts(path: str, faults: list[Fault]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file that a path stands for."""
+def _texts(path: str, faults: list[Fault], known: set[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file that a path stands for, of one that is given twice once."""
     if path == "-":
         yield "standard input", sys.stdin.buffer.read() if sys.stdin is not None else b""
         return
@@ -84,8 +111,9 @@ def _texts(path: str, faults: list[Fault]) -> Iterator[tuple[str, bytes]]:
         faults.append(Fault(Source(path), None, f"cannot be read: {error.strerror}"))
         return
     for file in files:
-        if is_directory and file.is_dir():
+        if (is_directory and file.is_dir()) or file.resolve() in known:
             continue
+        known.add(file.resolve())
         try:
             yield str(file), file.read_bytes()
         except OSError as error:
@@ -97,22 +125,27 @@ def _parse(file: str, text: bytes, found: list[tuple[Source, dict[str, Any]]], f
     number = 0
     try:
         for number, document in enumerate(yaml.load_all(text, _Loader), start=1):
-            found += _objects(Source(file, number), document)
+            found += _objects(Source(file, number), document, faults)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" (line {mark.line + 1})"
-        problem = getattr(error, "problem", None) or type(error).__name__
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
         rule = f"not valid YAML{line}: {problem}; neither this document nor those after it were read"
         faults.append(Fault(Source(file, number + 1), None, rule))
 
 
-def _objects(source: Source, document: Any) -> Iterator[tuple[Source, dict[str, Any]]]:  # noqa: ANN401 - YAML
-    """Yield the objects of a document: itself, or the items of a list. What is no object is passed over."""
-    if not isinstance(document, dict):
+def _objects(source: Source, document: Any, faults: list[Fault]) -> Iterator[tuple[Source, dict[str, Any]]]:  # noqa: ANN401 - YAML
+    """Yield the objects of a document: itself, or the items of a list. An empty document has none."""
+    if document is None and source.item is None:
         return
-    items = document.get("items")
-    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+    if not isinstance(document, dict):
+        faults.append(Fault(source, None, "must be an object of Kubernetes: a mapping with apiVersion and kind"))
+        return
+    kind, items = document.get("kind"), document.get("items")
+    if not isinstance(kind, str) or not kind:
+        faults.append(Fault(source, "kind", "Required value"))
+    elif kind.endswith("List") and isinstance(items, list):
         for number, item in enumerate(items, start=1):
-            yield from _objects(source._replace(item=number), item)
+            yield from _objects(source._replace(item=number), item, faults)
     else:
         yield source, document

@@ -129,6 +129,11 @@ class Rehearsal:
 
         await asyncio.gather(*map(read, self._projects.values()))
 
+    def attend(self, keys: Iterable[Key]) -> None:
+        """Let objects that nothing is planned for act once another one wakes them: they may take over from it."""
+        for key in keys:
+            self.forecasts.setdefault(key, Forecast(key))
+
     async def reconcile(self, keys: Iterable[Key]) -> None:
         """Reconcile objects, the older ones first, and those that they wake, until all is at rest."""
         ages = {key: (r.created_at, r.uid) for key in keys if (r := self.store.get(key)) is not None}

@@ -57,6 +57,12 @@ def newer(resource: Resource) -> Resource:
     return replace(resource, resource_version=str(int(version) + 1) if version.isdigit() else f"{version}+")
 
 
+def for_user(words: str) -> str:
+    """Return what the API server refuses as whoever runs the command reads it: the rights are the kubeconfig's."""
+    words = words.replace("by the operator; its RBAC lacks", "by the user of the kubeconfig, who lacks")
+    return words.replace("the operator's RBAC lacks", "the user of the kubeconfig lacks")
+
+
 class FromEnvironment:
     """What a spec refers to: the credentials are those of the environment, whatever Secret it names.
 
@@ -83,7 +89,10 @@ class FromEnvironment:
         """
         if self._projects is None:
             raise Failure(Reason.PROJECT_NOT_READY, _NO_CLUSTER.format(name=project.name))
-        return await self._projects.group_id(project)
+        try:
+            return await self._projects.group_id(project)
+        except Failure as failure:
+            raise Failure(failure.reason, for_user(failure.message)) from None
 
     async def is_ending(self, namespace: str) -> bool:
         """Return False: a rehearsed deletion does not wait, so it does not ask."""

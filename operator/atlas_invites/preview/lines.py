@@ -70,7 +70,7 @@ class Line:
         project: the id of the Atlas project, if it is known.
         writes: the writes to Atlas.
         error: the full error of Atlas, if it returned one.
-        failed: Atlas could not be read, so it is not known what happens.
+        failed: something could not be read, so it is not known what happens.
     """
 
     action: Action
@@ -146,20 +146,27 @@ class Line:
             "emails": self.emails,
             "atlasWrites": [write.operation for write in self.writes],
             "error": None if self.error is None else self.error.to_wire(),
+            "failed": self.failed,
         }
 
 
-def as_text(lines: Sequence[Line], *, color: bool) -> str:
-    """Return a plan as lines of text, and a summary."""
+def as_text(lines: Sequence[Line], *, color: bool, compared: Sequence[str] = ()) -> str:
+    """Return a plan as lines of text, and a summary, with the namespaces that were compared for pruning."""
     width = max((len(str(line.key)) for line in lines), default=0)
     shown = "".join(f"{line.text(width, color=color)}\n" for line in lines)
-    return f"{shown}{_summary(lines)}\n"
+    names = f"namespace{'s' if len(compared) > 1 else ''} {', '.join(compared)}"
+    return f"{shown}{_summary(lines)}{f' Compared for pruning: {names}.' if compared else ''}\n"
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    """Return a plan as one JSON document."""
+def as_json(lines: Sequence[Line], *, compared: Sequence[str] = ()) -> str:
+    """Return the same as one JSON document."""
     counts = Counter(line.action for line in lines)
-    summary = {"objects": len(lines), "emails": sum(line.emails for line in lines)}
+    summary: dict[str, Any] = {
+        "objects": len(lines),
+        "failed": _failed(lines),
+        "emails": sum(line.emails for line in lines),
+    }
+    summary |= {"comparedNamespaces": list(compared)}
     plan = {
         "objects": [line.json() for line in lines],
         "summary": summary | {"actions": {action: counts[action] for action in Action}},
@@ -172,9 +179,15 @@ def _summary(lines: Sequence[Line]) -> str:
         return "No AtlasProjectInvite found: nothing would change."
     counts, emails = Counter(line.action for line in lines), sum(line.emails for line in lines)
     parts = ", ".join(f"{counts[action]} {words}" for action, words in _COUNTED.items() if counts[action])
-    sent = {0: "Atlas sends no e-mail.", 1: "Atlas sends 1 e-mail."}.get(emails, f"Atlas sends {emails} e-mails.")
-    return f"{_of(len(lines))}: {parts}. {sent}"
+    sent = "Atlas sends no e-mail" if emails == 0 else f"Atlas sends {_of(emails, 'e-mail')}"
+    if failed := _failed(lines):
+        sent = f"{_of(failed, 'object')} could not be planned; Atlas sends at least {_of(emails, 'e-mail')}"
+    return f"{_of(len(lines), 'object')}: {parts}. {sent}."
 
 
-def _of(number: int) -> str:
-    return "1 object" if number == 1 else f"{number} objects"
+def _failed(lines: Sequence[Line]) -> int:
+    return sum(line.failed for line in lines)
+
+
+def _of(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -60,6 +60,8 @@ def check(objects: Iterable[tuple[Source, Mapping[str, Any]]]) -> tuple[list[Man
     faults: list[Fault] = []
     for source, body in objects:
         if body.get("kind") != KIND:
+            if str(body.get("apiVersion")).startswith(f"{GROUP}/") and body.get("kind") != f"{KIND}List":
+                faults.append(Fault(source, "kind", f"must be {KIND}"))
             continue
         found = [Fault(source, field, rule) for field, rule in _broken(body)]
         faults += found
@@ -96,20 +98,27 @@ def _broken(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _broken_metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    name, namespace = metadata.get("name"), metadata.get("namespace", DEFAULT_NAMESPACE)
+    name, namespace = metadata.get("name"), _namespace(metadata)
     if name is None:
         yield "metadata.name", "Required value"
     elif not isinstance(name, str) or len(name) > _NAME_LENGTH or not re.fullmatch(_NAME, name):
         yield "metadata.name", "must be a Kubernetes name (lower-case letters, digits, '-' and '.')"
     if not isinstance(namespace, str) or not re.fullmatch(_NAMESPACE, namespace):
         yield "metadata.namespace", "must be the name of a namespace (lower-case letters, digits and '-')"
-    annotations = {} if metadata.get("annotations") is None else metadata["annotations"]
-    if not isinstance(annotations, dict):
-        yield "metadata.annotations", "must be of type object"
-        return
-    for annotation, value in annotations.items():
-        if not isinstance(value, str):
-            yield f"metadata.annotations[{annotation}]", "must be of type string; put the value in quotes"
+    for field in ("annotations", "labels"):
+        values = {} if metadata.get(field) is None else metadata[field]
+        if not isinstance(values, dict):
+            yield f"metadata.{field}", "must be of type object"
+            continue
+        for key, value in values.items():
+            if not isinstance(value, str):
+                yield f"metadata.{field}[{key}]", "must be of type string; put the value in quotes"
+
+
+def _namespace(metadata: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever a manifest has
+    """Return the namespace of a manifest; an empty one counts as none."""
+    namespace = metadata.get("namespace")
+    return DEFAULT_NAMESPACE if namespace is None or namespace == "" else namespace
 
 
 def _manifest(source: Source, body: Mapping[str, Any]) -> Manifest:
@@ -117,7 +126,7 @@ def _manifest(source: Source, body: Mapping[str, Any]) -> Manifest:
     annotations = metadata.get("annotations") or {}
     return Manifest(
         source,
-        Key(metadata.get("namespace", DEFAULT_NAMESPACE), metadata["name"]),
+        Key(_namespace(metadata), metadata["name"]),
         with_defaults(body["spec"]),
         annotations.get(RECONCILE_REQUESTED_AT),
         annotations.get(RESEND_REQUESTED_AT) or None,

@@ -16,7 +16,7 @@ from atlas_invites.invitation.resource import Resource
 from atlas_invites.preview import documents, manifests
 from atlas_invites.preview.describe import line_of, with_duplicates
 from atlas_invites.preview.forecast import Rehearsal
-from atlas_invites.preview.imagined import FromEnvironment, newer
+from atlas_invites.preview.imagined import FromEnvironment, for_user, newer
 from atlas_invites.preview.rules import with_defaults
 
 if TYPE_CHECKING:
@@ -31,16 +31,27 @@ if TYPE_CHECKING:
     from atlas_invites.preview.settings import PlanSettings
 
 
+_NOTHING_TO_COMPARE = (
+    "--prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster is looked at, "
+    "while a GitOps tool would delete every object that it has applied. Check --file, or keep a "
+    "manifest in each namespace."
+)
+
+
 class PlanError(Exception):
     """What happens is not known, in one line for the terminal."""
 
 
 class Plan(NamedTuple):
-    """A line for each object, or what is wrong with the manifests; then there are no lines."""
+    """A line for each object, or what is wrong with the manifests; then there are no lines.
+
+    ``compared`` has the namespaces that were compared for pruning.
+    """
 
     lines: Sequence[Line]
     faults: Sequence[Fault]
     warnings: Sequence[str]
+    compared: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -62,27 +73,31 @@ async def plan(settings: PlanSettings, credentials: Credentials, progress: Calla
     """Read the manifests, Atlas, and the cluster if it is asked for, and return what would happen.
 
     Raises:
-        PlanError: the cluster does not show its objects.
+        PlanError: the cluster does not show its objects, or there is nothing to compare with it for pruning.
         StartupError: no cluster is configured, or the proxy of the environment cannot be used.
     """
     logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines have what a warning would say
     found, faults = documents.read(settings.files)
     wanted, more = manifests.check(found)
+    namespaces = sorted({manifest.key.namespace for manifest in wanted})
+    if settings.prune and not (wanted or faults or more):
+        raise PlanError(_NOTHING_TO_COMPARE)
     async with AsyncExitStack() as stack:
         cluster = Cluster({})
         if settings.cluster:
-            cluster = await _read_cluster(stack, {manifest.key.namespace for manifest in wanted})
+            cluster = await _read_cluster(stack, namespaces)
+        warnings = [cluster.warning] if cluster.warning else []
         faults = [*faults, *more, *manifests.check_changes(wanted, cluster.live)]
         if faults:
-            return Plan([], sorted(faults, key=_position), [])
+            return Plan([], sorted(faults, key=_position), warnings)
         atlas = await stack.enter_async_context(Atlas(settings.atlas_url))
         atlas.stop_sending()  # whatever happens, no write leaves this process
         rehearsal = Rehearsal(atlas, FromEnvironment(credentials, cluster.references), credentials, time.monotonic)
         try:
             lines = await rehearse(rehearsal, wanted, cluster.live, prune=settings.prune, progress=progress)
         except ClusterUnavailable as error:
-            raise PlanError(str(error)) from None
-    return Plan(lines, [], [cluster.warning] if cluster.warning else [])
+            raise PlanError(for_user(str(error))) from None
+    return Plan(lines, [], warnings, namespaces if settings.prune else ())
 
 
 async def rehearse(
@@ -94,6 +109,9 @@ async def rehearse(
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Line]:
     """Return what happens once the manifests are applied.
+
+    The lines are of the manifests, of what is pruned, and of whoever takes over from one of these and writes to Atlas,
+    or may do so.
 
     Args:
         rehearsal: in which it happens.
@@ -112,15 +130,16 @@ async def rehearse(
     keys = {manifest.key: manifest.source for manifest in wanted}
     namespaces = {key.namespace for key in keys}
     pruned = [key for key in live if prune and key not in keys and key.namespace in namespaces]
-    rivals = {rival for key in keys for rival in store.claims.rivals(key)} - keys.keys()
-    shown = [r for key in (*keys, *pruned) if (r := store.get(key)) is not None]
-    await rehearsal.read(shown, progress)
+    rivals = {rival for key in (*keys, *pruned) for rival in store.claims.possible_rivals(key)}.difference(keys, pruned)
+    before = [r for key in (*keys, *pruned, *sorted(rivals)) if (r := store.get(key)) is not None]
+    await rehearsal.read(before, progress)
+    rehearsal.attend(rivals)
     await rehearsal.reconcile([*keys, *(rival for rival in rivals if not store.claims.is_proven(rival))])
     holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
     await rehearsal.delete(pruned)
-    lines = [
-        line_of(rehearsal, resource, keys.get(resource.key), is_pruned=resource.key in pruned) for resource in shown
-    ]
+    await rehearsal.reconcile(rival for rival in rivals if not rehearsal.forecasts[rival].writes)
+    lines = [line_of(rehearsal, one, keys.get(one.key), is_pruned=one.key in pruned) for one in before]
+    lines = [line for line in lines if line.key not in rivals or line.writes or line.failed]
     return with_duplicates(lines, {k: h for k, h in holders.items() if not {k, h} & live.keys()})
 
 
@@ -162,7 +181,7 @@ def _applied(manifest: Manifest, live: Resource | None, number: int, now: dateti
     )
 
 
-async def _read_cluster(stack: AsyncExitStack, namespaces: Iterable[str]) -> Cluster:
+async def _read_cluster(stack: AsyncExitStack, namespaces: Sequence[str]) -> Cluster:
     """Read the objects of the cluster: of all namespaces, or of those of the manifests if only these may be listed."""
     from atlas_invites.kube.connection import client_of  # noqa: PLC0415 - takes time
     from atlas_invites.kube.invites import Invites  # noqa: PLC0415
@@ -175,10 +194,10 @@ async def _read_cluster(stack: AsyncExitStack, namespaces: Iterable[str]) -> Clu
         try:
             listed = await Invites(client).list_all()
         except ClusterUnavailable as error:
-            listed = await Invites(client, sorted(namespaces)).list_all()
-            warning = f"duplicates in other namespaces are not found: {error}"
+            listed = await Invites(client, namespaces).list_all()
+            warning = f"duplicates in other namespaces are not found: {for_user(str(error))}"
     except ClusterUnavailable as error:
-        raise PlanError(str(error)) from None
+        raise PlanError(for_user(str(error))) from None
     if listed.unlisted:
         names = ", ".join(sorted(listed.unlisted))
         raise PlanError(f"the objects of {names} cannot be listed; grant the right to list them")

@@ -37,7 +37,7 @@ def test_documents_lists_and_other_kinds(tmp_path: Path) -> None:
 def test_a_directory(tmp_path: Path) -> None:
     """As for kubectl: its own YAML and JSON files, in the order of their names, not those of its directories."""
     (tmp_path / "b.yml").write_text(GOOD)
-    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "a.json").write_text('{"kind": "Other"}')
     (tmp_path / "c.txt").write_text(": not YAML :")
     (tmp_path / "d.yaml").mkdir()
     (tmp_path / "d.yaml" / "e.yaml").write_text(GOOD)
@@ -82,9 +82,41 @@ def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
 )
 def test_scalars_are_read_as_by_kubectl(tmp_path: Path, text: str, value: object) -> None:
     """A time stays text; digits are a number, which the CRD then refuses."""
-    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    (tmp_path / "a.yaml").write_text(f"kind: Other\na: {text}\n")
     ((_, body),), _ = read([str(tmp_path / "a.yaml")])
-    assert body == {"a": value}
+    assert body == {"kind": "Other", "a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("kind: A\nb: {c: 1, c: 2}\n", "document 1: not valid YAML (line 2): c is there twice; "),
+        ("[]\n", "document 1: must be an object of Kubernetes"),
+        ("jane\n", "document 1: must be an object of Kubernetes"),
+        ("metadata: {name: jane}\n", "document 1: kind: Required value"),
+        ("kind: List\nitems: [null]\n", "document 1, item 1: must be an object of Kubernetes"),
+    ],
+)
+def test_what_kubectl_refuses_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
+    """Nothing is passed over that may have been meant as an invitation."""
+    (tmp_path / "a.yaml").write_text(text)
+    objects, faults = read([str(tmp_path / "a.yaml")])
+    assert objects == []
+    assert str(faults[0]).startswith(f"{tmp_path}/a.yaml, {fault}")
+
+
+def test_a_file_that_is_given_twice(tmp_path: Path) -> None:
+    """It is read once, whatever path leads to it."""
+    (tmp_path / "a.yaml").write_text(GOOD)
+    objects, _ = read([str(tmp_path), str(tmp_path / "a.yaml"), f"{tmp_path}/../{tmp_path.name}/a.yaml"])
+    assert len(objects) == 1
+
+
+def test_a_merge_may_repeat_a_key(tmp_path: Path) -> None:
+    """A key beside ``<<`` wins over that of the alias."""
+    (tmp_path / "a.yaml").write_text("kind: Other\na: &a {b: 1}\nc: {<<: *a, b: 2}\n")
+    ((_, body),), faults = read([str(tmp_path / "a.yaml")])
+    assert (body["c"], faults) == ({"b": 2}, [])
 
 
 def manifest(**metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a manifest has
@@ -103,6 +135,8 @@ def manifest(**metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a ma
         (manifest(name="x" * 254), "metadata.name: must be a Kubernetes name"),
         (manifest(namespace="a.b"), "metadata.namespace: must be the name of a namespace"),
         (manifest(annotations=[]), "metadata.annotations: must be of type object"),
+        (invite() | {"kind": "AtlasProjectInvites"}, "kind: must be AtlasProjectInvite"),
+        (manifest(labels={"a": 1}), "metadata.labels[a]: must be of type string; put the value in quotes"),
         (manifest(annotations={"a": 1}), "metadata.annotations[a]: must be of type string; put the value in quotes"),
     ],
 )
@@ -117,6 +151,9 @@ def test_the_namespace_is_default_unless_it_is_given() -> None:
     """As for kubectl with a new kubeconfig."""
     manifests, _ = check([(Source("m.yaml", 1), manifest()), (Source("m.yaml", 2), manifest(namespace="team-a"))])
     assert [str(found.key) for found in manifests] == ["default/jane", "team-a/jane"]
+    for empty in (None, ""):
+        (found,), _ = check([(Source("m.yaml", 1), manifest(namespace=empty))])
+        assert str(found.key) == "default/jane"
 
 
 def test_one_object_has_one_manifest() -> None:
