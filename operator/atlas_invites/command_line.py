@@ -129,6 +129,7 @@ def _plan(given: dict[str, Any]) -> int:
     from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
 
     gc.disable()  # a process of seconds: each collection would look at every manifest again
+    logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines have what a warning would say
     try:
         lines, faults, warnings, compared = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:

@@ -81,9 +81,9 @@ async def test_the_younger_sends_nothing_new_when_it_takes_over(life: Life, *, t
             await life.restart()
             await life.move(minutes=10)
         await life.gone("jane")
-        await life.reaches("younger", "InvitationNotFound", state="Unknown")
+        await life.reaches("younger", "InvitationWithdrawn", state="Withdrawn")
         await life.edit("younger", roles=[OWNER])
-        await life.reaches("younger", "InvitationNotFound", state="Unknown")
+        await life.reaches("younger", "InvitationWithdrawn", state="Withdrawn")
         await life.move(minutes=10)
         await life.sweep()
     assert sent(counted) == 0

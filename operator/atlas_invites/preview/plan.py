@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -76,7 +75,6 @@ async def plan(settings: PlanSettings, credentials: Credentials, progress: Calla
         PlanError: the cluster does not show its objects, or there is nothing to compare with it for pruning.
         StartupError: no cluster is configured, or the proxy of the environment cannot be used.
     """
-    logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines have what a warning would say
     found, faults = documents.read(settings.files)
     wanted, more = manifests.check(found)
     namespaces = sorted({manifest.key.namespace for manifest in wanted})
