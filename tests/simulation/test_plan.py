@@ -21,7 +21,7 @@ from atlas_invites.preview.imagined import FromEnvironment
 from atlas_invites.preview.manifests import Manifest
 from atlas_invites.preview.plan import rehearse
 from atlas_invites.preview.rules import with_defaults
-from tests.simulation.machine import KEYS, Life, LifeAfterSunset, LifeOfUsers, policies, roles, specs
+from tests.simulation.machine import KEYS, Life, LifeOfUsers, policies, roles, specs
 from tests.simulation.process import URL
 from tests.simulation.world import API_KEY, NAMESPACES, OTHER_SECRET, SECRET, UNTIL_RESYNCED, WRITES
 
@@ -140,18 +140,12 @@ class Plans(_Plans, Life):
     """Through the Invites API."""
 
 
-class PlansAfterSunset(_Plans, LifeAfterSunset):
-    """The Invites API ends on the way."""
-
-
 class PlansOfUsers(_Plans, LifeOfUsers):
     """Through the Users API."""
 
 
 TestPlans = Plans.TestCase
 TestPlans.settings = settings(fixed, max_examples=40)
-TestPlansAfterSunset = PlansAfterSunset.TestCase
-TestPlansAfterSunset.settings = settings(fixed, max_examples=40)
 TestPlansOfUsers = PlansOfUsers.TestCase
 TestPlansOfUsers.settings = settings(fixed, max_examples=40)
 
