@@ -125,7 +125,7 @@ async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
     """End the object if another live object, or an older one, claims the same invitation.
 
     Raises:
-        Later: another object that names the same has yet to be evaluated.
+        Later: another object that names the same has yet to prove its claim.
     """
     return _ANOTHER_HAS_IT if another_has_it(attempt) else None
 
@@ -245,7 +245,7 @@ def another_has_it(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, claims the same invitation.
 
     Raises:
-        Later: another object that names the same has yet to be evaluated.
+        Later: another object that names the same has yet to prove its claim.
     """
     if is_anothers(attempt):
         return True
