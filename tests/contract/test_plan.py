@@ -425,6 +425,14 @@ async def test_a_renamed_manifest(stage: Stage) -> None:
     assert (old.action, old.key) == (Action.NOTHING, KEY)
 
 
+async def test_a_renamed_manifest_with_other_roles(stage: Stage) -> None:
+    """The new object sets the roles once: however often it is reconciled, it sees what it has set."""
+    stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
+    new, _ = await stage.plan(stage.manifest(Key("team-a", "janet"), roles=[OWNER]), prune=True)
+    assert (new.action, new.added, new.removed) == (SET_ROLES, [OWNER], [READER])
+    assert len(new.writes) == len({write.operation for write in new.writes})
+
+
 async def test_an_object_without_a_manifest_takes_over(stage: Stage) -> None:
     """Whoever waits for a pruned object acts once that one has gone, also in a namespace of which nothing is given."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")

@@ -21,7 +21,7 @@ from atlas_invites.preview.imagined import FromEnvironment
 from atlas_invites.preview.manifests import Manifest
 from atlas_invites.preview.plan import rehearse
 from atlas_invites.preview.rules import with_defaults
-from tests.simulation.machine import KEYS, Life, LifeOfUsers, policies, roles, specs
+from tests.simulation.machine import KEYS, Life, LifeAfterSunset, LifeOfUsers, policies, roles, specs
 from tests.simulation.process import URL
 from tests.simulation.world import API_KEY, NAMESPACES, OTHER_SECRET, SECRET, UNTIL_RESYNCED, WRITES
 
@@ -60,7 +60,7 @@ class _Plans:
 
     world: World
     failed: bool
-    change: Callable[[], None] = lambda: None
+    change: Callable[[], None] | None = None
 
     @initialize(
         changes=st.lists(edits, min_size=4, max_size=4),
@@ -75,7 +75,7 @@ class _Plans:
     def teardown(self) -> None:
         """Plan and apply the change, and judge the rest."""
         try:
-            if not self.failed:
+            if not self.failed and self.change is not None:
                 with self._telling():  # type: ignore[attr-defined]
                     self.change()
         finally:
@@ -140,12 +140,18 @@ class Plans(_Plans, Life):
     """Through the Invites API."""
 
 
+class PlansAfterSunset(_Plans, LifeAfterSunset):
+    """The Invites API ends on the way."""
+
+
 class PlansOfUsers(_Plans, LifeOfUsers):
     """Through the Users API."""
 
 
 TestPlans = Plans.TestCase
 TestPlans.settings = settings(fixed, max_examples=40)
+TestPlansAfterSunset = PlansAfterSunset.TestCase
+TestPlansAfterSunset.settings = settings(fixed, max_examples=40)
 TestPlansOfUsers = PlansOfUsers.TestCase
 TestPlansOfUsers.settings = settings(fixed, max_examples=40)
 

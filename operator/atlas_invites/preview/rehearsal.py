@@ -7,7 +7,7 @@ is recorded and succeeds: what it would respond is made up from what was asked.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from atlas_invites.atlas.errors import AtlasFailure
 from atlas_invites.failures import Failure
@@ -43,14 +43,18 @@ class Write(NamedTuple):
 
 @dataclass(slots=True)
 class Observed:
-    """One project as it was read: once, for every object and every step of the rehearsal.
+    """One project: read once for every object and every step of the rehearsal, with what the rehearsal has written.
 
-    ``since`` is when the rehearsal began (monotonic seconds): what was read from then on counts.
+    Attributes:
+        since: when the rehearsal began (monotonic seconds): what was read from then on counts.
+        invitations: by ID, what was read and then changed by the rehearsal; None for a canceled one.
+        users: the same; None for a removed one.
     """
 
     project: Project
     since: float
-    users: dict[str, User] = field(default_factory=dict)
+    invitations: dict[str, Invitation | None] = field(default_factory=dict)
+    users: dict[str, User | None] = field(default_factory=dict)
     _lists: Snapshot | None = None
     _failure: Failure | None = None
 
@@ -70,20 +74,44 @@ class Observed:
         return self._lists
 
     async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what the project shows of a target; see ``ports.Project.look``.
+        """Return what the project shows of a target by now; see ``ports.Project.look``.
 
         Raises:
             Failure: the project could not be read.
         """
         seen = await self.project.confirm((await self.lists()).find(target), target, enough)
-        self.users |= {user.id: user for user in seen.users}
-        return seen
+        current = {
+            "invitations": _current(self.invitations, seen.invitations),
+            "users": _current(self.users, seen.users),
+        }
+        return seen.model_copy(update=current)
 
     async def invitation(self, invitation_id: str) -> Invitation | None:
-        """Return a pending invitation of the Invites API that the project shows, by its id."""
-        target = Target(invitation_id=invitation_id)
-        seen = await self.look(target, lambda seen: bool(seen.invitations))
-        return next((found for found in seen.invitations if found.id == invitation_id), None)
+        """Return a pending invitation of the Invites API by its ID, or None."""
+        if invitation_id not in self.invitations:
+            await self.look(Target(invitation_id=invitation_id), lambda seen: bool(seen.invitations))
+        return self.invitations.get(invitation_id)
+
+    async def user(self, user_id: str) -> User | None:
+        """Return a user by its ID, or None."""
+        if user_id not in self.users:
+            self.users[user_id] = await self.project.read_user(user_id)
+        return self.users[user_id]
+
+
+class _Entry(Protocol):
+    """An invitation or a user."""
+
+    @property
+    def id(self) -> str: ...
+
+
+_AnyEntry = TypeVar("_AnyEntry", bound=_Entry)
+
+
+def _current(known: dict[str, _AnyEntry | None], read: Iterable[_AnyEntry]) -> tuple[_AnyEntry, ...]:
+    """Return entries that were read as they are by now, and record those that were read for the first time."""
+    return tuple(entry for one in read if (entry := known.setdefault(one.id, one)) is not None)
 
 
 class RehearsedAtlas:
@@ -158,13 +186,8 @@ class RehearsedProject:
         return await self._real.list_users(username, flatten_teams=flatten_teams, include_org_users=include_org_users)
 
     async def read_user(self, user_id: str) -> User | None:
-        """Return a user as it was read, with the roles that were imagined since."""
-        if user_id not in self._observed.users:
-            user = await self._real.read_user(user_id)
-            if user is None:
-                return None
-            self._observed.users[user_id] = user
-        return self._observed.users[user_id]
+        """Return a user, or None."""
+        return await self._observed.user(user_id)
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
         """Record a send through the Invites API."""
@@ -192,28 +215,32 @@ class RehearsedProject:
         )
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
-        """Record new roles of a pending invitation, if it is there."""
+        """Record new roles of a pending invitation, if there is one."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return None
         self._record(Operation.UPDATE_INVITE, invitation_id, invitation.roles, roles)
-        return invitation.model_copy(update={"roles": tuple(sorted(roles))})
+        updated = invitation.model_copy(update={"roles": tuple(sorted(roles))})
+        self._observed.invitations[invitation_id] = updated
+        return updated
 
     async def cancel_invite(self, invitation_id: str) -> bool:
-        """Record a cancellation, if the invitation is there."""
+        """Record a cancellation, if there is such an invitation."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return False
         self._record(Operation.CANCEL_INVITE, invitation_id, invitation.roles)
+        self._observed.invitations[invitation_id] = None
         return True
 
     async def remove_user(self, user_id: str) -> bool:
-        """Record a removal, if the user is there."""
+        """Record a removal, if there is such a user."""
         user = await self.read_user(user_id)
         if user is None:
             return False
         is_member = user.org_membership_status == Membership.ACTIVE
         self._writes.append(Write(Operation.REMOVE_USER, user_id, frozenset(user.roles), is_about_member=is_member))
+        self._observed.users[user_id] = None
         return True
 
     async def add_role(self, user_id: str, role: str) -> User | None:
@@ -232,8 +259,9 @@ class RehearsedProject:
             return None
         roles = frozenset(user.roles).union(added).difference(removed)
         self._record(operation, user_id, user.roles, roles)
-        self._observed.users[user_id] = user.model_copy(update={"roles": tuple(sorted(roles))})
-        return self._observed.users[user_id]
+        updated = user.model_copy(update={"roles": tuple(sorted(roles))})
+        self._observed.users[user_id] = updated
+        return updated
 
     def _record(self, operation: Operation, entry: str, before: Iterable[str] = (), roles: Iterable[str] = ()) -> None:
         self._writes.append(Write(operation, entry, frozenset(before), frozenset(roles)))
