@@ -183,3 +183,9 @@ def free_address() -> str:
     host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
     with socket.create_server((host, 0)) as one:
         return f"{host}:{one.getsockname()[1]}"
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])

@@ -28,9 +28,9 @@ def blocks(text: str, language: str, after: str = "") -> list[str]:
     return re.findall(rf"^{re.escape(after)}\n?```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def commands(name: str, test: str) -> list[str]:
-    """Return the blocks of a page that are marked as run by a test."""
-    return blocks(page(name), "sh", f"<!-- run by {Path(test).relative_to(ROOT)} -->")
+def commands(text: str, test: str) -> list[str]:
+    """Return the blocks of a page's text that are marked as run by a test."""
+    return blocks(text, "sh", f"<!-- run by {Path(test).relative_to(ROOT)} -->")
 
 
 def section(text: str, heading: str) -> str:
@@ -52,8 +52,8 @@ def first_cells(text: str) -> list[str]:
     return [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
 
 
-def run(cluster: ControlPlane, block: str, folder: Path = ROOT) -> str:
-    """Run a block of commands as a reader does, and return what it printed.
+def run(cluster: ControlPlane, block: str, folder: Path = ROOT, seconds: float = 90) -> str:
+    """Run a block of commands as a reader does, for so many seconds at most, and return what it printed.
 
     Raises:
         AssertionError: a command of it failed.
@@ -71,7 +71,7 @@ def run(cluster: ControlPlane, block: str, folder: Path = ROOT) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=seconds,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     return done.stdout

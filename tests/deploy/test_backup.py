@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.deploy.documents import commands, run
+from tests.deploy.documents import commands, page, run
 from tests.deploy.manifests import CRD, DEPLOY
 from tests.deploy.running import apply, invite, operator, put_secret, wait_for
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.control_plane.processes import ProcessGroup
     from tests.stack import Sandbox
 
-SAVE, RESTORE, START, SUSPEND = commands("backup", __file__)
+SAVE, RESTORE, START, SUSPEND = commands(page("backup"), __file__)
 
 
 def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:

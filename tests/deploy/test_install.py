@@ -6,7 +6,7 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.deploy.documents import commands, run
+from tests.deploy.documents import commands, page, run
 from tests.deploy.manifests import DEPLOY
 from tests.deploy.running import NAME, apply, invite, put_secret, start, wait_for
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.control_plane.processes import ProcessGroup
     from tests.stack import Operator, Sandbox
 
-INSTALL, KEEP, UNINSTALL, RESCUE = commands("install", __file__)
+INSTALL, KEEP, UNINSTALL, RESCUE = commands(page("install"), __file__)
 
 
 class Team:

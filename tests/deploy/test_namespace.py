@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deploy.documents import commands, run
+from tests.deploy.documents import commands, page, run
 from tests.deploy.manifests import CRD, DEPLOY, chart, of_kind
 from tests.deploy.running import NAME, apply, invite, put_secret, start, wait_for
 from tests.stack import ROOT, wait_until
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.stack import Operator, Sandbox
 
 TEAM = "team-a"
-FIRST, FROM_OUTSIDE, BY_HAND = commands("runbook", __file__)
+FIRST, FROM_OUTSIDE, BY_HAND = commands(page("runbook"), __file__)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from tests.control_plane.processes import ProcessGroup
 from tests.deploy.manifests import CRD, DEPLOY, kustomized, of_kind
 from tests.deploy.running import NAME, apply, invite, put_secret, wait_for
 from tests.image.engine import Engine, EngineError
-from tests.stack import PRIVATE_KEY, PUBLIC_KEY, Sandbox, wait_until
+from tests.stack import PRIVATE_KEY, PUBLIC_KEY, Sandbox, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +86,7 @@ def _run(engine: Engine, stack: ExitStack) -> None:
     cluster.kubectl("create", "namespace", "team-a")
     (deployment,) = of_kind(kustomized(DEPLOY), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    port = _free_port()
+    port = free_port()
 
     name = f"atlas-invites-{os.getpid()}"
     host, _, api_port = cluster.url.removeprefix("https://").partition(":")
@@ -162,13 +161,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5).is_success
     except httpx.HTTPError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _say(text: str) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FOLDER = ROOT / ".build" / "docs"
 SOURCE, SITE = FOLDER / "source", FOLDER / "site"
 CONFIGURATION = ROOT / "docs" / "zensical.toml"
+_DIAGRAM = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
+"""A diagram that GitHub renders: the site would load the library for it from another host."""
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)((?:#[^)]*)?)\)")
 
 
@@ -29,7 +31,8 @@ def main() -> int:
     for page in PAGES:
         target = SOURCE / page.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_LINK.sub(lambda match, page=page: _link(match, page), page.read_text()))  # type: ignore[misc]
+        text = _DIAGRAM.sub("", page.read_text())
+        target.write_text(_LINK.sub(lambda match, page=page: _link(match, page), text))  # type: ignore[misc]
     shutil.copy(ROOT / "docs" / "icon.svg", SOURCE / "docs")
     shutil.copy(CONFIGURATION, FOLDER)
     return 0
