@@ -29,12 +29,12 @@ demo: $(INSTALLED) ## Run everything here and show it working; DEMO_EXIT=1 ends 
 
 test: $(INSTALLED) ## Run the tests, TEST_JOBS at a time (2), on a real control plane where one is needed
 	@$(BIN)/python -m tests.control_plane build
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-oldest: export KUBERNETES_VERSION = $(OLDEST_KUBERNETES)
 test-oldest: $(INSTALLED) ## Run the tests of CRD, installation and main path on the oldest supported Kubernetes
 	@$(BIN)/python -m tests.control_plane build
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile tests/cluster tests/deploy \
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/cluster tests/deploy \
 	  $(addprefix tests/e2e/,test_by_id.py test_deletion.py test_process.py faults/test_api_server.py) $(PYTEST_ARGS)
 
 lint: $(INSTALLED) $(CHECKOV)/.installed ## Check format, style, types and layers; image, chart and manifests

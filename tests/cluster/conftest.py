@@ -39,7 +39,7 @@ def apply(control_plane: ControlPlane, namespace: str) -> Apply:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(control_plane: ControlPlane, crds: None) -> Path:  # noqa: ARG001 - it must be there first
     """The operator's ServiceAccount and its RBAC, as shipped; gives its kubeconfig."""
     control_plane.kubectl("apply", "--server-side", "-k", str(BASE))

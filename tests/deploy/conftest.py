@@ -31,14 +31,14 @@ def _plane(folder: Path) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bare(control_plane_binaries: Path) -> Iterator[ControlPlane]:
     """A control plane on which each test installs, and leaves nothing."""
     with _plane(control_plane_binaries) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
     """A control plane on which everything is installed: with all components, and once more for namespace team-a."""
     with _plane(control_plane_binaries) as running:
@@ -60,7 +60,7 @@ def team(cluster: ControlPlane) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def processes() -> Iterator[ProcessGroup]:
     """What the tests start, which ends with them."""
     group = ProcessGroup()
@@ -68,7 +68,7 @@ def processes() -> Iterator[ProcessGroup]:
     group.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox(processes: ProcessGroup) -> Sandbox:
     """A sandbox for the session."""
     return Sandbox.start(processes)

@@ -34,7 +34,7 @@ class StartOperator(Protocol):
     ) -> Operator: ...
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def processes() -> Iterator[ProcessGroup]:
     """What the tests start, which ends with them."""
     group = ProcessGroup()
@@ -42,13 +42,13 @@ def processes() -> Iterator[ProcessGroup]:
     group.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox(processes: ProcessGroup) -> Sandbox:
     """A sandbox for the session: leave its clock, its settings and its limits alone."""
     return Sandbox.start(processes)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
     """A control plane apart from other tests': an operator here is at work in every namespace."""
     assert control_plane_binaries.is_dir()
@@ -65,14 +65,14 @@ def _plane(control_plane: ControlPlane) -> Iterator[Plane]:
     api.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(control_plane: ControlPlane) -> Iterator[Plane]:
     """The control plane on which one operator serves all tests."""
     with _plane(control_plane) as plane:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(processes: ProcessGroup, plane: Plane, sandbox: Sandbox) -> Operator:
     """The operator that serves all tests."""
     return Operator.start(processes, plane.control_plane, "--atlas-url", sandbox.url, *DEBUG, name="operator-of-all")
@@ -88,7 +88,7 @@ def world(plane: Plane, operator: Operator, sandbox: Sandbox, namespace: str) ->
     world.check_laws()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def second_plane(control_plane_binaries: Path) -> Iterator[Plane]:
     """The control plane for tests that start an operator of their own, or stop the API server."""
     assert control_plane_binaries.is_dir()
