@@ -44,7 +44,7 @@ async def test_a_rename_in_one_commit_keeps_the_invitation(life: Life, by: str, 
     async with life.counting() as counted:
         if first == "delete":
             await life.delete("jane")
-        await life.create("renamed", **spec)
+        await life.create_younger("renamed", **spec)
         if first == "create":
             await life.delete("jane")
         status = await life.reaches("renamed", "Invited", origin="Created", state="Pending")
