@@ -46,7 +46,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message; also object, exception and ``fields`` if there are any."""
+    """One JSON object per line: time, level, logger, message; object, exception and ``fields`` if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
