@@ -1,4 +1,4 @@
-"""What must be true at rest, written from docs/behaviour.md and from nothing of the operator's own decisions.
+"""What must be true at rest, written from docs/behavior.md and from nothing of the operator's own decisions.
 
 At rest: no fault is left, everybody has been told everything, and time has passed. Then each object's status must be
 the one that its spec, its past (what status remembers) and the truth in Atlas lead to; and the truth must be what the

@@ -1,4 +1,4 @@
-"""What to do about an object that is being deleted: Table D of docs/behaviour.md, as data. The first row wins."""
+"""What to do about an object that is being deleted: Table D of docs/behavior.md, as data. The first row wins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about one invitation: Table A of docs/behaviour.md, as data. The first row that matches wins.
+"""What to do about one invitation: Table A of docs/behavior.md, as data. The first row that matches wins.
 
 ``decide`` is pure: it gets what the user asks for, what status remembers, what Atlas shows, and the time.
 """
@@ -54,7 +54,7 @@ class Report(NamedTuple):
 class Row:
     """One row of the table: where one of ``presences`` is seen and ``when`` holds, do ``action``, say ``report``.
 
-    ``and_`` is what ``when`` asks, in the words of docs/behaviour.md.
+    ``and_`` is what ``when`` asks, in the words of docs/behavior.md.
     """
 
     presences: frozenset[Presence]

@@ -1,4 +1,4 @@
-"""A requested resend: Table R of docs/behaviour.md, as data. The first row that matches wins.
+"""A requested resend: Table R of docs/behavior.md, as data. The first row that matches wins.
 
 A user sets the annotation ``atlasinvites.io/resend-requested-at`` to a new value. The operator then removes the earlier
 invitation or member from status, so that Table A sends an invitation, under the guard (``invitation.guard``).

@@ -1,1 +1,1 @@
-"""Logs, metrics and probes: a leaf that any module may import."""
+"""Logs, metrics and probes. Any module may import this package; it imports no other one."""

@@ -1,4 +1,4 @@
-"""Log lines, as JSON or text. Lines name objects, never e-mails or secrets."""
+"""Log lines, as JSON or text. They name objects, but contain no e-mail addresses or secrets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _QUIET = ("httpx", "httpcore", "aiohttp.access", "kubernetes", "asyncio", "kopf")
-"""Loggers of libraries whose info lines are noise, or hold what no log may hold (httpx: URLs with e-mails)."""
+"""Loggers of libraries whose info lines are noise, or have e-mail addresses (httpx: in URLs)."""
 
 _subject: ContextVar[object | None] = ContextVar("subject", default=None)
 
 
 @contextmanager
 def about(subject: object) -> Iterator[None]:
-    """Let ``subject`` return this object inside the context, and in the tasks that are started there."""
+    """Make ``subject`` return this object inside the context, and in tasks that are started there."""
     token = _subject.set(subject)
     try:
         yield
@@ -31,7 +31,7 @@ def about(subject: object) -> Iterator[None]:
 
 
 def subject() -> object | None:
-    """Return the object that is being reconciled here, or None: for lines of parts that know no objects."""
+    """Return the object that this task reconciles, or None, so that parts that know no objects can log it."""
     return _subject.get()
 
 
@@ -39,14 +39,14 @@ class TextFormatter(logging.Formatter):
     """``2026-11-24T10:00:00Z INFO atlas_invites.app [team-a/jane] message``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a traceback follows on lines of its own."""
+        """Return the line. A traceback follows on separate lines."""
         about = f" [{record.object}]" if hasattr(record, "object") else ""
         line = f"{_time(record)} {record.levelname} {record.name}{about} {record.getMessage()}"
         return _without_passwords(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and object, exception and ``fields`` if there are any."""
+    """One JSON object per line: time, level, logger, message; object, exception and ``fields`` if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -65,11 +65,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Send all logs to stderr.
+    """Write all logs to stderr.
 
     Args:
         log_format: ``json`` or ``text``.
-        log_level: the least severe level, lower case.
+        log_level: the least severe level that is logged, in lower case.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_without_tracebacks_of_kopf)
@@ -80,14 +80,14 @@ def configure(log_format: str, log_level: str) -> None:
 
 
 def _without_tracebacks_of_kopf(record: logging.LogRecord) -> bool:
-    """Leave a line of kopf's errors: the watch begins anew, and where in kopf it ended tells nobody anything."""
+    """Remove the traceback of kopf's errors, which helps nobody: the watch restarts. The line stays."""
     if record.name.startswith("kopf"):
         record.exc_info = record.exc_text = None
     return True
 
 
 def _without_passwords(line: str) -> str:
-    """Return a line without the user names and passwords of URLs: aiohttp's errors show that of the proxy."""
+    """Return a line without user names and passwords in URLs: aiohttp's errors show those of the proxy."""
     return re.sub(r"(?<=://)[^\s/@\"]+@", "", line)
 
 

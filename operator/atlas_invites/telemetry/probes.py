@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 def build_app(
     alive: Callable[[], str | None], ready: Callable[[], str | None], details: Callable[[], Sequence[str]]
 ) -> web.Application:
-    """Return the endpoint's application.
+    """Return the web application of the endpoint.
 
     Args:
         alive: returns why the process should be restarted, or None.
-        ready: returns why it is not ready, or None.
-        details: returns lines that ``/readyz?verbose`` shows besides.
+        ready: returns why the process is not ready, or None.
+        details: returns additional lines for ``/readyz?verbose``.
     """
 
-    def answer(problem: str | None, details: Sequence[str] = ()) -> web.Response:
+    def respond(problem: str | None, details: Sequence[str] = ()) -> web.Response:
         lines = [*details, problem or "ok"]
         return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if problem else 200)
 
     async def healthz(_: web.Request) -> web.Response:
-        return answer(alive())
+        return respond(alive())
 
     async def readyz(request: web.Request) -> web.Response:
-        return answer(ready(), details() if "verbose" in request.query else ())
+        return respond(ready(), details() if "verbose" in request.query else ())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -199,7 +199,7 @@ WORDS = {
     ProjectNotFound: "`ProjectNotFound`",
     Gone: "gone",
     Conflict: "`Conflict`",
-    VersionGone: "users API",
+    VersionGone: "Users API",
     InvalidRequest: "`InvalidRequest`",
 }
 

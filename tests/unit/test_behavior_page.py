@@ -1,4 +1,4 @@
-"""docs/behaviour.md says what the code's tables say, and the other way round."""
+"""docs/behavior.md and the code's tables agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from atlas_invites.invitation.model import DeletionPolicy
 from atlas_invites.invitation.outcome import Kind, Reason
 from atlas_invites.invitation.plan import TABLE_A, Action
 
-PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
+PAGE = Path(__file__).parents[2] / "docs" / "behavior.md"
 
-SEEN = {
+OBSERVED = {
     "pending": {Presence.PENDING},
     "member": {Presence.MEMBER},
     "nothing": {Presence.NOTHING},
@@ -22,16 +22,16 @@ SEEN = {
     "another person": {Presence.ANOTHER_PERSON},
     "gone": {Presence.NOTHING, Presence.EXPIRED, Presence.REJECTED},
 }
-DONE = {"nothing": Action.NOTHING, "the roles are set": Action.SET_ROLES, "sent": Action.SEND}
-ENDED = {
-    "nothing": None,
-    "cancelled": deletion.Removal.CANCEL_INVITATION,
-    "removed": deletion.Removal.REMOVE_MEMBER,
+ACTIONS = {"none": Action.NOTHING, "set the roles": Action.SET_ROLES, "send": Action.SEND}
+REMOVALS = {
+    "none": None,
+    "cancel the invitation": deletion.Removal.CANCEL_INVITATION,
+    "remove the member": deletion.Removal.REMOVE_MEMBER,
 }
 
 
 def table(first_header: str) -> list[list[str]]:
-    """Return the rows below the header that begins so, each a list of cells."""
+    """Return the rows below the header that begins with ``first_header``, each as a list of cells."""
     lines = PAGE.read_text().split("\n")
     start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_header} |"))
     rows = []
@@ -44,20 +44,20 @@ def table(first_header: str) -> list[list[str]]:
 
 
 def code(cell: str) -> str | None:
-    return None if cell == "as it was" else cell.strip("`")
+    return None if cell == "unchanged" else cell.strip("`")
 
 
 def test_table_a() -> None:
-    """Each row of the page is a row of the code, in the same order, with the same words, and none is missing."""
+    """The page has the rows of the code, in the same order and with the same words."""
     page = [
-        (frozenset(SEEN[seen]), and_, DONE[done], code(reason), code(state))
-        for seen, and_, done, reason, state in table("seen in Atlas | and")
+        (frozenset(OBSERVED[observed]), and_, ACTIONS[action], code(reason), code(state))
+        for observed, and_, action, reason, state in table("observed in Atlas | and")
     ]
-    ours = [
+    rows = [
         (row.presences, row.and_, row.action, str(row.report.reason), row.report.state and str(row.report.state))
         for row in TABLE_A
     ]
-    assert page == ours
+    assert page == rows
 
 
 STEPS = {
@@ -69,31 +69,31 @@ STEPS = {
 
 
 def test_table_r() -> None:
-    """Each row of a requested resend is a row of the code, in the same order."""
-    page = [(condition, STEPS[step]) for condition, step in table("what is there")]
+    """The page has the rows of the code for a requested resend, in the same order."""
+    page = [(condition, STEPS[step]) for condition, step in table("condition | what the operator does")]
     assert page == [(row.condition, row.step) for row in resend.TABLE_R]
 
 
-def test_table_d_untouched() -> None:
-    """The rows that leave Atlas alone are the code's, in the same order, with what is warned of."""
-    page = table("where")
+def test_table_d_retain() -> None:
+    """The page has the rows that do not change Atlas, in the order of the code, with what the operator warns of."""
+    page = table("condition | action in Atlas")
     assert [(why, warned) for why, _, _, warned in page] == [
         (row.why, "what may be left" if row.warns else "nothing") for row in deletion.RETAIN_ROWS
     ]
-    assert {(done, finalizer) for _, done, finalizer, _ in page} == {("nothing", "off")}
+    assert {(action, finalizer) for _, action, finalizer, _ in page} == {("none", "removed")}
 
 
-def test_table_d_seen() -> None:
-    """What is done about what is seen is what the code does."""
-    for seen, cancel, revoke in table("seen in Atlas | `Cancel`"):
-        presences = set().union(*(SEEN[word] for word in seen.split(", ")))
+def test_table_d_removals() -> None:
+    """The page says for each policy what the code removes."""
+    for observed, cancel, revoke in table("observed in Atlas | `Cancel`"):
+        presences = set().union(*(OBSERVED[word] for word in observed.split(", ")))
         for presence in presences:
-            for policy, done in ((DeletionPolicy.CANCEL, cancel), (DeletionPolicy.REVOKE, revoke)):
-                assert deletion.TABLE_D.get((presence, policy)) is ENDED[done]
+            for policy, removal in ((DeletionPolicy.CANCEL, cancel), (DeletionPolicy.REVOKE, revoke)):
+                assert deletion.TABLE_D.get((presence, policy)) is REMOVALS[removal]
 
 
 def test_outcomes() -> None:
-    """Every reason is on the page, under its outcome, with the conditions that the code gives it."""
+    """The page has every reason under its outcome, with the conditions of the code."""
     page = table("outcome")
     kinds = {}
     for outcome, ready, reconciling, stalled, _ in page:
