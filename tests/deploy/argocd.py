@@ -83,7 +83,7 @@ configs:
 """
 
 _OPERATOR = """\
-# For an Argo CD that is made by argocd-operator (OpenShift GitOps): add these entries to the lists of your ArgoCD.
+# For an Argo CD that argocd-operator installs (OpenShift GitOps): add these entries to the lists of your ArgoCD.
 apiVersion: argoproj.io/v1beta1
 kind: ArgoCD
 metadata:

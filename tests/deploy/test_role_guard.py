@@ -82,7 +82,7 @@ def test_a_role_that_one_does_not_hold(as_lead: AsLead) -> None:
     done = as_lead(READ, OWNER)
     assert DENIED in done.stderr
     assert "to grant GROUP_READ_ONLY, GROUP_OWNER by an invitation" in done.stderr
-    assert "the verb grant on each of them (atlasroles.atlasinvites.io)" in done.stderr
+    assert "the verb grant on each of these roles (atlasroles.atlasinvites.io)" in done.stderr
 
 
 def test_adding_a_role(as_lead: AsLead) -> None:

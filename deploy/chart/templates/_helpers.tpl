@@ -1,7 +1,6 @@
 {{/*
-Give every value that is missing or null its default: Helm leaves such values where it reuses those of an older release
-(--reuse-values), and where a map is set to null. In the maps that Kubernetes defines, a field that is missing was
-removed on purpose.
+Set every value that is missing or null to its default. Helm leaves such values if it reuses the values of an older release
+(--reuse-values), or if a map is set to null. In the maps that Kubernetes defines, a missing field was removed on purpose.
 */}}
 {{- define "atlas-invites.defaults" -}}
 {{- range $name, $default := fromYaml (.Files.Get "files/values.yaml") }}
@@ -17,7 +16,7 @@ removed on purpose.
 {{- end }}
 
 {{/*
-The namespaces in which the operator has rights, with commas. Empty: all.
+The namespaces in which the operator has rights, separated by commas. Empty: all.
 */}}
 {{- define "atlas-invites.namespaces" -}}
 {{- $former := .Values.settings.namespaces }}
@@ -48,8 +47,8 @@ The labels of every object.
 {{- end }}
 
 {{/*
-One file of the manifests for kustomize, in "namespace", or in that of the release. Where "namespaces" names some, what
-is there for the whole cluster becomes a Role or a RoleBinding in each of them.
+Render a file of the manifests for kustomize, in "namespace", or in the namespace of the release. If "namespaces" is not
+empty, each cluster-scoped role and binding becomes a Role or a RoleBinding in each of these namespaces.
 */}}
 {{- define "atlas-invites.objects" -}}
 {{- $root := .root -}}
@@ -67,7 +66,7 @@ is there for the whole cluster becomes a Role or a RoleBinding in each of them.
 {{- with $root.Values.serviceAccount.annotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end }}
 {{- if not $root.Values.serviceAccount.create }}{{ $namespaces = list }}{{ end }}
 {{- else if and $root.Values.credentials.namespace $object.rules (eq $object.metadata.name "atlas-invites") }}
-{{- /* The Role in that namespace has the right instead. */}}
+{{- /* The Role in the credentials namespace has this right. */}}
 {{- $rules := list }}
 {{- range $object.rules }}{{ if not (has "secrets" .resources) }}{{ $rules = append $rules . }}{{ end }}{{ end }}
 {{- $_ := set $object "rules" $rules }}
@@ -93,7 +92,7 @@ is there for the whole cluster becomes a Role or a RoleBinding in each of them.
 {{- end }}
 
 {{/*
-Who may ask the Pods for metrics, and which ports they may reach.
+Set the namespace that may read metrics, and the ports that the Pods may reach.
 */}}
 {{- define "atlas-invites.network" -}}
 {{- $from := first (first .policy.spec.ingress).from }}
@@ -104,7 +103,7 @@ Who may ask the Pods for metrics, and which ports they may reach.
 {{- end }}
 
 {{/*
-The labels that Prometheus selects, and where an alert leads.
+Set the labels that Prometheus selects, and the runbook_url of each alert.
 */}}
 {{- define "atlas-invites.monitoring" -}}
 {{- $runbook := .values.runbookUrl }}

@@ -1,7 +1,9 @@
--- Suspended: spec.suspend is set. Degraded: Stalled, so somebody has to do something. Progressing: not looked at yet, or
--- the operator waits or tries again by itself. Healthy: Atlas agrees with the spec; the message says how.
+-- Suspended: spec.suspend is set.
+-- Degraded: the condition Stalled is True, so a user must act.
+-- Progressing: the operator has not observed the spec yet, or it waits or retries.
+-- Healthy: Atlas matches the spec; the message has the details.
 if obj.spec ~= nil and obj.spec.suspend then
-  return {status = "Suspended", message = "Suspended (spec.suspend); Atlas is not called."}
+  return {status = "Suspended", message = "Suspended (spec.suspend): the operator does not call Atlas."}
 end
 
 local conditions = {}
@@ -14,7 +16,7 @@ if obj.status ~= nil then
 end
 
 if observed ~= obj.metadata.generation then
-  return {status = "Progressing", message = "The operator has not looked at this generation yet."}
+  return {status = "Progressing", message = "The operator has not observed this generation yet."}
 end
 
 local verdicts = {{"Reconciling", "Progressing"}, {"Stalled", "Degraded"}, {"Ready", "Healthy"}}
@@ -24,4 +26,4 @@ for _, verdict in ipairs(verdicts) do
     return {status = verdict[2], message = condition.message}
   end
 end
-return {status = "Progressing", message = "The operator has not said yet how it stands."}
+return {status = "Progressing", message = "The operator has not reported a result yet."}

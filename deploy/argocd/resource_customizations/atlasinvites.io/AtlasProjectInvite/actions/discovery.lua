@@ -1,5 +1,5 @@
--- The actions, each disabled while it has no use. Argo CD also runs a disabled action if a user requests it, so resend
--- checks its conditions again.
+-- List the actions, and disable an action while it has no effect. Argo CD also runs a disabled action if a user requests
+-- it, so resend checks its conditions again.
 local deleting = obj.metadata.deletionTimestamp ~= nil
 local suspended = obj.spec.suspend == true
 

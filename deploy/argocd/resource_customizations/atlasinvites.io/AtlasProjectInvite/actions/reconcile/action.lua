@@ -1,4 +1,4 @@
--- Ask the operator for one reconcile now.
+-- Request one reconcile now.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}

@@ -1,5 +1,5 @@
--- Ask the operator to send the invitation again: Atlas sends a new e-mail. If nothing would be sent, or if a second
--- e-mail would follow, fail and change nothing.
+-- Request a resend: the operator sends a new invitation, and Atlas sends a new e-mail. Fail without a change if the
+-- operator would send nothing, or would send twice.
 local os = require("os")
 
 local function refuse(why)
@@ -18,7 +18,7 @@ end
 if obj.status ~= nil and obj.status.state == "Accepted" then
   refuse("the person is a member of the project.")
 end
--- Argo CD would put the value from Git back, which is another new value to the operator.
+-- Argo CD would restore the value from Git. To the operator this is another new value, so it would send twice.
 for _, entry in ipairs(obj.metadata.managedFields or {}) do
   local metadata = (entry.fieldsV1 or {})["f:metadata"] or {}
   local annotations = metadata["f:annotations"] or {}

@@ -1,4 +1,4 @@
--- End a suspension.
+-- Resume the object.
 if obj.spec.suspend == true then
   obj.spec.suspend = false
 end

@@ -1,3 +1,3 @@
--- Suspend: Atlas is not called for this object.
+-- Suspend the object: the operator does not call Atlas for it.
 obj.spec.suspend = true
 return obj
