@@ -261,8 +261,8 @@ def _invalid_spec(error: ValidationError) -> str:
     """Return the message about a spec that the CRD should have rejected: which field breaks which rule."""
     problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
     return (
-        f"The spec is invalid: {problems}. Correct it, or delete and recreate this object if the field is immutable. "
-        "Also update the CRD."
+        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object if the field is "
+        "immutable. Also update the CRD."
     )
 
 

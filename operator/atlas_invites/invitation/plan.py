@@ -54,7 +54,7 @@ class Report(NamedTuple):
 class Row:
     """One row of the table: if one of ``presences`` is observed and ``when`` holds, do ``action``, then ``report``.
 
-    ``and_`` describes ``when`` in the words of docs/behaviour.md.
+    ``and_`` is what ``when`` asks, in the words of docs/behavior.md.
     """
 
     presences: frozenset[Presence]
