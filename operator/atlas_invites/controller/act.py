@@ -58,7 +58,7 @@ async def resend(attempt: Attempt) -> Outcome | None:
     if row.step in {Step.CANCEL_FIRST, Step.SEND}:
         await _check_crd(attempt)
     if row.step is Step.CANCEL_FIRST and (pending := case.invitation) is not None:
-        is_canceled = await cancel(attempt, pending, _check_alone)
+        is_canceled = await cancel(attempt, pending, _check_no_older_claim)
         attempt.memory.canceled.add((pending.id, pending.created_at))
         if is_canceled:
             collaborators.events.publish(attempt.resource, CANCELED)
@@ -98,7 +98,7 @@ async def _check_crd(attempt: Attempt) -> None:
         raise Failure(Reason.INVALID_REQUEST, _CRD_TOO_OLD)
 
 
-def _check_alone(attempt: Attempt) -> None:
+def _check_no_older_claim(attempt: Attempt) -> None:
     """Check what ``Attempt.check`` checks, and that no older object claims the invitation."""
     attempt.check()
     if attempt.claims.holder(attempt.resource.key) is not None:

@@ -302,7 +302,7 @@ class Attempt:
         return self.memory.deletion_case(self.spec, self.known)
 
     @property
-    def may_be_of_an_unknown(self) -> bool:
+    def may_belong_to_unlisted(self) -> bool:
         """Whether an object in a namespace that was never listed may have the observed invitation or member."""
         there = self.decision.case.invitation or self.decision.case.member
         return bool(self.claims.unknown) and there is not None and not self.memory.is_known(self.known, there.id)

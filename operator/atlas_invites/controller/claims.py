@@ -80,9 +80,9 @@ async def take_over(attempt: Attempt) -> Outcome | None:
     for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(resource.key))):
         memory = collaborators.memories.of(rival)
         had, former = memory.completed(rival.status), rival.readable_spec
-        is_heir = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
+        takes_over = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
         outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, resource.key)))
-        if is_heir:
+        if takes_over:
             handled = had.last_handled_resend_at
             if resource.resend_requested_at not in {None, handled}:
                 handled = resource.resend_requested_at
@@ -109,7 +109,7 @@ async def claim_observed(attempt: Attempt) -> Outcome | None:
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
     if claims_more and (duplicate := _yield_to_older(attempt)) is not None:
         return duplicate
-    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_be_of_an_unknown else None
+    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_belong_to_unlisted else None
 
 
 def _yield_to_older(attempt: Attempt) -> Outcome | None:

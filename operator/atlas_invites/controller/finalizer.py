@@ -59,7 +59,7 @@ class Finalized:
         return cls(why, orphan=orphan, was_observed=was_observed)
 
 
-_ANOTHER_HAS_IT = Finalized("another object has the invitation", was_observed=False)
+_CLAIMED_BY_ANOTHER = Finalized("another object has the invitation", was_observed=False)
 PROJECT_GONE = Finalized(
     "the project is gone",
     Notice(
@@ -94,7 +94,7 @@ async def hold_departed(attempt: Attempt) -> None:
     Raises:
         Later: the grace is not over, or another object that names the same has not proven its claim yet.
     """
-    if attempt.known.state not in DEPARTED or another_has_it(attempt):
+    if attempt.known.state not in DEPARTED or check_other_claims(attempt):
         return
     if (left := await grace_left(attempt)) > 0:
         raise Later(left)
@@ -117,9 +117,9 @@ async def grace_left(attempt: Attempt) -> float:
 async def retain(attempt: Attempt) -> Finalized | None:
     """Finalize the object if its policy does not need an observation of Atlas."""
     case = attempt.deletion_case
-    if case.is_doubtful:
+    if case.may_have_unconfirmed_send:
         attempt.claims.doubt(attempt.resource.key, attempt.collaborators.clock())
-    return _retained(case, is_anothers=is_anothers(attempt))
+    return _retained(case, is_claimed_by_another=is_claimed_by_another(attempt))
 
 
 async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
@@ -128,7 +128,7 @@ async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
     Raises:
         Later: another object that names the same has not proven its claim yet.
     """
-    return _ANOTHER_HAS_IT if another_has_it(attempt) else None
+    return _CLAIMED_BY_ANOTHER if check_other_claims(attempt) else None
 
 
 async def resume(attempt: Attempt) -> Finalized | None:
@@ -172,8 +172,8 @@ async def release_unreadable(collaborators: Collaborators, resource: Resource, k
         Later, Stale, ClusterUnavailable, WriteRefused: see ``remove_finalizer``.
     """
     claims = collaborators.store.claims
-    is_anothers = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
-    finalized = _retained(memory.deletion_case(None, known), is_anothers=is_anothers)
+    is_claimed_by_another = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
+    finalized = _retained(memory.deletion_case(None, known), is_claimed_by_another=is_claimed_by_another)
     if resource.has_finalizer and finalized is not None:
         await _remove_finalizer(collaborators, resource, known, memory, finalized)
 
@@ -208,7 +208,7 @@ async def _remove_finalizer(
     collaborators: Collaborators, resource: Resource, known: Status, memory: Memory, finalized: Finalized
 ) -> None:
     is_silent = not finalized.was_observed and not resource.force_delete
-    if is_silent and _has_heir_to_record(collaborators, resource, known, memory):
+    if is_silent and _is_takeover_unrecorded(collaborators, resource, known, memory):
         memory.await_others(collaborators.clock(), waiting=True, deleting=True)
     if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
         left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
@@ -223,20 +223,22 @@ async def _remove_finalizer(
         collaborators.events.publish(resource, finalized.orphan)
 
 
-def _has_heir_to_record(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
+def _is_takeover_unrecorded(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
     """Return whether a live object takes over what this one had, and its stored status does not show that yet."""
     if memory.may_have_removed:
         return False
     store, former = collaborators.store, resource.readable_spec
-    heirs = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
-    return any(inherits(heir.readable_spec, heir.status, former, known) for heir in heirs)
+    successors = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
+    return any(inherits(one.readable_spec, one.status, former, known) for one in successors)
 
 
-def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
+def _retained(case: DeletionCase, *, is_claimed_by_another: bool) -> Finalized | None:
     row = retain_row(case)
     if row is None:
         return None
-    return Finalized.leaving(row.why, case.left if row.warns and not is_anothers else None, was_observed=False)
+    return Finalized.leaving(
+        row.why, case.left if row.warns and not is_claimed_by_another else None, was_observed=False
+    )
 
 
 def _shows_atlas(known: Status) -> bool:
@@ -244,20 +246,20 @@ def _shows_atlas(known: Status) -> bool:
     return known.atlas is not None or known.invitation is not None or known.member is not None
 
 
-def another_has_it(attempt: Attempt) -> bool:
+def check_other_claims(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, claims the same invitation.
 
     Raises:
         Later: another object that names the same has not proven its claim yet.
     """
-    if is_anothers(attempt):
+    if is_claimed_by_another(attempt):
         return True
     waiting = attempt.claims.awaits_any(attempt.resource.key) and not attempt.resource.force_delete
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=waiting, deleting=True)
     return False
 
 
-def is_anothers(attempt: Attempt) -> bool:
+def is_claimed_by_another(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, is known to claim the same invitation."""
     claims, key = attempt.claims, attempt.resource.key
     return claims.live_claimant(key) is not None or claims.holder(key) is not None
@@ -266,5 +268,5 @@ def is_anothers(attempt: Attempt) -> bool:
 def claim_for_cleanup(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
     """Claim e-mails and ids in the project. Return the result if another object has any of them."""
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, *names)
-    has_it = another_has_it(attempt) if claims_more else is_anothers(attempt)
-    return _ANOTHER_HAS_IT if has_it else None
+    has_it = check_other_claims(attempt) if claims_more else is_claimed_by_another(attempt)
+    return _CLAIMED_BY_ANOTHER if has_it else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.finalizer import Finalized, another_has_it, claim_for_cleanup, grace_left
+from atlas_invites.controller.finalizer import Finalized, check_other_claims, claim_for_cleanup, grace_left
 from atlas_invites.controller.observe import case_of_observation, observe_until_conclusive
 from atlas_invites.controller.sends import ACCEPTED_MEANWHILE, cancel, remove_user, withhold_send
 from atlas_invites.failures import Failure, Later, Stale
@@ -61,7 +61,7 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
         _check_not_hidden(attempt)
     if case.is_for_another_email:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
-    if attempt.may_be_of_an_unknown:
+    if attempt.may_belong_to_unlisted:
         return Finalized.leaving(
             "an object in a namespace that cannot be listed may have it", attempt.deletion_case.left
         )
@@ -127,7 +127,7 @@ def _check(attempt: Attempt) -> None:
         Later: another object that names the same has not proven its claim yet.
     """
     attempt.check()
-    if another_has_it(attempt):
+    if check_other_claims(attempt):
         raise Stale(f"another object has claimed the invitation of {attempt.resource.key}")
     attempt.memory.is_removing = True
 

@@ -289,7 +289,7 @@ class Resync:
         case = case_of(one.spec, known, seen, self._atlas.now(), project.api)
         decision = decision_of(replace(case, is_repeat=True))
         if decision.row.action is not Action.NOTHING:
-            return not (decision.row.action is Action.SEND and _is_refused_for_good(one))
+            return not (decision.row.action is Action.SEND and _is_send_refused(one))
         outcome = replace(outcome_of(decision).in_project(project.group_id), atlas=project.info)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at, one.spec.roles)
         return next_status(known, evaluated, outcome, self._wall()) != known
@@ -310,7 +310,7 @@ def _shows(known: Status, failure: Failure) -> bool:
     return ready is not None and ready.reason == failure.reason and known.error == failure.error
 
 
-def _is_refused_for_good(one: _Swept) -> bool:
+def _is_send_refused(one: _Swept) -> bool:
     """Return whether Atlas refused to send, and only a new request or a change in Atlas can change that.
 
     The cause of a 409 may not be in the lists, so the reconcile looks for it.

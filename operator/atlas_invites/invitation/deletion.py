@@ -82,7 +82,7 @@ class DeletionCase(NamedTuple):
         return sends and not self.finalizer_ours
 
     @property
-    def is_doubtful(self) -> bool:
+    def may_have_unconfirmed_send(self) -> bool:
         """Whether an invitation may have been sent that no status shows. A send to the same invitee has to wait."""
         return self.may_have_made and self.known.invitation is None and self.known.member is None
 

@@ -79,30 +79,30 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     """
     found: list[Notice] = []
 
-    def say(reason: str, note: str, type_: EventType = EventType.NORMAL) -> None:
+    def add(reason: str, note: str, type_: EventType = EventType.NORMAL) -> None:
         found.append(Notice(type_, reason, note))
 
     invitation, before = now_known.invitation, known.invitation
     is_new = invitation is not None and (before is None or before.id != invitation.id)
     takes_over = is_new and outcome.reason is Reason.CONFIRMING_INVITATION
     if takes_over and invitation is not None:
-        say(EventReason.INVITATION_ADOPTED, f"Took over the invitation {invitation.id} from another object.")
+        add(EventReason.INVITATION_ADOPTED, f"Took over the invitation {invitation.id} from another object.")
     elif (outcome.did is Did.SEND and outcome.invitation is not None) or (
         is_new and now_known.origin is Origin.CREATED
     ):
-        say(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
+        add(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
     elif invitation is not None and is_new and now_known.origin is Origin.ADOPTED:
-        say(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
+        add(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
     if outcome.did is Did.SET_ROLES:
         there = outcome.member or outcome.invitation
         roles = ", ".join(there.roles) if there else "those of spec.roles"
-        say(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
+        add(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
     ready = known.condition(READY)
     is_retried = outcome.reason.kind is Kind.RETRYING
     if now_known.state is not known.state and now_known.state in _STATES and not is_retried:
-        say(_STATES[now_known.state], outcome.message)
+        add(_STATES[now_known.state], outcome.message)
     elif (ready is None or ready.reason != outcome.reason) and _is_warned_of(outcome):
-        say(outcome.reason, outcome.message, EventType.WARNING)
+        add(outcome.reason, outcome.message, EventType.WARNING)
     return found
 
 

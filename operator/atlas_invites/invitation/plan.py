@@ -119,7 +119,7 @@ _MISMATCH = Report(
     "Invitation {id} belongs to a different e-mail address than {who}, so the operator does not change it. "
     "Recreate this object with an invitationId and a username that match.",
 )
-_SUCCEEDED = Report(
+_MEMBER_REPLACED = Report(
     Reason.IDENTITY_MISMATCH,
     State.REMOVED,
     "The member of this object (status.member.id) has left the project. Another person now uses {who}, and the "
@@ -200,7 +200,7 @@ TABLE_A: tuple[Row, ...] = (
         _MEMBER_WITH_OTHER_ROLES,
     ),
     Row(_MEMBER, "roles differ, Manage", _anything, Action.SET_ROLES, _ACCEPTED),
-    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Action.NOTHING, _SUCCEEDED),
+    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Action.NOTHING, _MEMBER_REPLACED),
     Row(_GONE, "was accepted", lambda c: c.was_accepted, Action.NOTHING, _REMOVED),
     Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Action.NOTHING, _WITHDRAWN),
     Row(
