@@ -325,7 +325,7 @@ class Attempt:
         Call this right before each write to Atlas.
 
         Raises:
-            Stale: one of these is not so. The object is reconciled again.
+            Stale: the check failed. The object is reconciled again.
         """
         resource, latest = self.resource, self.collaborators.store.get(self.resource.key)
         if latest is None or latest.uid != resource.uid:

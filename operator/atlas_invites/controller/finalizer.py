@@ -115,7 +115,7 @@ async def grace_left(attempt: Attempt) -> float:
 
 
 async def retain(attempt: Attempt) -> Finalized | None:
-    """Finalize the object if its policy does not need an observation of Atlas."""
+    """Finalize the object if Table D has a row for it that does not need an observation of Atlas."""
     case = attempt.deletion_case
     if case.may_have_unconfirmed_send:
         attempt.claims.doubt(attempt.resource.key, attempt.collaborators.clock())

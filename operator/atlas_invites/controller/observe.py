@@ -1,4 +1,4 @@
-"""The phase that observes Atlas and decides. It repeats until the observation is enough for the decision."""
+"""The phase that observes Atlas until the observation is enough for a decision, and decides."""
 
 from __future__ import annotations
 

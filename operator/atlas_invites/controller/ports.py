@@ -107,7 +107,7 @@ class Atlas(Protocol):
 
 
 class Invites(Protocol):
-    """The custom resources. Writes depend on the resource version, and change only our parts of the object.
+    """The custom resources. Writes are conditional on the resource version, and change only our parts of the object.
 
     Every method raises ``ClusterUnavailable`` if the response of the API server is unusable or missing. Every write
     raises ``WriteRefused`` if the API server rejects it.

@@ -123,7 +123,7 @@ def _check(attempt: Attempt) -> None:
     Call this right before each removal.
 
     Raises:
-        Stale: one of these is not so.
+        Stale: the check failed.
         Later: another object that names the same has not proven its claim yet.
     """
     attempt.check()

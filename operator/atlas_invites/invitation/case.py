@@ -1,6 +1,6 @@
-"""The case of an object: its spec and status, what Atlas shows, and the time. A table decides only by its case.
+"""The case of an object: its spec and status, what Atlas shows, and the time. The tables use nothing else.
 
-``case_of`` makes the case, and chooses if Atlas shows several entries. It is pure, like ``decide``.
+``case_of`` makes the case. If Atlas shows several entries, it chooses one. It is pure, like ``decide``.
 """
 
 from __future__ import annotations

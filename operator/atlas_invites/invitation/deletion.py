@@ -118,7 +118,7 @@ class DeletionCase(NamedTuple):
 
     @property
     def left(self) -> str | None:
-        """The invitation or member, as status last showed it, that this object may have created and would remove."""
+        """The invitation or member on status that this object may have created and its policy would remove, or None."""
         row = (_LAST_SHOWN.get(self.known.state), self.policy)
         return self.named if self.may_have_made and row in TABLE_D else None
 

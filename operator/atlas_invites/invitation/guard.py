@@ -36,10 +36,10 @@ class Verdict(Enum):
 
 
 class SendCase(NamedTuple):
-    """Everything that a row may look at.
+    """Everything that a row may use.
 
     Attributes:
-        is_refused: Atlas has refused this very send, and nothing has changed since.
+        is_refused: Atlas has refused this send, and nothing has changed since.
         is_hidden: an earlier send through the Invites API may be pending, and only the Users API is available.
         unconfirmed_for: seconds from the last send that may be pending to the observation; None if none is known.
         is_first: no other process can have sent: this process added the first finalizer, or sent the last invitation.

@@ -129,7 +129,7 @@ _ROLES_DIFFER = Report(
     Reason.ROLES_DIFFER,
     State.ACCEPTED,
     "{who} accepted, but the member's roles differ from spec.roles ({roles}). The operator does not change them "
-    "because spec.memberPolicy is Observe.",
+    "because spec.memberPolicy is Observe. To apply spec.roles, set it to Manage.",
 )
 _OTHER_ROLES = (
     "Atlas did not set the roles of {who} as requested. Requested: {asked}. Atlas shows: {shown}. Correct spec.roles. "
