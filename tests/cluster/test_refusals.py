@@ -101,7 +101,7 @@ async def test_other_roles_than_asked_for_are_said_once(life: Life) -> None:
         await life.sweep()
     assert counted["UpdateInvite"] == 1
     assert before == await life.get("jane")
-    asked, shown = f"Asked: {OWNER}, {READ_ONLY}.", f"Atlas shows: {READ_ONLY}, GROUP_SEARCH_INDEX_EDITOR."
+    asked, shown = f"Requested: {OWNER}, {READ_ONLY}.", f"Atlas shows: {READ_ONLY}, GROUP_SEARCH_INDEX_EDITOR."
     assert asked in message_of(status)
     assert shown in message_of(status)
     await life.lever("PATCH", "/settings", {"droppedRoles": [], "addedRoles": []})

@@ -133,7 +133,7 @@ def testdata() -> dict[str, str]:
     accepted = settled(
         Reason.ACCEPTED,
         State.ACCEPTED,
-        f"{EMAIL} accepted and is a member of the project with the roles of spec.",
+        f"{EMAIL} accepted and is a member of the project with the roles in spec.",
         invited,
     )
     unavailable = settled(

@@ -250,7 +250,7 @@ def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> N
     control_plane.start_api_server()  # it has no memory of events before this
     operator.process.popen.send_signal(signal.SIGCONT)
     own.until("jane", "Invited")
-    operator.wait_for_line(f"[{own.namespace}/ghost] deleted while the watch was cut")
+    operator.wait_for_line(f"[{own.namespace}/ghost] the object was deleted while the watch was interrupted")
     own.change_in_atlas("ghost", [OWNER])
     own.change_in_atlas("jane", [OWNER])
     sweeps = own.calls().count("ListInvites 200")

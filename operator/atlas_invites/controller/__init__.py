@@ -1,1 +1,1 @@
-"""The engine: store, work queue, reconciler. Of ours, imports only ``invitation``."""
+"""The engine: store, work queue, reconciler."""

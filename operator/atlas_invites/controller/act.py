@@ -26,21 +26,28 @@ if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.model import Invitation, User
 
-_CHANGED_MEANWHILE = "What Atlas shows of the invitation changed while its roles were being set; it is looked at again."
+_CHANGED_MEANWHILE = (
+    "The invitation or the member changed in Atlas while the operator set the roles. The operator observes Atlas "
+    "again; no action is needed."
+)
 _CRD_TOO_OLD = (
     "A resend was requested, but the CRD in the cluster is older than the operator and cannot store that the request "
-    "was handled, so nothing is sent. Update the CRD."
+    "was handled, so nothing was sent. Update the CRD."
 )
-_STILL_PENDING = "Atlas still shows a pending invitation after the cancellation; it is looked at again."
+_STILL_PENDING = (
+    "Atlas still shows a pending invitation after the cancellation. The operator observes Atlas again; no action is "
+    "needed."
+)
 
 
 async def resend(attempt: Attempt) -> Outcome | None:
-    """If a resend is requested, cancel what is pending, and forget what is known, so that a new invitation is sent.
+    """If a resend is requested, cancel the pending invitation and forget it, so that ``act`` sends a new one.
 
-    Status shows the request as handled before anything is sent. A process that finds it so expects an unconfirmed send.
+    Status shows the request as handled before anything is sent. A process that reads such a status expects an
+    unconfirmed send.
 
     Raises:
-        Failure: what is pending could not be canceled, or the CRD cannot store that the request was handled.
+        Failure: the pending invitation could not be canceled, or the CRD cannot store that the request was handled.
         Stale: the object has changed meanwhile.
         ClusterUnavailable, WriteRefused: the status could not be written.
     """
@@ -51,7 +58,7 @@ async def resend(attempt: Attempt) -> Outcome | None:
     if row.step in {Step.CANCEL_FIRST, Step.SEND}:
         await _check_crd(attempt)
     if row.step is Step.CANCEL_FIRST and (pending := case.invitation) is not None:
-        is_canceled = await cancel(attempt, pending, _check_alone)
+        is_canceled = await cancel(attempt, pending, _check_no_older_claim)
         attempt.memory.canceled.add((pending.id, pending.created_at))
         if is_canceled:
             collaborators.events.publish(attempt.resource, CANCELED)
@@ -76,12 +83,12 @@ async def resend(attempt: Attempt) -> Outcome | None:
 
 
 async def _check_crd(attempt: Attempt) -> None:
-    """Check that the CRD can store that a request was handled, before anything is canceled: else each try would send.
+    """Check, before anything is canceled, that the CRD can store that a request was handled. Else each try would send.
 
-    It is the version that has ``status.rolesSummary`` too, which the status of every evaluated object shows.
+    The version that can is the one that has ``status.rolesSummary`` too. The status of every evaluated object shows it.
 
     Raises:
-        Failure: it cannot.
+        Failure: the CRD cannot store it.
     """
     resource = attempt.resource
     if resource.status.roles_summary is None:
@@ -91,18 +98,18 @@ async def _check_crd(attempt: Attempt) -> None:
         raise Failure(Reason.INVALID_REQUEST, _CRD_TOO_OLD)
 
 
-def _check_alone(attempt: Attempt) -> None:
-    """Check what ``Attempt.check`` does, and that no other object has come before this one."""
+def _check_no_older_claim(attempt: Attempt) -> None:
+    """Check what ``Attempt.check`` checks, and that no older object claims the invitation."""
     attempt.check()
     if attempt.claims.holder(attempt.resource.key) is not None:
-        raise Stale(f"what {attempt.resource.key} has is another object's by now")
+        raise Stale(f"another object has claimed the invitation of {attempt.resource.key}")
 
 
 async def act(attempt: Attempt) -> Outcome:
-    """Do in Atlas what was decided, and return the outcome by what Atlas responded.
+    """Carry out the decision in Atlas, and return the outcome by the response of Atlas.
 
     Raises:
-        Failure: Atlas did not do it.
+        Failure: Atlas returned an error, or no usable response.
         Stale: the object has changed meanwhile.
     """
     if attempt.decision.row.action is Action.SEND:
@@ -122,7 +129,7 @@ async def act(attempt: Attempt) -> Outcome:
 
 
 async def _send(attempt: Attempt) -> Outcome | None:
-    """Send if the guard allows it; return None if there is nothing to send any more."""
+    """Send if the guard allows it. Return None if there is nothing to send any more."""
     if attempt.decision.row.action is not Action.SEND:
         return None
     refused = await _standing_refusal(attempt)
@@ -151,9 +158,9 @@ async def _send(attempt: Attempt) -> Outcome | None:
 
 
 async def _standing_refusal(attempt: Attempt) -> Outcome | None:
-    """Return the outcome of the same write if Atlas refused it, and nothing has changed since.
+    """Return the outcome of the same write if Atlas refused it and nothing has changed since.
 
-    After a restart, the credentials first read and what is first observed count as those of the refusal.
+    After a restart, the first credentials and the first observation count as those of the refusal.
     """
     memory, request, now = attempt.memory, attempt.request, attempt.collaborators.clock()
     outcome = memory.refusal.outcome if memory.refusal else refused_before(attempt.resource, attempt.known)
@@ -169,7 +176,7 @@ async def _standing_refusal(attempt: Attempt) -> Outcome | None:
 
 @contextmanager
 def _remembering_write(attempt: Attempt) -> Iterator[None]:
-    """Remember the roles that a write asks Atlas for, until Atlas shows them; and the write, if Atlas refuses it."""
+    """Remember the roles that a write requests until Atlas shows them, and remember the write if Atlas refuses it."""
     decision, memory, before = attempt.decision, attempt.memory, attempt.memory.roles_written
     if (
         decision.row.action is Action.SET_ROLES
@@ -179,7 +186,7 @@ def _remembering_write(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except (Stale, ClusterUnavailable):
-        memory.roles_written = before  # it was not let out
+        memory.roles_written = before  # the write was not sent
         raise
     except Failure as failure:
         if not failure.unanswered and failure.error is not None:
@@ -192,10 +199,10 @@ def _remembering_write(attempt: Attempt) -> Iterator[None]:
 
 
 async def _set_roles(attempt: Attempt) -> Outcome:
-    """Set the roles of what is there, unless Atlas has refused that. The outcome has it as Atlas responded.
+    """Set the roles of the invitation or member, unless Atlas has refused that. The outcome has the roles returned.
 
     Raises:
-        Failure: Conflict if it is not there any more as it was observed; else what Atlas responded.
+        Failure: Conflict if the invitation or member is no longer as observed; else the error of Atlas.
         Stale: the object has changed meanwhile.
     """
     if (refused := await _standing_refusal(attempt)) is not None:
@@ -223,10 +230,11 @@ async def _update_invite(attempt: Attempt, invitation_id: str) -> Invitation:
 
 
 async def _set_user_roles(attempt: Attempt, user_id: str, membership: Membership) -> tuple[User, bool]:
-    """Set the roles of a user. Return the user as Atlas responded, and whether anything was written.
+    """Set the roles of a user. Return the user as Atlas returned it, and whether anything was written.
 
-    Add before removing: a user never has zero roles. The user is read right before, and must be what was observed.
-    A role that Atlas does not add is no reason to remove others: what it shows then is the result.
+    The user is read right before, and must be the observed one. Roles are added before others are removed, because a
+    user must never have zero roles. If Atlas does not add a role, no role is removed, and what Atlas shows then is the
+    result.
     """
     project, roles = attempt.project, attempt.spec.roles
     user = await project.read_user(user_id)

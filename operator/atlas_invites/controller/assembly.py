@@ -1,4 +1,4 @@
-"""Puts the controller together over what it needs of Atlas and of Kubernetes."""
+"""Assembles the controller from its parts and the ports for Atlas and Kubernetes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 SECRET_TTL, PROJECT_TTL = 60.0, 30.0
-"""Seconds for which a Secret or an AtlasProject that was read serves everyone who names it."""
+"""Seconds for which a Secret or AtlasProject that was read is cached for all objects that name it."""
 
 NAMESPACE_TTL = 1.0
-"""Seconds for which a namespace that was read serves all deletions in it."""
+"""Seconds for which a namespace that was read is cached for all deletions in it."""
 
 InvitesT = TypeVar("InvitesT", bound="Invites")
 EventsT = TypeVar("EventsT", bound="Events")
@@ -34,11 +34,11 @@ AtlasT = TypeVar("AtlasT", bound="Atlas")
 
 
 class Controller(Generic[InvitesT, EventsT, AtlasT]):
-    """The parts of the controller, and what it works on.
+    """The parts of the controller.
 
-    ``workers`` reconcile at a time, ``resync_interval`` seconds pass between two sweeps of a project, and a deletion
-    waits ``deletion_grace`` seconds before it removes something in Atlas. ``clock`` returns monotonic seconds, ``wall``
-    the local time in UTC, and ``jitter`` the factors of the work queue.
+    ``workers`` is the number of concurrent reconciles, ``resync_interval`` the seconds between two resyncs of a
+    project, and ``deletion_grace`` the seconds that a deletion waits before it removes something in Atlas. ``clock``
+    returns monotonic seconds, ``wall`` the local time in UTC, and ``jitter`` the back-off factors of the work queue.
     ``default_secret`` is the Secret of objects that name none, if there is one.
     """
 

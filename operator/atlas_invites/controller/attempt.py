@@ -1,4 +1,4 @@
-"""One try to reconcile an object: what its phases share, and what this process remembers of the object."""
+"""One try to reconcile an object: the state that its phases share, and the memory of this process about the object."""
 
 from __future__ import annotations
 
@@ -31,42 +31,43 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 AWAIT_OTHERS = 60.0
-"""Seconds that an object waits at most until others that name the same invitee were evaluated."""
+"""Seconds that an object waits at most for the evaluation of others that name the same invitee."""
 
 AWAIT_STEP = 1.0
-"""Seconds between two checks whether they were."""
+"""Seconds between two checks whether they were evaluated."""
 
 
 @dataclass(slots=True)
 class Memory:
-    """What this process knows of an object beyond its status. All of it may be lost: a restart forgets it.
+    """What this process knows about an object beyond its status. A restart loses all of it.
 
-    Times in seconds are the monotonic clock's.
+    Times in seconds are those of the monotonic clock.
 
     Attributes:
-        uid: the object that it is about.
+        uid: the uid of the object.
         is_only_sender: no earlier process can have sent what status does not show: this process added the first
             finalizer, as far as status shows, or handled a requested resend.
         refusal: the last write that Atlas refused.
-        elsewhere: ids of those with the e-mail who were in the project through a team or the organization when Atlas
-            refused a send with a second 409.
+        elsewhere: ids of the users with the e-mail who were in the project through a team or the organization when
+            Atlas refused a send with a second 409.
         roles_written: the id and the roles of the last write of roles, until Atlas has shown them.
         renewed_at: when status.error was last renewed.
-        unconfirmed_since: when the last send that may be pending began, or the wait for an earlier process's.
+        unconfirmed_since: when the last send that may be pending began, or when the wait for a send of an earlier
+            process began.
         unconfirmed_send_at: Atlas's time right before a send of this process that got no response.
-        hidden_send_at: Atlas's time right before a send through the Invites API which may have worked, and which its
-            successor does not show.
+        hidden_send_at: Atlas's time right before a send through the Invites API that may have worked, and that the
+            Users API does not show.
         created: ids of the invitations (or users) that Atlas returned for our sends.
         canceled: id and time of the invitations that a resend has canceled: lists that lag show them for a while.
-        has_sent: this process has sent something for the object.
+        has_sent: this process has sent an invitation for the object.
         has_conflicted: Atlas refused the last send with a 409.
-        waiting_since: when it began to wait for other objects to be evaluated; by whether it is being deleted.
-        unsaved: the status that a write to Atlas led to, until the cluster holds it.
-        trouble: what its cleanup met last, and since when.
-        deleting_since: when this process first saw that it is being deleted.
-        is_removing: its cleanup has begun to remove something in Atlas, and it is not known that this failed.
-        cleaned_up: what its cleanup did in Atlas, until the finalizer is removed.
-        published_refusal: the last refusal of the API server that an event tells.
+        waiting_since: when it began to wait for the evaluation of other objects; by whether it is being deleted.
+        unsaved: the status after a write to Atlas, until it is stored in the cluster.
+        trouble: the last trouble of its cleanup, and since when it lasts.
+        deleting_since: when this process first saw that the object is being deleted.
+        is_removing: its cleanup has begun to remove something in Atlas, and is not known to have failed.
+        cleaned_up: the result of its cleanup in Atlas, until the finalizer is removed.
+        published_refusal: the last refusal of the API server that was published as an event.
     """
 
     uid: str
@@ -92,28 +93,28 @@ class Memory:
 
     @property
     def may_have_an_unconfirmed_send(self) -> bool:
-        """Whether a send may have worked that Atlas has not shown yet."""
+        """Whether a send may have worked although Atlas does not show it yet."""
         return self.unconfirmed_since is not None or self.unconfirmed_send_at is not None
 
     @property
     def may_have_removed(self) -> bool:
-        """Whether this process may have removed in Atlas what status shows: nobody inherits that."""
+        """Whether this process may have removed in Atlas what status shows. Then no other object inherits it."""
         return self.is_removing or bool(self.canceled)
 
     def wait_from(self, moment: float) -> None:
-        """Take a send of another object, at that time, for an unconfirmed one of this object."""
+        """Treat a send of another object at that time as an unconfirmed send of this object."""
         self.unconfirmed_since = max(self.unconfirmed_since or moment, moment)
 
     def await_others(self, now: float, *, waiting: bool, deleting: bool = False) -> None:
-        """Wait, for a minute in all, until other objects that name the same invitee are known well enough.
+        """Wait, for a minute in all, for the evaluation of other objects that name the same invitee.
 
         Args:
             now: monotonic seconds.
-            waiting: whether there are any that are not.
-            deleting: whether the object is being deleted: that has a minute of its own.
+            waiting: whether there is an object to wait for.
+            deleting: whether the object is being deleted. A deletion has a minute of its own.
 
         Raises:
-            Later: the minute is not over.
+            Later: there is an object to wait for, and the minute is not over.
         """
         if not waiting:
             self.waiting_since.pop(deleting, None)
@@ -121,10 +122,10 @@ class Memory:
             raise Later(AWAIT_STEP)
 
     def forget_invitation(self, *, is_only_sender: bool) -> None:
-        """Forget what was about an earlier invitation. Unconfirmed sends stay: they may still become pending.
+        """Forget the earlier invitation. Unconfirmed sends are kept: they may still become pending.
 
         Args:
-            is_only_sender: whether nobody else can have sent what Atlas does not show yet.
+            is_only_sender: whether no other process can have sent an invitation that Atlas does not show yet.
         """
         self.refusal = self.roles_written = self.unsaved = None
         self.has_sent = self.has_conflicted = False
@@ -134,17 +135,17 @@ class Memory:
         """Return an observation without the invitations that a resend has canceled."""
         if not self.canceled:
             return seen
-        # A user who is invited again has the same id: without the time of the invitation nobody can tell.
+        # A user who is invited again has the same id. Without the time of the invitation the two cannot be told apart.
         canceled = self.canceled - {(id_, None) for id_, _ in self.canceled}
         invitations = tuple(i for i in seen.invitations if i.id not in {id_ for id_, _ in self.canceled})
         users = tuple(u for u in seen.users if (u.id, u.invitation_created_at) not in canceled)
         return seen.model_copy(update={"invitations": invitations, "users": users})
 
     def note_trouble(self, trouble: Trouble | None, now: float) -> float:
-        """Record the trouble that a cleanup has just met, if any, and return since when it has met that one in a row.
+        """Record the trouble of a cleanup, if any, and return the time from which on the cleanup has met only this one.
 
         Args:
-            trouble: which trouble; None for every other outcome.
+            trouble: the trouble; None for every other outcome.
             now: monotonic seconds.
         """
         if trouble is not self.trouble[0]:
@@ -152,7 +153,7 @@ class Memory:
         return self.trouble[1]
 
     def unseen_roles(self, entry_id: str, shown: frozenset[str]) -> frozenset[str] | None:
-        """Return the roles that this process wrote last to an entry, or None once Atlas shows them.
+        """Return the roles that this process last wrote to an entry, or None once Atlas shows them.
 
         Args:
             entry_id: the id of an invitation or a user.
@@ -166,25 +167,25 @@ class Memory:
         return self.roles_written[1]
 
     def origin_of(self, invitation: Invitation) -> Origin:
-        """Return whether our own send made this invitation, as far as this process can know."""
+        """Return Created if our own send created this invitation, as far as this process knows, else Adopted."""
         if invitation.id in self.created:
             return Origin.CREATED
         created, sent_at = invitation.created, self.unconfirmed_send_at
         return Origin.CREATED if created and sent_at and created >= sent_at else Origin.ADOPTED
 
     def is_known(self, status: Status, entry_id: str) -> bool:
-        """Return whether an entry of Atlas is the object's own: status shows its id, or our own send returned it."""
+        """Return whether an entry in Atlas is the object's own: its id is on status, or our own send returned it."""
         member = known_member(status)
         ids = {status.invitation.id if status.invitation else None, member.id if member else None}
         return entry_id in ids | self.created
 
     def deletion_case(self, spec: Spec | None, known: Status) -> DeletionCase:
-        """Return the case of the object's deletion, with what this process knows of it."""
+        """Return the case of the object's deletion, with what this process knows about it."""
         has_sent = self.has_sent or self.unconfirmed_send_at is not None
         return DeletionCase(spec, known, has_sent, self.is_only_sender)
 
     def completed(self, status: Status) -> Status:
-        """Return a status with what Atlas responded to our own write, if the cluster could not be told of it yet."""
+        """Return a status with what Atlas returned for our own write, if that is not stored in the cluster yet."""
         if self.unsaved is None:
             return status
         kept = {name: getattr(self.unsaved, name) for name in ("state", "origin", "invitation", "member")}
@@ -198,14 +199,14 @@ class Memories:
         self._memories: dict[Key, Memory] = {}
 
     def of(self, resource: Resource) -> Memory:
-        """Return the object's memory, an empty one at first; another object of the same name has another."""
+        """Return the memory of an object, at first an empty one. Another object with the same name has its own."""
         memory = self._memories.get(resource.key)
         if memory is None or memory.uid != resource.uid:
             memory = self._memories[resource.key] = Memory(resource.uid)
         return memory
 
     def forget(self, key: Key) -> None:
-        """Forget an object that is gone or settled: idle objects cost nothing."""
+        """Forget an object that is gone or settled, so that idle objects need no memory."""
         self._memories.pop(key, None)
 
 
@@ -219,10 +220,10 @@ class Collaborators:
         access: credentials and project ids.
         atlas: Atlas.
         events: publishes Kubernetes Events.
-        memories: what this process knows of every object.
+        memories: what this process knows about every object.
         sends: the sends of this process.
         clock: monotonic seconds.
-        wall: the local time, UTC, for what status says of itself.
+        wall: the local time, UTC, for the times of conditions.
         deletion_grace: seconds that a deletion waits before it removes something in Atlas.
     """
 
@@ -244,20 +245,22 @@ class Attempt:
 
     Attributes:
         collaborators: what the phases work with.
-        resource: the object; the version that our own write of the finalizer returned, once there is one.
-        spec: what it asks for.
-        known: its status, with what the cluster could not be told yet.
-        memory: what this process knows of it beyond.
-        since: nothing that Atlas showed before this time (monotonic seconds) counts.
+        resource: the object, or the version of it that our own write of the finalizer returned.
+        spec: its spec.
+        known: its status, with what could not be stored in the cluster yet.
+        memory: what else this process knows about it.
+        since: what Atlas showed before this time (monotonic seconds) does not count.
         began: when this try began (monotonic seconds).
-        credentials: those in use, once they are read.
+        credentials: the credentials in use, once they are read.
         has_renewed: the Secret was read again because Atlas rejected the credentials.
         is_secret_lost: the Secret is gone or invalid, and the credentials are those last read from it.
+        is_resolved: the project is resolved.
+        is_decided_from_status: the decision was made from status, without an observation of Atlas.
+        must_observe: the decision must not be made from status.
         project: the Atlas project, once it is resolved.
         api: the API that was in use when the project was resolved.
-        request: what the object asks for, with which credentials.
-        decision: what was decided.
-        must_observe: the decision must not be made from status alone.
+        request: what the object requests, with which credentials.
+        decision: the decision.
     """
 
     collaborators: Collaborators
@@ -285,12 +288,12 @@ class Attempt:
 
     @property
     def target(self) -> Target:
-        """What the object's invitation and member are looked for by."""
+        """The e-mail and ids by which the invitation and member of the object are found."""
         return target(self.spec, self.known)
 
     @property
     def invitee(self) -> str:
-        """A name for whom the object invites to which project."""
+        """The key of the invitee in the project."""
         return f"{self.project.group_id}/{email_key(self.spec.username or '')}"
 
     @property
@@ -299,14 +302,14 @@ class Attempt:
         return self.memory.deletion_case(self.spec, self.known)
 
     @property
-    def may_be_of_an_unknown(self) -> bool:
-        """Whether an object of a namespace that was never listed may have what was observed."""
+    def may_belong_to_unlisted(self) -> bool:
+        """Whether an object in a namespace that was never listed may have the observed invitation or member."""
         there = self.decision.case.invitation or self.decision.case.member
         return bool(self.claims.unknown) and there is not None and not self.memory.is_known(self.known, there.id)
 
     @property
     def may_be_refused(self) -> bool:
-        """Whether Atlas has refused a write for what is asked now, as far as memory and status tell."""
+        """Whether Atlas has refused a write for the current request, as far as memory and status show."""
         refusal = self.memory.refusal
         if refusal is not None:
             return refusal.request == self.request
@@ -317,17 +320,17 @@ class Attempt:
         self.project, self.api, self.is_resolved = project, project.api, True
 
     def check(self) -> None:
-        """Check that the object is there, has its finalizer, and asks for nothing else since the try began.
+        """Check that the object exists, has its finalizer, and has not changed since the try began.
 
-        To be called right before each write to Atlas.
+        Call this right before each write to Atlas.
 
         Raises:
-            Stale: it does not; its next try will see.
+            Stale: the check failed. The object is reconciled again.
         """
         resource, latest = self.resource, self.collaborators.store.get(self.resource.key)
         if latest is None or latest.uid != resource.uid:
-            raise Stale(f"{resource.key} has gone")
+            raise Stale(f"{resource.key} is gone")
         if latest.generation > resource.generation or latest.deleting != resource.deleting:
-            raise Stale(f"{resource.key} asks for something else by now")
+            raise Stale(f"the spec or the deletion of {resource.key} has changed")
         if resource.has_finalizer and not latest.has_finalizer:
             raise Stale(f"{resource.key} has lost its finalizer")

@@ -1,7 +1,8 @@
-"""The phases that claim an invitation, and the index of all claims: who names which, who has proven it, who was first.
+"""The phases that claim an invitation, and the index of all claims: which object names which invitation, and its age.
 
 An object claims (project, e-mail) and (project, invitation id), from spec and status, once its own credentials have
-read the project: nobody can take an invitation of a project that is not theirs. The older of two keeps it.
+read the project. So no object can take an invitation of a project that its credentials cannot read. Of two objects the
+older one keeps the invitation.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 RELEASED_AT_MOST = 10_000
-"""Claims of objects that have gone which are remembered."""
+"""How many claims of deleted objects are remembered."""
 
 _DUPLICATE = (
-    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted; "
-    "until then it does nothing."
+    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted. Until "
+    "then the operator does nothing for this object."
 )
 _ENDING = (
-    "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion has ended; "
-    "no action is needed."
+    "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion is "
+    "complete; no action is needed."
 )
 _TAKES_OVER = (
     "this object takes over the invitation of an object that is being deleted. To send the invitation again, set the "
     "annotation to a new value"
 )
 _MAY_BE_ANOTHERS = (
-    f"This invitation may be managed by an {KIND} of another namespace, which the operator cannot list, so this object "
-    "does nothing. The operator's log names the namespace: grant the right to list it, or remove it from --namespace."
+    f"This invitation may be managed by an {KIND} in another namespace, which the operator cannot list, so the "
+    "operator does nothing for this object. The operator's log names the namespace. Grant the operator the right to "
+    "list it, or remove it from --namespace."
 )
 
 
@@ -57,7 +59,7 @@ async def claim(attempt: Attempt) -> Outcome | None:
     Raises:
         Failure: the project cannot be read.
         Stale: the object has changed meanwhile.
-        Later: an older object has yet to be evaluated.
+        Later: an older object was not evaluated yet.
     """
     key = attempt.resource.key
     if not attempt.claims.is_proven(key):
@@ -70,17 +72,17 @@ async def claim(attempt: Attempt) -> Outcome | None:
 async def take_over(attempt: Attempt) -> Outcome | None:
     """Wait for the end of an object that is being deleted and has the invitation, and take over what it had.
 
-    Status shows that before the other object has gone. So the operator may end in between, and this object is still
-    the one that has what the other one made. Nothing is taken over once a removal in Atlas has begun. A request to
-    resend that this object has already sends nothing: it was made before there was anything to resend.
+    Status shows what was taken over before the other object is gone. So this object has it even if the operator ends
+    in between. Nothing is taken over once a removal in Atlas has begun. If a resend of this object is requested
+    already, nothing is sent: the request was made when this object had nothing to resend.
     """
     collaborators, known, resource = attempt.collaborators, attempt.known, attempt.resource
     for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(resource.key))):
         memory = collaborators.memories.of(rival)
         had, former = memory.completed(rival.status), rival.readable_spec
-        is_heir = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
+        takes_over = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
         outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, resource.key)))
-        if is_heir:
+        if takes_over:
             handled = had.last_handled_resend_at
             if resource.resend_requested_at not in {None, handled}:
                 handled = resource.resend_requested_at
@@ -95,10 +97,10 @@ async def take_over(attempt: Attempt) -> Outcome | None:
 
 
 async def claim_observed(attempt: Attempt) -> Outcome | None:
-    """Claim what was observed too: it may be another object's.
+    """Claim what was observed too: it may belong to another object.
 
     Raises:
-        Later: an older object has yet to be evaluated.
+        Later: an older object was not evaluated yet.
     """
     case = attempt.decision.case
     there = case.invitation or case.member
@@ -107,11 +109,11 @@ async def claim_observed(attempt: Attempt) -> Outcome | None:
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
     if claims_more and (duplicate := _yield_to_older(attempt)) is not None:
         return duplicate
-    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_be_of_an_unknown else None
+    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_belong_to_unlisted else None
 
 
 def _yield_to_older(attempt: Attempt) -> Outcome | None:
-    """Return the outcome of an object that is not the first to name its invitation, or None for the first."""
+    """Return the outcome of an object that is not the oldest to claim its invitation, or None for the oldest."""
     key, claims = attempt.resource.key, attempt.claims
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=claims.awaits_older(key))
     holder = claims.live_holder(key)
@@ -121,8 +123,8 @@ def _yield_to_older(attempt: Attempt) -> Outcome | None:
 
 
 def _name(other: Key, key: Key) -> str:
-    """Return what a message calls another object: its name only in the same namespace."""
-    return f"{KIND} {other.name}" if other.namespace == key.namespace else f"an {KIND} of another namespace"
+    """Return how a message names another object. It has the name only of an object in the same namespace."""
+    return f"{KIND} {other.name}" if other.namespace == key.namespace else f"an {KIND} in another namespace"
 
 
 @dataclass(slots=True)
@@ -131,13 +133,13 @@ class Claim:
 
     Attributes:
         names: the (project, e-mail) and (project, id) pairs, as text.
-        unplaced: its e-mails and ids while it is not known of which project they are: any may turn out to be a name.
-        group_id: the project that its reference leads to, once that was followed.
-        found: the names that it came upon in Atlas, beyond those of spec and status.
+        unplaced: its e-mails and ids while their project is unknown. Each may turn out to be a name.
+        group_id: the id of the project that its ``projectRef`` leads to, once that was resolved.
+        found: the names that were found in Atlas, in addition to those of spec and status.
         proven: its own credentials have read the project.
-        ended: it is deleted, and our finalizer is being removed: nothing more is done for it.
-        reconciled: it was reconciled once by this process.
-        doubtful_since: it is deleted, and a former process may have sent something for it that no status shows.
+        ended: it is deleted, and our finalizer is being removed. Nothing more is done for it.
+        reconciled: this process has reconciled it at least once.
+        doubtful_since: when it was last finalized, if an invitation may have been sent for it that no status shows.
     """
 
     key: Key
@@ -155,12 +157,12 @@ class Claim:
 
     @property
     def evaluated(self) -> bool:
-        """Whether it is known what it claims: it was reconciled once, or is proven."""
+        """Whether its claims are known: it was reconciled at least once, or is proven."""
         return self.reconciled or self.proven
 
     @property
     def age(self) -> tuple[str, str]:
-        """The order of claims: the smaller is the older."""
+        """The order of claims. The smaller one is the older one."""
         return self.created_at, self.uid
 
 
@@ -168,7 +170,7 @@ class Claims:
     """The claims of every object.
 
     Attributes:
-        wake: called with the objects that have to look again, because another one has come or gone.
+        wake: called with the objects to reconcile again because another one was created or deleted.
         unknown: the watched namespaces that this process has never listed; None before its first list.
     """
 
@@ -180,7 +182,7 @@ class Claims:
         self._released: OrderedDict[str, float | None] = OrderedDict()
 
     def update(self, resource: Resource) -> None:
-        """Take in the latest version of an object. One that is being deleted without our finalizer claims nothing."""
+        """Record the latest version of an object. One that is being deleted without our finalizer claims nothing."""
         if resource.deleting and not resource.has_finalizer:
             self.forget(resource.key)
             return
@@ -202,11 +204,11 @@ class Claims:
             self._wake_younger(claim)
 
     def note_unlisted(self, namespaces: frozenset[str]) -> None:
-        """Record the namespaces that a complete list does not cover. One that was listed once stays known."""
+        """Record the namespaces that a complete list does not cover. A namespace that was listed once stays known."""
         self.unknown = namespaces if self.unknown is None else namespaces & self.unknown
 
     def forget(self, key: Key) -> None:
-        """Forget an object that is gone, and wake those that may take over."""
+        """Forget an object that is gone, and requeue those that may take over."""
         claim = self._claims.pop(key, None)
         if claim is None:
             return
@@ -219,9 +221,10 @@ class Claims:
         self.wake([rival.key for rival in self._naming(claim)])
 
     def resolve(self, resource: Resource, group_id: str) -> None:
-        """Record the project that an object's reference leads to, which has yet to be read.
+        """Record the project that the ``projectRef`` of an object leads to. The project was not read yet.
 
-        An object that shows an invitation of another project keeps to that one; one that is gone claims nothing.
+        An object with an invitation of another project on status keeps that project. An object that is gone claims
+        nothing.
         """
         claim = self._claims.get(resource.key)
         if claim is None or claim.uid != resource.uid or claim.group_id == group_id:
@@ -234,17 +237,17 @@ class Claims:
         self.update(resource)
 
     def prove(self, key: Key) -> None:
-        """Record that an object's own credentials have read its project."""
+        """Record that the credentials of an object have read its project."""
         claim = self._claims.get(key)
         if claim is not None and not claim.proven:
             claim.proven = True
             self._wake_younger(claim)
 
     def add_found(self, key: Key, group_id: str, *names: str | None) -> bool:
-        """Record what an object came upon under the name that it gives: an id under its e-mail, or the reverse.
+        """Record the names that were found in Atlas for an object: the id for its e-mail, or the e-mail for its id.
 
         Returns:
-            Whether it claims more than before, so that another object may turn out to have been first.
+            Whether it claims more than before, so that another object may be the oldest to claim them.
         """
         claim = self._claims.get(key)
         more = frozenset(qualified(group_id, name) for name in names if name)
@@ -256,13 +259,13 @@ class Claims:
         return True
 
     def mark_evaluated(self, key: Key) -> None:
-        """Record that an object was reconciled, whatever came of it."""
+        """Record that an object was reconciled, whatever the outcome."""
         claim = self._claims.get(key)
         if claim is not None:
             claim.reconciled = True
 
     def is_named(self, key: Key) -> bool:
-        """Return whether it is known what an object names: not so before its reference to a project was followed."""
+        """Return whether it is known what an object names. It is not before its ``projectRef`` was resolved."""
         claim = self._claims.get(key)
         return claim is not None and bool(claim.names)
 
@@ -271,64 +274,64 @@ class Claims:
         return not self._rivals(key)
 
     def is_proven(self, key: Key) -> bool:
-        """Return whether an object's own credentials have read its project."""
+        """Return whether the credentials of an object have read its project."""
         claim = self._claims.get(key)
         return claim is not None and claim.proven
 
     def had_another(self, key: Key) -> bool:
-        """Return whether an object that has gone named the same: a list that lags may not show what it left."""
+        """Return whether a deleted object named the same: a list that lags may not show what it has left."""
         claim = self._claims.get(key)
         return claim is not None and any(name in self._released for name in claim.names)
 
     def end(self, key: Key) -> None:
-        """Record that our finalizer is being removed: a younger object that is deleted too has the invitation now."""
+        """Record that our finalizer is being removed. A younger object that is deleted too now has the invitation."""
         claim = self._claims.get(key)
         if claim is not None:
             claim.ended = True
 
     def doubt(self, key: Key, now: float) -> None:
-        """Record that something may have been sent for an object that is being deleted (monotonic seconds)."""
+        """Record that an invitation may have been sent for an object that is being deleted (monotonic seconds)."""
         claim = self._claims.get(key)
         if claim is not None:
             claim.doubtful_since = now
 
     def doubtful_since(self, key: Key) -> float | None:
-        """Return when an object went that named the same and for which something may have been sent, or None."""
+        """Return when a deleted object that named the same and may have an unconfirmed send was finalized, or None."""
         claim = self._claims.get(key)
         times = [self._released.get(name) for name in claim.names] if claim else []
         return max((time for time in times if time is not None), default=None)
 
     def rivals(self, key: Key) -> list[Key]:
-        """Return the other objects that name the same, live or being deleted, proven or not."""
+        """Return the other objects that name the same: live or being deleted, proven or not."""
         return [rival.key for rival in self._rivals(key)]
 
     def possible_rivals(self, key: Key) -> list[Key]:
-        """Return the other objects that name the same, or may turn out to once their reference was followed."""
+        """Return the other objects that name the same, or may do so once their ``projectRef`` is resolved."""
         return [rival.key for rival in (*self._rivals(key), *self._unplaced(key))]
 
     def holder(self, key: Key) -> Key | None:
-        """Return the oldest object that claims what this younger one names, or None: it has it itself."""
+        """Return the oldest object that claims what this younger one names, or None if there is no older one."""
         return _oldest(rival for rival in self._older(key) if rival.proven)
 
     def live_holder(self, key: Key) -> Key | None:
-        """Return the oldest object that claims what this younger one names and is not being deleted, or None."""
+        """Return the oldest live object that claims what this younger one names, or None."""
         return _oldest(rival for rival in self._older(key) if rival.proven and not rival.deleting)
 
     def live_claimant(self, key: Key) -> Key | None:
-        """Return the oldest object that claims the same and is not being deleted, or None: it takes over."""
+        """Return the oldest live object that claims the same, which takes over, or None."""
         return _oldest(rival for rival in self._rivals(key) if rival.proven and not rival.deleting)
 
     def ending(self, key: Key) -> list[Key]:
-        """Return the objects that claim the same and are being deleted, the oldest first."""
+        """Return the objects that claim the same and are being deleted, oldest first."""
         ending = [rival for rival in self._rivals(key) if rival.proven and rival.deleting]
         return [rival.key for rival in sorted(ending, key=lambda rival: rival.age)]
 
     def live_rivals(self, key: Key) -> list[Key]:
-        """Return the other objects that name the same and are not being deleted, proven or not."""
+        """Return the other live objects that name the same, proven or not."""
         return [rival.key for rival in self._rivals(key) if not rival.deleting]
 
     def has_ended(self, key: Key) -> bool:
-        """Return whether nothing more is done for an object but to remove our finalizer."""
+        """Return whether an object is gone, or only the removal of our finalizer is left to do."""
         claim = self._claims.get(key)
         return claim is None or claim.ended
 
@@ -337,20 +340,20 @@ class Claims:
         return self._claims[key].age < self._claims[than].age
 
     def awaits_older(self, key: Key) -> bool:
-        """Return whether a live older object that names the same, or may do so, has not been evaluated yet."""
+        """Return whether a live older object that names the same, or may do so, was not evaluated yet."""
         return any(not older.evaluated and not older.deleting for older in self._older(key)) or any(
             not other.reconciled and not other.deleting and other.age < self._claims[key].age
             for other in self._unplaced(key)
         )
 
     def awaits_any(self, key: Key) -> bool:
-        """Return whether any live object that names the same has yet to prove its claim, or may turn out to name it."""
+        """Return whether a live object that names the same, or may do so, has not proven its claim yet."""
         return any(not rival.proven and not rival.deleting for rival in self._rivals(key)) or any(
             not other.deleting for other in self._unplaced(key)
         )
 
     def _rename(self, claim: Claim, names: Iterable[str], unplaced: Iterable[str]) -> bool:
-        """Let an object name just these; return whether it named others before."""
+        """Replace the names of an object. Return whether they have changed."""
         before = (claim.names, claim.unplaced)
         claim.names, claim.unplaced = tuple(sorted(names)), tuple(sorted(unplaced))
         if before == (claim.names, claim.unplaced):
@@ -373,12 +376,12 @@ class Claims:
         return [self._claims[key] for key in keys]
 
     def _rivals(self, key: Key) -> list[Claim]:
-        """Return the other objects that name the same; none for an object that has just gone."""
+        """Return the other objects that name the same. For an object that is gone there are none."""
         claim = self._claims.get(key)
         return [] if claim is None else [other for other in self._naming(claim) if other.key != key]
 
     def _unplaced(self, key: Key) -> list[Claim]:
-        """Return the other objects with the same e-mail or id of which it is not known yet in which project."""
+        """Return the other objects with the same e-mail or id whose project is not known yet."""
         claim = self._claims.get(key)
         if claim is None:
             return []
@@ -387,7 +390,7 @@ class Claims:
         return [self._claims[other] for other in keys]
 
     def _wake_younger(self, claim: Claim) -> None:
-        """Wake those that yield to a claim: the younger ones, and for a live one those that are being deleted."""
+        """Requeue the objects that yield to a claim: younger ones, and if it is live, those that are being deleted."""
 
         def yields(rival: Claim) -> bool:
             is_younger = rival.age > claim.age and rival.evaluated

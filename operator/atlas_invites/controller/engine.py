@@ -1,4 +1,4 @@
-"""The running engine: events in, workers, the complete list, the sweep."""
+"""The running engine: it takes in events, runs the workers, and compares the store with a complete list."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RELIST_INTERVAL = 600.0
-"""Seconds between two complete lists, which find what a cut watch did not say."""
+"""Seconds between two complete lists. They find changes that an interrupted watch has missed."""
 
 RELISTED = 1.0
-"""Seconds from the first object of a watch that relists to the complete list which it causes."""
+"""Seconds between the first object of a watch that relists and the complete list that follows."""
 
 LIST_RETRY = 5.0
-"""Seconds until a complete list that failed is tried again."""
+"""Seconds until a failed complete list is retried."""
 
 WATCH_LAG_AT_MOST = 60.0
-"""Seconds after which a change that only our own list has shown means that the watch is dead."""
+"""Seconds without an event for a change that our own list has shown, after which the watch counts as dead."""
 
 
 class Engine:
@@ -65,9 +65,10 @@ class Engine:
         self.listed = False
 
     def on_event(self, resource: Resource, *, deleted: bool, listed: bool = False) -> None:
-        """Take in an event of the watch. Never awaits, never raises for an object that was sent whole.
+        """Handle an event of the watch. It never awaits, and never raises for a complete object.
 
-        A watch that lists what it has shown before relists: there is no event for what was deleted before that list.
+        A watch that lists objects which it has shown before is relisting: it sends no event for an object that was
+        deleted before that list.
         """
         if listed and resource.key not in self._expected and self._store.get(resource.key) is not None:
             self._relisted.set()
@@ -80,7 +81,7 @@ class Engine:
             self._queue.add(resource.key)
 
     def wake(self, keys: Iterable[Key]) -> None:
-        """Queue the objects of some keys."""
+        """Put keys into the queue."""
         for key in keys:
             self._queue.add(key)
 
@@ -90,27 +91,27 @@ class Engine:
         self._reconciler.forget(key)
 
     def watch_lag(self) -> float:
-        """Return for how many seconds the watch has failed to show a change that our own list has shown."""
+        """Return for how many seconds the watch has not shown a change that our own list has shown."""
         return self._clock() - min(self._unseen.values(), default=self._clock())
 
     async def list_first(self) -> None:
-        """Fill the store; wait for as long as the cluster takes, with one line for each new reason."""
-        said = None
+        """Fill the store. Retry until the first list succeeds, and log each new reason once."""
+        last_logged = None
         while not self.listed:
             try:
                 await self._list()
             except ClusterUnavailable as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("waiting for the cluster: %s", said)
+                if str(error) != last_logged:
+                    last_logged = str(error)
+                    log.warning("waiting for the cluster: %s", last_logged)
                 await asyncio.sleep(LIST_RETRY)
             except Exception:
-                log.exception("waiting for the cluster: the list failed in an unexpected way")
+                log.exception("waiting for the cluster: the complete list failed in an unexpected way; will retry")
                 await asyncio.sleep(LIST_RETRY)
         log.info("ready: %d objects", len(self._store))
 
     async def keep_listing(self) -> None:
-        """Compare the store with a complete list every ten minutes, and after the watch has relisted, for ever."""
+        """Compare the store with a complete list every ten minutes and after the watch has relisted, forever."""
         pause = RELIST_INTERVAL
         while True:
             with suppress(TimeoutError):
@@ -128,7 +129,7 @@ class Engine:
                 pause = RELIST_INTERVAL
 
     async def work(self) -> None:
-        """Run the workers until the queue is closed; what they hold then is finished."""
+        """Run the workers until the queue is closed. The workers finish the reconciles that are running then."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._worker(), name=f"worker-{number}")
@@ -142,7 +143,7 @@ class Engine:
             raise
         changed, ghosts = self._store.end_listing(listing, listed)
         for key in ghosts:
-            log.info("deleted while the watch was cut", extra={"object": key})
+            log.info("the object was deleted while the watch was interrupted", extra={"object": key})
             self._forget(key)
             self._unseen.pop(key, None)
         for key in changed:
@@ -156,7 +157,7 @@ class Engine:
         self.listed = True
 
     def _can_wait(self, resource: Resource) -> bool:
-        """Return whether an object of the first list is left to the first sweep."""
+        """Return whether an object of the first list can wait for the first resync."""
         if lost_finalizer(resource) or resource.asks_to_resend(resource.status):
             return False
         claims, key = self._store.claims, resource.key
@@ -181,7 +182,7 @@ class Engine:
         try:
             with about(key):
                 result = await self._reconciler.reconcile(key, item.since)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on
+        except Exception as error:  # noqa: BLE001 - the worker continues after any error
             result = error
         requeue = requeue_of(result, key)
         if requeue.counted_as is not None:

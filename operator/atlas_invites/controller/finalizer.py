@@ -1,4 +1,4 @@
-"""The phases around the finalizer: it is added before anything is sent, and removed once the cleanup is done."""
+"""The phases around the finalizer. It is added before anything is sent, and removed once the cleanup is done."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = 20.0
-"""Seconds until the next cleanup, if there is a time after which the finalizer is removed anyway."""
+"""Seconds until the next cleanup, if the finalizer is removed after some time even without a successful cleanup."""
 
 _ORPHANED = "OrphanedInvitation: the finalizer was removed, but the invitation may still exist in Atlas: %s"
 
 
 @dataclass(frozen=True, slots=True)
 class Finalized:
-    """The result of the cleanup after which the finalizer is removed.
+    """The result of a cleanup after which the finalizer is removed.
 
     Attributes:
-        why: why it is removed, without an e-mail: this is logged.
+        why: why it is removed. It is logged, so it has no e-mail.
         notice: the event that says what was done or found in Atlas, if anything.
-        orphan: the warning of what may be left there, if anything.
+        orphan: the warning about what may be left in Atlas, if anything.
         was_observed: Atlas was observed, so an unconfirmed send would have been seen.
-        is_last_resort: the cleanup failed for so long that it is given up.
+        is_last_resort: the cleanup has failed for so long that it is not retried.
     """
 
     why: str
@@ -54,12 +54,12 @@ class Finalized:
 
     @classmethod
     def leaving(cls, why: str, left: str | None, *, was_observed: bool = True) -> Self:
-        """Return the end of an object which may leave something in Atlas: by id and e-mail, or None for nothing."""
+        """Return the result of a cleanup that leaves ``left`` (with id and e-mail) in Atlas, or None for nothing."""
         orphan = None if left is None else orphan_notice(left, why)
         return cls(why, orphan=orphan, was_observed=was_observed)
 
 
-_ANOTHER_HAS_IT = Finalized("another object has the invitation", was_observed=False)
+_CLAIMED_BY_ANOTHER = Finalized("another object has the invitation", was_observed=False)
 PROJECT_GONE = Finalized(
     "the project is gone",
     Notice(
@@ -72,11 +72,11 @@ PROJECT_GONE = Finalized(
 
 
 async def add_finalizer(attempt: Attempt) -> None:
-    """Add the finalizer, unless it is there.
+    """Add the finalizer if the object does not have it.
 
     Raises:
         Stale: the object has changed meanwhile.
-        ClusterUnavailable, WriteRefused: it could not be written.
+        ClusterUnavailable, WriteRefused: the finalizer could not be written.
     """
     if attempt.resource.has_finalizer:
         return
@@ -86,24 +86,25 @@ async def add_finalizer(attempt: Attempt) -> None:
 
 
 async def hold_departed(attempt: Attempt) -> None:
-    """Hold the end of an object whose person has not come, or has left, until the grace of deletions is over.
+    """Hold a deletion until the deletion grace is over, if the invitation has ended unaccepted or the member has left.
 
-    Its status is all that keeps the person from being invited again, so an object that takes over has to inherit it.
+    Only the status of this object prevents that the person is invited again, so an object that takes over has to
+    inherit it.
 
     Raises:
-        Later: the time is not over, or another object that names the same has yet to prove its claim.
+        Later: the grace is not over, or another object that names the same has not proven its claim yet.
     """
-    if attempt.known.state not in DEPARTED or another_has_it(attempt):
+    if attempt.known.state not in DEPARTED or check_other_claims(attempt):
         return
     if (left := await grace_left(attempt)) > 0:
         raise Later(left)
 
 
 async def grace_left(attempt: Attempt) -> float:
-    """Return for how many seconds another object may still come that names the same and takes over.
+    """Return the seconds that are left of the deletion grace, in which another object may be created and take over.
 
-    None under ``force-delete``, and in a namespace that is being deleted. The time runs from when this process first
-    saw the deletion, so no difference of clocks makes it shorter.
+    There are none with ``force-delete`` and in a namespace that is being deleted. The grace starts when this process
+    first sees the deletion, so a difference between clocks cannot shorten it.
     """
     memory, collaborators, resource = attempt.memory, attempt.collaborators, attempt.resource
     if resource.force_delete:
@@ -114,29 +115,29 @@ async def grace_left(attempt: Attempt) -> float:
 
 
 async def retain(attempt: Attempt) -> Finalized | None:
-    """End the object if its policy needs no look at Atlas."""
+    """Finalize the object if Table D has a row for it that does not need an observation of Atlas."""
     case = attempt.deletion_case
-    if case.is_doubtful:
+    if case.may_have_unconfirmed_send:
         attempt.claims.doubt(attempt.resource.key, attempt.collaborators.clock())
-    return _retained(case, is_anothers=is_anothers(attempt))
+    return _retained(case, is_claimed_by_another=is_claimed_by_another(attempt))
 
 
 async def yield_to_claimants(attempt: Attempt) -> Finalized | None:
-    """End the object if another live object, or an older one, claims the same invitation.
+    """Finalize the object if another live object, or an older one, claims the same invitation.
 
     Raises:
-        Later: another object that names the same has yet to prove its claim.
+        Later: another object that names the same has not proven its claim yet.
     """
-    return _ANOTHER_HAS_IT if another_has_it(attempt) else None
+    return _CLAIMED_BY_ANOTHER if check_other_claims(attempt) else None
 
 
 async def resume(attempt: Attempt) -> Finalized | None:
-    """Return what an earlier try cleaned up, if only the finalizer is left."""
+    """Return the result of an earlier cleanup if only the finalizer is left to remove."""
     return attempt.memory.cleaned_up
 
 
 async def claim_to_clean_up(attempt: Attempt) -> Finalized | None:
-    """Claim in its project what the object names.
+    """Claim what the object names in its project.
 
     Raises:
         Later: see ``yield_to_claimants``.
@@ -145,16 +146,16 @@ async def claim_to_clean_up(attempt: Attempt) -> Finalized | None:
 
 
 async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
-    """Remove the finalizer, and say what was done, and what is left.
+    """Remove the finalizer, and publish what was done and what is left.
 
-    If Atlas was not observed, only once a send of this process is confirmed or a minute old. Until then the finalizer
-    tells the next process that something may have been sent. And only once the object that takes over shows on its
-    stored status what this one had, for at most the minute in which a deletion waits for others.
+    If Atlas was not observed, the finalizer is kept in two cases. An unconfirmed send of this process is less than a
+    minute old: the finalizer tells the next process that an invitation may have been sent. Or the stored status of the
+    object that takes over does not show yet what this one had: the deletion waits for that for at most a minute.
 
     Raises:
-        Later: either is to be waited for.
+        Later: the finalizer is kept for now.
         Stale: the object has changed meanwhile.
-        ClusterUnavailable, WriteRefused: the API server failed; try again.
+        ClusterUnavailable, WriteRefused: the finalizer could not be removed.
     """
     resource, memory, collaborators = attempt.resource, attempt.memory, attempt.collaborators
     if finalized.was_observed and not finalized.is_last_resort:
@@ -165,20 +166,20 @@ async def remove_finalizer(attempt: Attempt, finalized: Finalized) -> None:
 
 
 async def release_unreadable(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> None:
-    """Remove the finalizer of an object whose spec cannot be read: its policy is not known, so nothing is changed.
+    """Remove the finalizer of an object whose spec cannot be read. Its policy is unknown, so Atlas is not changed.
 
     Raises:
         Later, Stale, ClusterUnavailable, WriteRefused: see ``remove_finalizer``.
     """
     claims = collaborators.store.claims
-    is_anothers = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
-    finalized = _retained(memory.deletion_case(None, known), is_anothers=is_anothers)
+    is_claimed_by_another = claims.live_claimant(resource.key) is not None or claims.holder(resource.key) is not None
+    finalized = _retained(memory.deletion_case(None, known), is_claimed_by_another=is_claimed_by_another)
     if resource.has_finalizer and finalized is not None:
         await _remove_finalizer(collaborators, resource, known, memory, finalized)
 
 
 async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | Finalized:
-    """Return the end of an object for which nothing is left to try, else why it still stands."""
+    """Return the result if the failed cleanup is not retried, else the outcome that says why it failed."""
     if is_project_gone(failure.error):
         try:
             await attempt.project.read_project()
@@ -189,7 +190,9 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
     case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
     if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
         return Finalized(
-            "its project is not known any more, and a member keeps the access", was_observed=False, is_last_resort=True
+            "its project is no longer known, and the deletion policy does not remove a member",
+            was_observed=False,
+            is_last_resort=True,
         )
     trouble = trouble_of(failure.reason, secret_lost=attempt.is_secret_lost)
     lasted = attempt.began - memory.note_trouble(trouble, clock())
@@ -197,7 +200,7 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
     if why is None:
         outcome = failure.outcome
         return outcome if trouble is None else replace(outcome, requeue_after=RETRY_AFTER)
-    why_removed = f"it could not be removed there ({failure.reason})"
+    why_removed = f"the cleanup in Atlas failed ({failure.reason})"
     return Finalized(why_removed, orphan=orphan_notice(case.named, why), is_last_resort=True)
 
 
@@ -205,7 +208,7 @@ async def _remove_finalizer(
     collaborators: Collaborators, resource: Resource, known: Status, memory: Memory, finalized: Finalized
 ) -> None:
     is_silent = not finalized.was_observed and not resource.force_delete
-    if is_silent and _has_heir_to_record(collaborators, resource, known, memory):
+    if is_silent and _is_takeover_unrecorded(collaborators, resource, known, memory):
         memory.await_others(collaborators.clock(), waiting=True, deleting=True)
     if is_silent and memory.unconfirmed_send_at is not None and memory.unconfirmed_since is not None:
         left = memory.unconfirmed_since + CONFIRM_AFTER - collaborators.clock()
@@ -220,48 +223,50 @@ async def _remove_finalizer(
         collaborators.events.publish(resource, finalized.orphan)
 
 
-def _has_heir_to_record(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
-    """Return whether a live object is to take over what this one had, and its stored status does not show that yet."""
+def _is_takeover_unrecorded(collaborators: Collaborators, resource: Resource, known: Status, memory: Memory) -> bool:
+    """Return whether a live object takes over what this one had, and its stored status does not show that yet."""
     if memory.may_have_removed:
         return False
     store, former = collaborators.store, resource.readable_spec
-    heirs = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
-    return any(inherits(heir.readable_spec, heir.status, former, known) for heir in heirs)
+    successors = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
+    return any(inherits(one.readable_spec, one.status, former, known) for one in successors)
 
 
-def _retained(case: DeletionCase, *, is_anothers: bool) -> Finalized | None:
+def _retained(case: DeletionCase, *, is_claimed_by_another: bool) -> Finalized | None:
     row = retain_row(case)
     if row is None:
         return None
-    return Finalized.leaving(row.why, case.left if row.warns and not is_anothers else None, was_observed=False)
+    return Finalized.leaving(
+        row.why, case.left if row.warns and not is_claimed_by_another else None, was_observed=False
+    )
 
 
 def _shows_atlas(known: Status) -> bool:
-    """Return whether status shows that Atlas was observed for the object: our finalizer may have been on it then."""
+    """Return whether status shows that Atlas was observed for the object. It may have had our finalizer then."""
     return known.atlas is not None or known.invitation is not None or known.member is not None
 
 
-def another_has_it(attempt: Attempt) -> bool:
+def check_other_claims(attempt: Attempt) -> bool:
     """Return whether another live object, or an older one, claims the same invitation.
 
     Raises:
-        Later: another object that names the same has yet to prove its claim.
+        Later: another object that names the same has not proven its claim yet.
     """
-    if is_anothers(attempt):
+    if is_claimed_by_another(attempt):
         return True
     waiting = attempt.claims.awaits_any(attempt.resource.key) and not attempt.resource.force_delete
     attempt.memory.await_others(attempt.collaborators.clock(), waiting=waiting, deleting=True)
     return False
 
 
-def is_anothers(attempt: Attempt) -> bool:
-    """Return whether another live object, or an older one, claims the same invitation, as far as is known now."""
+def is_claimed_by_another(attempt: Attempt) -> bool:
+    """Return whether another live object, or an older one, is known to claim the same invitation."""
     claims, key = attempt.claims, attempt.resource.key
     return claims.live_claimant(key) is not None or claims.holder(key) is not None
 
 
 def claim_for_cleanup(attempt: Attempt, names: tuple[str | None, ...]) -> Finalized | None:
-    """Claim e-mails and ids in the project; return the end of the object if any of it is another object's."""
+    """Claim e-mails and ids in the project. Return the result if another object has any of them."""
     claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, *names)
-    has_it = another_has_it(attempt) if claims_more else is_anothers(attempt)
-    return _ANOTHER_HAS_IT if has_it else None
+    has_it = check_other_claims(attempt) if claims_more else is_claimed_by_another(attempt)
+    return _CLAIMED_BY_ANOTHER if has_it else None

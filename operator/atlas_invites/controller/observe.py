@@ -1,4 +1,4 @@
-"""The phase that observes Atlas and decides: until what is observed bears the decision."""
+"""The phase that observes Atlas until the observation is enough for a decision, and decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def observe(attempt: Attempt) -> None:
     """Observe Atlas for a live object, and decide.
 
-    Changed roles of a known pending invitation need no observation: one PATCH by id is all there is to do.
+    To set the roles of a known pending invitation, no observation is needed: one PATCH with its id is enough.
 
     Raises:
         Failure: Atlas could not be observed.
@@ -31,13 +31,13 @@ async def observe(attempt: Attempt) -> None:
         attempt.decision = set_roles(case_of_observation(attempt, Observation(invitations=(pending,))))
         attempt.is_decided_from_status = True
         return
-    # A refused send is not repeated, so the lists are enough to say so again.
+    # A refused send is not repeated, so the lists are enough to report the refusal again.
     never_had_one = not is_resend and (attempt.may_be_refused or not may_have_one(attempt))
     await observe_until_conclusive(attempt, never_had_one=never_had_one)
 
 
 async def observe_until_conclusive(attempt: Attempt, *, never_had_one: bool = False) -> None:
-    """Observe Atlas, and decide. ``never_had_one``: the lists are enough to send, see ``plan.is_conclusive``."""
+    """Observe Atlas, and decide. With ``never_had_one`` the lists are enough to send: see ``plan.is_conclusive``."""
 
     def is_enough(seen: Observation) -> bool:
         return is_conclusive(_decide(attempt, seen), never_had_one=never_had_one)
@@ -47,7 +47,7 @@ async def observe_until_conclusive(attempt: Attempt, *, never_had_one: bool = Fa
 
 
 def may_have_one(attempt: Attempt) -> bool:
-    """Return whether something may have been sent for the object that a list which lags does not show."""
+    """Return whether an invitation may have been sent for the object that lists do not show yet."""
     known, memory, claims, key = attempt.known, attempt.memory, attempt.claims, attempt.resource.key
     return (
         not memory.is_only_sender
@@ -66,7 +66,7 @@ def _decide(attempt: Attempt, seen: Observation) -> Decision:
 
 
 def case_of_observation(attempt: Attempt, seen: Observation) -> Case:
-    """Return the case of the object by what was observed."""
+    """Return the case of the object for an observation."""
     seen = attempt.memory.without_canceled(seen)
     case = case_of(attempt.spec, attempt.known, seen, attempt.collaborators.atlas.now(), attempt.project.api)
     there = case.member or case.invitation
@@ -75,9 +75,9 @@ def case_of_observation(attempt: Attempt, seen: Observation) -> Case:
 
 
 def _patchable_invitation(attempt: Attempt) -> Invitation | None:
-    """Return the object's own pending invitation if it has other roles.
+    """Return the object's own pending invitation if its roles differ from the spec.
 
-    Not if the last write of roles got no response of Atlas: then Atlas is observed first.
+    Return None if Atlas did not respond to the last write of roles: then Atlas is observed first.
     """
     known, invitation, ready = attempt.known, attempt.known.invitation, attempt.known.condition(READY)
     if (
@@ -97,5 +97,5 @@ def _patchable_invitation(attempt: Attempt) -> Invitation | None:
 
 
 def _failed_update(known: Status) -> bool:
-    """Return whether Atlas last responded to a PATCH of the invitation with an error."""
+    """Return whether the last error of Atlas was the response to a PATCH of the invitation."""
     return known.error is not None and known.error.operation is Operation.UPDATE_INVITE

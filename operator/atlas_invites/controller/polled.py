@@ -1,4 +1,4 @@
-"""Values that are read in the cluster at most once in so many seconds, however many ask for them."""
+"""A cache of values that are read from the cluster at most once per ttl, for all callers together."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 REREAD_INTERVAL = 10.0
-"""Seconds between two reads of a value because it may be outdated."""
+"""Seconds between two reads of a value that may be outdated."""
 
 WAIT_AT_MOST = 3.0
-"""Seconds after which nobody waits for a read any more.
+"""Seconds after which callers no longer wait for a read.
 
 The caller may be a worker, and a Secret may be shared by the objects of more projects than there are workers. The read
-goes on, and its result serves later callers.
+continues, and later callers get its result.
 """
 
 _IDLE = 3600.0
-"""Seconds after which an entry that nobody asked for is dropped."""
+"""Seconds after which an unused entry is dropped."""
 
 
 @dataclass(slots=True)
 class _Entry(Generic[V]):
-    """What is known of one key.
+    """What is known about one key.
 
-    ``done`` is the latest read that returned a value or raised ``Failure``, and ``outcome`` what it resulted in.
-    ``value`` is the last good one. At ``doubted_at`` the value was last read because it might be outdated.
+    ``done`` is the latest read that returned a value or raised ``Failure``, and ``outcome`` is its result. ``value`` is
+    the last value that a read returned. ``doubted_at`` is when the value was last read because it might be outdated.
     """
 
     reads: Coalesced[V]
@@ -46,22 +46,22 @@ class _Entry(Generic[V]):
     value: V | None = None
 
     def read_since(self, since: float) -> Run[V] | None:
-        """Return a read that began at this time or later, preferably one that is done."""
+        """Return a read that began at this time or later, if possible one that is done."""
         reads = (self.done, self.reads.running)
         return next((read for read in reads if read is not None and read.began >= since), None)
 
 
 class Polled(Generic[K, V]):
-    """A cache of what ``read`` returns or why it failed. All who ask during a read share its result.
+    """A cache of what ``read`` returns, or why it failed. All callers during a read share its result.
 
-    A ``Failure`` is remembered like a value. Any other exception is raised for all who asked during the read, and the
+    A ``Failure`` is cached like a value. Any other exception is raised for all callers that wait for the read, and the
     next caller starts another read.
 
     Args:
-        read: reads the value of a key; raises ``Failure`` for a result that is worth remembering as well.
-        ttl: seconds for which a result serves.
+        read: reads the value of a key; raises ``Failure`` for a failure that is to be cached.
+        ttl: seconds for which a result is used.
         clock: monotonic seconds.
-        on_change: called with a key whose result differs from the one before.
+        on_change: called with a key whose result differs from the previous one.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Polled(Generic[K, V]):
         self._entries: dict[K, _Entry[V]] = {}
 
     async def get(self, key: K, *, since: float = float("-inf")) -> V:
-        """Return the value, read again if it is older than the ttl or than ``since`` (the clock's seconds).
+        """Return the value. Read it again if it is older than the ttl or than ``since`` (monotonic seconds).
 
         Raises:
-            Failure: the read failed with it.
-            ClusterUnavailable: the same, or the read has been under way for ``WAIT_AT_MOST``.
+            Failure: the read raised it.
+            ClusterUnavailable: the read raised it, or has been under way for ``WAIT_AT_MOST``.
         """
         entry, now = self._entry(key), self._clock()
         entry.asked_at = now
@@ -92,9 +92,9 @@ class Polled(Generic[K, V]):
         return read.task.result()
 
     async def reread(self, key: K, *, since: float) -> V:
-        """Return the value, read again if it is older than ``since``: it may be outdated, for all callers.
+        """Return the value. It may be outdated, so read it again if it is older than ``since`` (monotonic seconds).
 
-        It is read for this reason once in ``REREAD_INTERVAL`` seconds, and all callers get what was read.
+        It is read again at most once in ``REREAD_INTERVAL`` seconds, and all callers get the value that was read.
 
         Raises:
             Failure, ClusterUnavailable: see ``get``.
@@ -107,12 +107,12 @@ class Polled(Generic[K, V]):
         return await self.get(key, since=since)
 
     def last(self, key: K) -> V | None:
-        """Return the last value that was good, if it is still held."""
+        """Return the last value that a read returned, if it is still held."""
         entry = self._entries.get(key)
         return entry.value if entry else None
 
     def _end(self, key: K, read: Run[V]) -> None:
-        """Record the result of a read, if it is one to remember."""
+        """Record the result of a read if it is one to cache."""
         entry = self._entries.get(key)
         if entry is None or read.task.cancelled():
             return

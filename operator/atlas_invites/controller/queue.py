@@ -1,7 +1,8 @@
-"""A keyed work queue: dedup, delay, back-off, priority, and projects in rotation.
+"""A keyed work queue with deduplication, delay, back-off, priority, and projects in rotation.
 
-The rules are those of client-go's work queue: a key that waits is there once; a key that a worker holds is handed out
-again only after ``done``; a change that arrives meanwhile causes one more reconcile. ``asyncio`` has nothing like it.
+The rules are those of the work queue of client-go. A waiting key is in the queue once. A key that a worker holds is
+handed out again only after ``done``. A change that arrives meanwhile causes one more reconcile. ``asyncio`` has no such
+queue.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from typing import Generic, NamedTuple, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 300.0
-"""Seconds before the first and, at most, before every later try."""
+"""Seconds before the first retry, and the most seconds before any later one."""
 
 
 class Priority(IntEnum):
-    """A user's change goes before what a resync has found, also if it has to be retried."""
+    """The priority of a key. A change by a user, and its retries, go before what a resync has found."""
 
     CHANGE = 0
     SWEEP = 1
 
 
 class Item(NamedTuple, Generic[K]):
-    """A key, the time of its last wake-up (the queue's clock, seconds), its priority, and the group that it is in."""
+    """A key, the time when it was last added (seconds of the queue's clock), its priority, and its group."""
 
     key: K
     since: float
@@ -36,28 +37,28 @@ class Item(NamedTuple, Generic[K]):
 
 
 class _Delayed(NamedTuple):
-    """A key that is woken later: when (the queue's clock, seconds), with which priority, by which timer."""
+    """A key that is added later: the time (seconds of the queue's clock), the priority, and the timer."""
 
     due: float
     priority: Priority
     timer: asyncio.TimerHandle
 
 
-class Closed(Exception):  # noqa: N818 - it ends a worker, it is no error
-    """The queue takes and gives no more."""
+class Closed(Exception):  # noqa: N818 - it ends a worker and is not an error
+    """The queue is closed."""
 
 
 class WorkQueue(Generic[K]):
-    """The queue. Not thread-safe: for one event loop.
+    """The queue. It is not thread-safe, and for one event loop only.
 
-    The groups of keys take turns, and no group may hold more than half of the workers, nor the last free one while it
-    holds another. A group is an Atlas project: if one does not respond, each of its reconciles holds a worker until its
-    time-out; if one has a thousand changes, they must not stand before everybody else's.
+    Keys are in groups that take turns. No group may hold more than half of the workers, or the last free worker while
+    it holds another one. A group is an Atlas project. If a project does not respond, each of its reconciles holds a
+    worker until its time-out. If a project has a thousand changes, they must not delay those of other projects.
 
     Args:
         clock: monotonic seconds.
         jitter: returns a factor for a back-off, 0.5 to 1.
-        workers: how many workers the groups share.
+        workers: the number of workers that the groups share.
         group: returns the group of a key.
     """
 
@@ -84,16 +85,16 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        """Return how many keys wait for a worker."""
+        """Return the number of keys that wait for a worker."""
         return len(self._waiting)
 
     @property
     def idle(self) -> bool:
-        """Whether no key waits, and no worker holds one; keys may still be delayed."""
+        """Whether no key waits and no worker holds one. Keys may still be delayed."""
         return not self._waiting and not self._running
 
     def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
-        """Wake a key now. A timer of the key is void: its next reconcile decides again when to requeue it."""
+        """Add a key now, and cancel its timer: its next reconcile decides again when to requeue it."""
         if self._closed:
             return
         self._cancel_timer(key)
@@ -111,10 +112,10 @@ class WorkQueue(Generic[K]):
         self._wake_getter()
 
     def add_after(self, key: K, delay: float, *, at_most: bool = False) -> None:
-        """Wake a key after so many seconds, unless something else wakes it before. A later call replaces the time.
+        """Add a key after so many seconds, unless it is added before. A later call replaces the time.
 
-        With ``at_most`` a time that is set already, and earlier, stays. A key that a worker holds keeps its priority,
-        any other key gets that of a sweep.
+        With ``at_most``, an earlier time that is already set stays. A key that a worker holds keeps its priority; any
+        other key gets the priority of the resync.
         """
         delay = max(delay, 0.0)
         due, known = self._clock() + delay, self._delayed.get(key)
@@ -128,7 +129,7 @@ class WorkQueue(Generic[K]):
         self._delayed[key] = _Delayed(due, priority, timer)
 
     def back_off(self, key: K) -> float:
-        """Count a failure and return the seconds until the next try: doubling, with jitter, 1 s to 5 min."""
+        """Count a failure, and return the seconds until the next try: doubling, with jitter, from 1 s to 5 min."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(BACK_OFF_FIRST * 2.0 ** min(failures, 16), BACK_OFF_LAST)
@@ -139,27 +140,27 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     def drop(self, key: K) -> None:
-        """Forget a key altogether: its object is gone."""
+        """Forget the failures and the timer of a key whose object is gone."""
         self.forget(key)
         self._cancel_timer(key)
 
     async def get(self) -> Item[K]:
-        """Wait for the next key.
+        """Wait for the next key, and return it.
 
         Raises:
-            Closed: the queue was closed.
+            Closed: the queue is closed.
         """
         while not self._closed:
             if (item := self._next()) is not None:
                 return item
             await self._ready.acquire()
-        self._wake_getter()  # all leave, one after the other
+        self._wake_getter()  # the waiting workers leave one after the other
         raise Closed
 
     def done(self, key: K) -> None:
-        """Give a key back. One that was woken meanwhile waits again, as if it had been woken only now.
+        """Give a key back. A key that was added meanwhile waits again, as if it had been added only now.
 
-        For what Atlas showed before the end of this reconcile may lack what the reconcile has changed there.
+        What Atlas showed before the end of this reconcile may lack what the reconcile has changed.
         """
         if (ran := self._running.pop(key, None)) is not None:
             self._held[ran.group] -= 1
@@ -171,7 +172,7 @@ class WorkQueue(Generic[K]):
             self._wake_getter()
 
     def close(self) -> None:
-        """Take and give no more; whoever waits in ``get`` leaves."""
+        """Close the queue. Each worker that waits in ``get`` gets ``Closed``."""
         self._closed = True
         for key in tuple(self._delayed):
             self._cancel_timer(key)
@@ -205,6 +206,6 @@ class WorkQueue(Generic[K]):
             delayed.timer.cancel()
 
     def _wake_getter(self) -> None:
-        """Let one worker that waits look for a key; if none waits, the next one looks twice."""
+        """Wake one waiting worker to look for a key. If none waits, the next one looks twice before it waits."""
         if self._ready.locked():
             self._ready.release()

@@ -1,6 +1,6 @@
-"""The life of an object, top to bottom: the phases of a reconcile, and what a failure in any of them means.
+"""The reconcile of an object: its phases in order, and what a failure in one of them means.
 
-Each phase takes the state of the try. It returns how the try ends, or None to let the next phase go on.
+Each phase gets the state of the try. It returns the result of the try, or None to continue with the next phase.
 """
 
 from __future__ import annotations
@@ -46,44 +46,44 @@ Phases = Sequence[Callable[[Attempt], Awaitable[E | None]]]
 
 CONVERGE: Phases[Outcome] = (
     resolve,  # the project and the credentials
-    claim,  # of two objects for one invitation the older acts
+    claim,  # if two objects name one invitation, the older acts
     add_finalizer,
-    take_over,  # what an object has that is being deleted
+    take_over,  # from an object that is being deleted
     observe,  # Atlas, and decide by Table A
     claim_observed,
-    resend,  # if it is requested: cancel what is pending, and forget it
+    resend,  # if requested: cancel the pending invitation, and forget it
     act,  # send, set roles, or nothing
 )
-"""A live object: keep Atlas in sync with the spec."""
+"""The phases of a live object: keep Atlas in sync with the spec."""
 
 FINALIZE: Phases[Finalized] = (
     hold_departed,  # for an object that takes over
-    retain,  # what the policy leaves as it is
+    retain,  # what the policy does not remove
     yield_to_claimants,
-    resume,  # an earlier try that could not remove the finalizer
+    resume,  # after an earlier try that could not remove the finalizer
     resolve_to_clean_up,
     claim_to_clean_up,
     observe_to_clean_up,
     leave_others,
-    hold_removal,  # another object may come that takes over
+    hold_removal,  # another object may be created that takes over
     clean_up,  # by Table D
 )
-"""A deleted object: take away in Atlas what the deletion policy says. Then the finalizer is removed."""
+"""The phases of a deleted object: remove in Atlas what the deletion policy says. Then the finalizer is removed."""
 
 RENEW_ERROR_AFTER = 3600.0
-"""Seconds after which status renews the words of a failure that repeats."""
+"""Seconds after which status renews the message and error of a failure that repeats."""
 
 BACK_OFF_BELOW = 5.0
-"""Seconds from which on a time that was asked for is kept to; a shorter one does not turn back-off off."""
+"""Seconds below which a requested delay does not replace the back-off."""
 
 SLACK = 0.25
-"""Seconds on top of what Atlas asked to wait: a call in the very moment would still be held back."""
+"""Seconds in addition to the delay that Atlas requested: a call at exactly that time would still be held."""
 
 log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Reconciles one object at a time; the work queue ensures that no key is here twice.
+    """Reconciles objects. The work queue ensures that no key is reconciled twice at the same time.
 
     Args:
         collaborators: what the phases work with.
@@ -93,14 +93,14 @@ class Reconciler:
         self._with = collaborators
 
     async def reconcile(self, key: Key, since: float) -> Outcome | None:
-        """Reconcile the object of that key.
+        """Reconcile the object with that key.
 
         Args:
-            key: which object.
-            since: nothing that Atlas showed before this time (monotonic seconds) is acted on.
+            key: the key of the object.
+            since: what Atlas showed before this time (monotonic seconds) is not used.
 
         Returns:
-            How it ended, or None if it has no outcome: no object, a suspended one, or a deletion that is done.
+            The outcome, or None if there is none: the object is gone or suspended, or its deletion is complete.
 
         Raises:
             Stale, Later, ClusterUnavailable, WriteRefused: see ``requeue_of``.
@@ -127,12 +127,12 @@ class Reconciler:
         if outcome is None:
             return None
         reported = await self._report(attempt.resource, memory, attempt.known, outcome)
-        if reported.reason.kind is Kind.SETTLED:  # a departure keeps its memory under every departure policy
+        if reported.reason.kind is Kind.SETTLED:  # a departure keeps its memory with every departure policy
             self._with.memories.forget(key)
         return reported
 
     def forget(self, key: Key) -> None:
-        """Forget what is remembered of an object that is gone."""
+        """Forget the memory of an object that is gone."""
         self._with.memories.forget(key)
 
     async def _report(self, resource: Resource, memory: Memory, known: Status, outcome: Outcome) -> Outcome:
@@ -167,7 +167,7 @@ def _evaluated(resource: Resource) -> Evaluated:
 
 
 def _log_new_reason(resource: Resource, outcome: Outcome) -> None:
-    """Log the reason of an object, unless it had this one before. Its message may hold an e-mail, so it is left out."""
+    """Log the reason of an object if it has changed. The message is not logged, because it may contain an e-mail."""
     ready, reason, kind = resource.status.condition(READY), outcome.reason, outcome.kind
     before = ready.reason if ready is not None else None
     if before == reason:
@@ -182,7 +182,7 @@ def _log_new_reason(resource: Resource, outcome: Outcome) -> None:
 
 
 async def _suspend(attempt: Attempt) -> None:
-    """Write the status of a suspended object. A refused write leaves the status as it is, and is retried."""
+    """Write the status of a suspended object. If the write is refused, status stays unchanged, and it is retried."""
     resource, collaborators = attempt.resource, attempt.collaborators
     attempt.claims.mark_evaluated(resource.key)
     wanted = suspended_status(attempt.known, _evaluated(resource), collaborators.wall())
@@ -200,7 +200,7 @@ async def _converge(attempt: Attempt) -> Outcome:
 
 
 async def _finalize(attempt: Attempt) -> Outcome | None:
-    """Run the phases of a deleted object. Remove its finalizer if nothing is left to do, else return why it stands."""
+    """Run the phases of a deleted object. Then remove its finalizer, or return the outcome of a failed cleanup."""
     memory = attempt.memory
     if memory.deleting_since is None:
         memory.deleting_since = attempt.began
@@ -217,10 +217,10 @@ async def _finalize(attempt: Attempt) -> Outcome | None:
 
 
 async def run_phases(phases: Phases[E], attempt: Attempt) -> E:
-    """Run phases until one ends the try. If a failure has a remedy that is at hand, run them again.
+    """Run phases until one ends the try. If a failure has a remedy, apply it and run them again.
 
     Raises:
-        Failure: what Atlas or the cluster responded.
+        Failure: a phase failed, and there is no remedy.
     """
     while True:
         try:
@@ -236,21 +236,21 @@ async def _has_remedy(attempt: Attempt, failure: Failure) -> bool:
     """Return whether the phases may succeed now. Each remedy is tried once.
 
     Raises:
-        Failure: the Secret cannot be used any more.
+        Failure: the Secret can no longer be used.
     """
     if failure.reason is Reason.CREDENTIALS_REJECTED:
         return await renew_credentials(attempt)
     if attempt.is_resolved and attempt.project.api is not attempt.api:
         attempt.api = attempt.project.api
-        return True  # the Invites API has just ended: once more, through the Users API
+        return True  # the Invites API has just ended: try again through the Users API
     if attempt.is_decided_from_status and failure.reason is Reason.CONFLICT and failure.error is None:
         attempt.must_observe, attempt.is_decided_from_status = True, False
-        return True  # what status shows is not there any more
+        return True  # Atlas no longer has what status shows
     return False
 
 
 def _in_project(attempt: Attempt, outcome: Outcome) -> Outcome:
-    """Return the outcome with what is known of the project and of the API in use."""
+    """Return the outcome with the id of the project and the API in use."""
     if not attempt.is_resolved:
         return outcome
     atlas = outcome.atlas if outcome.error else outcome.atlas or attempt.project.info
@@ -258,11 +258,11 @@ def _in_project(attempt: Attempt, outcome: Outcome) -> Outcome:
 
 
 def _invalid_spec(error: ValidationError) -> str:
-    """Return what is wrong with a spec that the CRD should have refused: field and rule."""
+    """Return the message about a spec that the CRD should have rejected: which field breaks which rule."""
     problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
     return (
-        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object where the field is "
-        "immutable; and bring the CRD up to date."
+        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object if the field is "
+        "immutable. Also update the CRD."
     )
 
 
@@ -270,11 +270,11 @@ class Requeue(NamedTuple):
     """When an object is requeued, and how its reconcile is counted.
 
     Attributes:
-        after: seconds that were asked for; None: it waits for its next event or for the resync, unless it backs off.
-        backs_off: no sooner than the work queue's back-off says.
-        slack: seconds on top.
-        is_overtaken: at once, if the store holds another version of the object by now.
-        ends_back_off: its next failure is the first one.
+        after: requested seconds. If None, it waits for its next event or for the resync, unless it backs off.
+        backs_off: it is requeued no sooner than after the back-off of the work queue.
+        slack: additional seconds.
+        is_overtaken: it is requeued at once if the store has another version of the object by now.
+        ends_back_off: its next failure counts as the first one.
         counted_as: outcome and reason for the metric; None if nothing was evaluated.
     """
 
@@ -287,20 +287,20 @@ class Requeue(NamedTuple):
 
 
 ON_ERROR: tuple[tuple[type[Exception], Requeue], ...] = (
-    # Its event makes the next reconcile. One that changes nothing we use (a label) makes none, so it backs off too.
+    # The event of the change causes the next reconcile. A change of a label causes none, so it backs off too.
     (Stale, Requeue(backs_off=True, is_overtaken=True)),
     (ClusterUnavailable, Requeue(backs_off=True, counted_as=(ERROR, CLUSTER_UNAVAILABLE))),
     (WriteRefused, Requeue(backs_off=True, counted_as=(ERROR, Reason.WRITE_REFUSED))),
 )
-"""What is raised where nothing was evaluated, and what it means for the work queue. Any other exception is a bug."""
+"""The exceptions of a reconcile that evaluated nothing, and how the object is requeued. Any other one is a bug."""
 
 
 def requeue_of(result: Outcome | Exception | None, key: Key) -> Requeue:
-    """Return what the result of a reconcile means for the work queue, and log what no status shows.
+    """Return how an object is requeued after a reconcile, and log a result that no status shows.
 
     Args:
         result: what ``Reconciler.reconcile`` returned or raised.
-        key: the object.
+        key: the key of the object.
     """
     if result is None:
         return Requeue(ends_back_off=True)

@@ -1,10 +1,10 @@
-"""The phases that remove in Atlas, by Table D, what a deleted object has there."""
+"""The phases that remove the invitation or member of a deleted object in Atlas, by Table D."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.finalizer import Finalized, another_has_it, claim_for_cleanup, grace_left
+from atlas_invites.controller.finalizer import Finalized, check_other_claims, claim_for_cleanup, grace_left
 from atlas_invites.controller.observe import case_of_observation, observe_until_conclusive
 from atlas_invites.controller.sends import ACCEPTED_MEANWHILE, cancel, remove_user, withhold_send
 from atlas_invites.failures import Failure, Later, Stale
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.model import Invitation
 
-_LEGACY = "The invitation was sent through the invites API, which has ended: it cannot be cancelled any more."
+_LEGACY = "The invitation was sent through the Invites API, which has ended, so it can no longer be canceled."
 
-_NOTHING_THERE = Finalized("nothing is left of it in Atlas")
+_NOTHING_THERE = Finalized("Atlas has no invitation and no member of this object")
 _CANCELED = Finalized("the invitation was canceled", CANCELED)
 _REVOKED = Finalized(
     "the member was removed",
@@ -30,10 +30,10 @@ _REVOKED = Finalized(
 
 
 async def observe_to_clean_up(attempt: Attempt) -> None:
-    """Observe Atlas for a deleted object, and decide: that nothing is there must be confirmed.
+    """Observe Atlas for a deleted object, and decide. That nothing is left must be confirmed.
 
-    An invitation that status shows as pending needs no observation, if it is the last that can have been sent: one
-    call by its id is all there is to do.
+    An invitation that status shows as pending needs no observation if it is the last one that can have been sent: one
+    call with its id is enough.
 
     Raises:
         Failure: Atlas could not be observed.
@@ -46,10 +46,10 @@ async def observe_to_clean_up(attempt: Attempt) -> None:
 
 
 async def leave_others(attempt: Attempt) -> Finalized | None:
-    """End the object if nothing is left of it in Atlas, or if what was observed is not its own.
+    """Finalize the object if nothing is left in Atlas, or if the observed invitation or member is not its own.
 
     Raises:
-        Failure: a send may still be under way, or cannot be observed any more.
+        Failure: a send may still be under way, or can no longer be observed.
         Later: see ``yield_to_claimants``.
     """
     case = attempt.decision.case
@@ -61,28 +61,30 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
         _check_not_hidden(attempt)
     if case.is_for_another_email:
         return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
-    if attempt.may_be_of_an_unknown:
-        return Finalized.leaving("an object that cannot be listed may have it", attempt.deletion_case.left)
+    if attempt.may_belong_to_unlisted:
+        return Finalized.leaving(
+            "an object in a namespace that cannot be listed may have it", attempt.deletion_case.left
+        )
     return claim_for_cleanup(attempt, (*attempt.target, there.username, there.id))
 
 
 async def hold_removal(attempt: Attempt) -> None:
-    """Hold a removal until the grace of deletions is over: another object may come that names the same and takes over.
+    """Hold a removal until the deletion grace is over, because another object may be created and take over.
 
-    After it, the phases run on what Atlas shows then.
+    After the grace, the phases observe Atlas again.
 
     Raises:
-        Later: the time is not over.
+        Later: the grace is not over.
     """
     if _has_removal(attempt) and (left := await grace_left(attempt)) > 0:
         raise Later(left)
 
 
 async def clean_up(attempt: Attempt) -> Finalized:
-    """Take away what the policy says of what was observed.
+    """Remove what the policy says of what was observed.
 
     Raises:
-        Failure: Atlas did not do it.
+        Failure: Atlas returned an error, or no usable response.
         Stale: the object has changed meanwhile.
     """
     case, removal = attempt.decision.case, _removal_of(attempt)
@@ -91,11 +93,11 @@ async def clean_up(attempt: Attempt) -> Finalized:
     if removal is Removal.REMOVE_MEMBER and case.member is not None:
         removed = await remove_user(attempt, case.member.id, Membership.ACTIVE, _check)
         return _REVOKED if removed else _NOTHING_THERE
-    return Finalized("the deletion policy leaves a member alone")
+    return Finalized("the deletion policy does not remove a member")
 
 
 def _removal_of(attempt: Attempt) -> Removal | None:
-    """Return what Table D says to remove of what was observed."""
+    """Return what to remove of what was observed, by Table D."""
     return TABLE_D.get((attempt.decision.case.presence, attempt.deletion_case.policy))
 
 
@@ -108,7 +110,7 @@ def _has_removal(attempt: Attempt) -> bool:
 
 
 def _known_invitation_to_cancel(attempt: Attempt) -> Invitation | None:
-    """Return the invitation that status shows, if it is to be canceled and nothing else can be in Atlas."""
+    """Return the invitation on status, if it is to be canceled and Atlas cannot have another one."""
     invitation = attempt.known.invitation
     if invitation is None or attempt.memory.canceled or not (invitation.api is attempt.project.api is Api.INVITES):
         return None
@@ -116,24 +118,24 @@ def _known_invitation_to_cancel(attempt: Attempt) -> Invitation | None:
 
 
 def _check(attempt: Attempt) -> None:
-    """Check that the object asks for what it did when the try began, and that no other object has come before it.
+    """Check that the object has not changed since the try began, and that no other object claims the invitation.
 
-    To be called right before each removal.
+    Call this right before each removal.
 
     Raises:
-        Stale: it does not, or one has.
-        Later: another object that names the same has yet to prove its claim.
+        Stale: the check failed.
+        Later: another object that names the same has not proven its claim yet.
     """
     attempt.check()
-    if another_has_it(attempt):
-        raise Stale(f"what {attempt.resource.key} has is another object's by now")
+    if check_other_claims(attempt):
+        raise Stale(f"another object has claimed the invitation of {attempt.resource.key}")
     attempt.memory.is_removing = True
 
 
 def _is_the_last(attempt: Attempt, invitation: Invitation) -> bool:
-    """Return whether the invitation that status shows is the last that can have been sent: no look is needed.
+    """Return whether the invitation on status is the last one that can have been sent, so no observation is needed.
 
-    It is not if a send is unconfirmed, nor if its time is over: then it may have been sent again.
+    It is not if a send is unconfirmed, or if the invitation has expired and so may have been sent again.
     """
     expires = invitation.expires
     is_over = expires is not None and attempt.collaborators.atlas.now() >= expires
@@ -142,9 +144,9 @@ def _is_the_last(attempt: Attempt, invitation: Invitation) -> bool:
 
 
 def _confirm_nothing(attempt: Attempt) -> None:
-    """Accept that nothing is there, unless it cannot be seen, or a send may still be under way.
+    """Accept that nothing is left, unless it may be hidden, or a send may still be under way.
 
-    If the object would be sent an invitation now, an earlier process may have done so.
+    If the decision is to send, an earlier process may have decided so too, and sent.
 
     Raises:
         Failure: LegacyInvitation, ConfirmingInvitation.
@@ -158,7 +160,7 @@ def _confirm_nothing(attempt: Attempt) -> None:
 
 
 def _check_not_hidden(attempt: Attempt) -> None:
-    """Check that the object's invitation is not one that the Users API does not show: what it shows is another one.
+    """Check that the object's invitation is not hidden in the Users API. What that API shows is another invitation.
 
     Raises:
         Failure: LegacyInvitation.
@@ -168,7 +170,7 @@ def _check_not_hidden(attempt: Attempt) -> None:
 
 
 def _may_cancel(attempt: Attempt, invitation: Invitation) -> bool:
-    """Return whether the policy covers an invitation: if none is set, it covers what this object made for sure."""
+    """Return whether the policy covers an invitation. If none is set, it covers what this object certainly created."""
     if attempt.spec.deletion_policy is not None:
         return True
     is_ours = _is_known(attempt, invitation) and attempt.known.origin is Origin.CREATED
@@ -184,7 +186,7 @@ async def _cancel(attempt: Attempt, invitation: Invitation) -> Finalized:
     if not _may_cancel(attempt, invitation):
         is_adopted = _is_known(attempt, invitation) and attempt.known.origin is Origin.ADOPTED
         left = None if is_adopted else name_invitation(invitation.id, invitation.username)
-        return Finalized.leaving("it is not known to have been made by this object", left)
+        return Finalized.leaving("it is not certain that this object created it", left)
     if await cancel(attempt, invitation, _check):
         return _CANCELED
     if attempt.deletion_case.policy is DeletionPolicy.REVOKE:

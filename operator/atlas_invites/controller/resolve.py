@@ -1,4 +1,4 @@
-"""The phase that resolves the project and the credentials of an object, and what happens if Atlas rejects these."""
+"""The phase that resolves the project and the credentials of an object, and renews credentials that Atlas rejects."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Resource
 
 _LEADS_ELSEWHERE = (
-    "The AtlasProject {name} leads to another Atlas project than the one that holds this invitation, so nothing "
-    "is done. To invite into the new project, delete and recreate this object."
+    "The AtlasProject {name} leads to another Atlas project than the one that has this invitation, so the operator "
+    "does nothing. To invite into the new project, delete and recreate this object."
 )
 
 _NAMES_NONE = (
@@ -37,7 +37,7 @@ _IN_ANOTHER_NAMESPACE = (
     "that it exists and holds valid credentials, that its annotations atlasinvites.io/allowed-namespaces and "
     "atlasinvites.io/allowed-projects allow this use, and that the operator may read it."
 )
-"""The one message about a Secret of another namespace. The cause would tell what is in that namespace."""
+"""The only message about a Secret in another namespace. The cause would reveal what is in that namespace."""
 _IN_THIS_NAMESPACE = (
     "The Secret {name} may not be used for the Atlas project {group_id}: {why}. Correct the annotation, or name "
     "another Secret."
@@ -65,10 +65,10 @@ async def resolve(attempt: Attempt) -> Outcome | None:
 
 
 async def resolve_to_clean_up(attempt: Attempt) -> None:
-    """Resolve the project and the credentials of a deleted object: what was last read counts if it cannot be read now.
+    """Resolve the project and the credentials of a deleted object. If they cannot be read, use those last read.
 
     Raises:
-        Failure: the Secret or the AtlasProject cannot be used, and nothing of it is held.
+        Failure: the Secret or the AtlasProject cannot be used, and what was last read of it is not held.
     """
     access, resource, spec = attempt.collaborators.access, attempt.resource, attempt.spec
     group_id = attempt.known.invitation.group_id if attempt.known.invitation else None
@@ -91,10 +91,10 @@ async def resolve_to_clean_up(attempt: Attempt) -> None:
 
 
 async def renew_credentials(attempt: Attempt) -> bool:
-    """Read the Secret again, once, because Atlas rejected its credentials. Return whether it holds others now.
+    """Read the Secret again, once, because Atlas rejected its credentials. Return whether the credentials changed.
 
     Raises:
-        Failure: the Secret cannot be used any more.
+        Failure: the Secret can no longer be used.
     """
     if attempt.credentials is None or attempt.has_renewed:
         return False
@@ -111,9 +111,9 @@ async def renew_credentials(attempt: Attempt) -> bool:
 
 
 class Access:
-    """Resolves credentials and project ids, each polled once for all objects that name them.
+    """Resolves credentials and project ids. Each Secret and AtlasProject is read once for all objects that name it.
 
-    Each use checks whether the object may use the Secret: the cache serves the objects of all namespaces.
+    Each use checks whether the object may use the Secret, because the cache is shared by all namespaces.
 
     Args:
         secrets: the cache of Secrets.
@@ -138,7 +138,7 @@ class Access:
         self._default_secret = default_secret
 
     async def credentials(self, resource: Resource, spec: Spec, group_id: str) -> Credentials:
-        """Return the object's credentials for a project.
+        """Return the credentials of the object for a project.
 
         Raises:
             Failure: SecretNotFound, SecretInvalid, SecretNotAllowed.
@@ -147,15 +147,15 @@ class Access:
         return await self._allowed(resource, spec, group_id, self._secrets.get)
 
     async def renewed(self, resource: Resource, spec: Spec, group_id: str, since: float) -> Credentials:
-        """Return the object's credentials, read again because Atlas rejects those in use.
+        """Return the credentials of the object, read again because Atlas rejects those in use.
 
-        A Secret is read again once in ``REREAD_INTERVAL`` seconds, for however many objects.
+        A Secret is read again at most once in ``REREAD_INTERVAL`` seconds, for all its objects together.
 
         Args:
             resource: the object.
             spec: its spec.
-            group_id: the project's id.
-            since: a Secret that was read before this time (monotonic seconds) is worth reading again.
+            group_id: the id of the project.
+            since: a Secret that was read before this time (monotonic seconds) is read again.
 
         Raises:
             Failure, ClusterUnavailable: as above.
@@ -165,7 +165,7 @@ class Access:
     async def _allowed(
         self, resource: Resource, spec: Spec, group_id: str, read: Callable[[Key], Awaitable[StoredCredentials]]
     ) -> Credentials:
-        """Return what ``read`` returns for the object's Secret, if the object may use that for the project."""
+        """Return the credentials that ``read`` returns for the object's Secret, if the object may use them."""
         secret = self.secret_of(resource, spec)
         if secret is None:
             raise Failure(Reason.SECRET_NOT_FOUND, _NAMES_NONE)
@@ -193,7 +193,7 @@ class Access:
         raise Failure(Reason.SECRET_NOT_ALLOWED, message)
 
     async def has_lost_secret(self, resource: Resource, spec: Spec) -> bool:
-        """Return whether the object names no Secret, or one of its own namespace that is gone or invalid.
+        """Return whether the object has no Secret, or one in its own namespace that is gone or invalid.
 
         Raises:
             ClusterUnavailable: the Secret cannot be read now.
@@ -209,14 +209,14 @@ class Access:
         return False
 
     async def refresh(self, secret: Key) -> None:
-        """Read a Secret again, so that those who name it are woken if it has changed."""
+        """Read a Secret again. If it has changed, the objects that name it are requeued."""
         with suppress(Failure, ClusterUnavailable):
             await self._secrets.get(secret, since=self._clock())
 
     def last_credentials(self, resource: Resource, spec: Spec, group_id: str) -> Credentials | None:
         """Return the credentials last read from the object's Secret, if still held and allowed for the project.
 
-        None for a Secret of another namespace: nobody knows whether that would still allow it.
+        Return None for a Secret in another namespace, because it is not known whether the use is still allowed.
         """
         secret, namespace = self.secret_of(resource, spec), resource.key.namespace
         if secret is None or secret.namespace != namespace:
@@ -227,13 +227,13 @@ class Access:
         return stored.credentials
 
     def last_group_id(self, resource: Resource, spec: Spec) -> str | None:
-        """Return the project's id: the spec's, or the one last read from its AtlasProject, if still held."""
+        """Return the id of the project: from the spec, or as last read from its AtlasProject, if still held."""
         if spec.project_ref is None:
             return spec.group_id
         return self._projects.last(Key(resource.key.namespace, spec.project_ref.name))
 
     async def group_id(self, resource: Resource, spec: Spec) -> str:
-        """Return the project's id.
+        """Return the id of the project.
 
         Raises:
             Failure: ProjectNotReady.
@@ -241,28 +241,28 @@ class Access:
         if spec.group_id is not None:
             return spec.group_id
         if spec.project_ref is None:
-            raise Failure(Reason.INVALID_REQUEST, "The spec names no project: give it groupId or projectRef.")
+            raise Failure(Reason.INVALID_REQUEST, "The spec names no project. Set spec.groupId or spec.projectRef.")
         return await self._projects.get(Key(resource.key.namespace, spec.project_ref.name))
 
     async def is_ending(self, namespace: str) -> bool:
-        """Return whether a namespace is known to be being deleted: not if it cannot be read now."""
+        """Return whether a namespace is being deleted, or False if the namespace cannot be read now."""
         try:
             return await self._endings.get(namespace)
         except ClusterUnavailable:
             return False
 
     def secret_of(self, resource: Resource, spec: Spec) -> Key | None:
-        """Return the Secret that holds the object's credentials: the one that it names, else the default."""
+        """Return the Secret with the credentials of the object: the one that it names, else the default Secret."""
         named = spec.connection_secret_ref
         return self._default_secret if named is None else Key(named.namespace or resource.key.namespace, named.name)
 
     def names_secret(self, secret: Key) -> Callable[[Resource], bool]:
-        """Return a test for the objects whose credentials are in that Secret."""
+        """Return a predicate for the objects whose credentials are in that Secret."""
         return lambda r: (spec := r.readable_spec) is not None and self.secret_of(r, spec) == secret
 
 
 def names_project(project: Key) -> Callable[[Resource], bool]:
-    """Return a test for the objects that refer to that AtlasProject."""
+    """Return a predicate for the objects that refer to that AtlasProject."""
     return lambda r: (
         (spec := r.readable_spec) is not None
         and spec.project_ref is not None
@@ -271,7 +271,7 @@ def names_project(project: Key) -> Callable[[Resource], bool]:
 
 
 def project_of(resource: Resource | None) -> str:
-    """Return a name for the project that an object names, cheaply, and whatever its spec is."""
+    """Return a key for the project that an object names. It is cheap, and works for an invalid spec too."""
     if resource is None:
         return ""
     spec = json.loads(resource.spec_json)

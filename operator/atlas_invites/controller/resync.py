@@ -1,4 +1,4 @@
-"""The sweep: one look a project, which enqueues only the objects that differ from what Atlas shows."""
+"""The resync: it observes each project once per interval, and queues only the objects that differ from Atlas."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_A_TIME = 3
-"""Projects that the first sweep looks at in parallel: what Atlas holds for each of them is in memory then."""
+"""Projects that the first resync observes in parallel. The content of each of them is in memory at that time."""
 
 YIELD_EVERY = 100
-"""Objects after which a sweep lets others run."""
+"""Objects after which a resync lets other tasks run."""
 
 PROBE_INTERVAL = 60.0
-"""Seconds between two reads of the Secrets of objects that Atlas refuses something."""
+"""Seconds between two reads of the Secrets of refused objects."""
 
 REFUSED_INTERVAL = 600.0
-"""Seconds between two sweeps, at most, of a project that has such objects."""
+"""The most seconds between two resyncs of a project that has refused objects."""
 
 SUNSET_WARNINGS = 100
-"""Warnings of the sunset in one sweep of a project; the next sweeps go on with the others."""
+"""Warnings of the sunset in one resync of a project. The next resyncs warn the other objects."""
 
 
 _FINALIZED = frozenset(row.report.reason for row in TABLE_A)
-"""The reasons that an object has only once our finalizer is on: it is added before Table A is applied."""
+"""The reasons that an object has only with our finalizer, which is added before Table A is applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Swept:
-    """One object in a sweep."""
+    """One object in a resync."""
 
     resource: Resource
     spec: Spec
@@ -62,9 +62,9 @@ class _Swept:
 
 
 def waits_for_sweep(resource: Resource) -> bool:
-    """Return whether only the sweep brings an object back: it is settled or stalled, and was evaluated as it is.
+    """Return whether an object waits for the resync: it is settled or stalled, and its status is up to date.
 
-    A suspended one was evaluated too, and nothing brings it back: Atlas is not called for it.
+    A suspended object does not wait for anything: Atlas is not called for it.
     """
     known, spec = resource.status, resource.readable_spec
     ready = known.condition(READY)
@@ -73,7 +73,7 @@ def waits_for_sweep(resource: Resource) -> bool:
 
 
 def lost_finalizer(resource: Resource) -> bool:
-    """Return whether status shows that our finalizer was on the object, although it is not on it now."""
+    """Return whether the object had our finalizer, as status shows, and does not have it now."""
     if resource.has_finalizer:
         return False
     ready = resource.status.condition(READY)
@@ -81,16 +81,16 @@ def lost_finalizer(resource: Resource) -> bool:
 
 
 class Resync:
-    """Sweeps every project, each interval.
+    """Compares every project with its objects, once per interval.
 
     Args:
-        store: the latest of every object.
-        queue: takes what differs.
+        store: the latest version of every object.
+        queue: gets the objects that differ.
         access: credentials and project ids.
         atlas: Atlas.
         events: publishes Kubernetes Events.
-        interval: seconds between two sweeps of a project.
-        wall: the local time, UTC, for what status says of itself.
+        interval: seconds between two resyncs of a project.
+        wall: the local time, UTC, for the times of conditions.
         clock: monotonic seconds.
     """
 
@@ -118,7 +118,7 @@ class Resync:
         self._skipped: list[list[Key]] = []
 
     async def sweep_all(self) -> None:
-        """Sweep every project at once, as after a start."""
+        """Resync every project now, as after a start."""
         limit = asyncio.Semaphore(AT_A_TIME)
 
         async def sweep(keys: list[Key]) -> None:
@@ -130,7 +130,7 @@ class Resync:
                 group.create_task(sweep(keys))
 
     async def keep_sweeping(self) -> None:
-        """Sweep the projects in turn, spread over the interval with jitter, and probe what is refused, for ever."""
+        """Resync the projects in turn, spread over the interval with jitter, and probe refused objects, forever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_probing())
             while True:
@@ -143,10 +143,10 @@ class Resync:
                     group.create_task(self.sweep(keys))
 
     async def _keep_probing(self) -> None:
-        """See that nothing is refused for long after the cause has gone, for ever.
+        """Probe refused objects forever, so that they continue soon after the cause of the refusal is gone.
 
-        Each minute the Secrets of refused objects are read: a user who corrects one expects an effect. What could
-        not be swept is tried again. Refused projects are swept at least each ten minutes, whatever the interval is.
+        Every minute, read the Secrets of refused objects, because a user who corrects one expects an effect, and try
+        skipped resyncs again. Resync the projects of refused objects at least every ten minutes, whatever the interval.
         """
         due = self._clock() + REFUSED_INTERVAL
         while True:
@@ -164,11 +164,11 @@ class Resync:
                 await self.sweep(keys)
 
     async def sweep(self, keys: list[Key]) -> None:
-        """Look once at the project of these objects, which share credentials, and enqueue those that differ."""
+        """Observe the project of these objects, which share credentials, and queue the objects that differ."""
         try:
             await self._sweep(keys)
         except Exception:
-            log.exception("a sweep failed in an unexpected way; the next one tries again")
+            log.exception("a resync failed in an unexpected way; the next resync tries again")
 
     async def _sweep(self, keys: list[Key]) -> None:
         first, since = next((one for key in keys if (one := self._latest(key))), None), self._clock()
@@ -178,20 +178,20 @@ class Resync:
         try:
             project, snapshot = await self._look(first, since)
         except ClusterUnavailable as error:
-            log.warning("sweep skipped: %s", error)
+            log.warning("resync skipped: %s", error)
             self._skipped.append(keys)
             return
         except Failure as failure:
-            log.info("sweep skipped: %s", failure.reason)
+            log.info("resync skipped: %s", failure.reason)
             if failure.reason.kind is not Kind.RETRYING:
                 for one in self._alike(keys, first):
-                    if not _says(one.known, failure):
+                    if not _shows(one.known, failure):
                         self._queue.add(one.resource.key, Priority.SWEEP)
             return
         await self._compare_all(keys, first, project, snapshot)
 
     async def _look(self, one: _Swept, since: float) -> tuple[Project, Snapshot]:
-        """Return the project of an object, and all that it holds; if Atlas rejects the credentials, read them again.
+        """Return the project of an object, and its content. If Atlas rejects the credentials, read them again.
 
         Raises:
             Failure, ClusterUnavailable: the Secret or the project cannot be read.
@@ -228,10 +228,10 @@ class Resync:
     async def _by_project(self, resources: Iterable[Resource]) -> list[list[Key]]:
         """Return the keys by namespace, Secret and project, in an order that is the same in each round of this process.
 
-        The objects of one list may use the same credentials: namespace and project are what a Secret allows.
+        The objects of one list may use the same credentials, because a Secret allows namespaces and projects.
 
-        So each project is swept once an interval, though the store's order moves with the objects that come and go. It
-        is that of the hashes, since a project's id and a reference have no order between them.
+        Because of the fixed order, each project is observed once per interval, although the order of the store changes
+        as objects are created and deleted. It is the order of the hashes, because ids and references have no order.
         """
         found: dict[tuple[Hashable, ...], list[Key]] = defaultdict(list)
         for number, resource in enumerate(resources):
@@ -246,15 +246,15 @@ class Resync:
         return resource.key.namespace, self._access.secret_of(resource, spec), spec.group_id or spec.project_ref
 
     def _alike(self, keys: Iterable[Key], first: _Swept) -> Iterator[_Swept]:
-        """Return those of the objects, as they are now, that still share namespace, Secret and project with the first.
+        """Return the latest versions of the objects that still share namespace, Secret and project with the first one.
 
-        An object may have changed, or be another one of its name, since the lists were made.
+        Since the lists were made, an object may have changed, or another one with its name may have been created.
         """
         group = self._group(first.resource, first.spec)
         return (one for one in filter(None, map(self._latest, keys)) if self._group(one.resource, one.spec) == group)
 
     def _latest(self, key: Key) -> _Swept | None:
-        """Return the object as it is now, if it waits for the sweep."""
+        """Return the latest version of the object if it waits for the resync."""
         resource = self._store.get(key)
         spec = resource.readable_spec if resource is not None else None
         if resource is None or spec is None or not waits_for_sweep(resource):
@@ -276,7 +276,7 @@ class Resync:
                 self._queue.add_after(key, left, at_most=True)
 
     def _differs(self, one: _Swept, project: Project, snapshot: Snapshot) -> bool:
-        """Whether what is seen asks for something to be done, or to be said."""
+        """Return whether the observation needs a change in Atlas or on status."""
         if lost_finalizer(one.resource):
             return True
         known = one.known
@@ -289,13 +289,13 @@ class Resync:
         case = case_of(one.spec, known, seen, self._atlas.now(), project.api)
         decision = decision_of(replace(case, is_repeat=True))
         if decision.row.action is not Action.NOTHING:
-            return not (decision.row.action is Action.SEND and _is_refused_for_good(one))
+            return not (decision.row.action is Action.SEND and _is_send_refused(one))
         outcome = replace(outcome_of(decision).in_project(project.group_id), atlas=project.info)
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at, one.spec.roles)
         return next_status(known, evaluated, outcome, self._wall()) != known
 
     def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:
-        """Warn an object of the sunset, once in this process; return whether it was warned now."""
+        """Warn of the sunset for an object, once in this process. Return whether the warning was published now."""
         notice = sunset_notice(one.known.model_copy(update={"atlas": project.info}), self._atlas.now())
         if notice is None or one.resource.uid in self._warned:
             return False
@@ -304,16 +304,16 @@ class Resync:
         return True
 
 
-def _says(known: Status, failure: Failure) -> bool:
-    """Return whether status shows this failure already, with these words of Atlas."""
+def _shows(known: Status, failure: Failure) -> bool:
+    """Return whether status already shows this failure with the same Atlas error."""
     ready = known.condition(READY)
     return ready is not None and ready.reason == failure.reason and known.error == failure.error
 
 
-def _is_refused_for_good(one: _Swept) -> bool:
-    """Return whether Atlas refused to send, and nothing but a new request or another view of Atlas changes that.
+def _is_send_refused(one: _Swept) -> bool:
+    """Return whether Atlas refused to send, and only a new request or a change in Atlas can change that.
 
-    What a 409 is about may not be in the lists: the reconcile looks for it.
+    The cause of a 409 may not be in the lists, so the reconcile looks for it.
     """
     refused = refused_before(one.resource, one.known)
     return refused is not None and refused.reason is Reason.INVALID_REQUEST and not is_conflict(refused)

@@ -1,4 +1,4 @@
-"""The sends of this process: one to an invitee at a time, and what is known of those that Atlas may not show yet."""
+"""The sends of this process: one at a time to an invitee. It remembers the sends that Atlas may not show yet."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ if TYPE_CHECKING:
 
 _ALREADY_IN = (
     "Atlas reports that this person already has access to the project{how}, but lists no direct membership and no "
-    "invitation. Remove the person there, or delete this object; the operator looks again with every resync."
+    "invitation. Remove the person there, or delete this object. The operator checks again with every resync."
 )
 
 
-ACCEPTED_MEANWHILE = "The invitation may just have been accepted; it is looked at again."
+ACCEPTED_MEANWHILE = (
+    "The invitation may just have been accepted. The operator observes Atlas again; no action is needed."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """The last send to an invitee: when (monotonic seconds), for which object, and whether Atlas responded."""
+    """The last send to an invitee: the time (monotonic seconds), the object, and whether Atlas responded."""
 
     at: float
     uid: str
@@ -55,7 +57,7 @@ class Sends:
     """Sends invitations.
 
     Args:
-        atlas: for its clock.
+        atlas: returns Atlas's time.
         clock: monotonic seconds.
     """
 
@@ -68,7 +70,7 @@ class Sends:
 
     @asynccontextmanager
     async def one_at_a_time(self, invitee: str) -> AsyncIterator[bool]:
-        """Hold the turn of an invitee. Yields whether it had to be waited for: then observe Atlas again."""
+        """Hold the lock of an invitee. Yields whether it had to wait: then Atlas must be observed again."""
         lock, holders = self._locks.get(invitee, (asyncio.Lock(), 0))
         self._locks[invitee] = (lock, holders + 1)
         try:
@@ -81,9 +83,10 @@ class Sends:
                 self._locks[invitee] = (lock, holders - 1)
 
     def recall(self, invitee: str, memory: Memory, *, is_alone: bool) -> None:
-        """Take the last send to an invitee, for another object, for an unconfirmed one of this object.
+        """Treat the last send to the invitee for another object as an unconfirmed send of this object.
 
-        If this object ``is_alone`` in naming the invitee, a confirmed send is history, and no list has to show it.
+        If no other object names the invitee (``is_alone``), a confirmed send does not count: its object is gone, and
+        lists need not show its invitation.
         """
         memory.hidden_send_at = self._hidden.get(invitee, memory.hidden_send_at)
         sent = self._sent.get(invitee)
@@ -91,13 +94,13 @@ class Sends:
             memory.wait_from(sent.at)
 
     async def send(self, invitee: str, memory: Memory, case: Case, project: Project) -> Invitation | User:
-        """Send the invitation and return what Atlas responded.
+        """Send the invitation and return the response of Atlas.
 
-        Whatever else ends it, a bug or the end of the task, counts as an unconfirmed send.
+        Any other exception, such as a bug or the end of the task, counts as an unconfirmed send.
 
         Raises:
-            Failure: Atlas did not do it. ``unanswered``: it may have.
-            ClusterUnavailable: the lease did not let it out.
+            Failure: the send failed. If it is ``unanswered``, the send is unconfirmed.
+            ClusterUnavailable: the lease was not held, so nothing was sent.
         """
         began, api = self._atlas.now().replace(microsecond=0), project.api
         if api is Api.INVITES:
@@ -126,7 +129,7 @@ class Sends:
         return response
 
     def confirm(self, invitee: str, memory: Memory) -> None:
-        """Record that it is known what became of a send through the Invites API."""
+        """Record that the result of a send through the Invites API is known."""
         memory.hidden_send_at = None
         self._hidden.pop(invitee, None)
 
@@ -139,7 +142,7 @@ class Sends:
         self._remember(invitee, memory, is_confirmed=False)
 
     def _remember(self, invitee: str, memory: Memory, *, is_confirmed: bool) -> None:
-        """Remember a send for as long as a list may not show it."""
+        """Remember a send for as long as lists may not show it."""
         now = self._clock()
         self._sent.pop(invitee, None)
         self._sent[invitee] = _Sent(now, memory.uid, is_confirmed)
@@ -148,11 +151,11 @@ class Sends:
 
 
 def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome | None:
-    """Ask the guard (``invitation.guard``) for a send, and return the outcome of one that must not go now, or None.
+    """Return None if the guard (``invitation.guard``) allows to send now, else the outcome of the object.
 
     Args:
         attempt: the try.
-        refused: the outcome of this very send if Atlas has refused it.
+        refused: the outcome of this send if Atlas has refused it.
     """
     memory, case = attempt.memory, attempt.decision.case
     is_unknown = not memory.is_only_sender and not memory.has_sent
@@ -178,11 +181,11 @@ def withhold_send(attempt: Attempt, refused: Outcome | None = None) -> Outcome |
 
 
 def recall_other_sends(attempt: Attempt) -> None:
-    """Take a send for another object that names the invitee for an unconfirmed one of this object.
+    """Treat a send for another object that names the invitee as an unconfirmed send of this object.
 
-    To be called after the last look, right before ``withhold_send``. An earlier process may have sent for an object
-    that has, or had until it was deleted, a finalizer that is not from this process, if status shows no result. Its
-    pending invitation of the ended Invites API counts too.
+    Call this after the last observation, right before ``withhold_send``. An earlier process may have sent for another
+    object that has, or had until it was deleted, a finalizer that this process did not add, and whose status shows no
+    result. A pending invitation of another object in the ended Invites API counts too.
     """
     key, memory, collaborators = attempt.resource.key, attempt.memory, attempt.collaborators
     collaborators.sends.recall(attempt.invitee, memory, is_alone=attempt.claims.is_alone(key))
@@ -203,10 +206,10 @@ def _is_hidden_now(attempt: Attempt, invitation: Invitation) -> bool:
 
 
 async def cancel(attempt: Attempt, invitation: Invitation, check: Callable[[Attempt], None]) -> bool:
-    """Cancel a pending invitation, and return whether it was there; for ``check`` see ``remove_user``.
+    """Cancel a pending invitation, and return whether it existed. For ``check`` see ``remove_user``.
 
     Raises:
-        Failure: Atlas did not do it, or the invitation was just accepted.
+        Failure: the request failed, or the invitation was just accepted.
         Stale: the object has changed meanwhile.
     """
     if invitation.api is Api.USERS:
@@ -216,19 +219,19 @@ async def cancel(attempt: Attempt, invitation: Invitation, check: Callable[[Atte
 
 
 async def remove_user(attempt: Attempt, user_id: str, membership: Membership, check: Callable[[Attempt], None]) -> bool:
-    """Remove a user who is still what was observed: the same call takes access from someone who has just accepted.
+    """Remove a user who is still as observed: the same call would remove the access of a person who has just accepted.
 
     Args:
         attempt: the try.
-        user_id: who.
-        membership: as observed.
-        check: called right before the removal; raises ``Stale`` if it is not wanted any more.
+        user_id: the id of the user.
+        membership: the membership status as observed.
+        check: called right before the removal; raises ``Stale`` if it is no longer wanted.
 
     Returns:
-        Whether the user was there.
+        Whether the user existed.
 
     Raises:
-        Failure: Atlas did not do it, or the user is not what was observed.
+        Failure: the request failed, or the user is not as observed.
         Stale: the object has changed meanwhile.
     """
     user = await attempt.project.read_user(user_id)
@@ -241,15 +244,15 @@ async def remove_user(attempt: Attempt, user_id: str, membership: Membership, ch
 
 
 async def who_is_elsewhere(project: Project, username: str) -> frozenset[str]:
-    """Return the ids of those with an e-mail who are in the project, also through a team or the organization."""
+    """Return the ids of the users with an e-mail in the project, also those through a team or the organization."""
     found = await project.list_users(username, flatten_teams=True, include_org_users=True)
     return frozenset(user.id for user in found.read)
 
 
 async def _explain_conflict(memory: Memory, username: str, project: Project, failure: Failure) -> None:
-    """Let the first conflict be observed again; a second one with nothing to see is Atlas's last word.
+    """Record the first conflict, after which Atlas is observed again. If a second one has no visible cause, raise.
 
-    A person whose access comes only through a team or the organization is not shown.
+    The lists do not show a person who has access only through a team or the organization.
 
     Raises:
         Failure: InvalidRequest.
@@ -265,7 +268,7 @@ async def _explain_conflict(memory: Memory, username: str, project: Project, fai
 
 
 async def _is_listed(project: Project, username: str) -> bool:
-    """Return whether lists of only the e-mail show a pending invitation or a member, or what cannot be read."""
+    """Return whether lists of the e-mail show a pending invitation, a member, or an entry that cannot be read."""
     if project.api is Api.INVITES:
         invitations = await project.list_invites(username)
         if invitations.read or not invitations.complete:

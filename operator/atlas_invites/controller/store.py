@@ -1,4 +1,4 @@
-"""The latest of every object, as events, lists and our own writes show it; our writes do not wake their object."""
+"""The latest version of every object, from events, lists and our own writes. Our own writes do not requeue it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 _GONE_AT_MOST = 1024
-"""So many deleted objects are remembered: the answer to our own last write may come after the deletion's event."""
+"""How many deleted objects are remembered. The response to our own last write may come after the DELETED event."""
 
 NO_REASON = "Unknown"
-"""What stands for the reason of an object that has none: never reconciled, or suspended while in progress."""
+"""Counted as the reason of an object without one: never reconciled, or suspended while in progress."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """A complete list that is under way: what was known before it, and what was deleted meanwhile."""
+    """A complete list that is under way: the objects known before it, and the uids deleted meanwhile."""
 
     known_before: frozenset[tuple[Key, str]]
     deleted: set[str] = field(default_factory=set)
 
 
 class _Facts(NamedTuple):
-    """What is counted of an object, so that nobody has to decode every status for it.
+    """What is counted of an object, so that counting does not decode every status.
 
     Attributes:
         state: ``status.state``.
-        ends: when its pending invitation ends (Unix seconds), unless it is suspended.
+        ends: when its pending invitation expires (Unix seconds), unless it is suspended.
         reason: the reason of its condition Ready, or None if it has no such condition.
     """
 
@@ -60,10 +60,10 @@ class _Facts(NamedTuple):
 
 
 class Store:
-    """The latest of every object by key. Older versions never replace newer ones.
+    """The latest version of every object by key. Older versions never replace newer ones.
 
-    After a cut watch, objects deleted in the gap get no event: a complete list, begun with ``begin_listing`` and ended
-    with ``end_listing``, drops these ghosts. Not thread-safe: for one event loop.
+    If a watch is interrupted, objects deleted meanwhile get no event. A complete list, started with ``begin_listing``
+    and ended with ``end_listing``, drops these ghosts. The store is not thread-safe, and for one event loop only.
     """
 
     def __init__(self) -> None:
@@ -80,37 +80,37 @@ class Store:
         return iter(tuple(self._objects.values()))
 
     def get(self, key: Key) -> Resource | None:
-        """Return the latest version of the object, or None."""
+        """Return the latest version of an object, or None."""
         return self._objects.get(key)
 
     def states(self) -> Mapping[str, int]:
-        """Return how many objects there are, by state; those that were never evaluated are Unknown."""
+        """Return the number of objects by state. Objects that were never evaluated count as Unknown."""
         counts = Counter(facts.state for facts in self._facts.values())
         return {state.value: counts[state] for state in State}
 
     def reasons(self) -> Mapping[str, int]:
-        """Return how many objects there are, by the reason of Ready; those that have none are Unknown.
+        """Return the number of objects by the reason of Ready. Objects without one count as Unknown.
 
-        Every reason is there, also with 0, so that an alert on it ends.
+        Every reason is present, also with 0, so that an alert about it ends.
         """
         counts = Counter(facts.reason or NO_REASON for facts in self._facts.values())
         return {NO_REASON: 0} | dict.fromkeys(map(str, Reason), 0) | counts
 
     def next_end(self, now: float) -> float | None:
-        """Return when the next pending invitation ends after ``now``, or None (both in Unix seconds).
+        """Return when the next pending invitation expires after ``now``, or None (both in Unix seconds).
 
-        An invitation whose end has passed, and which could not be confirmed since, does not hide the next one.
-        Suspended objects do not count.
+        An invitation that has expired, but whose state was not updated yet, does not hide the next one. Suspended
+        objects do not count.
         """
         ends = (facts.ends for facts in self._facts.values() if facts.ends is not None)
         return min((end for end in ends if end > now), default=None)
 
     def refused(self) -> list[Resource]:
-        """Return the objects to which Atlas refuses something."""
+        """Return the objects whose reason says that Atlas refuses a request."""
         return [self._objects[key] for key, facts in self._facts.items() if facts.reason in REFUSED]
 
     def put(self, resource: Resource) -> bool:
-        """Take in a version of an object; return whether it gives the reconciler something to do."""
+        """Record a version of an object. Return whether it needs a reconcile."""
         known = self._objects.get(resource.key)
         if resource.uid in self._gone or (self._listing is not None and resource.uid in self._listing.deleted):
             return False
@@ -124,7 +124,7 @@ class Store:
         return resource.needs_reconcile(known)
 
     def remove(self, resource: Resource) -> bool:
-        """Forget an object that was deleted; return whether it was known (not so if its name was taken anew since)."""
+        """Forget a deleted object. Return whether it was known; it was not if a new object has its name already."""
         if self._listing is not None:
             self._listing.deleted.add(resource.uid)
         self._gone[resource.uid] = None
@@ -137,15 +137,16 @@ class Store:
         return True
 
     def begin_listing(self) -> Listing:
-        """Call right before a complete list is asked for."""
+        """Start a complete list. Call this right before the request."""
         self._listing = Listing(frozenset((r.key, r.uid) for r in self._objects.values()))
         return self._listing
 
     def end_listing(self, listing: Listing, listed: Listed) -> tuple[list[Key], list[Key]]:
-        """Take in a complete list.
+        """Record a complete list.
 
         Returns:
-            The keys that have something to do and were not known by an event, and the keys of the ghosts dropped.
+            The keys of the objects that need a reconcile and whose change no event has shown, and the keys of the
+            dropped ghosts.
         """
         seen: set[tuple[Key, str]] = set()
         changed = []
@@ -166,7 +167,7 @@ class Store:
         return changed, ghosts
 
     def abort_listing(self, listing: Listing) -> None:
-        """Call where a list failed."""
+        """End a complete list that failed."""
         if self._listing is listing:
             self._listing = None
 
@@ -177,13 +178,13 @@ class Store:
 
 
 class Writer:
-    """Writes finalizers and statuses, and keeps the store up to date with them.
+    """Writes finalizers and statuses, and updates the store with them.
 
-    Every write raises ``Stale`` where the object has changed meanwhile, and ``ClusterUnavailable`` where the API server
-    failed.
+    Every write raises ``Stale`` if the object has changed meanwhile, ``ClusterUnavailable`` if the API server failed,
+    and ``WriteRefused`` if the API server rejected it.
 
     Args:
-        store: the latest of every object.
+        store: the latest version of every object.
         invites: writes to Kubernetes.
     """
 
@@ -193,18 +194,18 @@ class Writer:
         self._being_written: dict[Key, Resource] = {}
 
     async def add_finalizer(self, resource: Resource) -> Resource:
-        """Put our finalizer on; return the object as it is then: the same spec, a newer version."""
+        """Add our finalizer. Return the new version of the object, which has the same spec."""
         with self._announced(resource.with_finalizer()):
             written = await self._invites.add_finalizer(resource)
             self._store.put(written)
         return written
 
     async def remove_finalizer(self, resource: Resource) -> None:
-        """Take our finalizer off."""
+        """Remove our finalizer."""
         self._store.put(await self._invites.remove_finalizer(resource))
 
     async def write_status(self, resource: Resource, wanted: Status) -> Resource:
-        """Write the whole status, unless it is what is there; return the object as it is then."""
+        """Write the whole status if it differs from the stored one. Return the latest version of the object."""
         if wanted == resource.status:
             return resource
         status = wanted.to_wire()
@@ -215,7 +216,7 @@ class Writer:
         return written
 
     def is_ours(self, resource: Resource) -> bool:
-        """Return whether this event is the echo of our own write, which came before the response."""
+        """Return whether this event is the echo of our own write and arrived before the response."""
         expected = self._being_written.get(resource.key)
         return expected is not None and expected.substance == resource.substance
 

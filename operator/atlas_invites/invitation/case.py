@@ -1,6 +1,6 @@
-"""One case: what an object asks for and remembers, what Atlas shows of it, and when. All that a table may look at.
+"""The case of an object: its spec and status, what Atlas shows, and the time. The tables use nothing else.
 
-``case_of`` makes it: it chooses among several things that are seen. Pure, as ``decide`` is.
+``case_of`` makes the case. If Atlas shows several entries, it chooses one. It is pure, like ``decide``.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REINVITE_AFTER = timedelta(days=1)
-"""An expired invitation is sent again at most this often."""
+"""The shortest time between two sends of an invitation that expires."""
 
 
 class Presence(Enum):
-    """What Atlas shows of the person, reduced to what the table asks."""
+    """What Atlas shows of the invitee, reduced to what the tables distinguish."""
 
     PENDING = auto()
     MEMBER = auto()
     ANOTHER_PERSON = auto()
-    """The known member is not there, and another user has the e-mail."""
+    """The known member is gone, and another user has the e-mail."""
     EXPIRED = auto()
     REJECTED = auto()
     NOTHING = auto()
@@ -41,19 +41,19 @@ class Presence(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that a row may look at.
+    """Everything that a row may use.
 
     Attributes:
-        spec: what the object asks for.
-        known: what status remembers.
+        spec: the spec of the object.
+        known: the status of the object.
         presence: what Atlas shows.
         now: Atlas's time, UTC.
         api: the API in use for the project.
-        view: how much the absence of an entry says.
-        invitation: the pending invitation that is there.
-        member: the member who is there.
-        is_repeat: the object was evaluated before for all that it asks.
-        unseen_roles: the roles that this process wrote last to what is there, until Atlas has shown them.
+        view: what the absence of an entry proves.
+        invitation: the pending invitation that was observed.
+        member: the member who was observed.
+        is_repeat: the object was evaluated before with the same spec and requested reconcile.
+        unseen_roles: the roles that this process last wrote to the invitation or member, until Atlas shows them.
     """
 
     spec: Spec
@@ -69,7 +69,7 @@ class Case:
 
     @property
     def is_gone(self) -> bool:
-        """Whether something is not there: what the object asks for, or the invitation or member that it had."""
+        """Whether something is gone: the invitation or member that the object asks for, or the one that it had."""
         if self.presence is not Presence.PENDING:
             return self.presence is not Presence.MEMBER
         is_another = self.had_one and self.invitation is not None and not self._is_known(self.invitation)
@@ -77,20 +77,20 @@ class Case:
 
     @property
     def roles(self) -> frozenset[str]:
-        """The roles that are there: those seen, else those last known."""
+        """The observed roles, or else those last known."""
         there = self.member or self.invitation or self.known.invitation
         return frozenset(there.roles if there else ())
 
     @property
     def roles_equal(self) -> bool:
-        """Whether the roles that are there are the spec's. A list that lags does not show what was written since."""
+        """Whether the roles in Atlas are those in spec. A list that lags does not show the last write of roles."""
         return self.roles == self.spec.roles and self.unseen_roles in {None, self.spec.roles}
 
     @property
     def are_other_roles_kept(self) -> bool:
-        """Whether Atlas responded to the spec's roles with those that are there, and nothing has changed since.
+        """Whether Atlas responded to the roles in spec with those that it shows, and nothing has changed since.
 
-        Also if nobody can read which roles are there: an invitation or a member has at least one.
+        Also if the observed roles cannot be read: an invitation or a member has at least one role.
         """
         if not self.roles:
             return True
@@ -106,7 +106,7 @@ class Case:
 
     @property
     def is_for_another_email(self) -> bool:
-        """Whether the invitation is for another e-mail than the spec's. One that this object made is its own."""
+        """Whether the invitation is for another e-mail than the one in spec. One that this object created never is."""
         return (
             self.invitation is not None
             and self.spec.username is not None
@@ -116,7 +116,7 @@ class Case:
 
     @property
     def found_by_email(self) -> str | None:
-        """The e-mail by which what is there was found, or None for what spec or status names by id."""
+        """The e-mail by which the invitation or member was found, or None if spec or status has its id."""
         there, member, known = self.member or self.invitation, known_member(self.known), self.known.invitation
         named = {self.spec.invitation_id, member.id if member else None, known.id if known else None}
         return None if there is None or there.id in named else there.username
@@ -133,18 +133,18 @@ class Case:
 
     @property
     def is_legacy(self) -> bool:
-        """Whether it had an invitation of the invites API that users mode cannot see, and that has not expired."""
+        """Whether it had an unexpired invitation of the Invites API, which the Users API does not show."""
         return self.api is Api.USERS and self._had_one_of(Api.INVITES) and not self.is_expired
 
     @property
     def is_expired(self) -> bool:
-        """Whether the known invitation's time is over. One whose end is not known never expires: nothing is sent."""
+        """Whether the known invitation has expired. One without a known end never expires, so nothing is sent."""
         expires = self.known.invitation.expires if self.known.invitation else None
         return expires is not None and self.now >= expires
 
     @property
     def may_reinvite(self) -> bool:
-        """Whether an expired invitation is to be sent again at all. One that was given by its id never is."""
+        """Whether the spec allows to send an expired invitation again: by its policy, and without ``invitationId``."""
         return (
             self.spec.reinvite_policy is ReinvitePolicy.ON_EXPIRY
             and self.spec.username is not None
@@ -153,18 +153,18 @@ class Case:
 
     @property
     def reinvite_in(self) -> timedelta | None:
-        """How long it must still wait to be sent again, or None for ever: nobody knows when it was sent last."""
+        """The time until it may be sent again, or None for never: it is not known when it was sent last."""
         sent = self.known.invitation.created if self.known.invitation else None
         return None if sent is None else max(sent + REINVITE_AFTER - self.now, timedelta())
 
     @property
     def may_send_now(self) -> bool:
-        """Whether an expired invitation is to be sent again now."""
+        """Whether an expired invitation may be sent again now."""
         return self.had_one and self.may_reinvite and self.reinvite_in == timedelta()
 
     @property
     def took_over(self) -> bool:
-        """Whether another object had this invitation before (DuplicateInvite): whoever takes over sends nothing new."""
+        """Whether the object took over from another one (DuplicateInvite). Then it does not send a new invitation."""
         return self.known.origin is Origin.ADOPTED and not self.had_one
 
     def _is_known(self, invitation: Invitation) -> bool:
@@ -175,17 +175,17 @@ class Case:
 
 
 class Target(NamedTuple):
-    """What an object's invitation and member are looked for by; None for what is not known."""
+    """The e-mail and ids by which the invitation and member of an object are found. None for what is not known."""
 
     username: str | None = None
     invitation_id: str | None = None
     member_id: str | None = None
     shown_as: str | None = None
-    """The e-mail that Atlas shows for the invitation that the object made, if it is another."""
+    """The e-mail that Atlas shows for the invitation that the object created, if it is not the one in spec."""
 
 
 def target(spec: Spec, known: Status) -> Target:
-    """Return what an object's invitation and member are looked for by."""
+    """Return the e-mail and ids by which the invitation and member of an object are found."""
     invitation, member = known.invitation, known_member(known)
     return Target(
         username=spec.username or (invitation.username if invitation else None),
@@ -203,21 +203,21 @@ def _shown_as(spec: Spec, known: Status) -> str | None:
 
 
 def known_member(known: Status) -> Member | None:
-    """Return the member that an object has or had last, who is known by the id.
+    """Return the member that an object has or had last, who is identified by the id.
 
-    Not once a later invitation was pending: who accepts that one is the member then.
+    Return None once a later invitation was pending: then the member is the person who accepts that invitation.
     """
     return None if known.state is State.PENDING else known.member
 
 
 def case_of(spec: Spec, known: Status, seen: Observation, now: datetime, api: Api) -> Case:
-    """Choose among what is seen: ACTIVE, then the known id, then the invites API, then the users API's PENDING.
+    """Return the case. The first that was observed counts: ACTIVE, the known id, Invites API, PENDING in the Users API.
 
     A known member is identified by the id: the e-mail of a person may change, and then belong to another person.
 
     Args:
-        spec: what the user asks for.
-        known: what status remembers.
+        spec: the spec of the object.
+        known: the status of the object.
         seen: what Atlas shows.
         now: Atlas's time, UTC.
         api: the API in use for the project.
@@ -242,18 +242,18 @@ def case_of(spec: Spec, known: Status, seen: Observation, now: datetime, api: Ap
         return replace(nothing, presence=Presence.MEMBER, member=user.completed_by(member))
     if active:
         return replace(nothing, presence=Presence.ANOTHER_PERSON)
-    by_id_alone = spec.username is None
+    is_by_id = spec.username is None
     pending = [
         *seen.invitations,
         *(u.as_invitation() for u in seen.users if u.org_membership_status == Membership.PENDING),
     ]
     candidates = [i for i in pending if i.id in ids] + [
-        i for i in pending if not by_id_alone and same_email(i.username, email)
+        i for i in pending if not is_by_id and same_email(i.username, email)
     ]
     if invitation := _first(candidates):
         return replace(nothing, presence=Presence.PENDING, invitation=invitation.completed_by(known.invitation))
     if nothing.had_one and not nothing.is_expired:
-        # An entry under another id is of another invitation: it says nothing about one that may still be pending.
+        # An entry with another id belongs to another invitation. It proves nothing about one that may be pending.
         users = [u for u in users if u.id in ids or (known.member and u.id == known.member.id)]
     statuses = {u.org_membership_status for u in users}
     if Membership.REJECTED in statuses:
@@ -262,12 +262,12 @@ def case_of(spec: Spec, known: Status, seen: Observation, now: datetime, api: Ap
 
 
 def is_same_user(user: User, membership: Membership, email: str | None) -> bool:
-    """Return whether a user who was read right before a write is the one that a list showed, which may lag.
+    """Return whether a user who was read right before a write is the one that a list showed. A list may lag.
 
     Args:
-        user: as read.
-        membership: as listed.
-        email: as listed, or None for one who is known by the id.
+        user: the user as read.
+        membership: the membership status as listed.
+        email: the e-mail as listed, or None for a user who is identified by the id.
     """
     return user.org_membership_status == membership and (email is None or same_email(user.username, email))
 

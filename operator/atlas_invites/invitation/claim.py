@@ -1,4 +1,4 @@
-"""What an object claims: the e-mails and ids that it names, in which projects, and what proves the claim. Pure."""
+"""What an object claims: the e-mails and ids that it names, their projects, and what proves the claim. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ANY_PROJECT = "?"
 
 _NOT_ITS_OWN = frozenset({Reason.DUPLICATE_INVITE, Reason.IDENTITY_MISMATCH})
-"""The reasons of an object whose status may show what another object, or another person, has."""
+"""The reasons of an object whose status may show the invitation of another object or of another person."""
 
 
 def qualified(group_id: str, name: str) -> str:
@@ -31,12 +31,12 @@ def unplaced(name: str) -> str:
 
 
 def claimed(spec: Spec | None, status: Status, *more_groups: str | None) -> frozenset[str]:
-    """Return every claim of an object whose project is known, by spec and status; none if no project is known.
+    """Return the claims of an object by spec and status, in all its known projects; none if no project is known.
 
     Args:
-        spec: what the object asks for, or None if it cannot be read.
-        status: what status remembers.
-        more_groups: further projects that the object is known to be about.
+        spec: the spec of the object, or None if it cannot be read.
+        status: the status of the object.
+        more_groups: the ids of further projects that the object is known to refer to.
     """
     groups = {spec.group_id if spec else None, status.invitation.group_id if status.invitation else None, *more_groups}
     return frozenset(qualified(group, name) for group in groups if group for name in named(spec, status))
@@ -50,15 +50,16 @@ def named(spec: Spec | None, status: Status) -> set[str]:
 
 
 def leads_elsewhere(spec: Spec | None, known: Status, group_id: str) -> bool:
-    """Return whether a reference leads to another project than the one whose invitation status shows."""
+    """Return whether ``projectRef`` leads to another project than that of the invitation on status."""
     by_reference = spec is not None and spec.group_id is None
     return by_reference and known.invitation is not None and known.invitation.group_id not in {None, group_id}
 
 
 def is_proven_by(spec: Spec | None, status: Status) -> bool:
-    """Return whether status shows that the object's credentials have read its project: only then an API is in use.
+    """Return whether status proves that the credentials of the object have read its project.
 
-    The project of a reference may have become another one since. Then only an invitation, which names it, is a proof.
+    Only then status shows an API in use. A ``projectRef`` may lead to another project by now, so for one only an
+    invitation is a proof, because it has the id of its project.
     """
     if spec is not None and spec.group_id is None:
         return status.invitation is not None
@@ -66,19 +67,19 @@ def is_proven_by(spec: Spec | None, status: Status) -> bool:
 
 
 DEPARTED = frozenset({State.EXPIRED, State.WITHDRAWN, State.REMOVED})
-"""The states of an object whose person has not come, or has left: nobody is to be invited again."""
+"""The states after an unaccepted invitation has ended or a member has left. The operator does not invite again."""
 
 _INHERITED = DEPARTED | {State.PENDING, State.ACCEPTED}
 
 
 def inherits(spec: Spec | None, known: Status, former: Spec | None, had: Status) -> bool:
-    """Return whether an object that shows nothing yet takes over what another one had, departed or not.
+    """Return whether an object without an invitation or member on status takes over those of another object.
 
     Args:
-        spec: what the object asks for, or None if it cannot be read.
-        known: its status.
-        former: what the other one asks for, or None if it cannot be read.
-        had: the status of the other one.
+        spec: the spec of the object, or None if it cannot be read.
+        known: the status of the object.
+        former: the spec of the other object, or None if it cannot be read.
+        had: the status of the other object.
     """
     if spec is None or spec.suspend or known.invitation is not None or known.member is not None:
         return False

@@ -1,9 +1,9 @@
-"""From an outcome, or a suspension, to the whole status: conditions, reasons, state.
+"""Makes the whole status (conditions, reasons, state) from an outcome or a suspension.
 
-The rules are those of kstatus and of Flux's checker: Ready is always there once an object was reconciled, Reconciling
-and Stalled only when True and never together, ``lastTransitionTime`` moves only when ``status`` does. An object whose
-suspension ended a wait has no Ready: kstatus (``checkReadyCondition`` of sigs.k8s.io/cli-utils) waits for one that is
-False or Unknown, and not for one that is absent.
+The rules are those of kstatus and of Flux's checker. Ready is always present once an object was reconciled. Reconciling
+and Stalled are present only if they are True, and never both. ``lastTransitionTime`` changes only if ``status`` does.
+An object that was waiting or retrying when it was suspended has no Ready: kstatus (``checkReadyCondition`` of
+sigs.k8s.io/cli-utils) waits for a Ready that is False or Unknown, but not for one that is absent.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ CONDITIONS: dict[Kind, dict[str, str]] = {
     Kind.RETRYING: {READY: "False", RECONCILING: "True"},
     Kind.STALLED: {READY: "False", STALLED: "True"},
 }
-"""The conditions of each kind of outcome, all with the outcome's reason; the others of the three are absent."""
+"""The conditions of each kind of outcome. All have the reason of the outcome; the others of the three are absent."""
 
 _ACCEPTED_MESSAGES = {
     "Pending": "The invitation has not been accepted yet.",
     "Accepted": "The invitation was accepted.",
     "Expired": "The invitation expired before it was accepted.",
-    "Withdrawn": "The invitation was declined, or cancelled elsewhere.",
-    "Removed": "The invitation was accepted; the member has left the project since.",
-    "NotInvited": "Atlas has shown no invitation for this object yet.",
+    "Withdrawn": "The invitee declined the invitation, or somebody canceled it in Atlas.",
+    "Removed": "The invitation was accepted, but the member has left the project since.",
+    "NotInvited": "Atlas has not shown an invitation for this object yet.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What was evaluated: the object's generation, its request to reconcile, if any, and the roles of its spec.
+    """What was evaluated: the generation of the object, the requested reconcile, if any, and the roles in its spec.
 
-    An unreadable spec has no roles.
+    If the spec cannot be read, there are no roles.
     """
 
     generation: int
@@ -56,14 +56,14 @@ class Evaluated:
 def next_status(
     previous: Status, evaluated: Evaluated, outcome: Outcome, now: datetime, *, renew: bool = False
 ) -> Status:
-    """Return the whole status that an outcome leads to. The failure that status shows already keeps its words there.
+    """Return the whole status after an outcome. If status already shows the same failure, its message and error stay.
 
     Args:
         previous: the status that the object has.
-        evaluated: what was looked at.
-        outcome: how the reconcile ended.
+        evaluated: what was evaluated.
+        outcome: the outcome of the reconcile.
         now: the local time, UTC, for ``lastTransitionTime``.
-        renew: show the words of this failure, even if it is the one that status shows.
+        renew: show the message and error of this failure, even if status already shows the same failure.
     """
     state = outcome.state or previous.state
     message, error = outcome.message, outcome.error
@@ -92,19 +92,19 @@ def next_status(
 
 
 def summary_of(roles: frozenset[str]) -> str | None:
-    """Return ``status.rolesSummary`` for the roles of a spec, or None if there are none."""
+    """Return ``status.rolesSummary`` for the roles in a spec, or None if there are none."""
     return ",".join(sorted(roles)) or None
 
 
 def suspended_status(previous: Status, evaluated: Evaluated, now: datetime) -> Status:
-    """Return the status of a suspended object: what it was, evaluated, with the condition Suspended.
+    """Return the status of a suspended object: the previous one, marked as evaluated, with the condition Suspended.
 
-    Nothing is in progress while an object is suspended: Reconciling is removed, with the Ready that it went with. A
-    request to reconcile stays unhandled.
+    Nothing is in progress while an object is suspended, so Reconciling is removed together with its Ready. A requested
+    reconcile stays unhandled.
 
     Args:
         previous: the status that the object has.
-        evaluated: what was looked at.
+        evaluated: what was evaluated.
         now: the local time, UTC, for ``lastTransitionTime``.
     """
     generation = evaluated.generation
@@ -114,7 +114,7 @@ def suspended_status(previous: Status, evaluated: Evaluated, now: datetime) -> S
         for condition in previous.conditions
         if condition.type not in removed
     )
-    message = "Reconciliation is suspended (spec.suspend); Atlas is not called."
+    message = "Reconciliation is suspended (spec.suspend is true). The operator does not call Atlas."
     suspended = _condition(previous, SUSPENDED, "True", SUSPENDED, message, generation, now)
     return previous.model_copy(
         update={
@@ -126,7 +126,7 @@ def suspended_status(previous: Status, evaluated: Evaluated, now: datetime) -> S
 
 
 def _is_concluded(status: Status) -> bool:
-    """Return whether status shows the end of a reconcile that waits for nothing: settled, or stalled."""
+    """Return whether status shows an object that is settled or stalled, and so waits for nothing."""
     ready = status.condition(READY)
     return (ready is not None and ready.status == "True") or status.condition(STALLED) is not None
 
@@ -137,9 +137,10 @@ def _accepted(state: State | None) -> tuple[str, str, str]:
 
 
 def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> bool:
-    """Return whether this failure is the one that status shows for what is asked: reason, HTTP status, errorCode.
+    """Return whether status already shows this failure for the same generation and requested reconcile.
 
-    An outage without an HTTP answer has many words (reset, timed out, refused): they are one failure.
+    The same failure has the same reason, HTTP status and errorCode. An outage without an HTTP response has many
+    messages (reset, timed out, refused), which count as one failure.
     """
     ready, kind = previous.condition(READY), outcome.kind
     return (
@@ -148,12 +149,12 @@ def _same_failure(previous: Status, evaluated: Evaluated, outcome: Outcome) -> b
         and ready.reason == outcome.reason
         and previous.observed_generation == evaluated.generation
         and evaluated.reconcile_requested_at in {None, previous.last_handled_reconcile_at}
-        and _answer(previous.error) == _answer(outcome.error)
+        and _response_key(previous.error) == _response_key(outcome.error)
         and (outcome.error is not None or kind is Kind.RETRYING)
     )
 
 
-def _answer(error: ErrorBody | None) -> tuple[int, str] | None:
+def _response_key(error: ErrorBody | None) -> tuple[int, str] | None:
     return None if error is None else (error.error, error.error_code)
 
 

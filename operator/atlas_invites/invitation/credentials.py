@@ -1,4 +1,4 @@
-"""Atlas credentials as the official operator's Secret holds them, and which objects may use them."""
+"""Atlas credentials in the Secret format of MongoDB's operator, and which objects may use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOWED_NAMESPACES, ALLOWED_PROJECTS = f"{GROUP}/allowed-namespaces", f"{GROUP}/
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A programmatic API key: HTTP digest with the public and the private key."""
+    """A programmatic API key: HTTP digest authentication with the public and the private key."""
 
     public_key: str = field(repr=False)
     private_key: str = field(repr=False)
@@ -36,11 +36,13 @@ Credentials = ApiKey | ServiceAccount
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The annotations of a Secret that say which objects may use it; None for one that is absent.
+    """The annotations of a Secret that say which objects may use it. None stands for an absent annotation.
 
     Attributes:
-        namespaces: ``*``, or names of namespaces with commas: those whose objects may use the Secret beside its own.
-        projects: ids of Atlas projects with commas: the Secret may be used for these only. Absent: for all.
+        namespaces: ``*``, or a comma-separated list of namespaces. Objects in these namespaces may use the Secret, in
+            addition to those in its own.
+        projects: a comma-separated list of Atlas project ids. The Secret may be used only for these projects. If it is
+            absent, the Secret may be used for all projects.
     """
 
     namespaces: str | None = None
@@ -48,7 +50,7 @@ class Allowed:
 
     @classmethod
     def by(cls, annotations: Mapping[str, str]) -> Self:
-        """Return what the annotations of a Secret allow."""
+        """Return which uses the annotations of a Secret allow."""
         return cls(annotations.get(ALLOWED_NAMESPACES), annotations.get(ALLOWED_PROJECTS))
 
     def refusal(self, secret_namespace: str, namespace: str, group_id: str) -> str | None:
@@ -56,8 +58,8 @@ class Allowed:
 
         Args:
             secret_namespace: the namespace of the Secret.
-            namespace: the namespace of the object that is to use it.
-            group_id: the id of the Atlas project that it is to be used for.
+            namespace: the namespace of the object that uses it.
+            group_id: the id of the Atlas project for which it is used.
         """
         if namespace != secret_namespace:
             if self.namespaces is None:
@@ -71,11 +73,11 @@ _ENTRIES = {
     ALLOWED_NAMESPACES: (re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"), "* or names of namespaces"),
     ALLOWED_PROJECTS: (re.compile(r"[a-f0-9]{24}"), "project ids, each 24 hex digits in lower case"),
 }
-"""What the entries of each annotation are, as a pattern and in words."""
+"""The valid entries of each annotation, as a pattern and in words."""
 
 
 def _refusal(annotation: str, text: str, wanted: str) -> str | None:
-    """Return why a comma-separated annotation does not allow what is wanted, or None if it does."""
+    """Return why a comma-separated annotation does not allow the wanted entry, or None if it does."""
     entry, words = _ENTRIES[annotation]
     entries = [part.strip(" ") for part in text.split(",")]
     if any(entry.fullmatch(part) is None for part in entries):
@@ -85,7 +87,7 @@ def _refusal(annotation: str, text: str, wanted: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class StoredCredentials:
-    """What a Secret holds: credentials, and which objects may use them."""
+    """The content of a Secret: credentials, and which objects may use them."""
 
     credentials: Credentials
     allowed: Allowed = Allowed()
@@ -98,11 +100,11 @@ _PAIRS: dict[type[ApiKey | ServiceAccount], tuple[str, str]] = {
 
 
 def parse(data: Mapping[str, str]) -> Credentials:
-    """Return the credentials of a Secret's ``data`` (base64 values). A key that is empty counts as absent.
+    """Return the credentials in the ``data`` of a Secret (base64 values). An empty key counts as absent.
 
     Raises:
-        ValueError: neither or both pairs are there, or half of one, or a value is no text. The message names the keys,
-            never a value.
+        ValueError: the Secret has neither pair of keys, both pairs or half of one, or a value is not text. The message
+            names the keys, never a value.
     """
     texts = {key: _text(key, data[key]) for pair in _PAIRS.values() for key in pair if key in data}
     given = {key: text for key, text in texts.items() if text}

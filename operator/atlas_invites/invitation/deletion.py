@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class Trouble(Enum):
-    """A kind of failure that a deletion does not wait for without end."""
+    """A kind of failure for which a deletion is not retried forever."""
 
     SECRET_LOST = auto()
     """The Secret is gone or invalid, whatever Atlas responds to the credentials last read from it."""
     REFUSED = auto()
-    """Atlas or the cluster refuses what the deletion needs."""
+    """Atlas or the cluster refuses a request that the deletion needs."""
 
 
 TRIED_FOR: dict[Trouble, float] = {Trouble.SECRET_LOST: 60.0, Trouble.REFUSED: 600.0}
-"""Seconds for which a deletion is tried, from the first failure of that kind that this process met in a row."""
+"""Seconds for which a deletion is retried, from the first of the consecutive failures of that kind in this process."""
 
 
 class Removal(Enum):
-    """What a row takes away in Atlas."""
+    """What a row removes in Atlas."""
 
     CANCEL_INVITATION = auto()
     REMOVE_MEMBER = auto()
@@ -41,10 +41,10 @@ class DeletionCase(NamedTuple):
     """An object that is being deleted.
 
     Attributes:
-        spec: what it asks for, or None where that cannot be read.
+        spec: its spec, or None if that cannot be read.
         known: its status.
-        sent: this process has sent something for it, whatever came of it.
-        finalizer_ours: this process put the finalizer on, so no former one can have sent anything.
+        sent: this process has sent an invitation for it, with or without success.
+        finalizer_ours: this process added the finalizer, so no earlier process can have sent an invitation.
     """
 
     spec: Spec | None
@@ -59,10 +59,10 @@ class DeletionCase(NamedTuple):
 
     @property
     def policy(self) -> DeletionPolicy:
-        """The deletion policy that counts.
+        """The deletion policy in effect.
 
-        Where it is not set, it is ``Cancel`` for what this object may have made, else ``Retain``. Where it cannot be
-        read, it counts as ``Revoke``: the most that it can ask for.
+        If it is not set, it is ``Cancel`` if this object may have created the invitation, else ``Retain``. If the spec
+        cannot be read, it is ``Revoke``, the policy that removes most.
         """
         if self.spec is None:
             return DeletionPolicy.REVOKE
@@ -72,9 +72,9 @@ class DeletionCase(NamedTuple):
 
     @property
     def may_have_made(self) -> bool:
-        """Whether this object has made what is in Atlas, or nobody can know.
+        """Whether this object created the invitation in Atlas, or it is unknown whether it did.
 
-        A former process may have sent an invitation and died before status could show it.
+        An earlier process may have sent an invitation and died before status could show it.
         """
         if self.sent or self.known.origin is not None:
             return self.sent or self.known.origin is Origin.CREATED
@@ -82,21 +82,21 @@ class DeletionCase(NamedTuple):
         return sends and not self.finalizer_ours
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether something may have been sent that no status shows: who is to send to the same person waits."""
+    def may_have_unconfirmed_send(self) -> bool:
+        """Whether an invitation may have been sent that no status shows. A send to the same invitee has to wait."""
         return self.may_have_made and self.known.invitation is None and self.known.member is None
 
     @property
     def reason(self) -> str | None:
-        """The reason of its condition Ready."""
+        """The reason of the condition Ready."""
         ready = self.known.condition(READY)
         return ready.reason if ready else None
 
     @property
     def was_resolved(self) -> bool:
-        """Whether the spec gives the project's id, or Atlas was ever asked about the project.
+        """Whether the spec has the id of the project, or Atlas was ever called for the project.
 
-        Then something was sent, or status shows what came of a call.
+        If Atlas was called, an invitation was sent, or status shows the result of a call.
         """
         return (
             (self.spec is not None and self.spec.group_id is not None)
@@ -108,7 +108,7 @@ class DeletionCase(NamedTuple):
 
     @property
     def named(self) -> str:
-        """The invitation or the member that status shows, with id and e-mail: for events, never for the log."""
+        """The invitation or member that status shows, with id and e-mail. It is for events, never for the log."""
         spec, known, invitation = self.spec, self.known, self.known.invitation
         email = (spec.username if spec else None) or (invitation.username if invitation else None)
         if known.state is State.ACCEPTED and known.member is not None:
@@ -118,20 +118,20 @@ class DeletionCase(NamedTuple):
 
     @property
     def left(self) -> str | None:
-        """The name of what this object may have made and its policy would take away, by what status last showed."""
+        """The invitation or member on status that this object may have created and its policy would remove, or None."""
         row = (_LAST_SHOWN.get(self.known.state), self.policy)
         return self.named if self.may_have_made and row in TABLE_D else None
 
 
 def name_invitation(id_: str | None, email: str | None) -> str:
-    """Return what an event calls an invitation."""
+    """Return how an event names an invitation."""
     what = f"invitation {id_}" if id_ else "an invitation"
     return f"{what} ({email})" if email else what
 
 
 @dataclass(frozen=True, slots=True)
 class RetainRow:
-    """A row that neither looks at Atlas nor changes it. ``warns``: warn of what this object may have made there."""
+    """A row for which Atlas is not called. ``warns``: warn of what this object may have created in Atlas."""
 
     when: Callable[[DeletionCase], bool]
     why: str
@@ -149,7 +149,7 @@ RETAIN_ROWS: tuple[RetainRow, ...] = (
 
 
 def retain_row(case: DeletionCase) -> RetainRow | None:
-    """Return the row that neither looks at Atlas nor changes it, or None."""
+    """Return the first row that matches and for which Atlas is not called, or None."""
     return next((row for row in RETAIN_ROWS if row.when(case)), None)
 
 
@@ -158,28 +158,28 @@ TABLE_D: dict[tuple[Presence, DeletionPolicy], Removal] = {
     (Presence.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
     (Presence.MEMBER, DeletionPolicy.REVOKE): Removal.REMOVE_MEMBER,
 }
-"""What to take away of what is seen; everything else is left alone."""
+"""What to remove, by what was observed and by policy. Everything else is left unchanged."""
 
 _LAST_SHOWN: dict[State | None, Presence] = {
-    None: Presence.PENDING,  # nothing was seen yet, so an invitation may be there
+    None: Presence.PENDING,  # nothing was observed yet, so there may be an invitation
     State.UNKNOWN: Presence.PENDING,
     State.PENDING: Presence.PENDING,
     State.ACCEPTED: Presence.MEMBER,
 }
-"""What may still be in Atlas by ``status.state``; in the other states nothing is left."""
+"""What may still be in Atlas, by ``status.state``. In the other states nothing is left."""
 
 
 def leaves_member_alone(case: DeletionCase) -> bool:
-    """Return whether nothing is to be done by what was last seen: a member, or a former one, under ``Cancel``."""
+    """Return whether there is nothing to do: status shows a member or a former member, and the policy is Cancel."""
     return case.policy is DeletionPolicy.CANCEL and case.known.state in {State.ACCEPTED, State.REMOVED}
 
 
 def trouble_of(reason: Reason, *, secret_lost: bool) -> Trouble | None:
-    """Return which trouble a failed cleanup met, or None if it is retried for as long as it takes.
+    """Return the trouble of a failed cleanup, or None if the cleanup is retried for as long as it takes.
 
     Args:
         reason: why it failed.
-        secret_lost: the Secret is gone or invalid; the try used the credentials last held, if any.
+        secret_lost: the Secret is gone or invalid. The try used the credentials last held, if any.
     """
     if secret_lost:
         return Trouble.SECRET_LOST
@@ -187,13 +187,13 @@ def trouble_of(reason: Reason, *, secret_lost: bool) -> Trouble | None:
 
 
 def orphaned_because(message: str, trouble: Trouble | None, lasted: float, *, force: bool) -> str | None:
-    """Return why a failed cleanup was the last one, after which Atlas may still hold the invitation, or None to retry.
+    """Return why a failed cleanup is not retried, although Atlas may still have the invitation, or None to retry.
 
     Args:
-        message: how it failed.
-        trouble: which trouble it met.
-        lasted: for how many seconds this process had met that trouble, and no other outcome, when the try began.
-        force: the object is annotated to go at once.
+        message: the message of the failure.
+        trouble: the trouble of the failure.
+        lasted: for how many seconds this process had met only this trouble when the try began.
+        force: the object has the annotation ``force-delete``.
     """
     if force:
         return f"force-delete is set and the last attempt failed: {message}"
@@ -201,5 +201,5 @@ def orphaned_because(message: str, trouble: Trouble | None, lasted: float, *, fo
 
 
 def is_project_gone(error: ErrorBody | None) -> bool:
-    """Return whether Atlas said that the project does not exist. It is certain only from a read of the project."""
+    """Return whether Atlas responded that the project does not exist. Only a read of the project makes this certain."""
     return error is not None and error.error_code == "GROUP_NOT_FOUND"

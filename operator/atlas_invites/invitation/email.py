@@ -1,4 +1,4 @@
-"""Which e-mail addresses a spec may have, and how e-mails are compared. Both leave an e-mail as it was written."""
+"""Which e-mail addresses a spec may have, and how e-mails are compared. Neither changes the stored e-mail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import idna
 _INVISIBLE_LETTER = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Letters and marks that show nothing (Unicode: Default_Ignorable_Code_Point)."""
+"""Invisible letters and marks (Unicode: Default_Ignorable_Code_Point)."""
 
 _BROKEN: dict[str, str] = {
     "must have at most 254 characters": r".{255}",
@@ -28,11 +28,11 @@ _BROKEN: dict[str, str] = {
     "must have at most 64 characters before the '@'": r"^[^@]{65}",
 }
 _RULES = {words: re.compile(broken) for words, broken in _BROKEN.items()}
-"""The rules of spec.username, which the CRD holds too, and what breaks each: searched for in ``_outline``."""
+"""The rules of spec.username, which are also in the CRD. A rule is broken if its pattern is found in the outline."""
 
 
 def email_fault(email: str) -> str | None:
-    """Return the rule that an address of a spec breaks, in words that do not repeat the address, or None."""
+    """Return the rule that an e-mail address in a spec breaks, or None. The text does not repeat the address."""
     outline = re.sub(r"[^!-~]", _outline, email)
     return next((words for words, broken in _RULES.items() if broken.search(outline)), None)
 
@@ -41,7 +41,7 @@ def email_fault(email: str) -> str | None:
 def email_key(email: str) -> str:
     """Return the form in which e-mails are compared: NFC, lower case, the domain in IDNA form.
 
-    A domain that IDNA does not allow stays in lower case. The key of a key, or of an id of Atlas, is itself.
+    A domain that IDNA does not allow stays in lower case. A key and an id of Atlas are their own keys.
     """
     if email.isascii():
         return email.lower()
@@ -56,12 +56,12 @@ def email_key(email: str) -> str:
 
 
 def same_email(one: str | None, other: str | None) -> bool:
-    """Return whether both are the same e-mail. An e-mail that is not known is like no other."""
+    """Return whether both are the same e-mail. An unknown e-mail is never the same as another one."""
     return one is not None and other is not None and email_key(one) == email_key(other)
 
 
 def _outline(found: re.Match[str]) -> str:
-    """Return ``a`` for a letter, mark or number of any language, a blank for what shows nothing, else the character."""
+    """Return ``a`` for a letter, mark or number of any language, a space for an invisible character, else itself."""
     character = found[0]
     kind = category(character)[0]
     if kind in "ZC" or _INVISIBLE_LETTER.match(character):

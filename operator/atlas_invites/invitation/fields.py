@@ -1,6 +1,6 @@
-"""Types of the fields that Atlas fills: whatever it sends, a status with them can be written, and reads back the same.
+"""Types of the fields that Atlas fills. Whatever Atlas sends, the status can be written and is read back unchanged.
 
-A whole status stays below the 1.5 MiB that etcd takes.
+The whole status stays below the limit of etcd, 1.5 MiB.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 TEXT_MAX, DETAIL_MAX, LIST_MAX = 512, 16_384, 50
-"""Characters of a text, those of an error's detail and of its parameters, and entries of a list that are kept."""
+"""How much is kept: characters of a text, characters of an error's detail or parameters, and entries of a list."""
 INT64 = range(-(2**63), 2**63)
-"""The integers that Kubernetes holds."""
+"""The integers that Kubernetes can store."""
 _EXACT = 2.0**53
-"""A whole number of at least this size, written as a float, may come back with other digits."""
+"""A whole number of at least this size that is written as a float may be read back with other digits."""
 
 
 def _whole(text: str) -> str:
-    """Return a text without halves of a UTF-16 pair, which JSON can hold and UTF-8 cannot."""
+    """Return a text without unpaired UTF-16 surrogates, which JSON can contain and UTF-8 cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -34,12 +34,12 @@ def _first(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _in_order(roles: tuple[str, ...]) -> tuple[str, ...]:
-    """Sort: Atlas gives no meaning to the order, and a change of order must not look like a change."""
+    """Sort the roles: their order is not significant in Atlas, and another order must not count as a change."""
     return _first(tuple(sorted(set(roles))))
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a JSON value as the API server gives it back; a number that it cannot hold exactly becomes text."""
+    """Return a JSON value as the API server returns it. A number that it cannot store exactly becomes text."""
     match value:
         case dict():
             return {_whole(name): _storable(item) for name, item in value.items() if item is not None}
@@ -71,11 +71,11 @@ def _parameters(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Int64 = Annotated[int, Field(ge=INT64.start, lt=INT64.stop)]
 Id = Annotated[str, Field(max_length=TEXT_MAX)]
-"""An id is kept whole: half of one is another one's."""
+"""An id is never shortened, because a shortened id may be that of something else."""
 Text = Annotated[str, AfterValidator(_shortened)]
 Detail = Annotated[str, AfterValidator(lambda text: _shortened(text, DETAIL_MAX))]
 Roles = Annotated[tuple[Text, ...], AfterValidator(_in_order)]
 First = AfterValidator(_first)
-"""For a list: its first entries are kept."""
+"""For a list: only its first entries are kept."""
 Parameters = Annotated[tuple[Any, ...], AfterValidator(_parameters)]
-"""``parameters`` of an error: any JSON values, as many as are kept."""
+"""``parameters`` of an error: JSON values of any type, as many as fit."""

@@ -1,6 +1,7 @@
 """The guard of a send: Table G of docs/architecture.md, as data. The first row that matches wins.
 
-A send may never happen twice: the operator sends only if no earlier send can be pending that Atlas does not show yet.
+An invitation must never be sent twice. The operator sends only if no earlier send can be pending that Atlas does not
+show yet.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _UNDER_WAY = frozenset(reason for reason in Reason if reason.kind is Kind.RETRYI
 
 
 class Verdict(Enum):
-    """What the guard says of a send."""
+    """What the guard decides about a send."""
 
     SEND_NOW = auto()
     WAIT_AND_CONFIRM = auto()
@@ -35,13 +36,13 @@ class Verdict(Enum):
 
 
 class SendCase(NamedTuple):
-    """Everything that a row may look at.
+    """Everything that a row may use.
 
     Attributes:
-        is_refused: Atlas has refused this very send, and nothing has changed since.
-        is_hidden: an earlier send through the Invites API may be pending, and only the Users API can be asked.
+        is_refused: Atlas has refused this send, and nothing has changed since.
+        is_hidden: an earlier send through the Invites API may be pending, and only the Users API is available.
         unconfirmed_for: seconds from the last send that may be pending to the observation; None if none is known.
-        is_first: nobody else can have sent: this process added the first finalizer, or has sent the last invitation.
+        is_first: no other process can have sent: this process added the first finalizer, or sent the last invitation.
     """
 
     is_refused: bool
@@ -52,7 +53,7 @@ class SendCase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: if ``when`` holds, the guard says ``then``, which keeps these ``laws`` of docs/architecture.md."""
+    """One row: if ``when`` holds, the verdict is ``then``, which keeps these ``laws`` of docs/architecture.md."""
 
     condition: str
     when: Callable[[SendCase], bool]
@@ -90,9 +91,9 @@ def guard(case: SendCase) -> Verdict:
 
 
 def wait_outcome(seconds: float) -> Outcome:
-    """Return the outcome of an object that waits so many seconds before Atlas is asked again, and the send follows."""
+    """Return the outcome of an object that waits so many seconds, then observes Atlas again before it sends."""
     message = (
-        "An invitation may already have been sent. The operator checks Atlas again in a minute before sending one; "
+        "An invitation may already have been sent. The operator checks Atlas again in a minute before it sends one; "
         "no action is needed."
     )
     return Outcome(Reason.CONFIRMING_INVITATION, message, requeue_after=seconds)
@@ -105,8 +106,8 @@ def hold_outcome(known: AtlasInfo | None) -> Outcome:
         known: ``status.atlas``.
     """
     message = (
-        "An invitation may have been sent through the invites API, which has ended, so it can no longer be read. "
-        "None is sent until that one would have expired; no action is needed."
+        "An invitation may have been sent through the Invites API, which has ended, so it can no longer be read. The "
+        "operator sends none until that invitation would have expired; no action is needed."
     )
     return Outcome(Reason.LEGACY_INVITATION, message, atlas=_as_of_invites(known))
 
@@ -114,8 +115,9 @@ def hold_outcome(known: AtlasInfo | None) -> Outcome:
 def recall_hidden_send(case: Case) -> datetime | None:
     """Return when an earlier process may have sent an invitation that the Users API does not show, or None.
 
-    Status shows it: it was written while the Invites API was in use, and has no invitation, or a send was to come, or
-    may have been: a suspension has removed the reason. It is kept so until the invitation would have expired.
+    Such a send is possible if status was written while the Invites API was in use, and shows no invitation, no reason
+    (a suspension removes it), or a reason with which a send may be under way. Status keeps showing the Invites API
+    until the invitation would have expired.
     """
     known = case.known
     if known.atlas is None or known.atlas != _as_of_invites(known.atlas):
@@ -134,5 +136,5 @@ def is_hidden(case: Case, sent: datetime | None) -> bool:
 
 
 def _as_of_invites(known: AtlasInfo | None) -> AtlasInfo:
-    """Return ``status.atlas`` as it is while the Invites API is in use: it says so until nothing may be hidden."""
+    """Return ``status.atlas`` with the Invites API as the one in use. It stays so while an invitation may be hidden."""
     return (known or AtlasInfo()).model_copy(update={"api": Api.INVITES})

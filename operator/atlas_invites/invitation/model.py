@@ -1,7 +1,7 @@
-"""What a user asks for, what Atlas shows, and what ``.status`` remembers of it.
+"""The models: the spec of a user, the entries that Atlas shows, and ``.status``.
 
 Field names are those of the custom resource and of the Atlas Admin API (camelCase on the wire). Every model ignores
-fields that it does not know, so that a newer CRD or a newer Atlas never breaks a reconcile.
+unknown fields, so that a newer CRD or a newer Atlas never breaks a reconcile.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INVITATION_LIFETIME = timedelta(days=30)
-"""An invitation lives 30 days (Atlas: ``expiresAt`` = ``createdAt`` + 30 d)."""
+"""An invitation expires after 30 days (Atlas: ``expiresAt`` = ``createdAt`` + 30 d)."""
 
 
 class Api(StrEnum):
-    """The Atlas API that holds an invitation: the deprecated invites API, or its successor."""
+    """The Atlas API of an invitation: the deprecated Invites API, or its successor, the Users API."""
 
     INVITES = "Invites"
     USERS = "Users"
 
 
 class Operation(StrEnum):
-    """The thirteen calls that the operator makes, as ``status.error.operation`` names them."""
+    """The thirteen API calls that the operator makes, as ``status.error.operation`` names them."""
 
     LIST_INVITES = "ListInvites"
     CREATE_INVITE = "CreateInvite"
@@ -51,7 +51,7 @@ class Operation(StrEnum):
 
     @property
     def is_read(self) -> bool:
-        """Whether the call changes nothing in Atlas. Every other call may have been carried out without a response."""
+        """Whether the call changes nothing in Atlas. Any other call may have taken effect even without a response."""
         return self in _READS
 
 
@@ -68,7 +68,7 @@ _READS = frozenset(
 
 
 class Membership(StrEnum):
-    """``orgMembershipStatus`` of the users API."""
+    """``orgMembershipStatus`` of the Users API."""
 
     ACTIVE = "ACTIVE"
     PENDING = "PENDING"
@@ -77,7 +77,7 @@ class Membership(StrEnum):
 
 
 class DeletionPolicy(StrEnum):
-    """What deleting the object does in Atlas."""
+    """What the operator does in Atlas when the object is deleted."""
 
     CANCEL = "Cancel"
     RETAIN = "Retain"
@@ -85,35 +85,35 @@ class DeletionPolicy(StrEnum):
 
 
 class MemberPolicy(StrEnum):
-    """What the operator does with the roles of someone who has accepted."""
+    """What the operator does with the roles of a member."""
 
     OBSERVE = "Observe"
     MANAGE = "Manage"
 
 
 class ReinvitePolicy(StrEnum):
-    """Whether an expired invitation is sent again."""
+    """Whether the operator sends an expired invitation again."""
 
     NEVER = "Never"
     ON_EXPIRY = "OnExpiry"
 
 
 class DeparturePolicy(StrEnum):
-    """What it means for the object that its invitation has ended unaccepted, or its member has left the project."""
+    """How the object counts after its invitation has ended unaccepted or its member has left: stalled or settled."""
 
     STALL = "Stall"
     SETTLE = "Settle"
 
 
 class Origin(StrEnum):
-    """Whether this object's own POST made the invitation, or it was there."""
+    """Whether this object's own POST created the invitation, or the object adopted an existing one."""
 
     CREATED = "Created"
     ADOPTED = "Adopted"
 
 
 class State(StrEnum):
-    """Where the invitation is in its life, as far as Atlas has shown it."""
+    """The state of the invitation, as Atlas last showed it."""
 
     PENDING = "Pending"
     ACCEPTED = "Accepted"
@@ -124,19 +124,19 @@ class State(StrEnum):
 
 
 class Model(BaseModel):
-    """A frozen value, camelCase on the wire, which ignores what it does not know."""
+    """A frozen value, in camelCase on the wire, that ignores unknown fields."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
         alias_generator=to_camel,
         populate_by_name=True,
-        hide_input_in_errors=True,  # an error's text may be logged, and what came in may hold an e-mail
+        hide_input_in_errors=True,  # the text of an error may be logged, and the input may contain an e-mail
     )
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the model of decoded JSON fields; a field that cannot be read counts as absent.
+        """Return the model for decoded JSON fields. A field that cannot be read counts as absent.
 
         Raises:
             pydantic.ValidationError: a required field is absent or cannot be read.
@@ -152,29 +152,29 @@ class Model(BaseModel):
             kept = {name: value for name, value in kept.items() if name not in unreadable}
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the camelCase JSON form, without the fields that are not set."""
+        """Return the camelCase JSON form, without fields that are not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Ref(Model):
-    """A reference to an object of the same namespace by name."""
+    """A reference by name to an object in the same namespace."""
 
     name: str
 
 
 class SecretRef(Model):
-    """A reference to a Secret by name, in a namespace, or in the object's own if that is None."""
+    """A reference to a Secret by name and namespace. If the namespace is None, it is that of the object."""
 
     name: str
     namespace: str | None = None
 
 
 ROLE = r"^GROUP_[A-Z][A-Z0-9_]*$"
-"""A project role of Atlas. The CRD lists those that exist; the operator takes any, as Atlas gets more of them."""
+"""A project role of Atlas. The CRD lists the existing roles. The operator accepts others too: Atlas may add roles."""
 
 
 class Spec(Model):
-    """``.spec``: who is invited to which project, with which roles (the CRD holds the rules)."""
+    """``.spec``: the invitee, the project and the roles. The validation rules are in the CRD."""
 
     group_id: str | None = None
     project_ref: Ref | None = None
@@ -191,7 +191,7 @@ class Spec(Model):
     @field_validator("username")
     @classmethod
     def _can_be_invited(cls, username: str | None) -> str | None:
-        """Reject what is no e-mail address: an older CRD lets it pass, and Atlas may invite a stranger."""
+        """Reject a value that is not an e-mail address: an older CRD accepts it, and Atlas may invite a stranger."""
         if username is not None and (rule := email_fault(username)) is not None:
             raise PydanticCustomError("email", "{rule}", {"rule": rule})
         return username
@@ -199,7 +199,7 @@ class Spec(Model):
     @field_validator("roles")
     @classmethod
     def _are_project_roles(cls, roles: frozenset[str]) -> frozenset[str]:
-        """Reject what is no role of a project, such as a role of the organization."""
+        """Reject a value that is not a project role, such as an organization role."""
         if not all(re.fullmatch(ROLE, role) for role in roles):
             raise PydanticCustomError("roles", "must be project roles such as GROUP_READ_ONLY")
         return roles
@@ -213,10 +213,10 @@ class Link(Model):
 
 
 class Invitation(Model):
-    """A pending invitation as Atlas sent it; texts are kept to the letter, unless they are too long, roles in order.
+    """A pending invitation as Atlas returned it. Texts are unchanged unless they are too long; roles are sorted.
 
-    ``api`` tells which API sent it. For ``Users`` the id is the user's, and ``createdAt`` and ``expiresAt`` are its
-    ``invitationCreatedAt`` and ``invitationExpiresAt``. Times are ISO 8601 UTC.
+    ``api`` is the API that returned it. For ``Users``, the id is that of the user, and ``createdAt`` and ``expiresAt``
+    are its ``invitationCreatedAt`` and ``invitationExpiresAt``. Times are ISO 8601 UTC.
     """
 
     id: Id
@@ -232,21 +232,21 @@ class Invitation(Model):
 
     @property
     def created(self) -> datetime | None:
-        """When it was sent, UTC, if that is known."""
+        """When it was sent, UTC, if known."""
         return _time(self.created_at)
 
     @property
     def expires(self) -> datetime | None:
-        """When it ends, UTC: ``expiresAt``, else ``createdAt`` + 30 days, else unknown."""
+        """When it expires, UTC: ``expiresAt``, else ``createdAt`` + 30 days, else unknown."""
         if (expires := _time(self.expires_at)) is not None:
             return expires
         created = _time(self.created_at)
         return None if created is None else created + INVITATION_LIFETIME
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this invitation with the fields that Atlas left out this time taken from an earlier response.
+        """Return this invitation with its missing fields taken from an earlier response.
 
-        An invitation has at least one role: if none could be read, those of the earlier response stand.
+        An invitation has at least one role. If none could be read, the roles of the earlier response are used.
         """
         if earlier is None or earlier.id != self.id or earlier.api != self.api:
             return self
@@ -254,9 +254,9 @@ class Invitation(Model):
 
 
 class User(Model):
-    """Someone whom the users API shows in a project: a member, or one who is invited. No other personal data is kept.
+    """A user whom the Users API shows in a project: a member or an invitee. No other personal data is kept.
 
-    ``invitation_*`` are set while the user is not ACTIVE; times are ISO 8601 UTC.
+    ``invitation_*`` are set while the user is not ACTIVE. Times are ISO 8601 UTC.
     """
 
     id: Id
@@ -268,11 +268,11 @@ class User(Model):
     inviter_username: Text | None = None
 
     def completed_by(self, earlier: Member | None) -> Self:
-        """Return this user with the roles last known where none could be read: a member has at least one."""
+        """Return this user, with the roles last known if none could be read. A member has at least one role."""
         return self if self.roles or earlier is None else self.model_copy(update={"roles": earlier.roles})
 
     def as_invitation(self) -> Invitation:
-        """Return the pending invitation of the users API that this user stands for."""
+        """Return the pending invitation of the Users API that this user represents."""
         return Invitation(
             id=self.id,
             api=Api.USERS,
@@ -285,7 +285,7 @@ class User(Model):
 
 
 class Member(Model):
-    """``status.member``: who accepted."""
+    """``status.member``: the person who accepted."""
 
     id: Id
     username: Text | None = None
@@ -293,7 +293,7 @@ class Member(Model):
     org_membership_status: Text = Membership.ACTIVE
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this member with the e-mail that Atlas left out this time taken from an earlier response."""
+        """Return this member with a missing e-mail taken from an earlier response."""
         if self.username is not None or earlier is None or earlier.id != self.id:
             return self
         return self.model_copy(update={"username": earlier.username})
@@ -313,7 +313,7 @@ class BadRequestDetail(Model):
 
 
 class ErrorBody(Model):
-    """``status.error``: an error that Atlas answered, whole. Only ``error`` and ``errorCode`` are sure to be there."""
+    """``status.error``: the full Atlas error. Only ``error`` and ``errorCode`` are always present."""
 
     error: Int64
     error_code: Text
@@ -325,20 +325,20 @@ class ErrorBody(Model):
 
 
 class View(IntEnum):
-    """How much the absence of an entry says."""
+    """What the absence of an entry proves."""
 
     PARTIAL = 0
-    """Nothing: an entry of the lists could not be read, and may be the one that is missing."""
+    """Nothing. An entry of the lists could not be read, and may be the missing one."""
     LISTED = 1
-    """That the lists do not show it. They lag, and their pages are not atomic."""
+    """The lists do not show it. They lag, and their pages are not atomic."""
     CONFIRMED = 2
-    """That it is not there: the id and the e-mail were asked for too."""
+    """It does not exist. Reads by id and by e-mail have confirmed this."""
 
 
 class Observation(Model):
-    """What Atlas shows of one person or invitation in one project.
+    """What Atlas shows of one invitee or invitation in one project.
 
-    ``invitations`` come from the invites API, ``users`` from the users API in any membership status.
+    ``invitations`` are those of the Invites API, ``users`` those of the Users API with any membership status.
     """
 
     invitations: tuple[Invitation, ...] = ()
@@ -347,7 +347,7 @@ class Observation(Model):
 
 
 class AtlasInfo(Model):
-    """``status.atlas``: the API in use, and its end (RFC 3339 dates from the answers' headers)."""
+    """``status.atlas``: the API in use, and its end (RFC 3339 dates from the headers of responses)."""
 
     api: Api = Api.INVITES
     deprecated_since: str | None = None
@@ -355,11 +355,11 @@ class AtlasInfo(Model):
 
     @property
     def sunset_time(self) -> datetime | None:
-        """When the invites API ends, UTC, if Atlas has said so."""
+        """When the Invites API ends, UTC, if a response of Atlas has said so."""
         return _time(self.sunset)
 
     def completed_by(self, earlier: Self | None) -> Self:
-        """Return this with the dates that the answers left out this time taken from an earlier one."""
+        """Return this with missing dates taken from an earlier response."""
         if earlier is None:
             return self
         return self.model_copy(update={k: v for k, v in earlier if getattr(self, k) is None})
@@ -400,7 +400,7 @@ class Status(Model):
 
 
 def _time(text: str | None) -> datetime | None:
-    """Return an ISO 8601 time in UTC, or None for one that is missing or cannot be read."""
+    """Return an ISO 8601 time, UTC if it has no time zone, or None if it is missing or cannot be read."""
     try:
         time = datetime.fromisoformat(text) if text else None
     except ValueError:

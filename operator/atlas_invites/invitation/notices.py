@@ -1,4 +1,4 @@
-"""What is worth a Kubernetes Event: transitions, and what was done in Atlas."""
+"""The Kubernetes Events of an object: its transitions, and what the operator changed in Atlas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.outcome import Outcome
 
 SUNSET_NEAR = timedelta(days=180)
-"""How long before its end the invites API is warned of."""
+"""How long before the end of the Invites API the operator starts to warn of it."""
 
 
 class EventType(StrEnum):
@@ -29,9 +29,9 @@ class EventType(StrEnum):
 
 
 class EventReason(StrEnum):
-    """The reasons of events; a Warning for a new Reconciling or Stalled condition has that condition's reason.
+    """The reasons of events. A Warning for a new Reconciling or Stalled condition has the reason of that condition.
 
-    Where the state becomes another one too, its event is the only one: both would have the same text.
+    If the state changes too, only the event of the state is published, because both would have the same text.
     """
 
     INVITATION_SENT = "InvitationSent"
@@ -52,7 +52,7 @@ class EventReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One event: ``note`` says what happened, to whom, and what to do."""
+    """One event. ``note`` says what happened, to which invitation or member, and what to do."""
 
     type: EventType
     reason: str
@@ -73,36 +73,36 @@ def notices(known: Status, now_known: Status, outcome: Outcome) -> list[Notice]:
     """Return the events of one reconcile: one for each transition, none if nothing changed.
 
     Args:
-        known: status before.
-        now_known: status after.
-        outcome: how it ended.
+        known: the status before the reconcile.
+        now_known: the status after it.
+        outcome: the outcome of the reconcile.
     """
     found: list[Notice] = []
 
-    def say(reason: str, note: str, type_: EventType = EventType.NORMAL) -> None:
+    def add(reason: str, note: str, type_: EventType = EventType.NORMAL) -> None:
         found.append(Notice(type_, reason, note))
 
     invitation, before = now_known.invitation, known.invitation
     is_new = invitation is not None and (before is None or before.id != invitation.id)
     takes_over = is_new and outcome.reason is Reason.CONFIRMING_INVITATION
     if takes_over and invitation is not None:
-        say(EventReason.INVITATION_ADOPTED, f"Takes over the invitation {invitation.id} from another object.")
+        add(EventReason.INVITATION_ADOPTED, f"Took over the invitation {invitation.id} from another object.")
     elif (outcome.did is Did.SEND and outcome.invitation is not None) or (
         is_new and now_known.origin is Origin.CREATED
     ):
-        say(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
+        add(EventReason.INVITATION_SENT, "Atlas has sent the invitation.")
     elif invitation is not None and is_new and now_known.origin is Origin.ADOPTED:
-        say(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
+        add(EventReason.INVITATION_ADOPTED, f"Adopted the existing invitation {invitation.id}.")
     if outcome.did is Did.SET_ROLES:
         there = outcome.member or outcome.invitation
         roles = ", ".join(there.roles) if there else "those of spec.roles"
-        say(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
+        add(EventReason.ROLES_UPDATED, f"The roles in Atlas are now {roles}.")
     ready = known.condition(READY)
     is_retried = outcome.reason.kind is Kind.RETRYING
     if now_known.state is not known.state and now_known.state in _STATES and not is_retried:
-        say(_STATES[now_known.state], outcome.message)
+        add(_STATES[now_known.state], outcome.message)
     elif (ready is None or ready.reason != outcome.reason) and _is_warned_of(outcome):
-        say(outcome.reason, outcome.message, EventType.WARNING)
+        add(outcome.reason, outcome.message, EventType.WARNING)
     return found
 
 
@@ -111,27 +111,27 @@ def _is_warned_of(outcome: Outcome) -> bool:
 
 
 def resend_refused_notice(why: str) -> Notice:
-    """Return the warning that a request to resend sent nothing."""
+    """Return the warning that a requested resend sent nothing."""
     return Notice(EventType.WARNING, EventReason.RESEND_REFUSED, f"Nothing was sent for the requested resend: {why}.")
 
 
 def orphan_notice(left: str, why: str) -> Notice:
-    """Return the warning that something may be left in Atlas of an object whose finalizer was removed.
+    """Return the warning that an invitation or a member may be left in Atlas after the finalizer was removed.
 
     Args:
-        left: what may be left, by id and e-mail.
-        why: why it was not removed.
+        left: the invitation or member that may be left, with id and e-mail.
+        why: why the operator did not remove it.
     """
     return Notice(
         EventType.WARNING,
         EventReason.ORPHANED_INVITATION,
-        f"The finalizer was removed, but {left} may still exist in Atlas. Look it up there, and remove it if it is not "
-        f"wanted. It was left because: {why}",
+        f"The finalizer was removed, but {left} may still exist in Atlas. Check in Atlas, and remove it there if it is "
+        f"not wanted. It was not removed because: {why}",
     )
 
 
 def sunset_notice(status: Status, now: datetime) -> Notice | None:
-    """Return the warning that the API which an object uses ends within 180 days, or None."""
+    """Return the warning that the object uses the Invites API and that this API ends within 180 days, or None."""
     atlas = status.atlas
     sunset = atlas.sunset_time if atlas is not None and atlas.api is Api.INVITES else None
     if sunset is None or now < sunset - SUNSET_NEAR:
@@ -139,6 +139,6 @@ def sunset_notice(status: Status, now: datetime) -> Notice | None:
     return Notice(
         EventType.WARNING,
         EventReason.SUNSET_NEAR,
-        f"Atlas ends the invites API on {sunset:%Y-%m-%d}. The operator goes over to the users API by itself; "
-        "an invitation that is still pending then can no longer be changed or cancelled.",
+        f"Atlas ends the Invites API on {sunset:%Y-%m-%d}. The operator switches to the Users API automatically. "
+        "An invitation that is still pending on that day can no longer be changed or canceled.",
     )

@@ -1,4 +1,4 @@
-"""The closed set of ways in which a reconcile ends."""
+"""The closed set of outcomes of a reconcile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a reason means: done, waiting for something in the cluster, trying again, or in need of a person."""
+    """What a reason means: done, waiting for something in the cluster, retrying, or waiting for a person to act."""
 
     SETTLED = "Settled"
     WAITING = "Waiting"
@@ -52,7 +52,7 @@ class Reason(StrEnum):
 
     @property
     def kind(self) -> Kind:
-        """The outcome that this reason belongs to. For ``DEPARTURES`` ``Outcome.kind`` counts."""
+        """The kind of outcome that this reason belongs to. For ``DEPARTURES``, use ``Outcome.kind`` instead."""
         return _KINDS[self]
 
 
@@ -86,10 +86,10 @@ _KINDS = {
 
 
 DEPARTURES = frozenset({Reason.INVITATION_EXPIRED, Reason.INVITATION_WITHDRAWN, Reason.MEMBER_REMOVED})
-"""The reasons of an object whose person has not come, or has left."""
+"""The reasons of an object whose invitation has ended unaccepted, or whose member has left."""
 
 _DEPARTED = {DeparturePolicy.STALL: Kind.STALLED, DeparturePolicy.SETTLE: Kind.SETTLED}
-"""The outcome that the departures belong to, by ``spec.departurePolicy``."""
+"""The kind of outcome that the departures belong to, by ``spec.departurePolicy``."""
 
 
 class Did(StrEnum):
@@ -101,10 +101,10 @@ class Did(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a reconcile ended: what status is to say. None leaves that part of status as it was, but for ``error``.
+    """The outcome of a reconcile, which is written to status. None leaves that field unchanged, except for ``error``.
 
-    ``did`` tells what was changed in Atlas. ``requeue_after`` asks for another reconcile after so many seconds;
-    where it is None, the function of that name has the rule. ``departure_policy`` is the spec's.
+    ``did`` is what the reconcile changed in Atlas. ``requeue_after`` is the number of seconds until the next reconcile;
+    if it is None, the function of that name has the rule. ``departure_policy`` is that of the spec.
     """
 
     reason: Reason
@@ -121,18 +121,18 @@ class Outcome:
 
     @property
     def kind(self) -> Kind:
-        """What this outcome means."""
+        """The kind of this outcome."""
         return _DEPARTED[self.departure_policy] if self.reason in DEPARTURES else self.reason.kind
 
     def in_project(self, group_id: str) -> Self:
-        """Return this with the project's id on the invitation, where the answer left it out."""
+        """Return this outcome with the id of the project on the invitation if the response did not have it."""
         if self.invitation is None or self.invitation.group_id is not None:
             return self
         return replace(self, invitation=self.invitation.model_copy(update={"group_id": group_id}))
 
 
 RETRY_AFTER_AT_MOST = 900.0
-"""Seconds: however long Atlas asks us to wait, we ask again after 15 minutes."""
+"""Seconds after which the operator calls Atlas again at the latest, even if Atlas asked for a longer wait."""
 
 _REQUEUED_AFTER: dict[Reason, float] = {
     Reason.SECRET_NOT_FOUND: 60,
@@ -141,31 +141,31 @@ _REQUEUED_AFTER: dict[Reason, float] = {
     Reason.PROJECT_NOT_READY: 30,
     Reason.CREDENTIALS_REJECTED: 60,
 }
-"""Seconds until the next reconcile; the reasons that are not here wait for the sweep."""
+"""Seconds until the next reconcile. The reasons that are not listed wait for the resync."""
 
 REFUSED = frozenset({Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NOT_FOUND})
-"""The reasons for which Atlas does not do what it was asked to, although it accepts the credentials."""
+"""The reasons with which Atlas rejects a request although it accepts the credentials."""
 
 BACKED_OFF = frozenset({*(r for r in Reason if r.kind is Kind.RETRYING), Reason.WRITE_REFUSED})
-"""The reasons whose objects are requeued with the work queue's back-off."""
+"""The reasons whose objects are requeued with the back-off of the work queue."""
 
 SWEPT = frozenset(
     r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _REQUEUED_AFTER and r not in BACKED_OFF
 )
-"""The reasons whose objects the sweep brings back."""
+"""The reasons whose objects the resync compares with Atlas, and requeues if they differ."""
 
 _OVERDUE = 60.0
 """Seconds until the next reconcile of a pending invitation whose end has passed already."""
 
 
 def requeue_after(outcome: Outcome, invitation: Invitation | None, now: datetime) -> float | None:
-    """Return after how many seconds an outcome asks for another reconcile.
+    """Return the number of seconds after which an object is requeued.
 
-    None leaves it to the sweep, and for ``BACKED_OFF`` to the work queue's back-off.
+    None leaves it to the resync, or to the back-off of the work queue for the reasons in ``BACKED_OFF``.
 
     Args:
-        outcome: how the reconcile ended.
-        invitation: what status says of the invitation.
+        outcome: the outcome of the reconcile.
+        invitation: the invitation that status shows.
         now: Atlas's time, UTC.
     """
     if outcome.requeue_after is not None:

@@ -1,6 +1,6 @@
 """What to do about one invitation: Table A of docs/behavior.md, as data. The first row that matches wins.
 
-``decide`` is pure: it gets what the user asks for, what status remembers, what Atlas shows, and the time.
+``decide`` is pure. Its input is the spec, the status, the observation of Atlas, and the time.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Action(Enum):
 
     NOTHING = auto()
     SET_ROLES = auto()
-    """Make the roles of what is there, pending or member, those of the spec."""
+    """Set the roles of the pending invitation or of the member to the roles in spec."""
     SEND = auto()
-    """Invite the spec's e-mail, under the guard (``invitation.guard``)."""
+    """Send an invitation to the e-mail in spec, if the guard (``invitation.guard``) allows it."""
 
 
 class Report(NamedTuple):
-    """What a row says of the object: the reason of its conditions, its state (None: as it was), and the message."""
+    """What a row reports on status: the reason of the conditions, the state (None: unchanged), and the message."""
 
     reason: Reason
     state: State | None
@@ -52,7 +52,7 @@ class Report(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: where one of ``presences`` is seen and ``when`` holds, do ``action``, say ``report``.
+    """One row of the table: if one of ``presences`` is observed and ``when`` holds, do ``action``, then ``report``.
 
     ``and_`` is what ``when`` asks, in the words of docs/behavior.md.
     """
@@ -66,14 +66,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The row that matched, and what it matched."""
+    """The row that matched, and the case that it matched."""
 
     row: Row
     case: Case
 
     @property
     def message(self) -> str:
-        """What happened, to what, and what to do; no times and no counts."""
+        """What happened to which invitation or member, and what to do next. It has no times and no counts."""
         case = self.case
         known = case.invitation or case.known.invitation
         return self.row.report.message.format(
@@ -105,57 +105,57 @@ _NOTHING, _EXPIRED, _REJECTED = (
 )
 
 _RESEND = "set the annotation atlasinvites.io/resend-requested-at to a new value"
-_RECREATE_BY_EMAIL = "create an object that names the person by spec.username alone"
+_RECREATE_BY_EMAIL = "create an object that has spec.username and no spec.invitationId"
 _SETTLED = "No action is needed (spec.departurePolicy is Settle). "
-_OF_THE_OLD_API = "The invitation of {who} was sent through the invites API, which has ended, so "
+_OF_INVITES_API = "The invitation of {who} was sent through the Invites API, which has ended, so "
 
 _INVITED = Report(Reason.INVITED, State.PENDING, "The invitation of {who} is pending.")
 _ACCEPTED = Report(
-    Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles of spec."
+    Reason.ACCEPTED, State.ACCEPTED, "{who} accepted and is a member of the project with the roles in spec."
 )
 _MISMATCH = Report(
     Reason.IDENTITY_MISMATCH,
     None,
-    "Invitation {id} belongs to a different e-mail address than {who}, so it is left untouched. "
+    "Invitation {id} belongs to a different e-mail address than {who}, so the operator does not change it. "
     "Recreate this object with an invitationId and a username that match.",
 )
-_SUCCEEDED = Report(
+_MEMBER_REPLACED = Report(
     Reason.IDENTITY_MISMATCH,
     State.REMOVED,
-    "The member of this object (status.member.id) has left the project. Another person uses {who} now, and the "
+    "The member of this object (status.member.id) has left the project. Another person now uses {who}, and the "
     "operator does not manage that person. To manage that person's access, delete and recreate this object.",
 )
 _ROLES_DIFFER = Report(
     Reason.ROLES_DIFFER,
     State.ACCEPTED,
-    "{who} accepted; the member's roles differ from spec.roles ({roles}) and are left alone "
-    "(spec.memberPolicy is Observe).",
+    "{who} accepted, but the member's roles differ from spec.roles ({roles}). The operator does not change them "
+    "because spec.memberPolicy is Observe. To apply spec.roles, set it to Manage.",
 )
 _OTHER_ROLES = (
-    "Atlas keeps other roles for {who} than the operator asked for. Asked: {asked}. Atlas shows: {shown}. The operator "
-    "asks again once the spec or the roles in Atlas change, or a reconcile is requested. Correct spec.roles."
+    "Atlas did not set the roles of {who} as requested. Requested: {asked}. Atlas shows: {shown}. Correct spec.roles. "
+    "The operator sends the request again when the spec or the roles in Atlas change, or a reconcile is requested."
 )
 _PENDING_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.PENDING, _OTHER_ROLES)
 _MEMBER_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_ROLES)
 _REMOVED = Report(
     Reason.MEMBER_REMOVED,
     State.REMOVED,
-    "{who} accepted and is no longer a member of the project. Nobody is invited again after a removal. "
+    "{who} accepted and is no longer a member of the project. The operator does not invite a former member again. "
     "{settled}To invite again, {again}.",
 )
 _WITHDRAWN = Report(
     Reason.INVITATION_WITHDRAWN,
     State.WITHDRAWN,
-    "The invitation of {who} no longer exists although it has not expired: it was declined, or cancelled elsewhere. "
-    "It will not be sent again. {settled}To invite again, {again}.",
+    "The invitation of {who} no longer exists although it has not expired: the invitee declined it, or somebody "
+    "canceled it in Atlas. The operator does not send it again. {settled}To invite again, {again}.",
 )
 _INVITED_UNSEEN = Report(
-    Reason.INVITED, State.PENDING, f"{_OF_THE_OLD_API}it can no longer be read; it is assumed pending until it expires."
+    Reason.INVITED, State.PENDING, f"{_OF_INVITES_API}it can no longer be read. It counts as pending until it expires."
 )
 _LEGACY = Report(
     Reason.LEGACY_INVITATION,
     State.PENDING,
-    f"{_OF_THE_OLD_API}its roles ({{roles}}) cannot be changed before it is accepted or expires.",
+    f"{_OF_INVITES_API}its roles ({{roles}}) cannot be changed until it is accepted or expires.",
 )
 _ENDED = Report(
     Reason.INVITATION_EXPIRED, State.EXPIRED, "The invitation of {who} expired. {settled}To invite again, {again}."
@@ -169,8 +169,8 @@ _UNKNOWN_ID = Report(
 _TOOK_OVER = Report(
     Reason.INVITATION_NOT_FOUND,
     State.UNKNOWN,
-    "Atlas has no invitation of {who} in this project any more. "
-    "Another object owned it; taking over never sends a new one. To invite again, {again}.",
+    "Atlas no longer has an invitation of {who} in this project. This object took it over from another object, so the "
+    "operator does not send a new one. To invite again, {again}.",
 )
 
 TABLE_A: tuple[Row, ...] = (
@@ -200,7 +200,7 @@ TABLE_A: tuple[Row, ...] = (
         _MEMBER_WITH_OTHER_ROLES,
     ),
     Row(_MEMBER, "roles differ, Manage", _anything, Action.SET_ROLES, _ACCEPTED),
-    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Action.NOTHING, _SUCCEEDED),
+    Row(_ANOTHER_PERSON, "the known member is gone", _anything, Action.NOTHING, _MEMBER_REPLACED),
     Row(_GONE, "was accepted", lambda c: c.was_accepted, Action.NOTHING, _REMOVED),
     Row(_GONE, "was withdrawn", lambda c: c.known.state is State.WITHDRAWN, Action.NOTHING, _WITHDRAWN),
     Row(
@@ -224,7 +224,7 @@ TABLE_A: tuple[Row, ...] = (
 
 
 def decide(spec: Spec, known: Status, seen: Observation, now: datetime, api: Api = Api.INVITES) -> Decision:
-    """Return the first row of Table A that matches what is seen; for the arguments see ``case_of``."""
+    """Return the first row of Table A that matches what was observed. For the arguments see ``case_of``."""
     return decision_of(case_of(spec, known, seen, now, api))
 
 
@@ -234,17 +234,17 @@ def decision_of(case: Case) -> Decision:
 
 
 def set_roles(case: Case) -> Decision:
-    """Return the row that sets the roles of a pending invitation, whatever else is known of it."""
+    """Return the row that sets the roles of a pending invitation, without a check of the other rows."""
     return Decision(next(row for row in TABLE_A if row.presences == _PENDING and row.action is Action.SET_ROLES), case)
 
 
 def is_conclusive(decision: Decision, *, never_had_one: bool) -> bool:
-    """Return whether what was observed bears the decision. That something is gone must be confirmed.
+    """Return whether the observation is enough for the decision. That something is gone must be confirmed.
 
     Args:
-        decision: what was decided.
-        never_had_one: nobody can have sent anything for the object. Then the lists are enough to send, and to nothing
-            else.
+        decision: the decision.
+        never_had_one: no process can have sent an invitation for the object. Then the lists are enough to send, but
+            not for any other decision.
     """
     if not decision.case.is_gone:
         return True
@@ -253,38 +253,38 @@ def is_conclusive(decision: Decision, *, never_had_one: bool) -> bool:
 
 
 def _difference(there: frozenset[str], wanted: frozenset[str]) -> str:
-    """Return what is missing and what is too much, by name."""
+    """Return the names of the roles that are missing and of those that are not in the spec."""
     parts = (("missing", wanted - there), ("not in spec", there - wanted))
     return "; ".join(f"{label}: {', '.join(sorted(roles))}" for label, roles in parts if roles)
 
 
-def after_send(decision: Decision, answer: Invitation | User) -> Decision:
-    """Return the decision after a send: the response is the object's own invitation, even if its e-mail differs."""
+def after_send(decision: Decision, response: Invitation | User) -> Decision:
+    """Return the decision after a send. The response is the object's own invitation, even if its e-mail differs."""
     case = decision.case
-    if isinstance(answer, User) and answer.org_membership_status == Membership.ACTIVE:
-        return decision_of(replace(case, presence=Presence.MEMBER, member=answer))
-    invitation = answer if isinstance(answer, Invitation) else answer.as_invitation()
+    if isinstance(response, User) and response.org_membership_status == Membership.ACTIVE:
+        return decision_of(replace(case, presence=Presence.MEMBER, member=response))
+    invitation = response if isinstance(response, Invitation) else response.as_invitation()
     return replace(decision, case=replace(case, presence=Presence.PENDING, invitation=invitation))
 
 
 def after_write(decision: Decision) -> Decision:
-    """Return the decision by what Atlas responded to its write, which is in the case: were the spec's roles accepted?
+    """Return the decision after a write: RolesDiffer if the response, which is in the case, has other roles than spec.
 
-    Roles that the response does not show are not compared.
+    If the response shows no roles, they are not compared.
     """
     there = decision.case.member or decision.case.invitation
-    is_told = decision.row.report.reason is Reason.ROLES_DIFFER
-    if is_told or there is None or not there.roles or frozenset(there.roles) == decision.case.spec.roles:
+    is_reported = decision.row.report.reason is Reason.ROLES_DIFFER
+    if is_reported or there is None or not there.roles or frozenset(there.roles) == decision.case.spec.roles:
         return decision
     report = _MEMBER_WITH_OTHER_ROLES if decision.case.member else _PENDING_WITH_OTHER_ROLES
     return replace(decision, row=replace(decision.row, report=report))
 
 
 def outcome_of(decision: Decision) -> Outcome:
-    """Return the outcome that a decision leads to, once it is done.
+    """Return the outcome of a decision once its action is done.
 
-    ``origin`` is set where the invitation is another than the one last known, or a member is the first thing seen:
-    Adopted, unless somebody knows better.
+    ``origin`` is set if the invitation is not the one last known, or if a member is the first that was observed. It is
+    Adopted; a caller that knows that this object sent the invitation replaces it.
     """
     case, row, known = decision.case, decision.row, decision.case.known.invitation
     invitation = None if row.report.reason is Reason.IDENTITY_MISMATCH else case.invitation

@@ -1,4 +1,7 @@
-"""The writes that Atlas refused. They are not repeated while all that is asked and seen is the same; looks go on."""
+"""The writes that Atlas refused. Such a write is not repeated while the request and the observation stay the same.
+
+Reads are not affected.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Resource
 
 REFUSED_FOR = {Reason.INVALID_REQUEST: math.inf, Reason.FORBIDDEN: 3600.0, Reason.PROJECT_NOT_FOUND: 3600.0}
-"""Seconds for which a refused write is not repeated, unless something changes, or a user requests it."""
+"""Seconds for which a refused write is not repeated, unless something changes or a user requests a reconcile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an object asks: by which generation of the spec, which credentials, which requests (annotations)."""
+    """What an object requests: the generation of its spec, the credentials, and the annotations that request."""
 
     generation: int
     credentials: Credentials
@@ -32,15 +35,15 @@ class Request:
 
     @classmethod
     def of(cls, resource: Resource, credentials: Credentials) -> Self:
-        """Return what an object asks for with these credentials."""
+        """Return what an object requests with these credentials."""
         return cls(resource.generation, credentials, resource.reconcile_requested_at, resource.resend_requested_at)
 
 
 class Observed(NamedTuple):
-    """What was seen when a write was decided on.
+    """What was observed when a write was decided.
 
-    ``elsewhere``: ids of those with the e-mail who are in the project through a team or the organization; looked at
-    only after a 409, of which they may be the cause.
+    ``elsewhere`` are the ids of the users with the e-mail who are in the project through a team or the organization.
+    They are read only after a 409, because they may be its cause.
     """
 
     action: Action
@@ -51,7 +54,7 @@ class Observed(NamedTuple):
 
     @classmethod
     def of(cls, decision: Decision, elsewhere: frozenset[str] = frozenset()) -> Self:
-        """Return what a decision was decided on."""
+        """Return what a decision was based on."""
         case = decision.case
         there = case.member or case.invitation
         return cls(decision.row.action, case.presence, there.id if there else None, case.roles, elsewhere)
@@ -59,7 +62,7 @@ class Observed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A write that Atlas refused: what was asked and seen, the outcome, and when that was (monotonic seconds)."""
+    """A write that Atlas refused: the request, the observation, the outcome, and the time (monotonic seconds)."""
 
     request: Request
     observed: Observed
@@ -67,13 +70,13 @@ class Refusal:
     at: float
 
     def stands(self, request: Request, observed: Observed, now: float) -> bool:
-        """Return whether the write need not be tried: nothing has changed since Atlas refused it, not too long ago."""
+        """Return whether the write is not to be repeated: Atlas refused it recently, and nothing has changed since."""
         is_same = (request, observed) == (self.request, self.observed)
         return is_same and now < self.at + REFUSED_FOR[self.outcome.reason]
 
 
 def is_refused_write(reason: Reason, error: ErrorBody | None) -> bool:
-    """Return whether a failure is one of a write that Atlas refused. A refused read is tried again by the resync."""
+    """Return whether a failure is a write that Atlas refused. The resync tries a refused read again."""
     is_write = error is not None and error.operation is not None and not error.operation.is_read
     return reason in REFUSED_FOR and is_write
 
@@ -84,7 +87,7 @@ def is_conflict(outcome: Outcome) -> bool:
 
 
 def refused_before(resource: Resource, known: Status) -> Outcome | None:
-    """Return the outcome that status shows, if it is a refused write of what is asked now. Status outlives memory."""
+    """Return the outcome that status shows if it is a refused write for the current request. It survives a restart."""
     ready = known.condition(READY)
     if (
         resource.asks_to_resend(known)

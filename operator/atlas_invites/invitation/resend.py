@@ -29,7 +29,7 @@ MAY_HAVE_SENT = {*(reason for reason in Reason if reason.kind is Kind.RETRYING),
 
 
 class Step(Enum):
-    """What a request leads to."""
+    """What the operator does about a requested resend."""
 
     NOTHING = auto()
     """Nothing was ever sent or found for the object, so the object sends as a new one does."""
@@ -41,7 +41,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: if ``when`` holds, the request leads to ``step``; a refusal says ``why``."""
+    """One row: if ``when`` holds, the operator does ``step``. ``why`` is the reason of a refusal."""
 
     condition: str
     when: Callable[[Case], bool]
@@ -58,7 +58,7 @@ TABLE_R: tuple[Row, ...] = (
         "invitationId given",
         lambda c: c.spec.invitation_id is not None or c.spec.username is None,
         Step.REFUSE,
-        "the object names an invitation by spec.invitationId, and the operator never sends one for such an object",
+        "the object has spec.invitationId, and the operator never sends an invitation for such an object",
     ),
     Row("status shows no earlier invitation or member", lambda c: not _has_history(c), Step.NOTHING),
     Row("member", lambda c: c.presence is Presence.MEMBER, Step.REFUSE, "the person is a member of the project"),
@@ -66,7 +66,7 @@ TABLE_R: tuple[Row, ...] = (
         "the known member is gone, another person has the e-mail",
         lambda c: c.presence is Presence.ANOTHER_PERSON,
         Step.REFUSE,
-        "another person, who is a member of the project, uses this e-mail address now",
+        "another person, who is a member of the project, now uses this e-mail address",
     ),
     Row(
         "pending, its e-mail is not the spec's",
@@ -79,7 +79,7 @@ TABLE_R: tuple[Row, ...] = (
         "cannot be seen in users mode",
         lambda c: c.is_legacy,
         Step.REFUSE,
-        "the earlier invitation was sent through the invites API, which has ended, so it can be neither read nor "
+        "the earlier invitation was sent through the Invites API, which has ended, so it can be neither read nor "
         "canceled. Request the resend again once that invitation has expired",
     ),
     Row("otherwise", lambda _: True, Step.SEND),
@@ -94,8 +94,9 @@ def row_of(case: Case) -> Row:
 def is_only_sender(case: Case) -> bool:
     """Return whether no send for the object can be under way when a resend is requested.
 
-    With an earlier invitation or member on status, Table A sends only once that invitation has expired. An earlier
-    process may have done so, and ended before status showed it, whatever the policy is now; or status tells of a send.
+    If status shows an earlier invitation or member, Table A sends only once that invitation has expired. From then on
+    an earlier process may have sent and ended before status showed it, whatever the policy is now. A send may also be
+    under way with some reasons on status.
     """
     ready = case.known.condition(READY)
     may_be_under_way = ready is None or ready.reason in MAY_HAVE_SENT
@@ -106,12 +107,12 @@ def is_only_sender(case: Case) -> bool:
 def handled_status(step: Step, known: Status, evaluated: Evaluated, value: str, now: datetime) -> Status:
     """Return the status that shows a request as handled. It must be stored before anything is sent.
 
-    So each value leads to one send: a process that finds this status knows that the value was handled, and that a
-    send may be unconfirmed. The earlier invitation or member stays on status only if the request is refused.
+    This is why each value leads to one send at most: a process that reads this status knows that the value was handled,
+    and that a send may be unconfirmed. The earlier invitation or member stays on status only if the request is refused.
 
     Args:
-        step: what the request leads to, by Table R.
-        known: status before.
+        step: the step of Table R.
+        known: the status before.
         evaluated: what is evaluated.
         value: the value of the annotation.
         now: the local time, UTC.

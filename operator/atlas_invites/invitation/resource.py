@@ -1,4 +1,4 @@
-"""The custom resource as the operator remembers it: trimmed to what a reconcile uses."""
+"""The custom resource as the operator keeps it in memory: only what a reconcile uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORCE_DELETE = f"{GROUP}/force-delete"
 
 
 PARSED_AT_MOST = 128
-"""Specs and statuses that are kept parsed: those of the objects at hand. Parsed, an object takes four times more."""
+"""How many specs and statuses are kept parsed. A parsed object takes four times the memory."""
 
 
 class Key(NamedTuple):
@@ -42,7 +42,7 @@ class Listed(NamedTuple):
 
     Attributes:
         resources: every object of the namespaces that could be listed.
-        unlisted: the namespaces that could not: nothing is known about what is there, or has gone.
+        unlisted: the namespaces that could not be listed. Nothing is known about their objects.
     """
 
     resources: list[Resource]
@@ -51,7 +51,7 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One ``AtlasProjectInvite``. Spec and status stay encoded until asked for: 10,000 idle objects must be cheap."""
+    """One ``AtlasProjectInvite``. Spec and status stay encoded until used, so that 10,000 idle objects are cheap."""
 
     key: Key
     uid: str
@@ -68,10 +68,10 @@ class Resource:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Self:
-        """Trim an object as the Kubernetes API sends it (JSON, decoded); unknown fields are ignored.
+        """Return the resource for an object from the Kubernetes API (decoded JSON). Other fields are ignored.
 
         Raises:
-            KeyError: ``metadata`` lacks what every stored object has.
+            KeyError: ``metadata`` lacks a field that every stored object has.
         """
         meta = body["metadata"]
         annotations = meta.get("annotations") or {}
@@ -96,13 +96,13 @@ class Resource:
         """``.spec``.
 
         Raises:
-            pydantic.ValidationError: it is not what the CRD admits (an older CRD, or validation bypassed).
+            pydantic.ValidationError: it is invalid (the CRD is older, or validation was bypassed).
         """
         return _parse_spec(self.spec_json)
 
     @property
     def readable_spec(self) -> Spec | None:
-        """``.spec``, or None where it is not what the CRD admits."""
+        """``.spec``, or None if it is invalid."""
         try:
             return self.spec
         except ValueError:
@@ -110,15 +110,15 @@ class Resource:
 
     @property
     def status(self) -> Status:
-        """``.status`` as the API server holds it; a field that cannot be read counts as absent, and is written anew.
+        """``.status`` as stored. A field that cannot be read counts as absent, and the next status write replaces it.
 
-        The others are kept: whoever forgets that there was an invitation sends another one.
+        The other fields are kept: an operator that forgets an invitation would send another one.
         """
         return _parse_status(self.status_json)
 
     @property
     def has_finalizer(self) -> bool:
-        """Whether our finalizer is on the object."""
+        """Whether the object has our finalizer."""
         return FINALIZER in self.finalizers
 
     @property
@@ -127,27 +127,28 @@ class Resource:
         return self.deleted_at is not None
 
     def is_evaluated_by(self, status: Status) -> bool:
-        """Return whether a status is of what is asked now: of this generation, and of the last request to reconcile."""
+        """Return whether a status is up to date with the generation and with the last requested reconcile."""
         return status.observed_generation == self.generation and self.reconcile_requested_at in {
             None,
             status.last_handled_reconcile_at,
         }
 
     def asks_to_resend(self, status: Status) -> bool:
-        """Return whether a resend is requested that a status does not show as handled."""
+        """Return whether a resend is requested that the status does not show as handled."""
         return self.resend_requested_at not in {None, status.last_handled_resend_at}
 
     def needs_reconcile(self, known: Resource | None) -> bool:
-        """Return whether this newer version of ``known`` gives the reconciler something to do.
+        """Return whether this newer version of ``known`` needs a reconcile.
 
-        Labels, other annotations, other finalizers and managed fields never do. ``status`` does: the operator's own
-        writes are known before their event arrives, so a status that differs was written by somebody else.
+        A change of labels, other annotations, other finalizers or managed fields never needs one. A change of
+        ``status`` does: the operator's own writes are known before their events arrive, so a status that differs was
+        written by another client.
         """
         return known is None or known.substance != self.substance
 
     @property
     def substance(self) -> tuple[object, ...]:
-        """What a reconcile depends on."""
+        """The parts of the object that a reconcile depends on."""
         return (
             self.uid,
             self.generation,
@@ -160,7 +161,7 @@ class Resource:
         )
 
     def newer_than(self, other: Resource) -> bool:
-        """Compare resource versions (since Kubernetes 1.35 they may be compared as integers)."""
+        """Return whether this resource version is newer. Since Kubernetes 1.35 clients may compare them as integers."""
         if not (self.resource_version.isdigit() and other.resource_version.isdigit()):
             return self.resource_version != other.resource_version
         return int(self.resource_version) > int(other.resource_version)

@@ -74,7 +74,7 @@ def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
 
 def forgets(own: World, operator: Contender, name: str) -> None:
     """Wait until an object is forgotten of whose deletion the watch has said nothing."""
-    operator.operator.wait_for_line(f"[{own.namespace}/{name}] deleted while the watch was cut")
+    operator.operator.wait_for_line(f"[{own.namespace}/{name}] the object was deleted while the watch was interrupted")
 
 
 def test_cut_for_a_while(own: World, operator: Contender) -> None:

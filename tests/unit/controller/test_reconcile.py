@@ -747,7 +747,7 @@ async def test_other_roles_than_asked_for_are_said_and_not_asked_for_again() -> 
     assert world.events.reasons == ["RolesUpdated", "RolesDiffer"]
     status, ready = world.cluster.status(), world.cluster.status().condition("Ready")
     assert ready is not None
-    assert f"Asked: {OWNER}, {READER}. Atlas shows: {READER}, {STREAMS}." in ready.message
+    assert f"Requested: {OWNER}, {READER}. Atlas shows: {READER}, {STREAMS}." in ready.message
     assert (status.state, ready.status) == (State.PENDING, "True")
     world.start_anew()
     await world.turn()
