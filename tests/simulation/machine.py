@@ -330,7 +330,7 @@ class Life(RuleBasedStateMachine):
     def change_organisation(self, email: str, joins: bool, moment: float) -> None:  # noqa: FBT001 - drawn
         """Somebody joins the organisation, or leaves it."""
         state = self.world.sandbox.state
-        self._run(moment, lambda: state.join_organisation(email) if joins else state.leave_organisation(email))
+        self._run(moment, lambda: state.join_organization(email) if joins else state.leave_organization(email))
 
     @rule(number=chosen, new_email=st.sampled_from(NEW_EMAILS), granted=st.none() | roles, moment=moments)
     def change_email(self, number: int, new_email: str, granted: list[str] | None, moment: float) -> None:
@@ -575,7 +575,7 @@ class Life(RuleBasedStateMachine):
         member_id = state.rename_member(email, new_email)
         self.world.safety.former_emails.setdefault(member_id, set()).add(email.lower())
         if granted is not None and email != new_email:
-            state.join_organisation(email)
+            state.join_organization(email)
             state.activate(project, email, tuple(granted))
 
     def _key(self, number: int) -> Key | None:

@@ -60,7 +60,7 @@ def test_another_person_under_the_old_email_is_never_touched(is_removed: bool) -
         state.rename_member(EMAIL, NEW_EMAIL)
         if is_removed:
             people.remove(state, project, NEW_EMAIL)
-        state.join_organisation(EMAIL)
+        state.join_organization(EMAIL)
         stranger = state.activate(project, EMAIL, ("GROUP_CLUSTER_MANAGER",))
         world.run(A_RESYNC)
         assert world.reason(ANN) == ("IdentityMismatch" if is_removed else "Accepted")

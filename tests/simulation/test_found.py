@@ -162,7 +162,7 @@ def test_a_user_whom_a_read_shows_under_another_email_is_not_managed() -> None:
     """The list lags behind a change of the e-mail: the read right before the write shows somebody else."""
     with a_world() as world:
         state, project = world.sandbox.state, world.sandbox.state.project(PROJECT_ID)
-        state.join_organisation(EMAIL)
+        state.join_organization(EMAIL)
         state.activate(project, EMAIL, ("GROUP_READ_ONLY",))
         state.set_lag(Lag(seconds=300.0))
         state.rename_member(EMAIL, "ann.new@example.com")

@@ -146,7 +146,7 @@ class Atlas(RuleBasedStateMachine):
     @rule(email=emails, join=st.booleans())
     def organisation(self, email: str, join: bool) -> None:  # noqa: FBT001 - drawn
         """A person joins or leaves the organisation."""
-        (self.state.join_organisation if join else self.state.leave_organisation)(email)
+        (self.state.join_organization if join else self.state.leave_organization)(email)
 
     @rule(email=emails, new_email=st.sampled_from([*EMAILS, "eve@example.com"]))
     def rename(self, email: str, new_email: str) -> None:
