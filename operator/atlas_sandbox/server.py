@@ -32,7 +32,7 @@ class _Protocol(H11Protocol):
 
 
 class SandboxServer(uvicorn.Server):
-    """A server that does not handle signals, reports when it is ready, and does not wait for open calls when it stops."""
+    """A server that does not handle signals, reports when it is ready, and does not wait for open calls to stop."""
 
     def __init__(self, app: ASGIApp, host: str = LOOPBACK, port: int = 0) -> None:
         """Bind at once, so that `url` is valid; port 0 takes a free one.

@@ -27,7 +27,7 @@ class Rules:
     member_invite: Literal["active", "pending"] = "active"
     """The result of an Invites API POST for a member of the organization: a user at once, or pending as usual."""
     missing_rights: Literal["named", "unauthorized"] = "named"
-    """The response without rights to the project: 404 NOT_IN_GROUP or 403 USER_UNAUTHORIZED, or 401 without challenge."""
+    """The response without rights to a project: 404 NOT_IN_GROUP or 403 USER_UNAUTHORIZED, or 401 without challenge."""
     dropped_roles: frozenset[str] = frozenset()
     """Roles that Atlas drops from those of a write, unless none would be left."""
     added_roles: tuple[str, ...] = ()
