@@ -241,7 +241,7 @@ class Oracle:
             yield Expected("RolesDiffer", "Accepted")
 
     def _was_kept(self, there: Invitation | User) -> bool:
-        """Return whether Atlas stored exactly these roles for the last write, so that the operator does not repeat it."""
+        """Return whether Atlas stored exactly these roles for the last write, so that it is not repeated."""
         groups = self.sandbox.state.projects
         return any(self.safety.kept.get((group, there.id)) == frozenset(there.roles) for group in groups)
 
