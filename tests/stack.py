@@ -45,7 +45,7 @@ def wait_until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -
 
 @dataclass(slots=True)
 class Sandbox:
-    """A running sandbox: Atlas as an administrator uses it, and the control calls under ``/_sandbox/``."""
+    """A running sandbox: Atlas as an administrator uses it, and the control API under ``/_sandbox/``."""
 
     url: str
     process: Process
@@ -74,7 +74,7 @@ class Sandbox:
         self._atlas("DELETE", f"/groups/{project}/invites/{invitation_id}")
 
     def control(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401
-        """Make a control call under ``/_sandbox/``."""
+        """Call the control API under ``/_sandbox/``."""
         response = httpx.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=PATIENCE)
         response.raise_for_status()
         return response.json() if response.content else None

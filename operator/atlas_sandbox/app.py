@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: the API under `/api/`, the control calls under `/_sandbox/`."""
+"""The sandbox as an ASGI application: the Atlas API under `/api/`, the control API under `/_sandbox/`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The control calls under `/_sandbox/`: act as a person in Atlas, and order faults. Bodies and responses are JSON.
+"""The control API under `/_sandbox/`: act as a person in Atlas, and order faults. Bodies and responses are JSON.
 
-They are for tests and experiments: every client that can reach the port can make them. docs/sandbox.md lists them.
+It is for tests and experiments: every client that can reach the port can use it. docs/sandbox.md lists its calls.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ MOST = 1_000_000_000
 
 
 class OrderError(ValueError):
-    """The body of a control call is invalid; the text says why."""
+    """The body of a call of the control API is invalid; the text says why."""
 
 
 def parse(raw: bytes) -> object:

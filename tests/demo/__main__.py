@@ -93,7 +93,7 @@ def _stay(terminal: Terminal, kubeconfig: Path, sandbox: Sandbox, operator: Oper
     terminal.say(f"export KUBECONFIG={kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
     terminal.say("kubectl get ainv --watch")
     terminal.say(f"tail -f {operator.process.log}")
-    terminal.say(f"The sandbox is at {sandbox.url}; docs/sandbox.md lists its control calls. Ctrl-C stops everything.")
+    terminal.say(f"The sandbox is at {sandbox.url}; docs/sandbox.md lists its control API. Ctrl-C stops everything.")
     try:
         signal.pause()
     except KeyboardInterrupt:
