@@ -15,7 +15,7 @@ from atlas_sandbox.api import username_of
 from atlas_sandbox.auth import auth_kind
 from atlas_sandbox.breakage import break_connection, strike
 from atlas_sandbox.calls import CallRecord
-from atlas_sandbox.control import REFUSALS, Control, refuse
+from atlas_sandbox.control import HANDLED_ERRORS, Control, error_response
 from atlas_sandbox.errors import AtlasError
 from atlas_sandbox.faults import ConnectionFault, Fault, FaultKind
 from atlas_sandbox.gate import Gate
@@ -51,7 +51,7 @@ def create_app(
     app = Starlette(
         routes=[Mount("/_sandbox", routes=Control(sandbox).routes())],
         middleware=[Middleware(DateHeader, clock=sandbox.clock)],
-        exception_handlers={**dict.fromkeys(REFUSALS, refuse), Exception: _unexpected},
+        exception_handlers={**dict.fromkeys(HANDLED_ERRORS, error_response), Exception: _unexpected},
     )
     app.router.redirect_slashes = False
     app.router.default = AtlasApi(sandbox, connection_error)
@@ -127,7 +127,7 @@ class AtlasApi:
             refused = Response.of(error)
         authorization = incoming.header(b"authorization")
         progress.credential = credential.id if credential else client_id_of(authorization)
-        fault = self._fault(incoming, where, body, let_in=refused is None)
+        fault = self._fault(incoming, where, body, authenticated=refused is None)
         if fault is None:
             return refused or self._gate.carry_out(incoming, where, body, credential)
         progress.fault = f"{fault.kind} {fault.when}"
@@ -137,9 +137,9 @@ class AtlasApi:
         response = refused or self._gate.carry_out(incoming, where, body, credential)
         return await strike(fault, incoming, receive, response) or response
 
-    def _fault(self, incoming: HttpRequest, where: Route, body: bytes, *, let_in: bool) -> Fault | None:
+    def _fault(self, incoming: HttpRequest, where: Route, body: bytes, *, authenticated: bool) -> Fault | None:
         faults = self._sandbox.faults
         if not faults:
             return None
         username = username_of(self._sandbox.state, body, incoming.query, where)
-        return faults.take(where.operation.name, where.project_id, username, let_in=let_in)
+        return faults.take(where.operation.name, where.project_id, username, authenticated=authenticated)

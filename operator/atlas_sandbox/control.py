@@ -15,7 +15,7 @@ from starlette.routing import Route
 from atlas_sandbox import orders, people, seeding, settings, views
 from atlas_sandbox.clock import iso
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.fields import MOST, Fields, OrderError, parse
+from atlas_sandbox.fields import MOST, ControlError, Fields, parse
 from atlas_sandbox.validation import email, object_id
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Control:
             Route("/projects/{id}", self.project, methods=["GET", "DELETE"]),
             Route("/projects/{id}/invitations", self.invite, methods=["POST"]),
             Route("/projects/{id}/members", self.add_members, methods=["POST"]),
-            *(Route(f"/projects/{{id}}/{name}", self._doing(act), methods=["POST"]) for name, act in acts.items()),
+            *(Route(f"/projects/{{id}}/{name}", self._handler(act), methods=["POST"]) for name, act in acts.items()),
             Route("/organization/members", self.members, methods=["GET", "POST"]),
             Route("/organization/members/{username}", self.member, methods=["PATCH", "DELETE"]),
             Route("/reset", self.reset, methods=["POST"]),
@@ -87,7 +87,7 @@ class Control:
                 clock.advance(seconds)
                 clock.freeze(frozen=frozen)
             except ValueError as error:
-                raise OrderError(str(error)) from error
+                raise ControlError(str(error)) from error
         return JSONResponse({"frozen": clock.frozen, "now": iso(clock())})
 
     async def settings(self, request: Request) -> Response:
@@ -143,7 +143,7 @@ class Control:
             return Response(status_code=NOTHING)
         limit = request.query_params.get("limit", "1000")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):  # noqa: PLR2004 - fits an int32
-            raise OrderError("limit must be a whole number")
+            raise ControlError("limit must be a whole number")
         latest = calls.latest(int(limit), request.query_params.get("operation", ""))
         return JSONResponse(
             {
@@ -239,7 +239,7 @@ class Control:
         self._sandbox.reset()
         return Response(status_code=NOTHING)
 
-    def _doing(self, act: _Act) -> Callable[[Request], Awaitable[Response]]:
+    def _handler(self, act: _Act) -> Callable[[Request], Awaitable[Response]]:
         async def handler(request: Request) -> Response:
             fields = Fields(parse(await request.body()))
             names = fields.texts("usernames") if "usernames" in fields else [fields.text("username")]
@@ -261,7 +261,7 @@ def _removed(*, found: bool) -> Response:
     return Response(status_code=NOTHING)
 
 
-async def refuse(_request: Request, error: Exception) -> Response:
+async def error_response(_request: Request, error: Exception) -> Response:
     """Return the response to a call that cannot be carried out: Atlas's error body, or `{"error": text}`."""
     match error:
         case AtlasError():
@@ -272,5 +272,5 @@ async def refuse(_request: Request, error: Exception) -> Response:
             return JSONResponse({"error": str(error)}, 400)
 
 
-REFUSALS = (AtlasError, HTTPException, OrderError)
-"""The exceptions that `refuse` handles."""
+HANDLED_ERRORS = (AtlasError, HTTPException, ControlError)
+"""The exceptions that `error_response` handles."""

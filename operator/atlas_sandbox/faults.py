@@ -97,10 +97,10 @@ class Faults:
         """Remove every fault."""
         self._faults.clear()
 
-    def take(self, operation: str, project: str, username: str, *, let_in: bool) -> Fault | None:
+    def take(self, operation: str, project: str, username: str, *, authenticated: bool) -> Fault | None:
         """Return the first fault that strikes this call, if any, and count the strike."""
         for fault in self._faults.values():
-            if (fault.count is not None and fault.struck >= fault.count) or not (let_in or fault.challenges):
+            if (fault.count is not None and fault.struck >= fault.count) or not (authenticated or fault.challenges):
                 continue
             if fault.matches(operation, project, username):
                 if fault.skip > 0:

@@ -14,7 +14,7 @@ MOST = 1_000_000_000
 """The largest number that is accepted: 31 years in seconds."""
 
 
-class OrderError(ValueError):
+class ControlError(ValueError):
     """The body of a call of the control API is invalid; the text says why."""
 
 
@@ -22,20 +22,20 @@ def parse(raw: bytes) -> object:
     """Parse a JSON document; an empty body is an empty object.
 
     Raises:
-        OrderError: it is not JSON.
+        ControlError: it is not JSON.
     """
     try:
         return json.loads(raw) if raw.strip() else {}
     except (ValueError, RecursionError) as error:
-        raise OrderError("the body is not JSON") from error
+        raise ControlError("the body is not JSON") from error
 
 
 class Fields:
-    """One JSON object; readers raise OrderError for a wrong type, and return the default for a missing attribute."""
+    """One JSON object; readers raise ControlError for a wrong type, and return the default for a missing attribute."""
 
     def __init__(self, body: object) -> None:
         if not isinstance(body, dict):
-            raise OrderError("the body is not a JSON object")
+            raise ControlError("the body is not a JSON object")
         self._left: dict[str, object] = dict(body)
 
     def __contains__(self, name: str) -> bool:
@@ -49,30 +49,30 @@ class Fields:
         """Check that every attribute was read.
 
         Raises:
-            OrderError: an attribute is left.
+            ControlError: an attribute is left.
         """
         if self._left:
-            raise OrderError(f"unknown attribute {next(iter(self._left))}")
+            raise ControlError(f"unknown attribute {next(iter(self._left))}")
 
     def text(self, name: str, default: str | None = None) -> str:
         """Read a string; without a default, it is required."""
         value = self._left.pop(name, default)
         if not isinstance(value, str):
-            raise OrderError(f"{name} must be a string")
+            raise ControlError(f"{name} must be a string")
         return value
 
     def choice(self, name: str, choices: Sequence[T], default: T) -> T:
         """Read one of these strings."""
         value = self._left.pop(name, default)
         if value not in choices:
-            raise OrderError(f"{name} must be one of {', '.join(map(str, choices))}")
+            raise ControlError(f"{name} must be one of {', '.join(map(str, choices))}")
         return choices[choices.index(value)]
 
     def texts(self, name: str, default: Sequence[str] | None = None) -> list[str]:
         """Read a list of strings."""
         value = self._left.pop(name, default)
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise OrderError(f"{name} must be a list of strings")
+            raise ControlError(f"{name} must be a list of strings")
         return list(value)
 
     def optional_texts(self, name: str, default: Sequence[str] | None) -> list[str] | None:
@@ -86,21 +86,21 @@ class Fields:
         """Read a number from `least` to `MOST`."""
         value = self._left.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
-            raise OrderError(f"{name} must be a number from {least:g} to {MOST}")
+            raise ControlError(f"{name} must be a number from {least:g} to {MOST}")
         return float(value)
 
     def integer(self, name: str, default: int, least: int = 0) -> int:
         """Read a whole number from `least` to `MOST`."""
         value = self._left.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            raise OrderError(f"{name} must be a whole number from {least} to {MOST}")
+            raise ControlError(f"{name} must be a whole number from {least} to {MOST}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Read true or false."""
         value = self._left.pop(name, default)
         if not isinstance(value, bool):
-            raise OrderError(f"{name} must be true or false")
+            raise ControlError(f"{name} must be true or false")
         return value
 
     def is_null(self, name: str) -> bool:
@@ -118,12 +118,12 @@ class Fields:
         """Read an object of any content, unchanged; empty if it is missing."""
         value = self._left.pop(name, {})
         if not isinstance(value, dict):
-            raise OrderError(f"{name} must be an object")
+            raise ControlError(f"{name} must be an object")
         return value
 
     def items(self, name: str) -> list[object]:
         """Read a list; empty if it is missing."""
         value = self._left.pop(name, [])
         if not isinstance(value, list):
-            raise OrderError(f"{name} must be a list")
+            raise ControlError(f"{name} must be a list")
         return value

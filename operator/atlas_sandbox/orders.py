@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from atlas_sandbox.credentials import Credential, Kind
 from atlas_sandbox.faults import KINDS, Fault
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.limits import Bucket, BucketScope, SendingLimit
 from atlas_sandbox.operations import NAMES
 from atlas_sandbox.overrides import Override
@@ -26,12 +26,12 @@ def moment(text: str) -> datetime:
     """Parse a time in ISO 8601, with its zone.
 
     Raises:
-        OrderError: it is not such a time.
+        ControlError: it is not such a time.
     """
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise OrderError(f"{text} is not a time in ISO 8601") from error
+        raise ControlError(f"{text} is not a time in ISO 8601") from error
 
 
 def operations(fields: Fields) -> frozenset[str]:
@@ -39,7 +39,7 @@ def operations(fields: Fields) -> frozenset[str]:
     names = fields.texts("operations", ())
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise OrderError(f"unknown operation {unknown[0]}")
+        raise ControlError(f"unknown operation {unknown[0]}")
     return frozenset(names)
 
 
@@ -47,14 +47,14 @@ def fault(body: object) -> Fault:
     """Read a fault.
 
     Raises:
-        OrderError: the body is invalid.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     count = None if fields.is_null("count") else fields.integer("count", 1, 1)
     seconds = None if fields.is_null("seconds") or "seconds" not in fields else fields.number("seconds", 0.0)
     status = fields.integer("status", 0) or None
     if status is not None and not 200 <= status <= 599:  # noqa: PLR2004 - the statuses of a response
-        raise OrderError("status must be from 200 to 599")
+        raise ControlError("status must be from 200 to 599")
     headers = fields.inner("headers")
     ordered = Fault(
         kind=fields.choice("kind", KINDS, "status"),
@@ -106,7 +106,7 @@ def override(body: object) -> Override:
     """Read an override.
 
     Raises:
-        OrderError: the body is invalid.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     ordered = Override(
@@ -136,7 +136,7 @@ def set_limits(limits: Limits, body: object) -> None:
     """Replace all limits by these.
 
     Raises:
-        OrderError: the body is invalid; nothing changed.
+        ControlError: the body is invalid; nothing changed.
     """
     fields = Fields(body)
     buckets = [_bucket(Fields(item)) for item in fields.items("buckets")]
@@ -172,7 +172,7 @@ def credential(body: object, before: Credential | None = None) -> Credential:
     """Read a credential; attributes that the body does not name are taken from `before`.
 
     Raises:
-        OrderError: the body is invalid.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     kind: Kind = fields.choice("kind", get_args(Kind), "apiKey") if before is None else before.kind
@@ -183,7 +183,7 @@ def credential(body: object, before: Credential | None = None) -> Credential:
     try:
         allowed = None if access_list is None else tuple(ip_network(item) for item in access_list)
     except ValueError as error:
-        raise OrderError(f"accessList: {error}") from error
+        raise ControlError(f"accessList: {error}") from error
     made = Credential(
         kind,
         fields.text("id") if before is None else before.id,
@@ -211,13 +211,13 @@ def show_credential(known: Credential) -> Json:
 
 def _header(text: str) -> str:
     if not (text and text.isascii() and text.isprintable() and text == text.strip()):
-        raise OrderError("a header must be printable ASCII")
+        raise ControlError("a header must be printable ASCII")
     return text
 
 
 def _header_name(text: str) -> str:
     if not _HEADER_NAME.fullmatch(text) or text.lower() in {"content-length", "transfer-encoding"}:
-        raise OrderError(f"a fault must not set the header {text}")
+        raise ControlError(f"a fault must not set the header {text}")
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from atlas_sandbox import invites, people, users, views
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.model import Api
 from atlas_sandbox.validation import email, roles
 
@@ -23,7 +23,7 @@ def invite(state: State, project: Project, body: object) -> list[views.Json]:
     """Invite people as a person does in the UI, through either API; return the entries that the API shows.
 
     Raises:
-        OrderError: the body is invalid.
+        ControlError: the body is invalid.
         AtlasError: the API rejects one of them; those before it are invited.
     """
     fields = Fields(body)
@@ -42,7 +42,7 @@ def add_members(state: State, project: Project, body: object) -> list[views.Json
     """Give people access to the project at once: as users of it, or through a team or the organization.
 
     Raises:
-        OrderError: the body is invalid.
+        ControlError: the body is invalid.
         AtlasError: 409 USER_ALREADY_IN_GROUP.
     """
     fields = Fields(body)
@@ -64,7 +64,7 @@ def _wanted(fields: Fields) -> list[tuple[str, tuple[str, ...]]]:
     if "count" in fields:
         count, start, prefix = fields.integer("count", 1, 1), fields.integer("start", 0), fields.text("prefix", "user")
         if count > MOST:
-            raise OrderError(f"count must be at most {MOST}")
+            raise ControlError(f"count must be at most {MOST}")
         names = [f"{prefix}{number:05d}@example.com" for number in range(start, start + count)]
     elif "usernames" in fields:
         names = fields.texts("usernames")

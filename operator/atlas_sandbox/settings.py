@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.model import ROLE
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import Sunset
@@ -40,7 +40,7 @@ def change(sandbox: Sandbox, body: object) -> None:
     """Change the settings that the body names.
 
     Raises:
-        OrderError: the body is invalid; nothing changed.
+        ControlError: the body is invalid; nothing changed.
     """
     fields = Fields(body)
     rules = _rules(fields, sandbox.state.rules)
@@ -71,7 +71,7 @@ def _roles(fields: Fields, name: str, before: Iterable[str]) -> list[str]:
     roles = fields.texts(name, tuple(before))
     unknown = [role for role in roles if ROLE.fullmatch(role) is None]
     if unknown:
-        raise OrderError(f"{name}: {unknown[0]} is not a project role")
+        raise ControlError(f"{name}: {unknown[0]} is not a project role")
     return roles
 
 
@@ -92,4 +92,4 @@ def _sunset(fields: Fields, before: Sunset) -> Sunset:
     try:
         return Sunset(mode, date.fromisoformat(day))
     except ValueError as error:
-        raise OrderError(f"{day} is not a date in ISO 8601") from error
+        raise ControlError(f"{day} is not a date in ISO 8601") from error
