@@ -54,7 +54,7 @@ class Clock:
         try:
             moment = self() + timedelta(seconds=seconds)
         except OverflowError as error:
-            raise ValueError("the time must have a year from 2000 to 8999") from error
+            raise ValueError("the clock cannot advance that far: the year must be from 2000 to 8999") from error
         self.set(moment)
 
     def set(self, moment: datetime) -> None:
