@@ -26,15 +26,15 @@ def complaints(root: Path, version: str) -> Iterator[str]:
         return
     project = read(root)
     if project.version != version:
-        yield f"pyproject.toml has version {project.version}, not {version}: make release-prepare VERSION={version}"
+        yield f"pyproject.toml has version {project.version}, not {version}: run make release-prepare VERSION={version}"
         return
     for path, text in stamp.files(project).items():
         if (root / path).read_text() != text:
-            yield f"{path} differs from pyproject.toml in the version or the registry: make generate"
+            yield f"{path} differs from pyproject.toml in the version or the registry: run make generate"
     yield from _changelog_complaints(root, version)
     released = root / RELEASED / f"{version}.yaml"
     if not released.exists() or released.read_bytes() != (root / CRD).read_bytes():
-        yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: cp {CRD} {RELEASED}/{version}.yaml"
+        yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: run cp {CRD} {RELEASED}/{version}.yaml"
 
 
 def _changelog_complaints(root: Path, version: str) -> Iterator[str]:
