@@ -1,1 +1,1 @@
-"""Checks, prepares and makes a release; ``docs/release.md`` says what to run when."""
+"""Check, prepare and make a release; ``docs/release.md`` lists the commands."""

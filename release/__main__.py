@@ -1,4 +1,4 @@
-"""``python -m release``: checks, prepares and makes a release. ``docs/release.md`` says what to run when."""
+"""``python -m release``: check, prepare and make a release. ``docs/release.md`` lists the commands."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ from release.steps import STEPS, Release, ReleaseError, say
 
 DIST = ROOT / "dist"
 NO_REGISTRY = (
-    "nothing can be published: tool.release.registry in pyproject.toml is empty. "
+    "cannot publish: tool.release.registry in pyproject.toml is empty. "
     "Set it to the registry and the owner, such as registry.example.com/OWNER, and run make generate"
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return the exit code: 0, or 1 with the reasons on standard error."""
+    """Run a command, and return the exit code: 0, or 1 with the reasons on standard error."""
     parser = argparse.ArgumentParser(prog="python -m release", description="Check, prepare or make a release.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("check", "say what keeps a version from being released"), ("prepare", "make a version")):
+    for name, text in (
+        ("check", "list what must be fixed before a version is released"),
+        ("prepare", "prepare a version"),
+    ):
         commands.add_parser(name, help=text).add_argument("version")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=(step.__doc__ or "").rstrip("."))
-        command.add_argument("--dry-run", action="store_true", help="print what needs a registry, do not run it")
+        command.add_argument(
+            "--dry-run", action="store_true", help="print the commands that need a registry, but do not run them"
+        )
     given = parser.parse_args(arguments)
     try:
         if given.command == "check":
@@ -48,7 +53,7 @@ def _check(version: str) -> int:
     for complaint in found:
         say(f"release: {complaint}")
     if not found:
-        say(f"release: {version} is the same in pyproject.toml, chart, image label, manifests, docs and CHANGELOG.md")
+        say(f"release: pyproject.toml, chart, image label, manifests, docs and CHANGELOG.md all have version {version}")
     if not read().registry:
         say(f"release: {NO_REGISTRY}")
     return 1 if found else 0

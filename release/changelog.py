@@ -1,4 +1,4 @@
-"""CHANGELOG.md: what a version has changed, for release notes and Artifact Hub."""
+"""Read the changes of a version from CHANGELOG.md, for release notes and Artifact Hub."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 UNRELEASED = "Unreleased"
 _KINDS = ("added", "changed", "deprecated", "removed", "fixed", "security")
-"""The headings of Keep a Changelog, which are the kinds of Artifact Hub's changes too."""
+"""The headings of Keep a Changelog, which Artifact Hub uses as kinds of changes."""
 
 
 class Section(NamedTuple):
-    """What the changelog says of one version.
+    """The section of one version.
 
     Attributes:
         version: its number, or ``Unreleased``.
-        date: when it was released (YYYY-MM-DD); empty if it was not.
+        date: the date of the release (YYYY-MM-DD); empty if it was not released.
         body: the text below the heading.
     """
 
@@ -25,7 +25,7 @@ class Section(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One entry of a section, in one line, without its links."""
+    """One entry of a section, on one line, without its links."""
 
     kind: str
     description: str
@@ -42,14 +42,16 @@ def changes(section: Section) -> list[Change]:
     """Return the entries of a section.
 
     Raises:
-        ValueError: a heading is none of Keep a Changelog.
+        ValueError: a heading is not one of Keep a Changelog.
     """
     parts = re.split(r"^### (.+)$", section.body, flags=re.MULTILINE)[1:]
     found = []
     for heading, body in zip(parts[::2], parts[1::2], strict=True):
         kind = heading.lower()
         if kind not in _KINDS:
-            raise ValueError(f"CHANGELOG.md: {heading!r} below {section.version}: use one of {', '.join(_KINDS)}")
+            raise ValueError(
+                f"CHANGELOG.md: unknown heading {heading!r} below {section.version}: use one of {', '.join(_KINDS)}"
+            )
         for entry in re.split(r"^- ", body, flags=re.MULTILINE)[1:]:
             line = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", " ".join(entry.split()))
             found.append(Change(kind, line))
@@ -57,15 +59,17 @@ def changes(section: Section) -> list[Change]:
 
 
 def release(text: str, version: str, date: str) -> str:
-    """Return the changelog with what was unreleased as a version of this date.
+    """Return the changelog with the unreleased changes as a version of this date.
 
     Raises:
-        ValueError: nothing is unreleased, or the version is there already.
+        ValueError: there are no unreleased changes, or the version exists already.
     """
     known = sections(text)
     if version in known:
-        raise ValueError(f"CHANGELOG.md has a section {version} already")
+        raise ValueError(f"CHANGELOG.md already has a section {version}: choose another version")
     if UNRELEASED not in known or not known[UNRELEASED].body:
-        raise ValueError("CHANGELOG.md has no changes below '## Unreleased': there is nothing to release")
+        raise ValueError(
+            "CHANGELOG.md has no changes below '## Unreleased': there is nothing to release. List the changes there"
+        )
     heading = f"## {UNRELEASED}\n"
     return text.replace(heading, f"{heading}\n## {version} - {date}\n", 1)

@@ -1,4 +1,4 @@
-"""What must be true of the project before a version is released, and the preparation that makes it true."""
+"""Prepare a version, and check that it can be released."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 CRD = "crds/atlasprojectinvites.yaml"
 RELEASED = "tests/cluster/released"
-"""The CRD of every release, ``VERSION.yaml``. The tests upgrade each of them, with objects, to the current one."""
+"""The CRD of every release, ``VERSION.yaml``. The tests upgrade each of them, with objects, to the current CRD."""
 
 
 def complaints(root: Path, version: str) -> Iterator[str]:
-    """Yield what keeps this version from being released, each with what to do."""
+    """Yield what must be fixed before this version is released, each with what to do."""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
         yield f"VERSION is {version!r}: use three numbers, such as 0.2.0"
         return
     project = read(root)
     if project.version != version:
-        yield f"pyproject.toml has version {project.version}, not {version}: make release-prepare VERSION={version}"
+        yield f"pyproject.toml has version {project.version}, not {version}: run make release-prepare VERSION={version}"
         return
     for path, text in stamp.files(project).items():
         if (root / path).read_text() != text:
-            yield f"{path} has not the version or the registry that pyproject.toml has: make generate"
+            yield f"{path} differs from pyproject.toml in the version or the registry: run make generate"
     yield from _changelog_complaints(root, version)
     released = root / RELEASED / f"{version}.yaml"
     if not released.exists() or released.read_bytes() != (root / CRD).read_bytes():
-        yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: cp {CRD} {RELEASED}/{version}.yaml"
+        yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: run cp {CRD} {RELEASED}/{version}.yaml"
 
 
 def _changelog_complaints(root: Path, version: str) -> Iterator[str]:
@@ -49,10 +49,10 @@ def _changelog_complaints(root: Path, version: str) -> Iterator[str]:
 
 
 def prepare(root: Path, version: str, today: dt.date) -> None:
-    """Make this version out of what is unreleased: pyproject.toml, CHANGELOG.md, all copies, the stored CRD.
+    """Make a version of the unreleased changes: update pyproject.toml, CHANGELOG.md and all copies, and store the CRD.
 
     Raises:
-        ValueError: nothing is unreleased, or the version was released already.
+        ValueError: there are no unreleased changes, or the version was released already.
     """
     pyproject, log = root / "pyproject.toml", root / "CHANGELOG.md"
     log.write_text(changelog.release(log.read_text(), version, today.isoformat()))

@@ -1,4 +1,4 @@
-"""What this project is called, which version it has and where it is published: pyproject.toml, read once for all."""
+"""The name, the version and the registry of this project, from pyproject.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Project:
         root: folder of the project.
         name: of the distribution, the image and the chart.
         version: three numbers, such as ``0.1.0``.
-        registry: where image and chart are published, with the owner; empty as long as there is no such place.
+        registry: the registry of image and chart, with the owner; empty if nothing is published.
         source: URL of the repository; empty without a registry.
     """
 
@@ -29,12 +29,12 @@ class Project:
 
     @property
     def image(self) -> str:
-        """Name of the image, without a tag: in the registry, or as ``make image`` builds it."""
+        """The name of the image, without a tag: in the registry, or as ``make image`` builds it."""
         return f"{self.registry}/{self.name}" if self.registry else self.name
 
     @property
     def charts(self) -> str:
-        """Repository of the chart, without its name, as Helm takes it."""
+        """The repository of the chart, without its name, as Helm expects it."""
         return f"oci://{self.registry}/charts"
 
 

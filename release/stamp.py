@@ -1,4 +1,4 @@
-"""Where the version and the place of publication are written, besides pyproject.toml. ``make generate`` writes them."""
+"""The files that repeat the version and the registry of pyproject.toml. ``make generate`` writes them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Place(NamedTuple):
 
     Attributes:
         path: of the file, from the root of the project.
-        pattern: matches each place; its only group is what is replaced.
-        value: gives the text that belongs there.
+        pattern: matches each place; its only group is replaced.
+        value: returns the text for the place.
     """
 
     path: str
@@ -46,7 +46,7 @@ def _source(project: Project) -> str:
 
 
 def _urls(project: Project) -> str:
-    """Return the table of URLs for pyproject.toml; no table without a place of publication."""
+    """Return the table of URLs for pyproject.toml, empty without a registry."""
     if not project.source:
         return ""
     urls = {
@@ -59,7 +59,7 @@ def _urls(project: Project) -> str:
 
 
 def _chart_metadata(project: Project) -> str:
-    """Return the rest of Chart.yaml: where the chart comes from, and what Artifact Hub shows of it."""
+    """Return the rest of Chart.yaml: the source of the chart, and the annotations for Artifact Hub."""
     published = {
         "home": project.source,
         "sources": [project.source],
@@ -100,7 +100,7 @@ def _yaml(value: object) -> str:
 
 
 class _Blocks(yaml.SafeDumper):
-    """Writes a text of several lines as a block."""
+    """Write a text of several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -136,15 +136,15 @@ PLACES = (
 
 
 def stamped(path: Path, text: str, project: Project) -> str:
-    """Return the text of a file with the version and the place of publication of a project in it.
+    """Return the text of a file with the version and the registry of a project.
 
     Args:
         path: of the file, from the root of the project.
-        text: what the file holds.
-        project: what is written.
+        text: the text of the file.
+        project: the project.
 
     Raises:
-        ValueError: a place is not in the text.
+        ValueError: the text lacks a place.
     """
     for place in PLACES:
         if Path(place.path) == path:
@@ -155,17 +155,17 @@ def stamped(path: Path, text: str, project: Project) -> str:
 def _replace(place: Place, text: str, value: str) -> str:
     matches = list(re.finditer(place.pattern, text, re.MULTILINE))
     if not matches:
-        raise ValueError(f"{place.path} has no line like {place.pattern!r}, where the release writes {value!r}")
+        raise ValueError(f"{place.path} has no line like {place.pattern!r}, into which the release writes {value!r}")
     for match in reversed(matches):
         text = text[: match.start(1)] + value + text[match.end(1) :]
     return text
 
 
 def files(project: Project) -> dict[Path, str]:
-    """Return what each file with a place in it should hold, by its path from the root of the project.
+    """Return the wanted text of each file that has a place, by its path from the root of the project.
 
     Raises:
-        ValueError: a place is not in its file.
+        ValueError: a file lacks a place.
     """
     names = dict.fromkeys(Path(place.path) for place in PLACES)
     return {name: stamped(name, (project.root / name).read_text(), project) for name in names}

@@ -1,10 +1,10 @@
-"""The steps of a release. Each is a command of ``python -m release``, which runs anywhere, and prints what it runs.
+"""The steps of a release. Each is a command of ``python -m release``, which runs anywhere and prints its commands.
 
-``login`` (with REGISTRY_USER and REGISTRY_PASSWORD), ``image``, ``chart``, ``files``, ``sign``, ``publish``, in this
-order. What they make is in ``dist/release-VERSION``; a step reads there what the ones before it left.
+The order is ``login`` (with REGISTRY_USER and REGISTRY_PASSWORD), ``image``, ``chart``, ``files``, ``sign``,
+``publish``. The steps write to ``dist/release-VERSION``, and read there the results of the steps before them.
 
-In a dry run nothing leaves the machine: commands that build for, ask or change a registry are printed only, and the
-digest of what was not pushed is all zeros.
+In a dry run nothing leaves the machine: commands that build for, read or change a registry are only printed, and the
+digest of an artifact that was not pushed is all zeros.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 NO_DIGEST = f"sha256:{'0' * 64}"
 NOTES, SUMS = "notes.md", "SHA256SUMS"
 ISSUER = "https://token.actions.githubusercontent.com"
-"""Who says which workflow signs, on GitHub."""
+"""The issuer of the identities with which workflows of GitHub sign."""
 
 
 class ReleaseError(Exception):
-    """A step cannot go on; the text says why, and what to do."""
+    """A step failed; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Release:
     """A release that is being made.
 
     Attributes:
-        project: what is released.
-        folder: where it is put together.
-        dry_run: print the commands that need a registry, rather than run them.
+        project: the project to release.
+        folder: the folder for the results of the steps.
+        dry_run: print the commands that need a registry, and do not run them.
     """
 
     project: Project
@@ -56,30 +56,30 @@ class Release:
 
     @property
     def image(self) -> str:
-        """The image by its digest."""
+        """The image, by digest."""
         return f"{self.project.image}@{self._digest('image')}"
 
     @property
     def chart(self) -> str:
-        """The chart by its digest, as a registry names it."""
+        """The chart, by digest, as a registry names it."""
         return f"{self.project.registry}/charts/{self.project.name}@{self._digest('chart')}"
 
     def run(self, *command: str, stdin: str | None = None) -> str:
-        """Print a command, run it unless this is a dry run, and return what it printed.
+        """Print a command, run it unless this is a dry run, and return its output.
 
         Raises:
-            ReleaseError: it failed.
+            ReleaseError: the command failed.
         """
         say(f"$ {' '.join(command)}")
         if self.dry_run:
             return ""
         done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
         if done.returncode:
-            raise ReleaseError(f"{command[0]} failed with exit code {done.returncode}: its words are above")
+            raise ReleaseError(f"{command[0]} failed with exit code {done.returncode}: see its output above")
         return done.stdout
 
     def keep_digest(self, of: str, digest: str) -> None:
-        """Remember the digest of what was pushed for the steps after this one."""
+        """Store the digest of a pushed artifact for later steps."""
         (self.folder / f"{of}.digest").write_text(digest)
 
     def _digest(self, of: str) -> str:
@@ -89,23 +89,23 @@ class Release:
         return path.read_text()
 
     def files(self) -> list[Path]:
-        """Return the files that people download, without their sums and the signature."""
+        """Return the files that users download, without the checksums and the signature."""
         return sorted(path for path in self.folder.iterdir() if path.suffix in {".json", ".tgz", ".yaml"})
 
 
 def say(line: str) -> None:
-    """Tell a person what is going on."""
+    """Print a line on standard error."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def login(release: Release) -> None:
-    """Log in to the registry, for docker, Helm and cosign, which all read what docker stores."""
+    """Log in to the registry, for docker, Helm and cosign, which all use the login that docker stores."""
     host = release.project.registry.partition("/")[0]
     user, password = os.environ.get("REGISTRY_USER"), os.environ.get("REGISTRY_PASSWORD")
     if not (user and password) and not release.dry_run:
         raise ReleaseError(
-            f"REGISTRY_USER or REGISTRY_PASSWORD is not set: set both, as docker login needs them for {host}"
+            f"REGISTRY_USER or REGISTRY_PASSWORD is not set: set both, because docker login needs them for {host}"
         )
     release.run("docker", "login", host, "--username", user or "REGISTRY_USER", "--password-stdin", stdin=password)
 
@@ -139,7 +139,7 @@ def chart(release: Release) -> None:
 
 
 def files(release: Release) -> None:
-    """Write what people download: install.yaml, what the image holds and how it was built, release notes, the sums."""
+    """Write the files to download: install.yaml, the SBOM and provenance of the image, release notes, checksums."""
     (release.folder / "install.yaml").write_text(install(release))
     for platform in PLATFORMS:
         for what, document in (("SBOM", "SPDX"), ("Provenance", "SLSA")):
@@ -153,7 +153,7 @@ def files(release: Release) -> None:
 
 
 def install(release: Release) -> str:
-    """Return the manifests of deploy/ with the image by its digest."""
+    """Return the manifests of deploy/ with the image by digest."""
     project = release.project
     folder = release.folder / "kustomization"
     folder.mkdir(exist_ok=True)
@@ -170,16 +170,16 @@ def install(release: Release) -> str:
     if done.returncode:
         raise ReleaseError(f"kubectl kustomize failed: {done.stderr.strip()}")
     if f"image: {release.image}\n" not in done.stdout:
-        raise ReleaseError(f"kubectl kustomize did not put {release.image} into the manifests of deploy/")
+        raise ReleaseError(f"kubectl kustomize did not write {release.image} into the manifests of deploy/")
     return f"# {project.name} {project.version}. kubectl apply --server-side -f install.yaml\n{done.stdout}"
 
 
 def notes(release: Release) -> str:
-    """Return the release notes: what has changed, how to install it and how to verify it."""
+    """Return the release notes: the changes, how to install, how to verify."""
     project = release.project
     changed = changelog.sections((project.root / "CHANGELOG.md").read_text())[project.version].body
     identity = f"{project.source}/.github/workflows/release.yml@refs/tags/v{project.version}"
-    who = f"  --certificate-identity {identity} \\\n  --certificate-oidc-issuer {ISSUER}"
+    signer = f"  --certificate-identity {identity} \\\n  --certificate-oidc-issuer {ISSUER}"
     return f"""\
 {changed}
 
@@ -196,26 +196,26 @@ helm install {project.name} {project.charts}/{project.name} --version {project.v
 
 ### Verify
 
-The image is `{release.image}`, the chart `{release.chart}`. Image, chart and `{SUMS}` are signed by the workflow that
-made them:
+The image is `{release.image}`, the chart is `{release.chart}`. The workflow that made image, chart and `{SUMS}` has
+signed them:
 
 ```sh
 cosign verify {release.image} \\
-{who}
+{signer}
 cosign verify {release.chart} \\
-{who}
+{signer}
 cosign verify-blob {SUMS} --bundle {SUMS}.sigstore.json \\
-{who}
+{signer}
 sha256sum --check {SUMS}
 ```
 
-`sbom-*.spdx.json` lists what the image holds, `provenance-*.slsa.json` tells how it was built. Both are attestations
-of the image too, which its signature covers.
+`sbom-*.spdx.json` lists the contents of the image, `provenance-*.slsa.json` describes how it was built. Both are also
+attestations of the image, and its signature covers them.
 """
 
 
 def sign(release: Release) -> None:
-    """Sign image, chart and the sums of the files without a key: by the identity of the workflow that runs this."""
+    """Sign image, chart and checksums without a key, with the identity of the workflow that runs this."""
     for name in (release.image, release.chart):
         release.run("cosign", "sign", "--yes", name)
     sums = release.folder / SUMS
@@ -223,7 +223,7 @@ def sign(release: Release) -> None:
 
 
 def publish(release: Release) -> None:
-    """Make the release on GitHub, for a tag that is there, with notes and files."""
+    """Create the release on GitHub, for an existing tag, with notes and files."""
     version, sums = release.project.version, release.folder / SUMS
     release.run(
         *("gh", "release", "create", f"v{version}", "--verify-tag", "--title", version),
@@ -238,7 +238,7 @@ STEPS: dict[str, Callable[[Release], None]] = {
 
 
 def revision(root: Path) -> str:
-    """Return the commit of a folder, or ``unknown`` where there is no git."""
+    """Return the commit of a folder, or ``unknown`` if it is not in a Git repository."""
     git = shutil.which("git")
     command = [git or "git", "-C", str(root), "rev-parse", "HEAD"]
     done = subprocess.run(command, capture_output=True, text=True, check=False) if git else None  # noqa: S603

@@ -1,4 +1,4 @@
-"""Fixtures for every test that needs a real API server: one control plane a session, one namespace a test."""
+"""Fixtures for tests that need a real API server: one control plane for a session, one namespace for each test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capture = session.config.pluginmanager.getplugin("capturemanager")
     assert capture is not None
     try:
-        with capture.global_and_fixture_disabled():  # a first build takes minutes: let its progress be seen
+        with capture.global_and_fixture_disabled():  # a first build takes minutes: show its progress
             binaries()
     except BuildError as error:
         pytest.exit(str(error), returncode=1)
@@ -38,13 +38,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def control_plane_binaries() -> Path:
-    """Folder of the control plane's binaries, built: for tests that start a control plane of their own."""
+    """Return the folder of the built binaries, for tests that start their own control plane."""
     return binaries()
 
 
 @pytest.fixture(scope="session")
 def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A running control plane with an audit log, one for the session: leave nothing cluster-wide behind."""
+    """Run a control plane with an audit log, one for the session: tests must leave nothing cluster-wide behind."""
     assert control_plane_binaries.is_dir()
     with ControlPlane(audit=True) as running:
         yield running
@@ -52,7 +52,7 @@ def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def crds(control_plane: ControlPlane) -> None:
-    """The CRD, applied as a user does, and served."""
+    """Apply the CRD as a user does, and wait until it is served."""
     control_plane.kubectl("apply", "--server-side", "-k", str(CRDS))
     name = "crd/atlasprojectinvites.atlasinvites.io"
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", name)
@@ -60,7 +60,7 @@ def crds(control_plane: ControlPlane) -> None:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """Name of a new namespace, which is deleted afterwards without waiting for it to be gone."""
+    """Return the name of a new namespace, which is deleted afterwards without waiting for the end of the deletion."""
     name = f"test-{secrets.token_hex(4)}"
     control_plane.kubectl("create", "namespace", name)
     yield name

@@ -1,4 +1,4 @@
-"""The whole of it, for tests and the demo: the sandbox, and the operator as its ServiceAccount, as real processes."""
+"""The sandbox, and the operator as its ServiceAccount, as real processes, for tests and the demo."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ INVITES_VERSION = "application/vnd.atlas.2023-01-01+json"
 USERS_VERSION = "application/vnd.atlas.2025-02-19+json"
 OPERATOR_NAMESPACE = "atlas-invites"
 PATIENCE = 30.0
-"""Seconds that a state may take to appear."""
+"""The seconds within which a state must appear."""
 
 
 def wait_until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:  # noqa: ANN401
     """Return the first truthy value of ``check``.
 
     Raises:
-        AssertionError: there was none in time; it says what was waited for, and what was there last.
+        AssertionError: there was none in time; the text has the expected state and the last value.
     """
     deadline = time.monotonic() + seconds
     while not (value := check()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:.0f} s; last seen: {value!r}")
+            raise AssertionError(f"{what}: not within {seconds:.0f} s; the last value is {value!r}")
         time.sleep(0.05)
     return value
 
 
 @dataclass(slots=True)
 class Sandbox:
-    """A running sandbox: Atlas as an administrator sees it, and the levers under ``/_sandbox/``."""
+    """A running sandbox: Atlas as an administrator uses it, and the control API under ``/_sandbox/``."""
 
     url: str
     process: Process
 
     @classmethod
     def start(cls, group: ProcessGroup, *options: str, name: str = "sandbox") -> Sandbox:
-        """Start one on a free port of loopback and wait until it serves."""
+        """Start a sandbox on a free port of loopback and wait until it serves."""
         process = group.start(name, [sys.executable, "-m", "atlas_sandbox", "--port", "0", *options])
         group.wait_until(lambda: "http://" in process.log.read_text(), process)
         return cls(process.log.read_text().split("\n")[0].strip(), process)
 
     def invite(self, username: str, roles: Sequence[str], project: str = PROJECT) -> dict[str, Any]:
-        """Invite someone, as an administrator does."""
+        """Invite a person, as an administrator does."""
         return self._atlas("POST", f"/groups/{project}/invites", {"username": username, "roles": list(roles)})
 
     def invitation(self, invitation_id: str, project: str = PROJECT) -> dict[str, Any]:
-        """Return an invitation as Atlas has it, or the error that Atlas answers."""
+        """Return an invitation in Atlas, or the error response of Atlas."""
         return self._atlas("GET", f"/groups/{project}/invites/{invitation_id}")
 
     def update(self, username: str, roles: Iterable[str], project: str = PROJECT) -> dict[str, Any]:
-        """Give a pending invitation other roles, as an administrator does."""
+        """Change the roles of a pending invitation, as an administrator does."""
         return self._atlas("PATCH", f"/groups/{project}/invites", {"username": username, "roles": list(roles)})
 
     def cancel(self, invitation_id: str, project: str = PROJECT) -> None:
@@ -74,18 +74,18 @@ class Sandbox:
         self._atlas("DELETE", f"/groups/{project}/invites/{invitation_id}")
 
     def control(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401
-        """Pull a lever under ``/_sandbox/``."""
-        answer = httpx.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=PATIENCE)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        """Call the control API under ``/_sandbox/``."""
+        response = httpx.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=PATIENCE)
+        response.raise_for_status()
+        return response.json() if response.content else None
 
     def calls(self, project: str | None = None) -> list[dict[str, Any]]:
-        """Return the calls of the API so far, oldest first, of one project or all."""
+        """Return the API calls so far, oldest first, of one project or all."""
         calls: list[dict[str, Any]] = self.control("GET", "/calls?limit=100000")["calls"]
         return [c for c in calls if project is None or f"/groups/{project}" in c["path"]]
 
     def fault(self, kind: str = "status", **attributes: Any) -> str:  # noqa: ANN401
-        """Order a fault (docs/sandbox.md), for ever unless it says how often, and return its id."""
+        """Order a fault (docs/sandbox.md), without a limit unless ``count`` is given, and return its id."""
         return str(self.control("POST", "/faults", {"kind": kind, "count": None, **attributes})["id"])
 
     def struck(self, fault: str) -> int:
@@ -93,11 +93,11 @@ class Sandbox:
         return next(int(f["struck"]) for f in self.control("GET", "/faults") if f["id"] == fault)
 
     def mend(self, fault: str) -> None:
-        """Call a fault off."""
+        """Remove a fault."""
         self.control("DELETE", f"/faults/{fault}")
 
     def _atlas(self, method: str, path: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401
-        answer = httpx.request(
+        response = httpx.request(
             method,
             f"{self.url}/api/atlas/v2{path}",
             json=body,
@@ -105,7 +105,7 @@ class Sandbox:
             headers={"Accept": INVITES_VERSION},
             timeout=PATIENCE,
         )
-        found: dict[str, Any] = answer.json() if answer.content else {}
+        found: dict[str, Any] = response.json() if response.content else {}
         return found
 
 
@@ -119,7 +119,7 @@ def install(control_plane: ControlPlane) -> None:
 
 
 class Cluster(Protocol):
-    """Where the operator runs."""
+    """The cluster for which the operator runs."""
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Return a kubeconfig file for a ServiceAccount."""
@@ -141,7 +141,7 @@ class Operator:
         wait: bool = True,
         variables: Mapping[str, str] | None = None,
     ) -> Operator:
-        """Start the operator under its own ServiceAccount, and wait until its store is filled."""
+        """Start the operator as its ServiceAccount, and wait until its store is filled."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "KUBE"))}
         environment["KUBECONFIG"] = str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, OPERATOR_NAMESPACE))
         environment |= variables or {}
@@ -153,15 +153,15 @@ class Operator:
 
     @property
     def log(self) -> str:
-        """Everything that it has logged."""
+        """The log so far."""
         return self.process.log.read_text()
 
     def wait_for_line(self, text: str) -> None:
-        """Wait until it has logged that text.
+        """Wait until the operator has logged the text.
 
         Raises:
-            AssertionError: not in time.
-            StartError: it ended before.
+            AssertionError: the text was not logged in time.
+            StartError: the operator ended before.
         """
 
         def seen() -> bool:
@@ -179,7 +179,7 @@ class Operator:
 
 
 def free_address() -> str:
-    """Return host and port where nobody listens, on a loopback address that no other run of the tests uses."""
+    """Return a free host and port, on a loopback address that no other run of the tests uses."""
     host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
     with socket.create_server((host, 0)) as one:
         return f"{host}:{one.getsockname()[1]}"

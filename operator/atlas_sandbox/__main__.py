@@ -1,4 +1,4 @@
-"""`python -m atlas_sandbox`: the sandbox as a program."""
+"""Run the sandbox as a program: `python -m atlas_sandbox`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from atlas_sandbox.server import LOOPBACK, SandboxServer
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C; the exit code: 0, or 1 when the address cannot be bound."""
+    """Serve until SIGTERM or Ctrl-C; return the exit code: 0, or 1 if the address cannot be bound."""
     parser = argparse.ArgumentParser(prog="atlas_sandbox", description="A stand-in for the MongoDB Atlas Admin API.")
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=int, default=8081, help="port to listen on, 0 for a free one (default: %(default)s)"
     )
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that every call takes (default: none)")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="seconds by which every call is delayed (default: 0)"
+    )
     options = parser.parse_args(arguments)
     try:
         server = SandboxServer(create_app(Sandbox(latency=options.latency)), options.host, options.port)

@@ -1,4 +1,4 @@
-"""Carries out one call of the API: from a checked request to the status and the content of its answer."""
+"""Carry out one call of the API: take a checked request, return the content of the response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a call asks, once it is known who asks."""
+    """One call, after its credential is known."""
 
     route: Route
     version: date
@@ -32,25 +32,25 @@ class Request:
     content_type: str
     body: bytes = field(repr=False)
     url: str
-    """The address of the call, without its query."""
+    """The URL of the call, without its query."""
 
     def attributes(self, *allowed: str) -> dict[str, object]:
-        """The JSON body."""
+        """Return the JSON body; reject attributes that are not allowed."""
         check_content_type(self.content_type)
         return body_object(self.body, frozenset(allowed))
 
     @property
     def username(self) -> str | None:
-        """The filter `username` of a list."""
+        """The query parameter `username` of a list."""
         values = self.query.get("username")
         return values[-1] if values else None
 
 
 def perform(state: State, request: Request) -> object:
-    """Do it; the content of the answer, None for an answer without one.
+    """Carry out the call, and return the content of the response, or None if it has no content.
 
     Raises:
-        AtlasError: as the operation says; nothing has changed then.
+        AtlasError: the operation fails; nothing has changed.
     """
     name = request.route.operation.name
     if request.route.operation is LIST_PROJECTS:
@@ -70,7 +70,7 @@ def perform(state: State, request: Request) -> object:
 
 
 def _list_projects(state: State, request: Request) -> object:
-    """The projects that the caller sees, in the order of their ids."""
+    """Return the projects that the caller can see, ordered by id."""
     page, size = number(request.query, "pageNum", 1), number(request.query, "itemsPerPage", 100, PAGE)
     seen = request.credential.projects
     found = [state.projects[id_] for id_ in sorted(state.projects) if seen is None or id_ in seen]
@@ -120,7 +120,7 @@ def _list_users(state: State, project: Project, request: Request) -> object:
     if flag(query, "includeOrgUsers"):
         also.append("organization")
     if request.version == FIRST:
-        # The deprecated version knows active users alone, and no filter but the flags.
+        # The deprecated version lists only active users, and its only filters are the flags.
         found = users.listed(state, project, {Membership.ACTIVE}, None, also)
     else:
         found = users.listed(state, project, statuses(query, users.LIVE), request.username, also)
@@ -183,7 +183,7 @@ _HANDLERS: dict[str, Callable[[State, Project, Request], object]] = {
 
 
 def username_of(state: State, request_body: bytes, query: Mapping[str, Sequence[str]], route: Route) -> str:
-    """The e-mail that a call is about, as far as can be told: its filter, its body, or the record that it names."""
+    """Return the e-mail that a call is about, from its filter, its body or its record; empty if none has one."""
     if "username" in query:
         return query["username"][-1]
     project = state.projects.get(route.project_id)

@@ -1,4 +1,4 @@
-"""Who is calling: HTTP digest with an API key, or a bearer token of a service account. Both are really checked."""
+"""Authentication: HTTP digest with an API key, or a bearer token of a service account. Both are really checked."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ AuthKind = Literal["digest", "bearer", "basic", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """The two ways in."""
+    """The two authentication methods."""
 
     digest: Digest
     tokens: Tokens
 
     @classmethod
     def of(cls, credentials: Credentials, now: Callable[[], datetime]) -> Authenticator:
-        """Check against these credentials, by this clock."""
+        """Create an authenticator for these credentials, with this clock."""
         return cls(Digest(credentials, now), Tokens(credentials, now))
 
     def identify(self, method: str, target: str, authorization: str) -> Credential:
-        """The credential behind an `Authorization` header; `target` is path and query as they were sent.
+        """Return the credential of an `Authorization` header; `target` is path and query as they were sent.
 
         Raises:
             AtlasError: 401 with a challenge.
@@ -46,7 +46,7 @@ class Authenticator:
 
 
 def auth_kind(authorization: str) -> AuthKind:
-    """What kind of `Authorization` header this is, for the log of calls; never anything of its content."""
+    """Return the kind of an `Authorization` header for the log of calls, without any of its content."""
     match authorization.partition(" ")[0].lower():
         case "digest":
             return "digest"

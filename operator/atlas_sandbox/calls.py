@@ -1,4 +1,4 @@
-"""The log of calls: what was asked, and what was answered. Never a key, a token or a body."""
+"""The log of calls: the request and the status of its response, never a key, a token or a body."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from atlas_sandbox.auth import AuthKind
 
 KEPT = 100_000
-"""How many calls are remembered one by one; the counts forget none."""
+"""How many calls are kept as entries. The counts include all calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call; `status` is 0 where no answer was sent, `fault` names what struck it."""
+    """One call; `status` is 0 if no response was sent, `fault` names the fault that struck the call."""
 
     number: int
     time: datetime
@@ -31,26 +31,26 @@ class CallRecord:
 
 
 class Calls:
-    """A ring of the last calls, and counts of all."""
+    """The last calls, and counts of all calls."""
 
     def __init__(self) -> None:
         self.clear()
 
     def add(self, record: CallRecord) -> None:
-        """Remember one call."""
+        """Record one call."""
         self.total += 1
         self.by_operation[record.operation] += 1
         self.by_status[f"{record.operation} {record.status}"] += 1
         self._ring.append(record)
 
     def clear(self) -> None:
-        """Forget everything, the counts too."""
+        """Delete all entries and counts."""
         self.total = 0
         self.by_operation: Counter[str] = Counter()
         self.by_status: Counter[str] = Counter()
         self._ring: deque[CallRecord] = deque(maxlen=KEPT)
 
     def latest(self, limit: int, operation: str = "") -> list[CallRecord]:
-        """The last calls (of one operation), oldest first."""
+        """Return the last calls (of one operation), oldest first."""
         found = [record for record in self._ring if not operation or record.operation == operation]
         return found[-limit:] if limit else []

@@ -1,4 +1,4 @@
-"""The sandbox's clock: UTC, movable, and the source of every time that an answer carries."""
+"""The sandbox's clock: UTC, movable, and the source of every time in a response."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def utc_now() -> datetime:
-    """The machine's time, in UTC."""
+    """Return the machine's time, in UTC."""
     return datetime.now(UTC)
 
 
 def iso(moment: datetime) -> str:
-    """A time as Atlas writes it: ISO 8601, UTC, whole seconds, `Z` at the end."""
+    """Format a time as Atlas does: ISO 8601, UTC, whole seconds, `Z` at the end."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def http_date(moment: datetime) -> str:
-    """A time as the `Date` header carries it (RFC 9110)."""
+    """Format a time for the `Date` header (RFC 9110)."""
     return format_datetime(moment.replace(microsecond=0), usegmt=True)
 
 
 class Clock:
-    """A clock that runs with its base until somebody moves or freezes it; call it for the time, in UTC."""
+    """A clock that runs with its base until it is moved or frozen; call it to get the time, in UTC."""
 
     def __init__(self, base: Callable[[], datetime] = utc_now) -> None:
         self._base = base
@@ -37,12 +37,12 @@ class Clock:
         self._frozen_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        """The time, in UTC."""
+        """Return the time, in UTC."""
         return self._frozen_at or self._base() + self._offset
 
     @property
     def frozen(self) -> bool:
-        """Whether the clock stands still."""
+        """Whether the clock is frozen."""
         return self._frozen_at is not None
 
     def advance(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Clock:
         try:
             moment = self() + timedelta(seconds=seconds)
         except OverflowError as error:
-            raise ValueError("the clock cannot go that far") from error
+            raise ValueError("the clock cannot advance that far: the year must be from 2000 to 8999") from error
         self.set(moment)
 
     def set(self, moment: datetime) -> None:
@@ -64,14 +64,14 @@ class Clock:
             ValueError: the time has no time zone, or is not in a year from 2000 to 8999.
         """
         if moment.tzinfo is None or not EARLIEST <= moment < LATEST:
-            raise ValueError("the clock takes a time with a zone, from 2000 to 8999")
+            raise ValueError("the time must have a time zone and a year from 2000 to 8999")
         moment = moment.astimezone(UTC)
         if self._frozen_at is not None:
             self._frozen_at = moment
         self._offset = moment - self._base()
 
     def freeze(self, *, frozen: bool) -> None:
-        """Stop the clock, or let it run on from where it stands."""
+        """Stop the clock, or let it continue from its current time."""
         now = self()
         self._frozen_at = now if frozen else None
         self._offset = now - self._base()

@@ -1,6 +1,6 @@
-"""The levers under `/_sandbox/`: what people do in Atlas, and what is set to go wrong. JSON in, JSON out.
+"""The control API under `/_sandbox/`: act as a person in Atlas, and order faults. Bodies and responses are JSON.
 
-For tests, and for people who try things out: whoever reaches the port may pull them. docs/sandbox.md lists them.
+It is for tests and experiments: every client that can reach the port can use it. docs/sandbox.md lists its calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from atlas_sandbox import orders, people, seeding, settings, views
 from atlas_sandbox.clock import iso
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.fields import MOST, Fields, OrderError, parse
+from atlas_sandbox.fields import MOST, ControlError, Fields, parse
 from atlas_sandbox.validation import email, object_id
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ NOTHING = 204
 
 
 class _Act(Protocol):
-    """Something that a person does about an e-mail in a project."""
+    """What a person does in a project about an invitation or a membership, given its e-mail."""
 
     def __call__(self, state: State, project: Project, username: str) -> object: ...
 
@@ -44,7 +44,7 @@ class Control:
         self._sandbox = sandbox
 
     def routes(self) -> list[BaseRoute]:
-        """Every call under `/_sandbox/`."""
+        """Return the routes of all calls under `/_sandbox/`."""
         acts: dict[str, _Act] = {
             "accept": people.accept,
             "decline": people.decline,
@@ -68,14 +68,14 @@ class Control:
             Route("/projects/{id}", self.project, methods=["GET", "DELETE"]),
             Route("/projects/{id}/invitations", self.invite, methods=["POST"]),
             Route("/projects/{id}/members", self.add_members, methods=["POST"]),
-            *(Route(f"/projects/{{id}}/{name}", self._doing(act), methods=["POST"]) for name, act in acts.items()),
+            *(Route(f"/projects/{{id}}/{name}", self._handler(act), methods=["POST"]) for name, act in acts.items()),
             Route("/organization/members", self.members, methods=["GET", "POST"]),
             Route("/organization/members/{username}", self.member, methods=["PATCH", "DELETE"]),
             Route("/reset", self.reset, methods=["POST"]),
         ]
 
     async def clock(self, request: Request) -> Response:
-        """Read the clock; advance, set or freeze it."""
+        """Read the clock, or advance, set or freeze it."""
         clock = self._sandbox.clock
         if request.method == "POST":
             fields = Fields(parse(await request.body()))
@@ -87,23 +87,23 @@ class Control:
                 clock.advance(seconds)
                 clock.freeze(frozen=frozen)
             except ValueError as error:
-                raise OrderError(str(error)) from error
+                raise ControlError(str(error)) from error
         return JSONResponse({"frozen": clock.frozen, "now": iso(clock())})
 
     async def settings(self, request: Request) -> Response:
-        """Read the settings; change those that are named."""
+        """Read the settings, or change those that the body names."""
         if request.method == "PATCH":
             settings.change(self._sandbox, parse(await request.body()))
         return JSONResponse(settings.show(self._sandbox))
 
     async def limits(self, request: Request) -> Response:
-        """Read the limits; replace them."""
+        """Read the limits, or replace them."""
         if request.method == "PUT":
             orders.set_limits(self._sandbox.limits, parse(await request.body()))
         return JSONResponse(orders.show_limits(self._sandbox.limits))
 
     async def faults(self, request: Request) -> Response:
-        """List the faults, order one (or a list of them), call all off."""
+        """List the faults, add one (or a list of them), or remove all."""
         faults = self._sandbox.faults
         if request.method == "DELETE":
             faults.clear()
@@ -117,11 +117,11 @@ class Control:
         return JSONResponse(orders.show_fault(faults.add(orders.fault(body))), 201)
 
     async def remove_fault(self, request: Request) -> Response:
-        """Call one fault off."""
+        """Remove one fault."""
         return _removed(found=self._sandbox.faults.remove(request.path_params["id"]))
 
     async def overrides(self, request: Request) -> Response:
-        """List the overrides, order one, call all off."""
+        """List the overrides, add one, or remove all."""
         overrides = self._sandbox.overrides
         if request.method == "DELETE":
             overrides.clear()
@@ -132,18 +132,18 @@ class Control:
         return JSONResponse(orders.show_override(ordered), 201)
 
     async def remove_override(self, request: Request) -> Response:
-        """Call one override off."""
+        """Remove one override."""
         return _removed(found=self._sandbox.overrides.remove(request.path_params["id"]))
 
     async def calls(self, request: Request) -> Response:
-        """The log of calls, or an end to it."""
+        """Read the log of calls, or clear it."""
         calls = self._sandbox.calls
         if request.method == "DELETE":
             calls.clear()
             return Response(status_code=NOTHING)
         limit = request.query_params.get("limit", "1000")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):  # noqa: PLR2004 - fits an int32
-            raise OrderError("limit must be a whole number")
+            raise ControlError("limit must be a whole number")
         latest = calls.latest(int(limit), request.query_params.get("operation", ""))
         return JSONResponse(
             {
@@ -155,7 +155,7 @@ class Control:
         )
 
     async def credentials(self, request: Request) -> Response:
-        """List the credentials, add one."""
+        """List the credentials, or add one."""
         credentials = self._sandbox.credentials
         if request.method == "GET":
             return JSONResponse([orders.show_credential(credential) for credential in credentials.all()])
@@ -164,7 +164,7 @@ class Control:
         return JSONResponse(orders.show_credential(credential), 201)
 
     async def credential(self, request: Request) -> Response:
-        """Change one credential (a new `secret` rotates it), or take it away."""
+        """Change one credential (a new `secret` rotates it), or delete it."""
         credentials, known_id = self._sandbox.credentials, request.path_params["id"]
         if request.method == "DELETE":
             return _removed(found=credentials.remove(known_id))
@@ -176,7 +176,7 @@ class Control:
         return JSONResponse(orders.show_credential(after))
 
     async def end_tokens(self, _request: Request) -> Response:
-        """End every bearer token."""
+        """Invalidate every bearer token."""
         return JSONResponse({"ended": self._sandbox.auth.tokens.end_all()})
 
     async def end_nonces(self, _request: Request) -> Response:
@@ -184,7 +184,7 @@ class Control:
         return JSONResponse({"ended": self._sandbox.auth.digest.end_all()})
 
     async def projects(self, request: Request) -> Response:
-        """List the projects, add one."""
+        """List the projects, or add one."""
         state = self._sandbox.state
         if request.method == "GET":
             return JSONResponse([{"id": project.id, "name": project.name} for project in state.projects.values()])
@@ -196,7 +196,7 @@ class Control:
         return JSONResponse({"id": project.id, "name": project.name}, 201)
 
     async def project(self, request: Request) -> Response:
-        """The whole truth about one project; or an end to it."""
+        """Read everything that one project holds, or delete the project."""
         project = self._project(request)
         if request.method == "DELETE":
             del self._sandbox.state.projects[project.id]
@@ -204,30 +204,30 @@ class Control:
         return JSONResponse(views.snapshot(project))
 
     async def invite(self, request: Request) -> Response:
-        """Invite somebody in the UI."""
+        """Invite people, as a person does in the UI."""
         body = parse(await request.body())
         return JSONResponse(seeding.invite(self._sandbox.state, self._project(request), body), 201)
 
     async def add_members(self, request: Request) -> Response:
-        """Put somebody into the project."""
+        """Make people members of the project."""
         body = parse(await request.body())
         return JSONResponse(seeding.add_members(self._sandbox.state, self._project(request), body), 201)
 
     async def members(self, request: Request) -> Response:
-        """List the organisation's members, add one."""
+        """List the members of the organization, or add one."""
         state = self._sandbox.state
         if request.method == "POST":
             fields = Fields(parse(await request.body()))
             username = email({"username": fields.text("username")})
             fields.done()
-            return JSONResponse({"id": state.join_organisation(username), "username": username}, 201)
+            return JSONResponse({"id": state.join_organization(username), "username": username}, 201)
         return JSONResponse([{"id": member_id, "username": address} for address, member_id in state.members.items()])
 
     async def member(self, request: Request) -> Response:
-        """Give a member another e-mail; or take the member out of the organization, and so out of all its projects."""
+        """Give a member another e-mail, or remove the member from the organization and so from all its projects."""
         state, username = self._sandbox.state, request.path_params["username"]
         if request.method == "DELETE":
-            state.leave_organisation(username)
+            state.leave_organization(username)
             return Response(status_code=NOTHING)
         fields = Fields(parse(await request.body()))
         new = email({"username": fields.text("username")})
@@ -235,11 +235,11 @@ class Control:
         return JSONResponse({"id": state.rename_member(username, new), "username": new})
 
     async def reset(self, _request: Request) -> Response:
-        """Begin again."""
+        """Restore the initial state; the clock stays."""
         self._sandbox.reset()
         return Response(status_code=NOTHING)
 
-    def _doing(self, act: _Act) -> Callable[[Request], Awaitable[Response]]:
+    def _handler(self, act: _Act) -> Callable[[Request], Awaitable[Response]]:
         async def handler(request: Request) -> Response:
             fields = Fields(parse(await request.body()))
             names = fields.texts("usernames") if "usernames" in fields else [fields.text("username")]
@@ -261,8 +261,8 @@ def _removed(*, found: bool) -> Response:
     return Response(status_code=NOTHING)
 
 
-async def refuse(_request: Request, error: Exception) -> Response:
-    """The answer to an order that cannot be carried out: Atlas's error body, or `{"error": text}`."""
+async def error_response(_request: Request, error: Exception) -> Response:
+    """Return the response to a call that cannot be carried out: Atlas's error body, or `{"error": text}`."""
     match error:
         case AtlasError():
             return JSONResponse(error.body(), error.status)
@@ -272,5 +272,5 @@ async def refuse(_request: Request, error: Exception) -> Response:
             return JSONResponse({"error": str(error)}, 400)
 
 
-REFUSALS = (AtlasError, HTTPException, OrderError)
-"""What `refuse` answers for."""
+HANDLED_ERRORS = (AtlasError, HTTPException, ControlError)
+"""The exceptions that `error_response` handles."""

@@ -1,4 +1,4 @@
-"""API keys and service accounts: who may call, which projects they see, and from where."""
+"""API keys and service accounts: which projects they can see, with which role, and from which addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["apiKey", "serviceAccount"]
 
 
 class Role(IntEnum):
-    """The project roles that a call may need, each of which includes the ones before it."""
+    """The project roles that a call may need. Each role includes the ones before it."""
 
     READ_ONLY = 0
     ACCESS_MANAGER = 1
@@ -28,16 +28,16 @@ class Credential:
     id: str
     secret: str = field(repr=False)
     projects: frozenset[str] | None = None
-    """The projects that it sees; None for all."""
+    """The projects that it can see; None for all."""
     project_owner: bool = True
     """Whether it has the role Project Owner in them."""
     access_manager: bool = False
     """Whether it has the role Project Access Manager in them. Without either role it has Project Read Only."""
     access_list: tuple[IPv4Network | IPv6Network, ...] | None = None
-    """The addresses that it may call from; None where no list is required."""
+    """The addresses that it may call from; None if no list is required."""
 
     def check_address(self, client: str) -> None:
-        """Let the caller in only from an address of the access list.
+        """Check that the caller's address is in the access list.
 
         Raises:
             AtlasError: 403 IP_ADDRESS_NOT_ON_ACCESS_LIST.
@@ -55,16 +55,16 @@ class Credential:
 
     @property
     def role(self) -> Role:
-        """The role in the projects that it sees."""
+        """The role in the projects that it can see."""
         if self.project_owner:
             return Role.OWNER
         return Role.ACCESS_MANAGER if self.access_manager else Role.READ_ONLY
 
     def check_project(self, project_id: str, needs: Role) -> None:
-        """Let the caller see, or change, one project.
+        """Check that the credential can see one project, and has the role that the call needs.
 
         Raises:
-            AtlasError: 404 NOT_IN_GROUP: it does not see the project; 403 USER_UNAUTHORIZED: it lacks the role.
+            AtlasError: 404 NOT_IN_GROUP: it cannot see the project; 403 USER_UNAUTHORIZED: it lacks the role.
         """
         if self.projects is not None and project_id not in self.projects:
             raise AtlasError("NOT_IN_GROUP", project_id)
@@ -83,18 +83,18 @@ class Credentials:
         self._by_id[credential.id] = credential
 
     def remove(self, credential_id: str) -> bool:
-        """Remove a credential; whether there was one."""
+        """Remove a credential, and return whether it existed."""
         return self._by_id.pop(credential_id, None) is not None
 
     def get(self, credential_id: str) -> Credential | None:
-        """The credential of this id."""
+        """Return the credential with this id."""
         return self._by_id.get(credential_id)
 
     def of(self, kind: Kind, credential_id: str) -> Credential | None:
-        """The credential of this kind and id."""
+        """Return the credential with this kind and id."""
         credential = self._by_id.get(credential_id)
         return credential if credential is not None and credential.kind == kind else None
 
     def all(self) -> list[Credential]:
-        """Every credential."""
+        """Return every credential."""
         return list(self._by_id.values())

@@ -1,7 +1,7 @@
 """HTTP digest authentication (RFC 7616, `qop=auth`), as a strict server checks it.
 
-A challenge may be answered many times: the client counts `nc` up, and every count is good once. Concurrent requests of
-one client overtake each other, so any count that was not seen before is good, within a window below the highest one.
+A client may use a challenge many times: it counts `nc` up, and every count is valid once. Concurrent requests of one
+client overtake each other. So any count that was not seen before is valid, within a window below the highest one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Nonce:
     seen: set[int] = field(default_factory=set)
 
     def use(self, count: int) -> bool:
-        """Whether this count was never used before; it is used now."""
+        """Mark this count as used, and return whether it was valid and unused before."""
         if count <= max(0, self.highest - WINDOW) or count in self.seen:
             return False
         self.seen.add(count)
@@ -54,7 +54,7 @@ class _Nonce:
 
 
 class Digest:
-    """Gives challenges and checks the answers to them; `lifetime` is how long a challenge is good, in seconds."""
+    """Create challenges, and check the responses to them; `lifetime` is how long a challenge is valid, in seconds."""
 
     def __init__(self, credentials: Credentials, now: Callable[[], datetime]) -> None:
         self.lifetime = 300.0
@@ -64,7 +64,7 @@ class Digest:
         self._secrets: dict[tuple[str, str, str], str] = {}
 
     def challenge(self, *, stale: bool = False) -> AtlasError:
-        """A 401 with a new nonce; `stale` tells the client that its key is good and only the nonce is not."""
+        """Return a 401 with a new nonce; `stale` tells the client that its key is valid and only the nonce is not."""
         nonce = secrets.token_urlsafe(24)
         self._nonces[nonce] = _Nonce(self._now())
         if len(self._nonces) > NONCES_KEPT:
@@ -75,17 +75,17 @@ class Digest:
         return AtlasError("UNAUTHORIZED", headers=(("WWW-Authenticate", value),))
 
     def end_all(self) -> int:
-        """Make every nonce stale; how many there were."""
+        """Make every nonce stale, and return their number."""
         count = len(self._nonces)
         for nonce in self._nonces.values():
             nonce.ended = True
         return count
 
     def check(self, method: str, target: str, parameters: str) -> Credential:
-        """The API key whose answer this is; `target` is the request's path with its query, as it was sent.
+        """Return the API key that made this response; `target` is the request's path with its query, as it was sent.
 
         Raises:
-            AtlasError: 401 with a new challenge: wrong key, wrong answer, old nonce, a count that was used before.
+            AtlasError: 401 with a new challenge: wrong key, wrong response, old nonce, or a count that was used before.
         """
         given = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(parameters)}
         nonce = self._nonces.get(given.get("nonce", ""))
@@ -116,5 +116,5 @@ class Digest:
             secret = hashed(f"{credential.id}:{REALM}:{credential.secret}".encode()).hexdigest()
             self._secrets[key] = secret
         request = hashed(f"{method}:{given['uri']}".encode()).hexdigest()
-        answer = f"{secret}:{given['nonce']}:{given['nc']}:{given['cnonce']}:auth:{request}"
-        return hashed(answer.encode()).hexdigest()
+        response = f"{secret}:{given['nonce']}:{given['nc']}:{given['cnonce']}:auth:{request}"
+        return hashed(response.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""The errors that the API answers, with Atlas's codes, texts and parameters.
+"""The error responses of the API, with Atlas's codes, texts and parameters.
 
-The shape is the `ApiError` of the published OpenAPI document. Texts that were seen in real answers are kept to the
-letter (`GROUP_NOT_FOUND`, `NOT_IN_GROUP`, `INVALID_ENUM_VALUE`, `INVALID_ATTRIBUTE`, `USER_UNAUTHORIZED`,
-`INVALID_VERSION_DATE`, `VERSION_GONE`); the others are in their manner.
+The shape is the `ApiError` of the published OpenAPI document. Texts that were seen in real responses are copied exactly
+(`GROUP_NOT_FOUND`, `NOT_IN_GROUP`, `INVALID_ENUM_VALUE`, `INVALID_ATTRIBUTE`, `USER_UNAUTHORIZED`,
+`INVALID_VERSION_DATE`, `VERSION_GONE`). The others imitate their style.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CODES: dict[str, tuple[int, str]] = {
 
 
 def reason_of(status: int) -> str:
-    """The reason phrase of an HTTP status, empty for a status that has none."""
+    """Return the reason phrase of an HTTP status, empty if it has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -53,7 +53,7 @@ def reason_of(status: int) -> str:
 
 
 class AtlasError(Exception):
-    """An error answer: a code of `CODES`, its parameters, and headers that go with it."""
+    """An error response: a code of `CODES`, its parameters, and its headers."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class AtlasError(Exception):
         super().__init__(f"{self.status} {code}: {self.detail}")
 
     def body(self) -> dict[str, object]:
-        """The JSON body, with `badRequestDetail` where single fields of the request body are to blame."""
+        """Return the JSON body, with `badRequestDetail` if single fields of the request body are invalid."""
         body: dict[str, object] = {}
         if self.fields:
             fields = [{"description": text, "field": field} for field, text in self.fields]

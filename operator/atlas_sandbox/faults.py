@@ -1,8 +1,8 @@
-"""Faults on chosen calls: what goes wrong between a client and Atlas, on order.
+"""Faults on chosen calls: what a test makes go wrong between a client and Atlas.
 
-A fault strikes `before` the call is carried out (nothing happens in Atlas) or `after` it (done, but the answer is lost
-or wrong), `count` times or for ever. It strikes calls that were let in: a digest challenge does not use one up, unless
-`challenges` is set.
+A fault strikes `before` the call is carried out (nothing happens in Atlas) or `after` it (the call is done, but its
+response is lost or wrong), `count` times or for ever. It strikes only authenticated calls: a digest challenge does not
+count, unless `challenges` is set.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ GARBAGE = b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n"
 
 
 class ConnectionFault(Exception):  # noqa: N818 - it is not the sandbox's error
-    """The connection breaks in the way of `kind`; raised to the client where there is no socket to break."""
+    """The connection breaks as `kind` says; raised to the client if there is no socket to break."""
 
     def __init__(self, kind: FaultKind, sent: bytes = b"") -> None:
         self.kind = kind
         self.sent = sent
-        """What still goes over the wire."""
+        """The bytes to send before the connection closes."""
         super().__init__(f"the sandbox breaks the connection: {kind}")
 
 
@@ -41,27 +41,27 @@ class Fault:
     username: str = ""
     when: Literal["before", "after"] = "before"
     count: int | None = 1
-    """How many calls it strikes; None for ever."""
+    """How many calls it strikes; None for no limit."""
     skip: int = 0
-    """How many calls it lets pass first."""
+    """How many calls it skips first."""
     seconds: float | None = None
-    """How long a time-out holds the answer, in seconds; None until the client leaves."""
+    """How long a time-out holds the response, in seconds; None: until the client disconnects."""
     status: int | None = None
     """The HTTP status of `status` (500 if not given), `html` (502) and `empty` (200)."""
     error_code: str = "UNEXPECTED_ERROR"
     detail: str = "Unexpected error."
     parameters: list[object] = field(default_factory=list)
     body: str | None = None
-    """The body of a `status` fault as it is sent; None for Atlas's JSON."""
+    """The body of a `status` fault, sent unchanged; None for Atlas's JSON."""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     challenges: bool = False
-    """Whether calls that are not let in (401) are struck too."""
+    """Whether it also strikes calls that are not authenticated (401)."""
     id: str = ""
     struck: int = 0
 
     def matches(self, operation: str, project: str, username: str) -> bool:
-        """Whether this call is one of those that the fault is for."""
+        """Return whether the fault is for this call."""
         return (
             (not self.operations or operation in self.operations)
             and self.project in {"", project}
@@ -70,7 +70,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are on order."""
+    """The ordered faults."""
 
     def __init__(self) -> None:
         self._faults: dict[str, Fault] = {}
@@ -80,27 +80,27 @@ class Faults:
         return bool(self._faults)
 
     def add(self, fault: Fault) -> Fault:
-        """Order a fault; it gets its id."""
+        """Add a fault, and give it an id."""
         fault.id = f"fault-{next(self._numbers)}"
         self._faults[fault.id] = fault
         return fault
 
     def all(self) -> list[Fault]:
-        """Every fault, also those that are used up."""
+        """Return every fault, also those that are used up."""
         return list(self._faults.values())
 
     def remove(self, fault_id: str) -> bool:
-        """Call a fault off; whether it was there."""
+        """Remove a fault, and return whether it existed."""
         return self._faults.pop(fault_id, None) is not None
 
     def clear(self) -> None:
-        """Call every fault off."""
+        """Remove every fault."""
         self._faults.clear()
 
-    def take(self, operation: str, project: str, username: str, *, let_in: bool) -> Fault | None:
-        """The first fault that strikes this call, if any; it is one less then."""
+    def take(self, operation: str, project: str, username: str, *, authenticated: bool) -> Fault | None:
+        """Return the first fault that strikes this call, if any, and count the strike."""
         for fault in self._faults.values():
-            if (fault.count is not None and fault.struck >= fault.count) or not (let_in or fault.challenges):
+            if (fault.count is not None and fault.struck >= fault.count) or not (authenticated or fault.challenges):
                 continue
             if fault.matches(operation, project, username):
                 if fault.skip > 0:

@@ -1,4 +1,4 @@
-"""Reads a JSON object attribute by attribute, by type; what nobody read is refused."""
+"""Read a JSON object attribute by attribute, by type; reject attributes that were not read."""
 
 from __future__ import annotations
 
@@ -11,119 +11,119 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST = 1_000_000_000
-"""No number is above it: it is 31 years in seconds."""
+"""The largest number that is accepted: 31 years in seconds."""
 
 
-class OrderError(ValueError):
-    """An order to the sandbox that cannot be understood; the text says what is wrong."""
+class ControlError(ValueError):
+    """The body of a call of the control API is invalid; the text says why."""
 
 
 def parse(raw: bytes) -> object:
-    """A JSON document; an empty body is an empty object.
+    """Parse a JSON document; an empty body is an empty object.
 
     Raises:
-        OrderError: it is no JSON.
+        ControlError: it is not JSON.
     """
     try:
         return json.loads(raw) if raw.strip() else {}
     except (ValueError, RecursionError) as error:
-        raise OrderError("the body is not JSON") from error
+        raise ControlError("the body is not JSON") from error
 
 
 class Fields:
-    """One JSON object; every reader raises OrderError for a wrong type and gives the default for what is not there."""
+    """One JSON object; readers raise ControlError for a wrong type, and return the default for a missing attribute."""
 
     def __init__(self, body: object) -> None:
         if not isinstance(body, dict):
-            raise OrderError("the body is not a JSON object")
+            raise ControlError("the body is not a JSON object")
         self._left: dict[str, object] = dict(body)
 
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
     def names(self) -> list[str]:
-        """What is left to be read."""
+        """Return the names of the attributes that were not read yet."""
         return list(self._left)
 
     def done(self) -> None:
-        """Nothing more is read.
+        """Check that every attribute was read.
 
         Raises:
-            OrderError: something is left.
+            ControlError: an attribute is left.
         """
         if self._left:
-            raise OrderError(f"unknown attribute {next(iter(self._left))}")
+            raise ControlError(f"unknown attribute {next(iter(self._left))}")
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A string; no default: it must be there."""
+        """Read a string; without a default, it is required."""
         value = self._left.pop(name, default)
         if not isinstance(value, str):
-            raise OrderError(f"{name} must be a string")
+            raise ControlError(f"{name} must be a string")
         return value
 
     def choice(self, name: str, choices: Sequence[T], default: T) -> T:
-        """One of a few strings."""
+        """Read one of these strings."""
         value = self._left.pop(name, default)
         if value not in choices:
-            raise OrderError(f"{name} must be one of {', '.join(map(str, choices))}")
+            raise ControlError(f"{name} must be one of {', '.join(map(str, choices))}")
         return choices[choices.index(value)]
 
     def texts(self, name: str, default: Sequence[str] | None = None) -> list[str]:
-        """A list of strings."""
+        """Read a list of strings."""
         value = self._left.pop(name, default)
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise OrderError(f"{name} must be a list of strings")
+            raise ControlError(f"{name} must be a list of strings")
         return list(value)
 
     def optional_texts(self, name: str, default: Sequence[str] | None) -> list[str] | None:
-        """A list of strings, or null."""
+        """Read a list of strings, or null."""
         if name in self._left and self._left[name] is None:
             del self._left[name]
             return None
         return self.texts(name, default) if name in self._left or default is not None else None
 
     def number(self, name: str, default: float, least: float = 0.0) -> float:
-        """A number from `least` to `MOST`."""
+        """Read a number from `least` to `MOST`."""
         value = self._left.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
-            raise OrderError(f"{name} must be a number from {least:g} to {MOST}")
+            raise ControlError(f"{name} must be a number from {least:g} to {MOST}")
         return float(value)
 
     def integer(self, name: str, default: int, least: int = 0) -> int:
-        """A whole number from `least` to `MOST`."""
+        """Read a whole number from `least` to `MOST`."""
         value = self._left.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            raise OrderError(f"{name} must be a whole number from {least} to {MOST}")
+            raise ControlError(f"{name} must be a whole number from {least} to {MOST}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """True or false."""
+        """Read true or false."""
         value = self._left.pop(name, default)
         if not isinstance(value, bool):
-            raise OrderError(f"{name} must be true or false")
+            raise ControlError(f"{name} must be true or false")
         return value
 
     def is_null(self, name: str) -> bool:
-        """Whether the attribute is there and null; it counts as read then."""
+        """Return whether the attribute is present and null; if it is, mark it as read."""
         null = name in self._left and self._left[name] is None
         if null:
             del self._left[name]
         return null
 
     def inner(self, name: str) -> Fields:
-        """An object; empty if it is not there."""
+        """Read an object; empty if it is missing."""
         return Fields(self._left.pop(name, {}))
 
     def json(self, name: str) -> dict[str, object]:
-        """An object of any content, as it is; empty if it is not there."""
+        """Read an object of any content, unchanged; empty if it is missing."""
         value = self._left.pop(name, {})
         if not isinstance(value, dict):
-            raise OrderError(f"{name} must be an object")
+            raise ControlError(f"{name} must be an object")
         return value
 
     def items(self, name: str) -> list[object]:
-        """A list; empty if it is not there."""
+        """Read a list; empty if it is missing."""
         value = self._left.pop(name, [])
         if not isinstance(value, list):
-            raise OrderError(f"{name} must be a list")
+            raise ControlError(f"{name} must be a list")
         return value

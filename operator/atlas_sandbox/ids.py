@@ -1,4 +1,4 @@
-"""Ids of 24 hex digits, as Atlas's own: seconds, a part that is the machine's, a counter."""
+"""Ids of 24 hex digits, like Atlas's: seconds, a part for the machine, a counter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ObjectIds:
-    """Gives ids that it never gave before, of the clock's time, `machine` (5 bytes, random) and a counter."""
+    """Create unique ids from the clock's time, `machine` (5 bytes, random by default) and a counter."""
 
     def __init__(self, now: Callable[[], datetime], machine: bytes | None = None) -> None:
         self._now = now
@@ -20,6 +20,6 @@ class ObjectIds:
         self._counter = count(1)
 
     def __call__(self) -> str:
-        """A new id."""
+        """Return a new id."""
         seconds = int(self._now().timestamp()) & 0xFFFFFFFF
         return f"{seconds:08x}{self._machine}{next(self._counter) & 0xFFFFFF:06x}"

@@ -1,4 +1,4 @@
-"""The invites API: pending invitations of one project, created, read, changed and cancelled.
+"""The Invites API: create, read, change and cancel the pending invitations of one project.
 
 Facts are those of the Atlas Admin API's published OpenAPI document, `listGroupInvites` to `updateInviteById`.
 """
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def listed(state: State, project: Project, username: str | None = None) -> list[Invitation]:
-    """The pending invitations (of one e-mail)."""
+    """Return the pending invitations (of one e-mail)."""
     now = state.now()
     return [invitation for invitation in project.invitations.listed(now, username) if invitation.expires_at > now]
 
 
 def read(project: Project, invitation_id: str) -> Invitation:
-    """One pending invitation.
+    """Return one pending invitation.
 
     Raises:
-        AtlasError: 404 INVALID_INVITATION_ID, also for one that was accepted, declined, cancelled or has expired.
+        AtlasError: 404 INVALID_INVITATION_ID, also if it was accepted, declined, canceled or has expired.
     """
     invitation = project.invitations.get(invitation_id)
     if invitation is None:
@@ -34,12 +34,12 @@ def read(project: Project, invitation_id: str) -> Invitation:
 
 
 def create(state: State, project: Project, username: str, roles: tuple[str, ...], inviter: str) -> Invitation:
-    """Invite somebody; `Rules` say what happens to who is pending here already, or in the organisation already.
+    """Invite a person; `Rules` decide the result for a person who is pending here, or a member of the organization.
 
     Raises:
-        AtlasError: 409 USER_ALREADY_IN_GROUP, or as the rules say.
+        AtlasError: 409 USER_ALREADY_IN_GROUP, or as the rules decide.
     """
-    refuse_those_inside(project, username)
+    reject_existing_users(project, username)
     roles = state.rules.granted(roles)
     pending = project.invitations.of(username)
     if pending is not None:
@@ -81,7 +81,7 @@ def update_of(state: State, project: Project, username: str, roles: tuple[str, .
 
 
 def cancel(state: State, project: Project, invitation_id: str) -> None:
-    """Cancel a pending invitation; a member, and the organisation's own invitation, are left alone.
+    """Cancel a pending invitation; a member, and an invitation to the organization, stay.
 
     Raises:
         AtlasError: 404 INVALID_INVITATION_ID.
@@ -89,8 +89,8 @@ def cancel(state: State, project: Project, invitation_id: str) -> None:
     state.end_invite(project, read(project, invitation_id), "cancelled")
 
 
-def refuse_those_inside(project: Project, username: str) -> None:
-    """Nobody is invited who reaches the project already.
+def reject_existing_users(project: Project, username: str) -> None:
+    """Check that the e-mail does not have access to the project already.
 
     Raises:
         AtlasError: 409 USER_ALREADY_IN_GROUP.

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets (429) and the limit on sending invitations (400). None is on unless it is asked for."""
+"""Rate limits: token buckets (429) and the limit on sending invitations (400). All are off by default."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BucketScope = Literal["project", "credential", "ip"]
 Headers = tuple[tuple[str, str], ...]
 
 UNLIMITED: Headers = (("Ratelimit-Limit", "1200"), ("Ratelimit-Remaining", "1199"))
-"""What an answer says where no bucket is on: the limit that was seen in real answers, and no end of it."""
+"""The headers of a response if no bucket is on: the limit of real responses, which is never used up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call of which operation on what: the things that a bucket may be kept for."""
+    """The properties of a call by which buckets count."""
 
     operation: str
     project: str
@@ -32,10 +32,10 @@ class Caller:
 
 @dataclass(slots=True)
 class Bucket:
-    """`capacity` calls every `seconds`, refilled evenly, for one project, credential or address each."""
+    """`capacity` calls every `seconds`, refilled evenly; one level for each project, credential or address."""
 
     operations: frozenset[str]
-    """The operations that share it; empty for all but Token."""
+    """The operations that share it; empty for all except Token."""
     capacity: int
     seconds: float
     scope: BucketScope = "project"
@@ -44,14 +44,14 @@ class Bucket:
     levels: dict[str, tuple[float, datetime]] = field(default_factory=dict)
 
     def covers(self, operation: str) -> bool:
-        """Whether calls of this operation take from the bucket."""
+        """Return whether calls of this operation use the bucket."""
         return operation in self.operations if self.operations else operation != "Token"
 
     def take(self, caller: Caller, now: datetime) -> Headers:
-        """Take one token; the headers that tell the caller what is left.
+        """Take one token, and return the headers that show how many are left.
 
         Raises:
-            AtlasError: 429, with `Retry-After` in whole seconds if the bucket says when to come back.
+            AtlasError: 429, with `Retry-After` in whole seconds if `retry_after` is set.
         """
         key = {"project": caller.project, "credential": caller.credential, "ip": caller.ip}[self.scope]
         level, since = self.levels.get(key, (float(self.capacity), now))
@@ -77,7 +77,7 @@ class SendingLimit:
     sent: dict[str, deque[datetime]] = field(default_factory=dict)
 
     def check(self, ip: str, now: datetime) -> None:
-        """Refuse one invitation too many.
+        """Check that one more invitation is within the limit.
 
         Raises:
             AtlasError: 400 INVITATIONS_RATE_LIMITED_IP.
@@ -98,7 +98,7 @@ class Limits:
         self._now = now
 
     def take(self, caller: Caller) -> Headers:
-        """Let one call through; the headers of the tightest bucket.
+        """Count one call in its buckets, and return the headers of the bucket with the fewest calls left.
 
         Raises:
             AtlasError: 429.
@@ -107,7 +107,7 @@ class Limits:
         return min(taken, key=lambda headers: int(headers[1][1])) if taken else UNLIMITED
 
     def check_sending(self, ip: str) -> None:
-        """Let an invitation be sent.
+        """Check that an invitation may be sent.
 
         Raises:
             AtlasError: 400 INVITATIONS_RATE_LIMITED_IP.
@@ -116,6 +116,6 @@ class Limits:
             self.sending.check(ip, self._now())
 
     def count_sending(self, ip: str) -> None:
-        """An invitation was sent."""
+        """Count an invitation that was sent."""
         if self.sending is not None:
             self.sending.sent.setdefault(ip, deque()).append(self._now())

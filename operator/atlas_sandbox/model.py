@@ -1,4 +1,4 @@
-"""What Atlas keeps: invitations of the invites API, users of the users API, and how they ended. Immutable records."""
+"""The immutable records of Atlas: invitations of the Invites API, users of the Users API, and how they ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LIFETIME = timedelta(days=30)
 """How long an invitation of either API stays pending (Atlas Admin API facts)."""
 
 ROLE = re.compile(r"GROUP_[A-Z][A-Z0-9_]*")
-"""A project role. Which ones there are, no document of the Admin API lists any more."""
+"""A project role. The documents of the Admin API no longer list the roles."""
 
 
 def email_key(address: str) -> str:
-    """Return what e-mails are compared by: lower case, NFC, an internationalized domain as punycode."""
+    """Return the form in which e-mails are compared: lower case, NFC, an internationalized domain as punycode."""
     if address.isascii():
         return address.lower()
     local, at, domain = normalize("NFC", address.lower()).rpartition("@")
@@ -28,14 +28,14 @@ def email_key(address: str) -> str:
 
 
 class Api(StrEnum):
-    """The API that an invitation was sent through: each sees only its own pending ones."""
+    """The API through which an invitation was sent: each API shows only its own pending invitations."""
 
     INVITES = "Invites"
     USERS = "Users"
 
 
 class Membership(StrEnum):
-    """`orgMembershipStatus` of the users API."""
+    """`orgMembershipStatus` of the Users API."""
 
     ACTIVE = "ACTIVE"
     PENDING = "PENDING"
@@ -44,7 +44,7 @@ class Membership(StrEnum):
 
 
 Via = Literal["team", "organization"]
-"""How a person may reach a project without being a user of it."""
+"""How a person may have access to a project without being a user of it."""
 
 How = Literal["accepted", "declined", "expired", "cancelled", "removed", "replaced"]
 """How an invitation or a membership ended."""
@@ -52,7 +52,7 @@ How = Literal["accepted", "declined", "expired", "cancelled", "removed", "replac
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A pending invitation of the invites API."""
+    """A pending invitation of the Invites API."""
 
     id: str
     username: str
@@ -64,7 +64,10 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of one project, as the users API shows it; `expires_at` None once rejected, `joined_at` unless ACTIVE."""
+    """A user of one project, as the Users API shows it.
+
+    `expires_at` is None once the invitation was declined, `joined_at` is None unless the user is ACTIVE.
+    """
 
     id: str
     username: str
@@ -78,7 +81,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An invitation or membership that is over."""
+    """An invitation or membership that has ended."""
 
     api: Api
     id: str

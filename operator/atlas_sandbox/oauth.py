@@ -1,4 +1,4 @@
-"""Service accounts: the token endpoint (OAuth 2.0 client credentials) and the bearer tokens that it gives.
+"""Service accounts: the token endpoint (OAuth 2.0 client credentials) and the bearer tokens that it issues.
 
 Errors here have OAuth's body (RFC 6749, 5.2: `error` is a word), not Atlas's.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def client_id_of(authorization: str) -> str:
-    """The client id of a Basic `Authorization` header, empty where there is none."""
+    """Return the client id of a Basic `Authorization` header, empty if there is none."""
     return _basic(authorization)[0]
 
 
@@ -36,7 +36,7 @@ def _basic(authorization: str) -> tuple[str, str]:
 
 
 class OAuthError(Exception):
-    """An error of the token endpoint: HTTP status, OAuth's word for it, a sentence."""
+    """An error of the token endpoint: HTTP status, OAuth's error code, a description."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         self.status = status
@@ -45,12 +45,12 @@ class OAuthError(Exception):
         super().__init__(f"{status} {error}: {description}")
 
     def body(self) -> dict[str, object]:
-        """The JSON body."""
+        """Return the JSON body."""
         return {"error": self.error, "error_description": self.description}
 
 
 class Tokens:
-    """Gives tokens to service accounts and checks them; `lifetime` is how long a new one is good, in seconds."""
+    """Issue tokens to service accounts, and check them; `lifetime` is how long a new token is valid, in seconds."""
 
     def __init__(self, credentials: Credentials, now: Callable[[], datetime]) -> None:
         self.lifetime = 3600
@@ -59,10 +59,10 @@ class Tokens:
         self._tokens: dict[str, tuple[str, datetime]] = {}
 
     def issue(self, authorization: str, body: bytes) -> dict[str, object]:
-        """The answer of the token endpoint: a new token.
+        """Return the response of the token endpoint: a new token.
 
         Raises:
-            OAuthError: 400 for another grant than `client_credentials`, 401 for a wrong client.
+            OAuthError: 400 if the grant is not `client_credentials`, 401 for a wrong client.
         """
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         account = self._client(authorization, form)
@@ -73,7 +73,7 @@ class Tokens:
         return {"access_token": token, "expires_in": self.lifetime, "token_type": "Bearer"}
 
     def revoke(self, authorization: str, body: bytes) -> None:
-        """End one token of the client (RFC 7009); a token that is not there is fine.
+        """Revoke one token of the client (RFC 7009); an unknown token is no error.
 
         Raises:
             OAuthError: 401 for a wrong client.
@@ -83,16 +83,16 @@ class Tokens:
         self._tokens.pop(form.get("token", ""), None)
 
     def end_all(self) -> int:
-        """End every token; how many there were."""
+        """Invalidate every token, and return their number."""
         count = len(self._tokens)
         self._tokens.clear()
         return count
 
     def check(self, token: str) -> Credential:
-        """The service account that this token was given to.
+        """Return the service account to which this token was issued.
 
         Raises:
-            AtlasError: 401: unknown, ended, or its account is gone.
+            AtlasError: 401: the token is unknown or no longer valid, or its account is gone.
         """
         client_id, ends_at = self._tokens.get(token, ("", None))
         account = self._credentials.of("serviceAccount", client_id)

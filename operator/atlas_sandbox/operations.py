@@ -1,7 +1,7 @@
-"""The calls that the sandbox knows, as a table: name, path, media-type versions, what each needs.
+"""The table of the operations: name, path, media-type versions, the role that each needs.
 
-Paths, versions and roles are those of the published OpenAPI document. `X-Java-Method` of the invites API was seen in
-real answers; the others are in its manner.
+Paths, versions and roles are those of the published OpenAPI document. The `X-Java-Method` headers of the Invites API
+were seen in real responses; the others imitate their style.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Scope = Literal["invites", "users", "project", "token"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call."""
+    """One operation of the API."""
 
     name: str
     scope: Scope
@@ -31,11 +31,11 @@ class Operation:
     versions: tuple[date, ...] = ()
     success: int = 200
     needs: Role = Role.READ_ONLY
-    """The role in the project that it needs (`x-rolesRequirements`)."""
+    """The project role that it requires (`x-rolesRequirements`)."""
     sends: bool = False
-    """Whether it sends an invitation, so that the limit on those counts it."""
+    """Whether it sends an invitation, which counts for the limit on invitations."""
     deprecation: str = ""
-    """The `Deprecation` header of its version 2023-01-01 (`Sunset` goes with it); empty: that is not deprecated."""
+    """The `Deprecation` header of its version 2023-01-01, sent with `Sunset`; empty if it is not deprecated."""
 
 
 def _invites(name: str, java: str, *, success: int = 200, sends: bool = False) -> Operation:
@@ -52,7 +52,7 @@ TOKEN = Operation("Token", "token", "OAuthTokenResource::token")
 REVOKE = Operation("RevokeToken", "token", "OAuthTokenResource::revoke")
 
 LIST_PROJECTS = Operation("ListProjects", "project", "ApiGroupsResource::getAllGroups", (FIRST,))
-"""The only call of the API that is about no project (``listGroups``)."""
+"""The only operation of the API without a project (``listGroups``)."""
 
 _TABLE: dict[tuple[str, bool, str], dict[str, Operation]] = {
     ("", False, ""): {"GET": Operation("ReadProject", "project", "ApiGroupsResource::getGroup", (FIRST,))},
@@ -83,7 +83,7 @@ NAMES = frozenset(
     {operation.name for methods in _TABLE.values() for operation in methods.values()}
     | {TOKEN.name, REVOKE.name, LIST_PROJECTS.name}
 )
-"""Every operation's name, as faults and the log of calls use it."""
+"""The name of every operation, as faults and the log of calls use it."""
 
 _PATH = re.compile(r"/api/atlas/v2/groups/([^/]+)(?:/(invites|users)(?:/([^/:]+)(:addRole|:removeRole|/roles)?)?)?")
 _ALONE = {
@@ -96,7 +96,7 @@ _MEDIA_TYPE = re.compile(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes: the operation, and the ids of its path as they were sent."""
+    """The operation of a request, and the ids in its path as they were sent."""
 
     operation: Operation
     project_id: str = ""
@@ -107,7 +107,7 @@ def route(method: str, path: str) -> Route:
     """Find the operation of a request.
 
     Raises:
-        AtlasError: 404 RESOURCE_NOT_FOUND for a path that is not known, 405 METHOD_NOT_ALLOWED for its method.
+        AtlasError: 404 RESOURCE_NOT_FOUND for an unknown path, 405 METHOD_NOT_ALLOWED for a wrong method.
     """
     methods = _ALONE.get(path, {})
     if methods:
@@ -127,10 +127,10 @@ def route(method: str, path: str) -> Route:
 
 
 def resolve_version(operation: Operation, accept: str) -> date:
-    """The version of a resource that an `Accept` header asks for: the latest that is not after its date.
+    """Return the version of a resource for an `Accept` header: the latest that is not after its date.
 
     Raises:
-        AtlasError: 406 INVALID_VERSION_DATE: no Atlas media type, no such date, or older than the resource.
+        AtlasError: 406 INVALID_VERSION_DATE: no Atlas media type, not a date, or a date before the first version.
     """
     match = _MEDIA_TYPE.search(accept)
     try:
@@ -144,7 +144,7 @@ def resolve_version(operation: Operation, accept: str) -> date:
 
 
 def check_content_type(content_type: str) -> None:
-    """A body is JSON: plain (as the curl commands of the documentation send it) or with a date.
+    """Check that a body is JSON: plain (as the curl commands of the documentation send it) or dated.
 
     Raises:
         AtlasError: 415 UNSUPPORTED_MEDIA_TYPE.

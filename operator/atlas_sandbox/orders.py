@@ -1,4 +1,4 @@
-"""What the calls under `/_sandbox/` say: JSON to faults, limits, credentials, settings, and back."""
+"""Convert the JSON of the calls under `/_sandbox/` to faults, overrides, limits and credentials, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from atlas_sandbox.credentials import Credential, Kind
 from atlas_sandbox.faults import KINDS, Fault
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.limits import Bucket, BucketScope, SendingLimit
 from atlas_sandbox.operations import NAMES
 from atlas_sandbox.overrides import Override
@@ -23,38 +23,38 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 def moment(text: str) -> datetime:
-    """A time in ISO 8601, with its zone.
+    """Parse a time in ISO 8601, with its zone.
 
     Raises:
-        OrderError: it is none.
+        ControlError: it is not such a time.
     """
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise OrderError(f"{text} is not a time in ISO 8601") from error
+        raise ControlError(f"{text} is not a time in ISO 8601") from error
 
 
 def operations(fields: Fields) -> frozenset[str]:
-    """The attribute `operations`: names of the table of operations."""
+    """Read the attribute `operations`: names from the table of operations."""
     names = fields.texts("operations", ())
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise OrderError(f"unknown operation {unknown[0]}")
+        raise ControlError(f"unknown operation {unknown[0]}")
     return frozenset(names)
 
 
 def fault(body: object) -> Fault:
-    """A fault that is ordered.
+    """Read a fault.
 
     Raises:
-        OrderError: the order cannot be understood.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     count = None if fields.is_null("count") else fields.integer("count", 1, 1)
     seconds = None if fields.is_null("seconds") or "seconds" not in fields else fields.number("seconds", 0.0)
     status = fields.integer("status", 0) or None
-    if status is not None and not 200 <= status <= 599:  # noqa: PLR2004 - what a server may answer
-        raise OrderError("status must be from 200 to 599")
+    if status is not None and not 200 <= status <= 599:  # noqa: PLR2004 - the statuses of a response
+        raise ControlError("status must be from 200 to 599")
     headers = fields.inner("headers")
     ordered = Fault(
         kind=fields.choice("kind", KINDS, "status"),
@@ -79,7 +79,7 @@ def fault(body: object) -> Fault:
 
 
 def show_fault(ordered: Fault) -> Json:
-    """A fault, with how often it struck."""
+    """Return the JSON of a fault, with how often it struck."""
     return {
         "body": ordered.body,
         "challenges": ordered.challenges,
@@ -103,10 +103,10 @@ def show_fault(ordered: Fault) -> Json:
 
 
 def override(body: object) -> Override:
-    """Return the override that is ordered.
+    """Read an override.
 
     Raises:
-        OrderError: the order cannot be understood.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     ordered = Override(
@@ -121,7 +121,7 @@ def override(body: object) -> Override:
 
 
 def show_override(ordered: Override) -> Json:
-    """Return an override as it was ordered."""
+    """Return the JSON of an override."""
     return {
         "attributes": ordered.attributes,
         "id": ordered.id,
@@ -133,10 +133,10 @@ def show_override(ordered: Override) -> Json:
 
 
 def set_limits(limits: Limits, body: object) -> None:
-    """Turn on these limits, and no others.
+    """Replace all limits by these.
 
     Raises:
-        OrderError: the order cannot be understood; nothing changed.
+        ControlError: the body is invalid; nothing changed.
     """
     fields = Fields(body)
     buckets = [_bucket(Fields(item)) for item in fields.items("buckets")]
@@ -150,7 +150,7 @@ def set_limits(limits: Limits, body: object) -> None:
 
 
 def show_limits(limits: Limits) -> Json:
-    """The limits that are on."""
+    """Return the JSON of the limits."""
     sending = limits.sending
     return {
         "buckets": [
@@ -169,10 +169,10 @@ def show_limits(limits: Limits) -> Json:
 
 
 def credential(body: object, before: Credential | None = None) -> Credential:
-    """A credential; what the order does not say is as `before`.
+    """Read a credential; attributes that the body does not name are taken from `before`.
 
     Raises:
-        OrderError: the order cannot be understood.
+        ControlError: the body is invalid.
     """
     fields = Fields(body)
     kind: Kind = fields.choice("kind", get_args(Kind), "apiKey") if before is None else before.kind
@@ -183,7 +183,7 @@ def credential(body: object, before: Credential | None = None) -> Credential:
     try:
         allowed = None if access_list is None else tuple(ip_network(item) for item in access_list)
     except ValueError as error:
-        raise OrderError(f"accessList: {error}") from error
+        raise ControlError(f"accessList: {error}") from error
     made = Credential(
         kind,
         fields.text("id") if before is None else before.id,
@@ -198,7 +198,7 @@ def credential(body: object, before: Credential | None = None) -> Credential:
 
 
 def show_credential(known: Credential) -> Json:
-    """A credential without its secret."""
+    """Return the JSON of a credential, without its secret."""
     return {
         "accessList": None if known.access_list is None else [str(network) for network in known.access_list],
         "id": known.id,
@@ -211,13 +211,13 @@ def show_credential(known: Credential) -> Json:
 
 def _header(text: str) -> str:
     if not (text and text.isascii() and text.isprintable() and text == text.strip()):
-        raise OrderError("a header must be printable ASCII")
+        raise ControlError("a header must be printable ASCII")
     return text
 
 
 def _header_name(text: str) -> str:
     if not _HEADER_NAME.fullmatch(text) or text.lower() in {"content-length", "transfer-encoding"}:
-        raise OrderError(f"{text} is no header that a fault may set")
+        raise ControlError(f"a fault must not set the header {text}")
     return text
 
 

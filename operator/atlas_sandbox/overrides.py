@@ -1,7 +1,7 @@
-"""Overrides: how responses show the entry of one e-mail differently than Atlas holds it.
+"""Overrides: responses show the entry of one e-mail differently from the stored record.
 
-An entry is an invitation or a user, also in a list. What Atlas holds does not change: a call finds the entry by
-its true id and e-mail.
+An entry is an invitation or a user, also in a list. The stored record does not change: a call finds it by its true id
+and e-mail.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Override:
     username: str
     """The true e-mail of the entry."""
     attributes: dict[str, object] = field(default_factory=dict)
-    """What is shown in the place of the true attributes, of any JSON type."""
+    """Values of any JSON type, shown instead of the true attributes."""
     without: frozenset[str] = frozenset()
     """The attributes that are left out."""
     operations: frozenset[str] = frozenset()
@@ -32,14 +32,14 @@ class Override:
 
 
 class Overrides:
-    """The overrides that are on order."""
+    """The active overrides."""
 
     def __init__(self) -> None:
         self._overrides: dict[str, Override] = {}
         self._numbers = count(1)
 
     def add(self, override: Override) -> Override:
-        """Order an override; it gets its id."""
+        """Add an override, and give it an id."""
         override.id = f"override-{next(self._numbers)}"
         self._overrides[override.id] = override
         return override
@@ -49,15 +49,15 @@ class Overrides:
         return list(self._overrides.values())
 
     def remove(self, override_id: str) -> bool:
-        """Call an override off, and return whether it was there."""
+        """Remove an override, and return whether it existed."""
         return self._overrides.pop(override_id, None) is not None
 
     def clear(self) -> None:
-        """Call every override off."""
+        """Remove every override."""
         self._overrides.clear()
 
     def shown(self, operation: str, project: str, content: object) -> object:
-        """Return the content of a response as the overrides show it."""
+        """Return the content of a response with the overrides applied."""
         found = [override for override in self._overrides.values() if override.matches(operation, project)]
         if not found:
             return content

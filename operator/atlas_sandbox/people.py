@@ -1,4 +1,4 @@
-"""What people do outside the API: they accept, decline, let invitations expire, take somebody out."""
+"""What people do outside the API: they accept, decline, let invitations expire, or remove a member."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def accept(state: State, project: Project, username: str) -> User:
-    """The invited person accepts: ACTIVE here with the roles of both APIs' invitations, and in the organisation.
+    """Accept as the invitee, who becomes ACTIVE here with the roles of both invitations, and joins the organization.
 
     Raises:
         AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
@@ -22,12 +22,12 @@ def accept(state: State, project: Project, username: str) -> User:
     roles = dict.fromkeys((*(user.roles if user else ()), *(invitation.roles if invitation else ())))
     invited_as = user.username if user else invitation.username if invitation else username
     active = state.activate(project, invited_as, tuple(roles))
-    state.join_organisation(username)
+    state.join_organization(username)
     return active
 
 
 def decline(state: State, project: Project, username: str) -> None:
-    """The invited person declines: gone from the invites API; INVITATION_REJECTED in every project of the users API.
+    """Decline as the invitee: gone from the Invites API, INVITATION_REJECTED in every project of the Users API.
 
     Raises:
         AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
@@ -40,7 +40,7 @@ def decline(state: State, project: Project, username: str) -> None:
 
 
 def expire(state: State, project: Project, username: str) -> None:
-    """What is pending for the e-mail expires now, before its time.
+    """Expire now what is pending for the e-mail, before its time.
 
     Raises:
         AtlasError: 404 INVALID_INVITATION_ID: nothing is pending for the e-mail.
@@ -53,7 +53,7 @@ def expire(state: State, project: Project, username: str) -> None:
 
 
 def remove(state: State, project: Project, username: str) -> None:
-    """Somebody takes an ACTIVE user, or one who reaches the project in another way, out of the project.
+    """Remove an ACTIVE user, or a person with access through a team or the organization, from the project.
 
     Raises:
         AtlasError: 404 USER_NOT_FOUND.
@@ -66,7 +66,7 @@ def remove(state: State, project: Project, username: str) -> None:
 
 
 def reach(state: State, project: Project, username: str, roles: tuple[str, ...], via: Via) -> User:
-    """A member of the organisation reaches the project through a team, or through a role in the organisation.
+    """Give a member of the organization access to the project through a team, or through a role in the organization.
 
     Raises:
         AtlasError: 409 USER_ALREADY_IN_GROUP: the project has a user of this e-mail.
@@ -74,7 +74,7 @@ def reach(state: State, project: Project, username: str, roles: tuple[str, ...],
     if project.users.of(username) is not None:
         raise AtlasError("USER_ALREADY_IN_GROUP", username, project.id)
     now = state.now().replace(microsecond=0)
-    user = User(state.join_organisation(username), username, roles, Membership.ACTIVE, "", now, joined_at=now)
+    user = User(state.join_organization(username), username, roles, Membership.ACTIVE, "", now, joined_at=now)
     project.indirect[email_key(username)] = (user, via)
     return user
 

@@ -1,4 +1,4 @@
-"""One project: its records, found by id and by e-mail, and what its lagging lists still show."""
+"""One project: its records, found by id or e-mail, and what its lagging lists still show."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 R = TypeVar("R", Invitation, User)
 
 ENDED_KEPT = 100_000
-"""How many ended invitations and memberships a project remembers."""
+"""How many ended invitations and memberships a project keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far lists lie behind: a change is unseen for `seconds`, and by the next `calls` lists; 0 for not at all."""
+    """How far lists lag: they do not show a change for `seconds`, and for the next `calls` lists; 0 for no lag."""
 
     seconds: float = 0.0
     calls: int = 0
@@ -35,7 +35,7 @@ class Lag:
 
 @dataclass(slots=True)
 class _Change(Generic[R]):
-    """What a list that has not caught up shows for one e-mail: the record before the change."""
+    """A change that lagging lists do not show yet: they show the record before it."""
 
     at: datetime
     email: str
@@ -44,7 +44,7 @@ class _Change(Generic[R]):
 
 
 class Shelf(Generic[R]):
-    """The records of one kind, at most one an e-mail (compared in lower case), with lists that may lag behind."""
+    """The records of one kind, at most one for each e-mail (compared in lower case), with lists that may lag."""
 
     def __init__(self) -> None:
         self.lag = Lag()
@@ -56,19 +56,19 @@ class Shelf(Generic[R]):
         return len(self._by_id)
 
     def get(self, record_id: str) -> R | None:
-        """The record of this id."""
+        """Return the record with this id."""
         return self._by_id.get(record_id)
 
     def of(self, email: str) -> R | None:
-        """The record of this e-mail."""
+        """Return the record with this e-mail."""
         return self._by_email.get(email_key(email))
 
     def all(self) -> list[R]:
-        """Every record, as it is now."""
+        """Return every record, without lag."""
         return list(self._by_email.values())
 
     def put(self, record: R, now: datetime) -> None:
-        """Keep a record, in the place of the one that its e-mail had."""
+        """Store a record, and replace the one with the same e-mail."""
         email = email_key(record.username)
         self._remember(email, now)
         before = self._by_email.get(email)
@@ -77,13 +77,13 @@ class Shelf(Generic[R]):
         self._by_email[email] = self._by_id[record.id] = record
 
     def drop(self, record: R, now: datetime) -> None:
-        """Forget a record."""
+        """Delete a record."""
         email = email_key(record.username)
         self._remember(email, now)
         del self._by_email[email], self._by_id[record.id]
 
     def listed(self, now: datetime, email: str | None = None) -> list[R]:
-        """What a list shows now (of one e-mail): the records without the changes that it has not caught up with."""
+        """Return what a list shows now (of one e-mail): the records without the changes that lag hides."""
         changes = self._unseen(now) if self._changes and (email is None or self.lag.filtered) else []
         if email is not None:
             record = self.of(email)
@@ -116,7 +116,7 @@ class Shelf(Generic[R]):
 
 @dataclass(slots=True)
 class Project:
-    """One project with all that it holds."""
+    """One project with all its records."""
 
     id: str
     name: str
@@ -125,9 +125,9 @@ class Project:
     invitations: Shelf[Invitation] = field(default_factory=Shelf)
     users: Shelf[User] = field(default_factory=Shelf)
     indirect: dict[str, tuple[User, Via]] = field(default_factory=dict)
-    """Who reaches the project without being a user of it, by e-mail in lower case."""
+    """The people who have access to the project without being a user of it, by e-mail in lower case."""
     ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=ENDED_KEPT))
 
     def lag(self, lag: Lag) -> None:
-        """Let both lists lag from now on (or no more)."""
+        """Set the lag of both lists."""
         self.invitations.lag = self.users.lag = lag

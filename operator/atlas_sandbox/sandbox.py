@@ -1,4 +1,4 @@
-"""The sandbox as a whole: the state machine, its clock, who may call, and what is set to go wrong."""
+"""The sandbox: the state machine, its clock, the credentials, and the ordered faults."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT_ID = "32b6e34b3d91647abb20e7b8"
-"""The project that is there at the start: the id of the documentation's examples."""
+"""The project that exists at the start. The examples of Atlas's documentation use this id."""
 PUBLIC_KEY = "sandbox"
 PRIVATE_KEY = "sandbox-private-key"
 CLIENT_ID = "mdb_sa_id_sandbox"
 CLIENT_SECRET = "mdb_sa_sk_sandbox"  # noqa: S105 - it opens nothing but the sandbox
 
 SUNSET = date(2027, 7, 1)
-"""The day on which the invites API ends (its `Sunset` header)."""
+"""The day on which the Invites API ends (its `Sunset` header)."""
 
 
 @dataclass(slots=True)
 class Sunset:
-    """Whether the deprecated versions still answer: always (`off`), never (410, `on`), or until the day (`clock`)."""
+    """Whether the deprecated versions still work: always (`off`), never (410, `on`), or until the day (`clock`)."""
 
     mode: Literal["off", "on", "clock"] = "off"
     day: date = SUNSET
 
     def gone(self, now: datetime) -> bool:
-        """Whether the deprecated versions are gone."""
+        """Return whether the deprecated versions are gone."""
         begins = datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
         return self.mode == "on" or (self.mode == "clock" and now >= begins)
 
 
 class Sandbox:
-    """Everything of one sandbox; `new_id` gives ids of 24 hex digits (made up from the clock by default)."""
+    """One sandbox; `new_id` returns ids of 24 hex digits (made from the clock by default)."""
 
     def __init__(
         self, clock: Clock | None = None, new_id: Callable[[], str] | None = None, *, latency: float = 0.0
@@ -55,7 +55,7 @@ class Sandbox:
         self.reset()
 
     def reset(self) -> None:
-        """Begin again: one empty project, one key, one service account, nothing set to go wrong; the clock stays."""
+        """Restore the initial state: one empty project, one key, one service account, no faults; the clock stays."""
         self.state = State(self.clock, self.new_id)
         self.credentials = Credentials()
         self.auth = Authenticator.of(self.credentials, self.clock)
@@ -65,9 +65,9 @@ class Sandbox:
         self.calls = Calls()
         self.sunset = Sunset()
         self.latency = self._initial_latency
-        """Seconds that every call of the API takes."""
+        """The seconds by which every call of the API is delayed."""
         self.envelope_keeps_status = False
-        """Whether an enveloped answer keeps its HTTP status; else it is 200 (a 401 always keeps it)."""
+        """Whether an enveloped response keeps its HTTP status; otherwise it is 200 (a 401 always keeps it)."""
         self.state.add_project(PROJECT_ID, "sandbox")
         self.credentials.add(Credential("apiKey", PUBLIC_KEY, PRIVATE_KEY))
         self.credentials.add(Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET))

@@ -1,11 +1,11 @@
-"""Invitations and members that come from elsewhere: a person in the UI, another tool, a benchmark."""
+"""Create invitations and members as another source does: a person in the UI, another tool, a benchmark."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 from atlas_sandbox import invites, people, users, views
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.model import Api
 from atlas_sandbox.validation import email, roles
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from atlas_sandbox.state import State
 
 INVITER = "owner@example.com"
-"""Who invites from the UI."""
+"""The inviter of invitations from the UI."""
 MOST = 100_000
-"""How many one call makes at most."""
+"""How many people one call may add."""
 
 
 def invite(state: State, project: Project, body: object) -> list[views.Json]:
-    """Invite as a person does in the UI, through either API; what the API shows of each.
+    """Invite people as a person does in the UI, through either API; return the entries that the API shows.
 
     Raises:
-        OrderError: the order cannot be understood.
-        AtlasError: as the API says; those before the offending one are invited.
+        ControlError: the body is invalid.
+        AtlasError: the API rejects one of them; those before it are invited.
     """
     fields = Fields(body)
     api = fields.choice("api", (Api.INVITES, Api.USERS), Api.INVITES)
@@ -39,10 +39,10 @@ def invite(state: State, project: Project, body: object) -> list[views.Json]:
 
 
 def add_members(state: State, project: Project, body: object) -> list[views.Json]:
-    """Put people into the project, at once: as users of it, or who reach it through a team or the organisation.
+    """Give people access to the project at once: as users of it, or through a team or the organization.
 
     Raises:
-        OrderError: the order cannot be understood.
+        ControlError: the body is invalid.
         AtlasError: 409 USER_ALREADY_IN_GROUP.
     """
     fields = Fields(body)
@@ -50,8 +50,8 @@ def add_members(state: State, project: Project, body: object) -> list[views.Json
     made = []
     for username, granted in _wanted(fields):
         if via == "user":
-            invites.refuse_those_inside(project, username)
-            state.join_organisation(username)
+            invites.reject_existing_users(project, username)
+            state.join_organization(username)
             made.append(views.user(state.activate(project, username, granted)))
         else:
             made.append(views.user(people.reach(state, project, username, granted, via)))
@@ -59,12 +59,12 @@ def add_members(state: State, project: Project, body: object) -> list[views.Json
 
 
 def _wanted(fields: Fields) -> list[tuple[str, tuple[str, ...]]]:
-    """One `username`, a list of `usernames`, or `count` made-up ones from `start` on; all with the same `roles`."""
+    """Read one `username`, a list of `usernames`, or `count` made-up ones from `start` on, with their `roles`."""
     granted = roles({"roles": fields.texts("roles", ("GROUP_READ_ONLY",))})
     if "count" in fields:
         count, start, prefix = fields.integer("count", 1, 1), fields.integer("start", 0), fields.text("prefix", "user")
         if count > MOST:
-            raise OrderError(f"count must be at most {MOST}")
+            raise ControlError(f"count must be at most {MOST}")
         names = [f"{prefix}{number:05d}@example.com" for number in range(start, start + count)]
     elif "usernames" in fields:
         names = fields.texts("usernames")

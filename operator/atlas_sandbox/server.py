@@ -1,4 +1,4 @@
-"""Serves the sandbox on a real socket: inside a running event loop, in a thread, or for the command line."""
+"""Serve the sandbox on a real socket: inside a running event loop, in a thread, or for the command line."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ LOOPBACK = "127.0.0.1"
 
 
 class _Protocol(H11Protocol):
-    """Shows the transport of its connection to the application, which may have to break it."""
+    """Pass the transport of the connection to the application, which may have to break it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected."""
+        """Store the transport of a new connection."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
 class SandboxServer(uvicorn.Server):
-    """A server that leaves signals alone, says when it is ready, and does not wait for calls that are held."""
+    """A server that does not handle signals, reports when it is ready, and does not wait for open calls to stop."""
 
     def __init__(self, app: ASGIApp, host: str = LOOPBACK, port: int = 0) -> None:
-        """Bind at once: `url` is good from now on; port 0 takes a free one.
+        """Bind at once, so that `url` is valid; port 0 takes a free one.
 
         Raises:
             OSError: the address cannot be bound.
@@ -55,32 +55,33 @@ class SandboxServer(uvicorn.Server):
         super().__init__(config)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.create_server((host, port), family=family, backlog=4096)
-        # An answer's head and body are two writes: without this the second waits for the client's delayed ACK (40 ms).
+        # The head and the body of a response are two writes: without this the second waits for the client's delayed
+        # ACK (40 ms).
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.ready = asyncio.Event()
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.socket.getsockname()[1]}"
-        """Where it listens, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
 
     async def run_until_stopped(self) -> None:
         """Serve until `stop` is called."""
         await self.serve(sockets=[self.socket])
 
     def stop(self) -> None:
-        """Let `run_until_stopped` end."""
+        """Make `run_until_stopped` return."""
         self.should_exit = True
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Signals are not this server's business: it may run inside somebody else's program."""
+        """Leave the signals to the process, which may be another program."""
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and say so."""
+        """Start to listen, and set `ready`."""
         await super().startup(sockets)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to listen, and cut what is still open."""
+        """Stop listening, and close all open connections."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown(sockets)
@@ -88,7 +89,7 @@ class SandboxServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(app: ASGIApp, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
-    """Serve an application in the running event loop; gives its URL, without a slash at the end."""
+    """Serve an application in the running event loop; yield its URL, without a slash at the end."""
     server = SandboxServer(app, host, port)
     task = asyncio.create_task(server.run_until_stopped())
     ready = asyncio.create_task(server.ready.wait())
@@ -105,7 +106,7 @@ async def serve(app: ASGIApp, *, host: str = LOOPBACK, port: int = 0) -> AsyncIt
 
 @contextmanager
 def serve_in_thread(app: ASGIApp, *, host: str = LOOPBACK, port: int = 0) -> Iterator[str]:
-    """Serve an application in a thread with an event loop of its own; gives its URL, without a slash at the end."""
+    """Serve an application in a thread with its own event loop; yield its URL, without a slash at the end."""
     server = SandboxServer(app, host, port)
     started = threading.Event()
 

@@ -1,11 +1,11 @@
-"""The settings of a sandbox as JSON: latency, what the documents leave open, list lag, the end of the invites API."""
+"""The settings of a sandbox as JSON: latency, undocumented behavior, list lag, the end of the Invites API."""
 
 from __future__ import annotations
 
 from datetime import date
 from typing import TYPE_CHECKING
 
-from atlas_sandbox.fields import Fields, OrderError
+from atlas_sandbox.fields import ControlError, Fields
 from atlas_sandbox.model import ROLE
 from atlas_sandbox.project import Lag
 from atlas_sandbox.sandbox import Sunset
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show(sandbox: Sandbox) -> dict[str, object]:
-    """Every setting."""
+    """Return every setting."""
     lag, sunset, rules = sandbox.state.lag, sandbox.sunset, sandbox.state.rules
     return {
         "addedRoles": list(rules.added_roles),
@@ -37,10 +37,10 @@ def show(sandbox: Sandbox) -> dict[str, object]:
 
 
 def change(sandbox: Sandbox, body: object) -> None:
-    """Change the settings that are named.
+    """Change the settings that the body names.
 
     Raises:
-        OrderError: the order cannot be understood; nothing changed.
+        ControlError: the body is invalid; nothing changed.
     """
     fields = Fields(body)
     rules = _rules(fields, sandbox.state.rules)
@@ -71,7 +71,7 @@ def _roles(fields: Fields, name: str, before: Iterable[str]) -> list[str]:
     roles = fields.texts(name, tuple(before))
     unknown = [role for role in roles if ROLE.fullmatch(role) is None]
     if unknown:
-        raise OrderError(f"{name}: not a role: {unknown[0]}")
+        raise ControlError(f"{name}: {unknown[0]} is not a project role")
     return roles
 
 
@@ -92,4 +92,4 @@ def _sunset(fields: Fields, before: Sunset) -> Sunset:
     try:
         return Sunset(mode, date.fromisoformat(day))
     except ValueError as error:
-        raise OrderError(f"{day} is not a day") from error
+        raise ControlError(f"{day} is not a date in ISO 8601") from error

@@ -1,6 +1,6 @@
-"""The state machine: one organisation, its members and its projects, and the transitions of their records.
+"""The state machine: one organization, its members and its projects, and the transitions of their records.
 
-Pure: no I/O, the clock and the ids come from outside. `invites`, `users`, `people` are the calls and acts made of it.
+It does no I/O; the clock and the ids come from outside. `invites`, `users` and `people` build on these transitions.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rules:
-    """What Atlas does where its documents do not say."""
+    """The behavior of Atlas that its documents do not define."""
 
     duplicate_invite: Literal["same", "new", "reject", "conflict"] = "same"
-    """A second invites POST for a pending e-mail: 200 with the same id, 200 with a new one, 400, 409."""
+    """The response to a second Invites API POST for a pending e-mail: 200 with the same or a new id, 400, 409."""
     member_invite: Literal["active", "pending"] = "active"
-    """An invites POST for someone of the organisation: in the project at once, or pending like anybody."""
+    """The result of an Invites API POST for a member of the organization: a user at once, or pending as usual."""
     missing_rights: Literal["named", "unauthorized"] = "named"
-    """A call without rights to the project: 404 NOT_IN_GROUP or 403 USER_UNAUTHORIZED; or 401 without a challenge."""
+    """The response without rights to a project: 404 NOT_IN_GROUP or 403 USER_UNAUTHORIZED, or 401 without challenge."""
     dropped_roles: frozenset[str] = frozenset()
-    """Roles that Atlas leaves out of what a write asks for, unless none would be left."""
+    """Roles that Atlas drops from those of a write, unless none would be left."""
     added_roles: tuple[str, ...] = ()
-    """Roles that Atlas adds to what a write asks for."""
+    """Roles that Atlas adds to those of a write."""
     unknown_roles: frozenset[str] = frozenset()
-    """Roles that Atlas does not know: it rejects what grants them."""
+    """Roles that Atlas does not know: it rejects a write that grants one."""
 
     def granted(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the roles that Atlas keeps, and shows, when a write asks for these.
+        """Return the roles that Atlas stores and shows for a write with these.
 
         Raises:
             AtlasError: 400 INVALID_ENUM_VALUE.
@@ -49,7 +49,7 @@ class Rules:
 
 
 class State:
-    """One organisation. `now` gives the time (UTC), `new_id` an id of 24 hex digits that it never gave before."""
+    """One organization. `now` returns the time (UTC), `new_id` a unique id of 24 hex digits."""
 
     def __init__(self, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self.now = now
@@ -59,11 +59,11 @@ class State:
         self.org_id = new_id()
         self.projects: dict[str, Project] = {}
         self.members: dict[str, str] = {}
-        """The organisation's members: e-mail in lower case, id."""
+        """The ids of the organization's members, by e-mail in lower case."""
         self._deadlines: list[tuple[datetime, str, Api, str]] = []
 
     def add_project(self, project_id: str, name: str) -> Project:
-        """A new, empty project (or the one that has this id already)."""
+        """Return a new, empty project, or the existing one with this id."""
         project = self.projects.get(project_id)
         if project is None:
             project = self.projects[project_id] = Project(project_id, name, self.org_id, self._second())
@@ -71,7 +71,7 @@ class State:
         return project
 
     def project(self, project_id: str) -> Project:
-        """A project as it is now: what is due by the clock has expired in it.
+        """Return a project as it is now: invitations that are due by the clock have expired.
 
         Raises:
             AtlasError: 404 GROUP_NOT_FOUND.
@@ -83,21 +83,21 @@ class State:
         return project
 
     def set_lag(self, lag: Lag) -> None:
-        """Let the lists of every project, present and future, lag."""
+        """Set the lag of the lists of every project, present and future."""
         self.lag = lag
         for project in self.projects.values():
             project.lag(lag)
 
-    def join_organisation(self, email: str) -> str:
-        """Make somebody a member; the member's id. What the users API left pending becomes ACTIVE in every project."""
+    def join_organization(self, email: str) -> str:
+        """Make a person a member, and ACTIVE in every project where a user is pending; return the member's id."""
         self._expire_due()
         member_id = self.members.setdefault(email_key(email), self.person_id(email))
         for project, user in self.users_of(email, Membership.PENDING):
             self.activate(project, user.username, user.roles)
         return member_id
 
-    def leave_organisation(self, email: str) -> None:
-        """Take somebody out of the organisation, and so out of every project."""
+    def leave_organization(self, email: str) -> None:
+        """Remove a person from the organization, and so from every project."""
         self.members.pop(email_key(email), None)
         for project in self.projects.values():
             project.indirect.pop(email_key(email), None)
@@ -129,18 +129,18 @@ class State:
         return member_id
 
     def person_id(self, email: str) -> str:
-        """The id by which the users API knows a person in every project; a new one for a stranger."""
+        """Return the id of a person in the Users API, the same in every project; a new one for an unknown person."""
         known = self.members.get(email_key(email))
         pending = [] if known else self.users_of(email, Membership.PENDING)
         return known or (pending[0][1].id if pending else self.new_id())
 
     def users_of(self, email: str, status: Membership) -> list[tuple[Project, User]]:
-        """Where, in the organisation, the e-mail has this status."""
+        """Return the projects in which the e-mail has this status, with its user."""
         found = ((project, project.users.of(email)) for project in self.projects.values())
         return [(project, user) for project, user in found if user is not None and user.status is status]
 
     def invite(self, project: Project, username: str, roles: tuple[str, ...], inviter: str) -> Invitation:
-        """Send an invitation of the invites API, in the place of the one that the e-mail may have."""
+        """Send an invitation of the Invites API, and replace the one that the e-mail may have."""
         now = self._second()
         invitation = Invitation(self.new_id(), username, roles, inviter, now, now + LIFETIME)
         project.invitations.put(invitation, self.now())
@@ -148,7 +148,7 @@ class State:
         return invitation
 
     def invite_user(self, project: Project, username: str, roles: tuple[str, ...], inviter: str) -> User:
-        """Send an invitation of the users API, in the place of a user whose invitation ended."""
+        """Send an invitation of the Users API, and replace a user whose invitation has ended."""
         now = self._second()
         user = User(self.person_id(username), username, roles, Membership.PENDING, inviter, now, now + LIFETIME)
         project.users.put(user, self.now())
@@ -156,7 +156,7 @@ class State:
         return user
 
     def activate(self, project: Project, username: str, roles: tuple[str, ...]) -> User:
-        """Make somebody ACTIVE in a project, a member of the organisation, and pending in neither API."""
+        """Make a person ACTIVE in a project, a member of the organization, and pending in neither API."""
         now = self._second()
         before = project.users.of(username)
         member_id = self.members.setdefault(email_key(username), self.person_id(username))
@@ -183,30 +183,30 @@ class State:
         return changed
 
     def end_invite(self, project: Project, invitation: Invitation, how: How) -> None:
-        """An invitation of the invites API is over: nothing of it can be seen any more."""
+        """End an invitation of the Invites API, which then no longer shows it."""
         project.invitations.drop(invitation, self.now())
         self._ended(project, Api.INVITES, invitation, how)
 
     def end_user(self, project: Project, user: User, how: How) -> None:
-        """A user, pending or active, leaves the project without a trace."""
+        """Remove a user, pending or active, from the project; the Users API then no longer shows the user."""
         project.users.drop(user, self.now())
         self._ended(project, Api.USERS, user, how)
 
     def expire_user(self, project: Project, user: User) -> None:
-        """An invitation of the users API expires: it shows as INVITATION_EXPIRED."""
+        """Expire an invitation of the Users API, which then shows it as INVITATION_EXPIRED."""
         expires_at = min(user.expires_at or self._second(), self._second())
         expired = replace(user, status=Membership.INVITATION_EXPIRED, expires_at=expires_at)
         project.users.put(expired, self.now())
         self._ended(project, Api.USERS, user, "expired")
 
     def reject_user(self, project: Project, user: User) -> None:
-        """An invitation of the users API is declined: it shows as INVITATION_REJECTED, without an end."""
+        """Decline an invitation of the Users API, which then shows it as INVITATION_REJECTED, without an end."""
         rejected = replace(user, status=Membership.INVITATION_REJECTED, expires_at=None)
         project.users.put(rejected, self.now())
         self._ended(project, Api.USERS, user, "declined")
 
     def _is_in_use(self, email: str) -> bool:
-        """Return whether the e-mail is a member's, or has something pending."""
+        """Return whether the e-mail belongs to a member, or has an invitation pending."""
         pending = any(project.invitations.of(email) for project in self.projects.values())
         return pending or email_key(email) in self.members or bool(self.users_of(email, Membership.PENDING))
 

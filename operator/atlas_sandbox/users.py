@@ -1,7 +1,7 @@
-"""The users API: pending and active users of one project, added, read, changed and removed.
+"""The Users API: add, read, change and remove the pending and active users of one project.
 
 Facts are those of the Atlas Admin API's published OpenAPI document, `listGroupUsers` to `removeGroupUserRole`.
-Who is pending in the invites API alone does not exist here.
+A person who is pending only in the Invites API does not exist here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_sandbox.errors import AtlasError
-from atlas_sandbox.invites import refuse_those_inside
+from atlas_sandbox.invites import reject_existing_users
 from atlas_sandbox.model import Membership, User, Via, email_key
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atlas_sandbox.state import State
 
 LIVE = frozenset({Membership.ACTIVE, Membership.PENDING})
-"""The statuses that come back when none is asked for."""
+"""The statuses that a read returns by default."""
 
 
 def listed(
@@ -29,7 +29,7 @@ def listed(
     username: str | None = None,
     also: Collection[Via] = (),
 ) -> list[User]:
-    """The users with one of these statuses (of one e-mail), and who else reaches the project in the ways of `also`."""
+    """Return the users with one of these statuses (of one e-mail), and the people with access in the ways of `also`."""
     users = [user for user in project.users.listed(state.now(), username) if user.status in statuses]
     if also and Membership.ACTIVE in statuses:
         seen = {email_key(user.username) for user in users}
@@ -41,10 +41,10 @@ def listed(
 
 
 def read(project: Project, user_id: str, statuses: Collection[Membership] = LIVE) -> User:
-    """One user.
+    """Return one user.
 
     Raises:
-        AtlasError: 404 USER_NOT_FOUND, also when the status is another.
+        AtlasError: 404 USER_NOT_FOUND, also if the user has another status.
     """
     user = project.users.get(user_id)
     if user is None or user.status not in statuses:
@@ -53,12 +53,12 @@ def read(project: Project, user_id: str, statuses: Collection[Membership] = LIVE
 
 
 def add(state: State, project: Project, username: str, roles: tuple[str, ...], inviter: str) -> User:
-    """Add a member of the organisation at once (ACTIVE), invite anybody else (PENDING); replaces an ended invitation.
+    """Add a member of the organization at once (ACTIVE), invite others (PENDING); replace an ended invitation.
 
     Raises:
-        AtlasError: 409 if, and only if, the e-mail is PENDING or ACTIVE here, or reaches the project in another way.
+        AtlasError: 409 if, and only if, the e-mail is PENDING or ACTIVE here, or has access in another way.
     """
-    refuse_those_inside(project, username)
+    reject_existing_users(project, username)
     roles = state.rules.granted(roles)
     user = project.users.of(username)
     if user is not None and user.status is Membership.PENDING:
@@ -69,7 +69,7 @@ def add(state: State, project: Project, username: str, roles: tuple[str, ...], i
 
 
 def remove(state: State, project: Project, user_id: str, statuses: Collection[Membership] = LIVE) -> None:
-    """Take a pending or active user out of the project; the organisation keeps its member.
+    """Remove a pending or active user from the project, but not from the organization.
 
     Raises:
         AtlasError: 404 USER_NOT_FOUND.
@@ -79,7 +79,7 @@ def remove(state: State, project: Project, user_id: str, statuses: Collection[Me
 
 
 def add_role(state: State, project: Project, user_id: str, role: str) -> User:
-    """Give a user one more role; a role that is there already changes nothing.
+    """Give a user one more role; a role that the user has already changes nothing.
 
     Raises:
         AtlasError: 404 USER_NOT_FOUND.
@@ -89,10 +89,10 @@ def add_role(state: State, project: Project, user_id: str, role: str) -> User:
 
 
 def remove_role(state: State, project: Project, user_id: str, role: str) -> User:
-    """Take one role from a user; a role that is not there changes nothing.
+    """Take one role from a user; a role that the user does not have changes nothing.
 
     Raises:
-        AtlasError: 404 USER_NOT_FOUND; 409 CANNOT_REMOVE_LAST_ROLE: a user never has none.
+        AtlasError: 404 USER_NOT_FOUND; 409 CANNOT_REMOVE_LAST_ROLE: a user must keep one role.
     """
     user = read(project, user_id)
     if role not in user.roles:

@@ -1,4 +1,4 @@
-"""What a request may say: ids, e-mails, roles, and the attributes of its JSON body."""
+"""Validate a request: ids, e-mails, roles, and the attributes of its JSON body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = 500
 
 
 def object_id(value: str, code: str) -> str:
-    """An id of 24 lower-case hex digits.
+    """Check and return an id of 24 lower-case hex digits.
 
     Raises:
         AtlasError: `code`.
@@ -31,7 +31,7 @@ def object_id(value: str, code: str) -> str:
 
 
 def body_object(raw: bytes, allowed: frozenset[str]) -> dict[str, object]:
-    """A JSON object with no other attributes than these: Atlas refuses, and does not ignore, what it does not know.
+    """Parse a JSON object with only these attributes: Atlas rejects unknown attributes, and does not ignore them.
 
     Raises:
         AtlasError: 400 MALFORMED_JSON or INVALID_ATTRIBUTE.
@@ -49,7 +49,7 @@ def body_object(raw: bytes, allowed: frozenset[str]) -> dict[str, object]:
 
 
 def email(body: dict[str, object]) -> str:
-    """The attribute `username`: an e-mail address, as it was written.
+    """Return the attribute `username`: an e-mail address, as it was written.
 
     Raises:
         AtlasError: 400 MISSING_ATTRIBUTE, INVALID_JSON_ATTRIBUTE or INVALID_EMAIL_ADDRESS.
@@ -63,7 +63,7 @@ def email(body: dict[str, object]) -> str:
 
 
 def roles(body: dict[str, object], attribute: str = "roles") -> tuple[str, ...]:
-    """A list of project roles, at least one, each named once in the result.
+    """Return a list of project roles, at least one, without duplicates.
 
     Raises:
         AtlasError: 400 MISSING_ATTRIBUTE, INVALID_JSON_ATTRIBUTE, VALIDATION_ERROR or INVALID_ENUM_VALUE.
@@ -79,7 +79,7 @@ def roles(body: dict[str, object], attribute: str = "roles") -> tuple[str, ...]:
 
 
 def role(body: dict[str, object]) -> str:
-    """The attribute `groupRole`: one project role.
+    """Return the attribute `groupRole`: one project role.
 
     Raises:
         AtlasError: 400 MISSING_ATTRIBUTE, INVALID_JSON_ATTRIBUTE or INVALID_ENUM_VALUE.
@@ -88,7 +88,7 @@ def role(body: dict[str, object]) -> str:
 
 
 def flag(query: Mapping[str, Sequence[str]], name: str, *, default: bool = False) -> bool:
-    """A query parameter that is true or false.
+    """Return a query parameter that is true or false.
 
     Raises:
         AtlasError: 400 VALIDATION_ERROR.
@@ -100,7 +100,7 @@ def flag(query: Mapping[str, Sequence[str]], name: str, *, default: bool = False
 
 
 def number(query: Mapping[str, Sequence[str]], name: str, default: int, most: int | None = None) -> int:
-    """A query parameter that counts from 1.
+    """Return a query parameter that is a whole number from 1.
 
     Raises:
         AtlasError: 400 VALIDATION_ERROR.
@@ -114,7 +114,7 @@ def number(query: Mapping[str, Sequence[str]], name: str, default: int, most: in
 
 
 def statuses(query: Mapping[str, Sequence[str]], default: frozenset[Membership]) -> frozenset[Membership]:
-    """The `orgMembershipStatuses` that are asked for, or the deprecated `orgMembershipStatus`, but not both.
+    """Return the `orgMembershipStatuses` of the query, or the deprecated `orgMembershipStatus`, but not both.
 
     Raises:
         AtlasError: 400 VALIDATION_ERROR or INVALID_ENUM_VALUE.

@@ -1,4 +1,4 @@
-"""The JSON bodies of the API, attributes in the order of the alphabet as Atlas writes them."""
+"""The JSON bodies of the API, with attributes in alphabetical order, as in Atlas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, object]
 
 
 def invitation(project: Project, record: Invitation) -> Json:
-    """`GroupInvitation`; `links` is left out, as in real answers."""
+    """Return a `GroupInvitation`, without `links`, as in real responses."""
     return {
         "createdAt": iso(record.created_at),
         "expiresAt": iso(record.expires_at),
@@ -31,7 +31,7 @@ def invitation(project: Project, record: Invitation) -> Json:
 
 
 def user(record: User) -> Json:
-    """`GroupUserResponse`, whose attributes depend on `orgMembershipStatus`."""
+    """Return a `GroupUserResponse`, whose attributes depend on `orgMembershipStatus`."""
     body: Json = {"id": record.id, "orgMembershipStatus": record.status.value}
     body |= {"roles": list(record.roles), "username": record.username}
     if record.status is Membership.ACTIVE:
@@ -52,7 +52,7 @@ def user(record: User) -> Json:
 
 
 def user_of_2023(project: Project, record: User) -> Json:
-    """An active user as the version 2023-01-01 of the users API lists it."""
+    """Return an active user as the version 2023-01-01 of the Users API lists it."""
     body = user(record)
     return {
         "country": body["country"],
@@ -70,7 +70,7 @@ def user_of_2023(project: Project, record: User) -> Json:
 
 
 def page(results: Sequence[Json], total: int, url: str, number: int, size: int, *, count: bool) -> Json:  # noqa: PLR0913
-    """Page `number` of a list of `total` items; `url` is the address of the list, without its query."""
+    """Return page `number` of a list of `total` items; `url` is the URL of the list, without its query."""
 
     def link(rel: str, page_number: int) -> Json:
         query = f"includeCount={str(count).lower()}&itemsPerPage={size}&pageNum={page_number}"
@@ -86,7 +86,7 @@ def page(results: Sequence[Json], total: int, url: str, number: int, size: int, 
 
 
 def project(record: Project, url: str) -> Json:
-    """`Group`."""
+    """Return a `Group`."""
     return {
         "clusterCount": 0,
         "created": iso(record.created),
@@ -100,7 +100,7 @@ def project(record: Project, url: str) -> Json:
 
 
 def snapshot(record: Project) -> Json:
-    """The whole truth about a project: what each API holds, who reaches it otherwise, and what ended (oldest first)."""
+    """Return all of a project: the records of each API, people with other access, and what ended (oldest first)."""
     ended = [
         {"api": end.api.value, "at": iso(end.at), "how": end.how, "id": end.id, "username": end.username}
         for end in record.ended

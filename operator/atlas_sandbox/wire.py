@@ -1,4 +1,4 @@
-"""From an answer to bytes: `envelope`, `pretty`, headers; and from a request's bytes to what it says."""
+"""Encode a response to bytes (`envelope`, `pretty`, headers), and read a request."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 BODY_LIMIT = 1 << 20
 """The most bytes that a request body of the API may have."""
 TRANSPORT = "atlas_sandbox.transport"
-"""Where `scope["state"]` carries the transport of the connection, if there is one to break."""
+"""The key in `scope["state"]` of the transport of the connection, if there is one to break."""
 UNAUTHORIZED = 401
 BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer before it is encoded; `raw` is sent as it is, in place of the JSON of `content`."""
+class Response:
+    """A response before it is encoded; `raw` is sent unchanged, instead of the JSON of `content`."""
 
     status: int
     content: object = None
@@ -37,29 +37,29 @@ class Answer:
     raw: bytes | None = None
 
     @classmethod
-    def of(cls, error: AtlasError) -> Answer:
-        """Atlas's answer for an error."""
+    def of(cls, error: AtlasError) -> Response:
+        """Return Atlas's response for an error."""
         return cls(error.status, error.body(), headers=error.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An answer as it goes over the wire, without the headers that every answer has."""
+    """An encoded response, without the headers that every response has."""
 
     status: int
     media_type: str
     body: bytes
 
 
-def encode(answer: Answer, query: dict[str, list[str]], *, keep_status: bool) -> Encoded:
-    """Encode an answer as the query asks for it.
+def encode(response: Response, query: dict[str, list[str]], *, keep_status: bool) -> Encoded:
+    """Encode a response as the query asks for it.
 
-    `envelope=true` wraps it: `{"status", "content"}`, or `status` beside the `results` of a paged list; the HTTP status
-    is 200 then, unless `keep_status` is set or a 401 has to ask for credentials. `pretty=true` indents.
+    `envelope=true` wraps it: `{"status", "content"}`, or `status` beside the `results` of a paged list. Then the HTTP
+    status is 200, unless `keep_status` is set or it is a 401, which asks for credentials. `pretty=true` indents.
     """
-    if answer.raw is not None:
-        return Encoded(answer.status, answer.media_type, answer.raw)
-    status, content = answer.status, answer.content
+    if response.raw is not None:
+        return Encoded(response.status, response.media_type, response.raw)
+    status, content = response.status, response.content
     if _asks(query, "envelope"):
         if isinstance(content, dict) and "results" in content:
             content = content | {"status": status}
@@ -67,14 +67,14 @@ def encode(answer: Answer, query: dict[str, list[str]], *, keep_status: bool) ->
             content = {"content": {} if content is None else content, "status": status}
         status = status if keep_status or status == UNAUTHORIZED else 200
     if content is None:
-        return Encoded(status, answer.media_type, b"")
+        return Encoded(status, response.media_type, b"")
     if _asks(query, "pretty"):
-        return Encoded(status, answer.media_type, json.dumps(content, indent=2).encode())
-    return Encoded(status, answer.media_type, json.dumps(content, separators=(",", ":")).encode())
+        return Encoded(status, response.media_type, json.dumps(content, indent=2).encode())
+    return Encoded(status, response.media_type, json.dumps(content, separators=(",", ":")).encode())
 
 
 def media_type(version: date) -> str:
-    """The `Content-Type` of an answer in this version."""
+    """Return the `Content-Type` of a response in this version."""
     return f"application/vnd.atlas.{version.isoformat()}+json;charset=utf-8"
 
 
@@ -83,22 +83,22 @@ def _asks(query: dict[str, list[str]], name: str) -> bool:
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request as it came in."""
+class HttpRequest:
+    """A request as the server received it."""
 
     method: str
     path: str
     target: str
-    """Path and query as they were sent: what a digest is made of."""
+    """Path and query as they were sent: the digest is computed from them."""
     headers: dict[bytes, bytes] = field(repr=False)
     query: dict[str, list[str]]
     url: str
-    """Scheme, host and path as the client wrote them."""
+    """Scheme, host and path as the client sent them."""
     ip: str
     transport: asyncio.Transport | None
 
     @classmethod
-    def of(cls, scope: Scope) -> Asked:
+    def of(cls, scope: Scope) -> HttpRequest:
         """Read an ASGI scope."""
         headers = dict(scope["headers"])
         query = scope["query_string"].decode("latin-1")
@@ -117,22 +117,22 @@ class Asked:
         )
 
     def header(self, name: bytes) -> str:
-        """A header's value, empty if it was not sent."""
+        """Return the value of a header, empty if it was not sent."""
         return self.headers.get(name, b"").decode("latin-1")
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request; one that is too large is read to its end, so that the client hears why.
+    """Return the body of a request; read one that is too large to its end, so that the client gets the error response.
 
     Raises:
         AtlasError: 413 PAYLOAD_TOO_LARGE.
-        ClientLeftError: the client closed the connection before it sent all.
+        ClientDisconnectedError: the client closed the connection before it sent the whole body.
     """
     body, size = b"", 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientLeftError
+            raise ClientDisconnectedError
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size <= BODY_LIMIT:
@@ -144,12 +144,12 @@ async def read_body(receive: Receive) -> bytes:
     return body
 
 
-class ClientLeftError(Exception):
-    """The client is gone; nobody waits for an answer."""
+class ClientDisconnectedError(Exception):
+    """The client closed the connection; a response cannot be sent."""
 
 
-class Dated:
-    """ASGI middleware: every answer's `Date` is the sandbox's own time."""
+class DateHeader:
+    """ASGI middleware that sets the `Date` header of every response to the sandbox's own time."""
 
     def __init__(self, app: ASGIApp, clock: Callable[[], datetime]) -> None:
         self._app = app
@@ -171,8 +171,8 @@ def _date_header(moment: datetime) -> bytes:
     return http_date(moment).encode()
 
 
-async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str, str]]) -> None:
-    """Send an answer, with the headers that all answers of the API have."""
+async def send_response(send: Send, encoded: Encoded, headers: Iterable[tuple[str, str]]) -> None:
+    """Send a response, with the headers that every response of the API has."""
     lines = [
         (b"server", b"mdbws"),
         (b"x-content-type-options", b"nosniff"),
@@ -187,7 +187,7 @@ async def send_answer(send: Send, encoded: Encoded, headers: Iterable[tuple[str,
 
 
 def head_of(encoded: Encoded) -> bytes:
-    """Status line and headers of an answer, for one that is written to the socket by hand."""
+    """Return the status line and headers of a response that is written to the socket directly."""
     lines = [
         f"HTTP/1.1 {encoded.status} {reason_of(encoded.status)}",
         f"Content-Type: {encoded.media_type}",

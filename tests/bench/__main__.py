@@ -1,6 +1,6 @@
-"""``make bench``: calls, writes, seconds and memory against their targets, on a real control plane and sandbox.
+"""``make bench``: measure calls, writes, seconds and memory against targets, on a real control plane and sandbox.
 
-Atlas's calls are counted from the sandbox's log, the operator's writes and every time from the API server's audit log.
+Atlas calls come from the log of the sandbox. The operator's writes and all times come from the API server's audit log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROJECTS = 10
 
 
 def main() -> int:
-    """Measure; return 0 if every line was reached, else 1."""
+    """Measure, and return 0 if every target was met, else 1."""
     options = _options()
     sizes, outage = ([1, 100], 10.0) if options.quick else (options.sizes, 60.0)
     lines: list[Line] = []
@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1 and 100 objects, a short outage: about five minutes")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 1000, 10_000], help="numbers of objects")
-    parser.add_argument("--json", type=Path, help="write the lines to this file too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""What the API server's audit log says: who wrote what, when, and what came of it."""
+"""Read the writes from the API server's audit log: user, object, time and result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAILED = 400
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of an object; times are seconds since the epoch, of its arrival and of its answer."""
+    """One write of an object; ``began`` and ``ended`` are the times of request and response (Unix seconds)."""
 
     user: str
     kind: str
@@ -31,13 +31,13 @@ class Write:
 
     @property
     def by_operator(self) -> bool:
-        """Whether the operator made it."""
+        """Whether the operator made the write."""
         return self.user == OPERATOR
 
 
 @dataclass(slots=True)
 class Audit:
-    """Reads a growing audit log from where it stopped last; ``writes`` holds what was read since ``forget``."""
+    """Read a growing audit log incrementally; ``writes`` has the writes since ``forget``."""
 
     path: Path
     writes: list[Write] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Audit:
     _rest: bytes = b""
 
     def read(self) -> list[Write]:
-        """Take in what is new and return every write since ``forget``."""
+        """Read new lines, and return every write since ``forget``."""
         with self.path.open("rb") as log:
             log.seek(self._offset)
             new = log.read()
@@ -55,14 +55,14 @@ class Audit:
         return self.writes
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Drop the writes so far."""
         self.read()
         self.writes = []
 
     def counts(self) -> Counter[str]:
-        """Return the operator's writes: ``finalizer``, ``status``, ``event``, and ``stale`` for refused ones.
+        """Return the operator's writes by kind: ``finalizer``, ``status``, ``event``, and ``stale`` for rejected ones.
 
-        An event that is there already is refused too, and counted on: that is one more write of it.
+        Rejected writes of events count as ``event``: an event that exists already is rejected, and then patched.
         """
         ours = (w for w in self.read() if w.by_operator)
         return Counter("stale" if w.code >= _FAILED and w.kind != "event" else w.kind for w in ours)
@@ -96,5 +96,5 @@ def _seconds(text: str) -> float:
 
 
 def last(writes: Iterable[Write], kind: str) -> float:
-    """Return when the last write of a kind was answered."""
+    """Return the time of the response to the operator's last successful write of a kind."""
     return max(w.ended for w in writes if w.kind == kind and w.by_operator and w.code < _FAILED)

@@ -1,4 +1,4 @@
-"""Count the calls of the operator's own functions for one role change, in the simulation: the same on every machine."""
+"""Count the calls of the operator's functions for one role change, in the simulation: equal on every machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENER
 
 
 def of_one_change() -> Iterator[Line]:
-    """Return how many functions of the operator run for one changed role, from the watch event to the status write.
+    """Count the function calls of the operator for one changed role, from the watch event to the status write.
 
     A coroutine counts once, however often it resumes. Comprehensions and lambdas do not count.
     """
     calls: Counter[str] = Counter()
-    begun: dict[int, FrameType] = {}  # the frames are kept, so that no other gets the id of one
+    begun: dict[int, FrameType] = {}  # keeps the frames, so that no new frame gets the id of an old one
 
     def count(frame: FrameType, event: str, _: object) -> None:
         package = _package(frame.f_code)
@@ -47,8 +47,8 @@ def of_one_change() -> Iterator[Line]:
             sys.setprofile(None)
     finally:
         world.close()
-    yield Line(1, "role change, calls of ours: controller and domain", None, calls["controller"] + calls["invitation"])
-    yield Line(1, "role change, calls of ours: Atlas client", None, calls["atlas"])
+    yield Line(1, "role change, function calls: controller and domain", None, calls["controller"] + calls["invitation"])
+    yield Line(1, "role change, function calls: Atlas client", None, calls["atlas"])
 
 
 def _package(code: CodeType) -> str | None:

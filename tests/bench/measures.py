@@ -1,6 +1,6 @@
-"""The measurements: each does one piece of work on a stand and returns lines of the table.
+"""The measurements: each does one piece of work on a stand and yields lines of the table.
 
-They build on each other, in the order of ``of_size``: what one leaves behind is where the next begins.
+They run in the order of ``of_size``, and each starts from the state that the one before has left.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from tests.bench.stand import Work
 
 SINGLE = 31
-"""Changes of one object, one after the other, for the median."""
+"""The number of consecutive changes of one object, for the median."""
 BURST = 1000
-"""Objects that are changed at once, at most."""
-SWEEP_EVERY = 15.0
-"""Seconds between two sweeps, where sweeps are measured."""
+"""The largest number of objects that are changed at once."""
+RESYNC_INTERVAL = 15.0
+"""The seconds between two resyncs while resyncs are measured."""
 MILLISECONDS = 1000.0
 
 
 def of_size(objects: int, projects: int, outage: float, say: Callable[[str], None]) -> Iterator[Line]:
-    """Measure everything with so many objects over so many projects.
+    """Measure everything with some objects in some projects.
 
     Args:
-        objects: how many.
-        projects: over how many projects; one object has one.
-        outage: seconds for which Atlas is not to be reached.
-        say: called with what is being done.
+        objects: the number of objects.
+        projects: the largest number of projects; there are not more projects than objects.
+        outage: the seconds for which Atlas is unavailable.
+        say: reports the current measurement.
     """
     with Stand(objects, min(projects, objects)) as stand:
         say(f"{objects:,} objects: creating")
         yield from _creation(stand)
-        say(f"{objects:,} objects: restart, memory, sweeps")
+        say(f"{objects:,} objects: restart, memory, resyncs")
         yield from _restart(stand)
-        yield from _sweep(stand)
+        yield from _resync(stand)
         say(f"{objects:,} objects: one change, many changes")
         yield from _one_change(stand)
         if objects > 1:
@@ -54,7 +54,7 @@ def of_size(objects: int, projects: int, outage: float, say: Callable[[str], Non
 
 
 def _creation(stand: Stand) -> Iterator[Line]:
-    """All objects are there when the operator starts: all wake at once."""
+    """Start the operator when all objects exist: all wake at once."""
     count, projects = len(stand.names), len(stand.projects)
     stand.user.create(stand.objects())
     stand.begin()
@@ -69,13 +69,13 @@ def _creation(stand: Stand) -> Iterator[Line]:
 
 
 def _restart(stand: Stand) -> Iterator[Line]:
-    """Nothing has changed while the operator was away."""
+    """Restart the operator when nothing has changed meanwhile."""
     count, projects = len(stand.names), len(stand.projects)
     stand.stop()
     stand.begin()
     began = time.time()
     stand.start()
-    stand.settle(lambda _: stand.is_swept())
+    stand.settle(lambda _: stand.is_resynced())
     work = stand.work(began)
     yield Line(count, "restart: Atlas calls", 4 * projects, work.atlas, _calls(work))
     yield Line(count, "restart: Kubernetes writes", 0, work.kubernetes, _writes(work))
@@ -83,32 +83,32 @@ def _restart(stand: Stand) -> Iterator[Line]:
     yield Line(count, "idle: memory, MiB", 130, stand.memory())
 
 
-def _sweep(stand: Stand) -> Iterator[Line]:
-    """Sweeps with nothing changed, counted over whole rounds of all projects."""
+def _resync(stand: Stand) -> Iterator[Line]:
+    """Resync when nothing has changed; the counts are for a resync of all projects."""
     count, projects = len(stand.names), len(stand.projects)
     stand.stop()
-    stand.start("--resync-interval", f"{SWEEP_EVERY:.0f}s")
-    stand.wait_for_sweep()  # it is never quiet: ten projects are swept in turn
+    stand.start("--resync-interval", f"{RESYNC_INTERVAL:.0f}s")
+    stand.wait_for_resync()  # the operator is never quiet: the resyncs of ten projects are spread over the interval
     stand.begin()
-    time.sleep(2.5 * SWEEP_EVERY)
+    time.sleep(2.5 * RESYNC_INTERVAL)
     work = stand.work(time.time())
-    sweeps = max(work.calls["ListInvites"], work.calls["ListUsers"]) / projects  # the last may be half done
+    resyncs = max(work.calls["ListInvites"], work.calls["ListUsers"]) / projects  # the last one may be incomplete
     yield Line(
         count,
-        "a sweep of all projects: Atlas calls",
+        "a resync of all projects: Atlas calls",
         2 * projects,
-        work.atlas / max(sweeps, 1 / projects),
+        work.atlas / max(resyncs, 1 / projects),
         _calls(work),
     )
-    yield Line(count, "a sweep of all projects: Kubernetes writes", 0, work.kubernetes, f"in {sweeps:.1f} sweeps")
-    yield Line(count, "a sweep of all projects: CPU seconds", None, work.cpu / sweeps)
+    yield Line(count, "a resync of all projects: Kubernetes writes", 0, work.kubernetes, f"in {resyncs:.1f} resyncs")
+    yield Line(count, "a resync of all projects: CPU seconds", None, work.cpu / resyncs)
     stand.stop()
     stand.start()
-    stand.settle(lambda _: stand.is_swept())
+    stand.settle(lambda _: stand.is_resynced())
 
 
 def _one_change(stand: Stand) -> Iterator[Line]:
-    """One object's roles are changed, again and again, each time after the last change was done."""
+    """Change the roles of one object again and again, each time after the last change is done."""
     count, name = len(stand.names), stand.names[-1]
     added: list[float] = []
     stand.begin()
@@ -123,26 +123,24 @@ def _one_change(stand: Stand) -> Iterator[Line]:
     work = stand.work(began)
     spread = f"{min(added):.0f} to {max(added):.0f} ms"
     yield Line(count, "role change: Atlas calls of one", 1, work.atlas / SINGLE, _calls(work))
-    yield Line(count, "role change: ms added to Atlas's own, p50", 15, median(added), spread)
+    yield Line(count, "role change: ms in addition to Atlas, p50", 15, median(added), spread)
 
 
 def _bare_writes(stand: Stand) -> Iterator[Line]:
-    """What the API server takes for as many writes as a burst has: the user's and the operator's, one of each."""
+    """Measure the API server with the writes of a burst: one of the user and one of the operator for each object."""
     count, names = len(stand.names), stand.names[:BURST]
     stand.stop()
     began = time.time()
     for number in range(2):
         stand.user.label(names, str(number))
     seconds = time.time() - began
-    yield Line(
-        count, f"{2 * len(names):,} writes without an operator: seconds", None, seconds, "the API server's share"
-    )
+    yield Line(count, f"{2 * len(names):,} writes without an operator: seconds", None, seconds, "the API server's part")
     stand.start()
-    stand.settle(lambda _: stand.is_swept())
+    stand.settle(lambda _: stand.is_resynced())
 
 
 def _burst(stand: Stand) -> Iterator[Line]:
-    """Many objects' roles are changed at once."""
+    """Change the roles of many objects at once."""
     count, names = len(stand.names), stand.names[:BURST]
     stand.begin()
     stand.user.change(names, {"roles": ["GROUP_OWNER"]})
@@ -155,7 +153,7 @@ def _burst(stand: Stand) -> Iterator[Line]:
 
 
 def _outage(stand: Stand, seconds: float) -> Iterator[Line]:
-    """Atlas answers 503 to everything while roles are changed; then it is back."""
+    """Change roles while Atlas responds with 503 to everything, and then end the outage."""
     count, names = len(stand.names), stand.names[:BURST]
     many = len(names)
     fault = stand.sandbox.fault("status", status=503, challenges=True)
@@ -180,7 +178,7 @@ def _outage(stand: Stand, seconds: float) -> Iterator[Line]:
 
 
 def _deletion(stand: Stand) -> Iterator[Line]:
-    """Objects whose invitations are pending are deleted at once."""
+    """Delete objects with pending invitations at once."""
     count, names = len(stand.names), stand.names[:BURST]
     many = len(names)
     stand.begin()

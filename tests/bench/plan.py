@@ -1,4 +1,4 @@
-"""What ``atlas-invites plan`` costs: seconds of the process, and calls of Atlas, for many manifests."""
+"""Measure ``atlas-invites plan`` for many manifests: seconds of the process, and Atlas calls."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MANIFESTS, SECONDS = 1000, 3.0
-"""How many manifests, and the seconds that their plan may take."""
+"""The number of manifests, and the seconds that their plan may take."""
 WRITES = ("CreateInvite", "AddUser", "UpdateInvite", "CancelInvite", "RemoveUser", "AddRole", "RemoveRole")
 
 
 def of_plan(projects: int) -> Iterator[Line]:
-    """Measure a plan over so many projects: a third is pending, a third are members, a third would be sent.
+    """Measure a plan over some projects: a third is pending, a third are members, a third would be sent.
 
     Raises:
         AssertionError: the command failed.

@@ -1,4 +1,4 @@
-"""What was to be reached, what was reached, and the verdict: as a table for people and as JSON for machines."""
+"""The report of the benchmark: targets, measurements and verdicts, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Line:
     """One line of the table.
 
     Attributes:
-        objects: how many objects it was measured with.
+        objects: the number of objects in this measurement.
         what: the work and the unit.
-        reach: the most that it may take; None for a number that only informs.
-        reached: what it took.
-        note: what else there is to know.
+        reach: the target, which is the largest allowed value; None for a number without a target.
+        reached: the measured value.
+        note: details.
     """
 
     objects: int
@@ -29,13 +29,13 @@ class Line:
 
     @property
     def ok(self) -> bool:
-        """Whether it was reached."""
+        """Whether the target was met."""
         return self.reach is None or self.reached <= self.reach
 
 
 def table(lines: Sequence[Line]) -> str:
     """Return the lines as a table."""
-    rows = [("objects", "work", "to reach", "reached", "verdict", "")]
+    rows = [("objects", "work", "target", "measured", "verdict", "")]
     for line in lines:
         reach = "" if line.reach is None else _number(line.reach)
         verdict = "" if line.reach is None else "ok" if line.ok else "MISSED"

@@ -1,4 +1,4 @@
-"""The stand: control plane, sandbox and operator as real processes, and what can be read from outside of them."""
+"""The stand: control plane, sandbox and operator as real processes, and measurements from the outside."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LATENCY = 0.05
-"""Seconds that every call of Atlas takes."""
+"""The delay of every Atlas call, in seconds."""
 WORKERS = 50
 QUIET = 1.5
-"""Seconds without a call or a write after which the operator is quiet."""
+"""The operator is quiet after this many seconds without a call or a write."""
 PATIENCE = 900.0
 ROLES = ("GROUP_READ_ONLY",), ("GROUP_CLUSTER_MANAGER",)
 _UNAUTHORIZED = 401
@@ -34,7 +34,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that Atlas answered: operation, project, HTTP status, and when it began (seconds since the epoch)."""
+    """One Atlas call: operation, project, HTTP status, and the time of its start (seconds since the epoch)."""
 
     operation: str
     project: str
@@ -44,9 +44,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a piece of work took.
+    """The cost of a piece of work.
 
-    ``calls`` by operation, without digest's challenges (``challenges`` counts those); ``writes`` by kind; ``seconds``
+    ``calls`` by operation, without digest challenges (``challenges`` counts those); ``writes`` by kind; ``seconds``
     from the user's first write, or the start of the operator, to the operator's last write or call; ``cpu`` seconds.
     """
 
@@ -58,26 +58,26 @@ class Work:
 
     @property
     def atlas(self) -> int:
-        """Atlas calls in all."""
+        """All Atlas calls."""
         return self.calls.total()
 
     @property
     def lists(self) -> int:
-        """Of these, lists."""
+        """The list calls among them."""
         return self.calls["ListInvites"] + self.calls["ListUsers"]
 
     @property
     def kubernetes(self) -> int:
-        """Writes of the object: finalizer and status."""
+        """Writes of objects: finalizer and status."""
         return self.writes["finalizer"] + self.writes["status"]
 
 
 class Stand:
-    """Everything for one size, from ``__enter__`` to ``__exit__``.
+    """The processes for one number of objects, in a ``with`` block.
 
     Args:
-        objects: how many invitations.
-        projects: over how many projects.
+        objects: the number of invitations.
+        projects: the number of projects.
     """
 
     def __init__(self, objects: int, projects: int) -> None:
@@ -112,7 +112,7 @@ class Stand:
         self.cluster.kubectl("create", "secret", "generic", SECRET, "--namespace", NAMESPACE, *keys)
 
     def objects(self) -> list[dict[str, Any]]:
-        """Return the objects, by e-mail, spread over the projects."""
+        """Return the objects, which invite by e-mail, distributed over the projects."""
         return [
             {
                 "apiVersion": "atlasinvites.io/v1alpha1",
@@ -131,11 +131,11 @@ class Stand:
     # The operator.
 
     def start(self, *options: str) -> None:
-        """Start the operator; it is not waited for."""
+        """Start the operator, and do not wait until it is ready."""
         fixed: tuple[str, ...] = ("--atlas-url", self.sandbox.url, "--workers", str(WORKERS), "--listen", "off")
-        fixed += ("--deletion-grace", "0")  # deletions are measured, not their wait
+        fixed += ("--deletion-grace", "0")  # measure deletions without their grace
         if "--resync-interval" not in options:
-            fixed += ("--resync-interval", "24h")  # where sweeps are not measured, none comes in between
+            fixed += ("--resync-interval", "24h")  # no resync disturbs the other measurements
         self.sandbox.control("DELETE", "/calls")
         self._operator = Operator.start(self._group, self.cluster, *fixed, *options, wait=False)
         self._cpu_before = 0.0
@@ -165,7 +165,7 @@ class Stand:
     # Measuring.
 
     def begin(self) -> None:
-        """Forget every call and write so far."""
+        """Drop every call and write so far."""
         self.sandbox.control("DELETE", "/calls")
         self.audit.forget()
         self._cpu_before = self.cpu() if self._operator is not None else 0.0
@@ -177,17 +177,17 @@ class Stand:
             for c in self.sandbox.calls()
         ]
 
-    def is_swept(self) -> bool:
+    def is_resynced(self) -> bool:
         """Return whether the users of every project were listed since ``begin``."""
         users = (call for call in self.calls() if call.operation == "ListUsers" and call.status != _UNAUTHORIZED)
         return {call.project for call in users} == set(self.projects)
 
-    def wait_for_sweep(self) -> None:
-        """Wait until every project was swept since ``begin``."""
-        wait_until("every project is swept", self.is_swept, PATIENCE)
+    def wait_for_resync(self) -> None:
+        """Wait until every project was resynced since ``begin``."""
+        wait_until("every project is resynced", self.is_resynced, PATIENCE)
 
     def settle(self, done: Callable[[Counter[str]], bool]) -> None:
-        """Wait until ``done`` of the operator's writes, and then until nothing more happens."""
+        """Wait until ``done`` is true for the operator's writes, and then until the operator is quiet."""
         wait_until("the operator is done", lambda: done(self.audit.counts()), PATIENCE)
         before: tuple[int, int] = (-1, -1)
         while before != (now := (int(self.sandbox.control("GET", "/calls?limit=1")["total"]), len(self.audit.read()))):
@@ -195,12 +195,12 @@ class Stand:
             time.sleep(QUIET)
 
     def wait_for_status(self, count: int) -> None:
-        """Wait until the operator has written so many statuses since the audit log was forgotten."""
+        """Wait until the operator has written this many statuses since ``Audit.forget``."""
         while self.audit.counts()["status"] < count:
             time.sleep(0.01)
 
     def work(self, since: float) -> Work:
-        """Return what was done since ``begin``, timed from a moment (seconds since the epoch)."""
+        """Return the work since ``begin``, timed from a moment (seconds since the epoch)."""
         calls = self.calls()
         writes = [w for w in self.audit.read() if w.by_operator and w.kind != "event"]
         ends = [since, *(w.ended for w in writes), *(c.at + LATENCY for c in calls)]
@@ -213,7 +213,7 @@ class Stand:
         )
 
     def first_user_write(self) -> float:
-        """Return when the user's first write since ``begin`` reached the API server."""
+        """Return the time at which the user's first write since ``begin`` reached the API server."""
         return min(w.began for w in self.audit.read() if not w.by_operator and w.kind != "event")
 
 

@@ -1,4 +1,4 @@
-"""A user in a hurry: creates, changes and deletes thousands of objects through the API server, many at a time."""
+"""Create, change and delete thousands of objects through the API server, many at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MERGE = "application/merge-patch+json"
 
 
 class User:
-    """An administrator of the cluster, by its kubeconfig (JSON)."""
+    """An administrator of the cluster, with a kubeconfig in JSON."""
 
     def __init__(self, kubeconfig: Path) -> None:
         config = json.loads(kubeconfig.read_text())
@@ -41,7 +41,7 @@ class User:
         self._all([("PATCH", f"/{name}", body, _MERGE) for name in names])
 
     def label(self, names: Iterable[str], value: str) -> None:
-        """Give many objects a label: for the API server a write as any other, and no work for the operator."""
+        """Set a label on many objects: an ordinary write for the API server, and no work for the operator."""
         body = json.dumps({"metadata": {"labels": {"bench": value}}})
         self._all([("PATCH", f"/{name}", body, _MERGE) for name in names])
 
@@ -61,9 +61,9 @@ class User:
             async def work() -> None:
                 for method, name, body, kind in queue:
                     headers = {"Content-Type": kind}
-                    async with session.request(method, path + name, data=body, headers=headers) as answer:
-                        text = await answer.text()
-                        assert answer.ok, text
+                    async with session.request(method, path + name, data=body, headers=headers) as response:
+                        text = await response.text()
+                        assert response.ok, text
 
             jobs: list[Coroutine[Any, Any, None]] = [work() for _ in range(min(AT_A_TIME, len(requests)))]
             await asyncio.gather(*jobs)

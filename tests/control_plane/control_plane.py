@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on loopback, for tests and the demo: an API server with everything but nodes."""
+"""A real Kubernetes control plane on loopback, for tests and the demo. It has no nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTROLLERS = (
     "serviceaccount-token-controller",
 )
 _ATTEMPTS = 3
-"""How often to start with fresh ports, when another process keeps taking them."""
+"""How often to start with new ports if another process takes them."""
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -40,24 +40,24 @@ _AUDIT_POLICY = {
 
 
 class KubectlError(Exception):
-    """kubectl failed. The text is its command line and what it said."""
+    """kubectl failed. The text has its command line and its error output."""
 
 
 class ControlPlane:
     """etcd, kube-apiserver and kube-controller-manager, from ``start`` to ``stop`` (or in a ``with`` block).
 
-    They are built on first use (see ``build``), or taken from the folder that ``KUBEBUILDER_ASSETS`` names. However
-    this Python process ends, they end with it.
+    They are built on first use (see ``build``), or taken from the folder that ``KUBEBUILDER_ASSETS`` names. They end
+    with this Python process, however it ends.
 
     Args:
-        audit: write an audit log, one JSON object a line, of every request's metadata, to ``audit_log``.
-        folder: where its binaries are, if it is not for this class to find or build them.
+        audit: write the metadata of every request to ``audit_log``, one JSON object on each line.
+        folder: the folder of the binaries; by default this class finds or builds them.
 
     Attributes:
         url: address of the API server.
         folder: temporary folder of all files; ``<name>.log`` is the log of each process.
         kubeconfig: kubeconfig file of an administrator (group system:masters).
-        audit_log: the audit log, there if ``audit``.
+        audit_log: the audit log, if ``audit`` is true.
     """
 
     url: str
@@ -80,14 +80,14 @@ class ControlPlane:
         self.stop()
 
     def start(self) -> Self:
-        """Start everything and wait until it serves; about three seconds, once it is built.
+        """Start everything and wait until it serves. This takes about three seconds if it is built already.
 
         Raises:
             BuildError: it could not be built.
-            StartError: a process did not come up.
+            StartError: a process did not start.
         """
         if self._group is not None:
-            raise RuntimeError("the control plane runs already")
+            raise RuntimeError("the control plane is already running")
         self._binaries = self._given or binaries()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -104,13 +104,13 @@ class ControlPlane:
         return self
 
     def stop(self) -> None:
-        """End everything and remove its files; nothing is kept. Does nothing if it is not running."""
+        """Stop everything and remove its files. Do nothing if it is not running."""
         if self._group is not None:
             self._group.close()
         self._group = self._api_server = None
 
     def stop_api_server(self) -> None:
-        """End the API server as a crash would: connections break, then are refused. etcd keeps what it holds."""
+        """Kill the API server, as in a crash: connections break, and new ones are refused. etcd keeps its data."""
         if self._api_server is not None:
             self._api_server.kill()
             self._api_server = None
@@ -119,12 +119,12 @@ class ControlPlane:
         """Start the API server on the same port with the same data, and wait until it serves.
 
         Raises:
-            StartError: it did not come up.
+            StartError: it did not start.
         """
         group = self._running()
-        environment = os.environ | {"GOGC": "400"}  # its memory for the time of what is tested beside it
+        environment = os.environ | {"GOGC": "400"}  # more memory for the API server, more CPU time for the tests
         self._api_server = group.start("kube-apiserver", self._api_server_command, environment)
-        group.wait_until(lambda: self._answers("/readyz"), self._api_server, self._etcd)
+        group.wait_until(lambda: self._responds("/readyz"), self._api_server, self._etcd)
 
     def kubectl(
         self,
@@ -133,22 +133,21 @@ class ControlPlane:
         check: bool = True,
         kubeconfig: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl and return what it printed.
+        """Run kubectl and return its output.
 
         Args:
             args: its arguments, such as ``"apply", "-f", "-"``.
             input: its standard input.
-            check: raise when it fails.
-            kubeconfig: whose rights to use; the administrator's by default.
+            check: raise an error if it fails.
+            kubeconfig: the kubeconfig to use; the administrator's by default.
 
         Raises:
             KubectlError: it failed, and ``check`` is true.
         """
         environment = os.environ | {
             "KUBECONFIG": str(kubeconfig or self.kubeconfig),
-            "KUBECACHEDIR": str(
-                self.folder / "kubectl-cache"
-            ),  # what other API servers at this address served is no use
+            # The default cache may have data of another API server that had this address.
+            "KUBECACHEDIR": str(self.folder / "kubectl-cache"),
         }
         done = subprocess.run(  # noqa: S603 - tests say what to run
             [tool("kubectl"), *args], env=environment, input=input, capture_output=True, text=True, check=False
@@ -216,14 +215,14 @@ class ControlPlane:
         audit = [
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log.path}",
-            "--audit-log-maxsize=100000",  # MB: who reads from a mark on needs one file
+            "--audit-log-maxsize=100000",  # MB: AuditLog needs one file
         ]
         return [
             str(self._binaries / "kube-apiserver"),
             f"--etcd-servers={etcd_url}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",  # nobody looks for the API server inside the cluster
+            "--endpoint-reconciler-type=none",  # no Pod looks for the API server
             f"--secure-port={self._api_port}",
             f"--cert-dir={self.folder / 'certificates'}",  # it signs its own
             f"--token-auth-file={tokens}",
@@ -250,8 +249,8 @@ class ControlPlane:
             "--secure-port=0",
         ]
         process = group.start(binary.name, command)
-        # The first thing that a controller makes: from here on, namespaces have their ServiceAccount.
-        group.wait_until(lambda: self._answers("/api/v1/namespaces/default/serviceaccounts/default"), process)
+        # A controller has made the first ServiceAccount: from now on, each namespace gets one.
+        group.wait_until(lambda: self._responds("/api/v1/namespaces/default/serviceaccounts/default"), process)
 
     @property
     def _certificate(self) -> Path:
@@ -273,11 +272,11 @@ class ControlPlane:
         path.write_text(json.dumps(config, indent=1))
         return path
 
-    def _answers(self, path: str) -> bool:
-        """Tell whether the API server answers the administrator's GET with a 200."""
+    def _responds(self, path: str) -> bool:
+        """Return whether the API server responds to a GET of the administrator with 200."""
         try:
             context = ssl.create_default_context(cafile=str(self._certificate))
-        except OSError:  # the API server has yet to write it, or is at it
+        except OSError:  # the API server has not finished writing it
             return False
         connection = http.client.HTTPSConnection("127.0.0.1", self._api_port, timeout=5.0, context=context)
         try:
@@ -290,7 +289,7 @@ class ControlPlane:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on just now."""
+    """Return free ports of loopback."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -1,8 +1,8 @@
-"""Ends a control plane when the process that started it is gone, however it went (kill -9 included).
+"""Stop a control plane when the process that started it has ended, however it ended (kill -9 included).
 
-Run as ``python guard.py FOLDER``, leader of a process group which the processes of the control plane join. Standard
-input is a pipe whose other end only the starter holds: it ends when the starter closes it or dies. Then the whole group
-is killed, this process included, and FOLDER is removed. Standard output ends when all of that is done.
+It runs as ``python guard.py FOLDER``, as the leader of a process group that the processes of the control plane join.
+Its standard input is a pipe from the starter, which ends when the starter closes it or dies. Then the guard kills the
+whole group, itself included, and removes FOLDER. Its standard output ends when all of that is done.
 """
 
 import os
@@ -18,9 +18,9 @@ def main(folder: Path) -> None:
     sys.stdin.buffer.read()
     group = os.getpgid(0)
     if os.fork() == 0:
-        os.setsid()  # out of the group, so as to outlive it; its leader is alive, so the number is still the group's
+        os.setsid()  # leaves the group to outlive it; the leader is alive, so the group keeps its number
         os.killpg(group, signal.SIGKILL)
-        for _ in range(10):  # a file may still appear while the killed ones leave the kernel
+        for _ in range(10):  # a file may still appear while the killed processes end
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():
                 break

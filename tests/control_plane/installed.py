@@ -1,4 +1,4 @@
-"""A control plane that this machine has already, so that the demo need not build one."""
+"""Find a control plane on this machine, so that the demo need not build one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OLDEST_MINOR = 33
-"""Of Kubernetes 1: an older API server lacks what the CRD needs."""
+"""The minor version of Kubernetes 1: an older API server lacks what the CRD needs."""
 NEEDED = ("etcd", "kube-apiserver")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Found(NamedTuple):
-    """The folder of a control plane, and where it comes from, for people."""
+    """The folder of a control plane, and a text about its origin."""
 
     folder: Path
     origin: str
@@ -31,11 +31,12 @@ class Found(NamedTuple):
 def find(environment: Mapping[str, str]) -> Found | None:
     """Return a control plane that needs no build, or None.
 
-    The one that ``KUBEBUILDER_ASSETS`` names, else the one that was built here, else the newest of setup-envtest. With
-    ``KUBERNETES_VERSION`` those of setup-envtest do not count: that version is wanted, with its controller manager.
+    The first of these: the one that ``KUBEBUILDER_ASSETS`` names, the one that was built here, the newest of
+    setup-envtest. With ``KUBERNETES_VERSION`` those of setup-envtest do not count, because they have no controller
+    manager and may have another version.
 
     Raises:
-        BuildError: Go is not there.
+        BuildError: Go is not installed.
         ValueError: ``KUBERNETES_VERSION`` is not a full version.
     """
     if assets := environment.get("KUBEBUILDER_ASSETS"):
@@ -48,7 +49,7 @@ def find(environment: Mapping[str, str]) -> Found | None:
 
 
 def _store(environment: Mapping[str, str]) -> Path:
-    """Return where setup-envtest keeps what it installs (DefaultStoreDir in its store/helpers.go, and below it k8s)."""
+    """Return the folder in which setup-envtest installs (``k8s`` below DefaultStoreDir of its store/helpers.go)."""
     home = Path(environment.get("HOME") or Path.home())
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "io.kubebuilder.envtest" / "k8s"

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, and the temporary folder that they share."""
+"""Processes that end with the process that started them, and their temporary folder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _GUARD = Path(__file__).with_name("guard.py")
 
 
 class StartError(Exception):
-    """A process of the control plane did not come up: one line that says which, then its log's last lines."""
+    """A process of the control plane did not start: one line says which, then come the last lines of its log."""
 
 
 class PortTakenError(StartError):
-    """Another process took a port between our choosing it and our using it."""
+    """Another process took a port after it was chosen and before it was used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process and where it logs to."""
+    """A running process and its log file."""
 
     name: str
     popen: subprocess.Popen[bytes]
@@ -43,16 +43,16 @@ class Process:
             raise kind(f"{self.name} ended with exit code {code}:\n{tail(self.log)}")
 
     def kill(self) -> None:
-        """End it at once, and wait until it has ended."""
+        """Kill it, and wait until it has ended."""
         self.popen.kill()
         self.popen.wait()
 
 
 class ProcessGroup:
-    """A temporary folder and processes which all go when ``close`` is called or this Python process is gone.
+    """Processes and a temporary folder, which end when ``close`` is called or this Python process ends.
 
     Args:
-        logs: the folder for the logs of the processes, which stay there; by default the temporary folder.
+        logs: the folder for the logs of the processes, which is not removed; by default the temporary folder.
     """
 
     def __init__(self, logs: Path | None = None) -> None:
@@ -63,11 +63,11 @@ class ProcessGroup:
             [sys.executable, "-I", "-S", str(_GUARD), str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            process_group=0,  # its own, so that Ctrl-C in a terminal is only for us, who then end things in order
+            process_group=0,  # its own, so that Ctrl-C in a terminal reaches only this process, which stops the others
         )
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
-        """Start a process that logs to ``<name>.log``, with this Python's environment unless one is given."""
+        """Start a process that logs to ``<name>.log``, by default with the environment of this process."""
         log = self._logs / f"{name}.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(  # noqa: S603 - our own command line
@@ -83,10 +83,10 @@ class ProcessGroup:
         return process
 
     def wait_until(self, ready: Callable[[], bool], process: Process, *needed: Process, seconds: float = 60.0) -> None:
-        """Wait until ``ready()``, which is up to ``process``, which needs others.
+        """Wait until ``ready()`` is true; ``process``, and the processes that it needs, must run until then.
 
         Raises:
-            StartError: one of the processes ended, or it was not ready after so many seconds.
+            StartError: one of the processes ended, or ``process`` was not ready in time.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -97,7 +97,7 @@ class ProcessGroup:
             time.sleep(0.05)
 
     def close(self) -> None:
-        """End every process at once, wait until they have ended, and remove the folder."""
+        """Kill every process, wait until they have ended, and remove the folder."""
         for process in reversed(self._processes):
             process.kill()
         self._guard.communicate()

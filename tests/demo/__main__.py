@@ -1,8 +1,8 @@
-"""``make demo``: the whole operator at work on this machine, each step as the command a user would type.
+"""``make demo``: run the operator on this machine, and show each step as the command that a user would type.
 
-``DEMO_EXIT=1`` ends it by itself: exit code 0 only if every step showed what it should. ``DEMO_KUBECONFIG`` runs it on
-the cluster that this kubeconfig names, rather than on a control plane of its own: one that the machine has already
-(``tests.control_plane.installed``), else one that is built.
+With ``DEMO_EXIT=1`` the demo ends after the last step: the exit code is 0 only if every step had the expected output.
+With ``DEMO_KUBECONFIG`` it runs on the cluster of this kubeconfig. Otherwise it runs a control plane: one that is
+installed on the machine (``tests.control_plane.installed``), or else one that it builds.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.demo.terminal import Terminal
 from tests.demo.tour import tour
 from tests.stack import Operator, Sandbox
 
-OWN_CLUSTER, EXISTING_CLUSTER = "a control plane of its own", "the cluster of DEMO_KUBECONFIG"
+OWN_CLUSTER, EXISTING_CLUSTER = "a Kubernetes control plane", "the demo on the cluster of DEMO_KUBECONFIG"
 OPTIONS = ("--listen", "off", "--resync-interval", "5s")
 
 
 def main() -> int:
-    """Return the exit code: 0, 1 where a step did not show what it should, 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, as Ctrl-C does
+    """Run the demo, and return the exit code: 0, 1 if a step had unexpected output, 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops everything in order, as Ctrl-C does
     terminal = Terminal()
     try:
         with ExitStack() as stack:
@@ -37,7 +37,7 @@ def main() -> int:
         terminal.fail(str(error))
         return 1
     except KeyboardInterrupt:
-        terminal.say("ending")
+        terminal.say("stopping")
         return 130
 
 
@@ -59,7 +59,7 @@ def _run(terminal: Terminal, stack: ExitStack) -> int:
     terminal.run(
         "kubectl wait --for=condition=Established crd/atlasprojectinvites.atlasinvites.io", shows=["condition met"]
     )
-    terminal.title("Starting the operator, as its ServiceAccount, with the rights of deploy/base/ and no others")
+    terminal.title("Starting the operator as its ServiceAccount, with only the rights of deploy/base/")
     terminal.say(f"atlas-invites run --atlas-url {sandbox.url} {' '.join(OPTIONS)}")
     operator = Operator.start(group, cluster, "--atlas-url", sandbox.url, *OPTIONS)
     terminal.say(operator.log.strip().split("\n")[-1])
@@ -74,30 +74,30 @@ def _run(terminal: Terminal, stack: ExitStack) -> int:
 
 
 def _control_plane(terminal: Terminal) -> ControlPlane:
-    """Return a control plane: one that is there already, else one that is built when it starts."""
+    """Return a control plane: one that is installed, or else one that is built when it starts."""
     try:
         found = find(os.environ)
     except ValueError as error:
         raise BuildError(str(error)) from error
     if found is None:
-        terminal.say("etcd, kube-apiserver and kube-controller-manager: built once, which takes 5 to 10 minutes")
-        terminal.say("(KUBEBUILDER_ASSETS, setup-envtest or DEMO_KUBECONFIG save that)")
+        terminal.say("Building etcd, kube-apiserver and kube-controller-manager, once: this takes 5 to 10 minutes.")
+        terminal.say("(With KUBEBUILDER_ASSETS, setup-envtest or DEMO_KUBECONFIG no build is needed.)")
         return ControlPlane()
     terminal.say(f"{found.folder} ({found.origin}): nothing to build")
     return ControlPlane(folder=found.folder)
 
 
 def _stay(terminal: Terminal, kubeconfig: Path, sandbox: Sandbox, operator: Operator) -> None:
-    """Leave everything up until Ctrl-C."""
-    terminal.title("It stays up to play with. In another terminal:")
+    """Keep everything running until Ctrl-C."""
+    terminal.title("Everything keeps running. Try it in another terminal:")
     terminal.say(f"export KUBECONFIG={kubeconfig} PATH={Path(sys.executable).parent}:$PATH")
     terminal.say("kubectl get ainv --watch")
     terminal.say(f"tail -f {operator.process.log}")
-    terminal.say(f"The sandbox is at {sandbox.url}; docs/sandbox.md lists its levers. Ctrl-C ends everything.")
+    terminal.say(f"The sandbox is at {sandbox.url}; docs/sandbox.md lists its control API. Ctrl-C stops everything.")
     try:
         signal.pause()
     except KeyboardInterrupt:
-        terminal.say("ending")
+        terminal.say("stopping")
 
 
 if __name__ == "__main__":

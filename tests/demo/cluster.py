@@ -1,4 +1,4 @@
-"""A cluster that is there already, behind the same methods as the control plane of the tests."""
+"""An existing cluster, with the same methods as the control plane of the tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 NAMESPACE = "atlas-invites-demo"
-"""Where the demo makes what it makes on a cluster that is not its own; deleted at the end."""
+"""The namespace of the demo's objects on an existing cluster; the demo deletes it at the end."""
 
 
 class ExistingCluster:
@@ -46,10 +46,10 @@ class ExistingCluster:
         self._folder.cleanup()
 
     def kubectl(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run kubectl and return what it printed.
+        """Run kubectl and return its output.
 
         Raises:
-            KubectlError: it failed.
+            KubectlError: kubectl failed.
         """
         done = subprocess.run(  # noqa: S603 - the demo says what to run
             [tool("kubectl"), *args],
@@ -63,7 +63,7 @@ class ExistingCluster:
         return done
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
-        """Return a kubeconfig file for a ServiceAccount, with a token of one hour or what the cluster allows."""
+        """Return a kubeconfig file for a ServiceAccount, with a token for one hour or as long as the cluster allows."""
         token = self.kubectl("create", "token", service_account, "--namespace", namespace).stdout.strip()
         config: dict[str, Any] = json.loads(json.dumps(self._config))
         config["users"][0]["user"] = {"token": token}

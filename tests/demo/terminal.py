@@ -1,6 +1,6 @@
-"""Shows commands as a user types them and their real output, and keeps account of what they should have shown."""
+"""Show commands as a user types them with their real output, and check the output."""
 
-# ruff: noqa: T201 - it is a terminal
+# ruff: noqa: T201 - it prints to a terminal
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """A terminal whose ``kubectl`` is the project's own.
+    """A terminal that uses the ``kubectl`` of the project.
 
     Attributes:
         environment: the environment of every command.
@@ -31,28 +31,28 @@ class Terminal:
         tools = str(Path(sys.executable).parent)
         self.environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         self._failures = 0
-        self._colours = sys.stdout.isatty()
+        self._colors = sys.stdout.isatty()
 
     def title(self, text: str) -> None:
-        """Begin a part of the demo."""
-        print(f"\n{self._colour(1, f'== {text}')}", flush=True)
+        """Print the title of a part of the demo."""
+        print(f"\n{self._color(1, f'== {text}')}", flush=True)
 
     def say(self, text: str) -> None:
         """Print a line."""
         print(f"   {text}", flush=True)
 
     def fail(self, text: str) -> None:
-        """Print what did not show what it should."""
+        """Print and count a failure."""
         self._failures += 1
-        print(self._colour(31, f"!! {text}"), flush=True)
+        print(self._color(31, f"!! {text}"), flush=True)
 
-    def check(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads as it is meant
-        """Print a line, as a failure where it does not hold."""
+    def check(self, holds: bool, text: str) -> None:  # noqa: FBT001 - reads well at its calls
+        """Print a line, as a failure if the condition does not hold."""
         (self.say if holds else self.fail)(text)
 
     def run(self, command: str, *, shows: Sequence[str], fails: bool = False) -> None:
-        """Show a command and its output; it must exit as told, and print every text of ``shows``."""
-        print(self._colour(36, f"$ {command}"), flush=True)
+        """Run a command and show its output; check that it succeeds (or fails), and prints each text of ``shows``."""
+        print(self._color(36, f"$ {command}"), flush=True)
         if command.startswith("curl ") and shutil.which("curl", path=self.environment["PATH"]) is None:
             code, output = _like_curl(command)
         else:
@@ -65,20 +65,20 @@ class Terminal:
             self.fail(f"exit code {code}")
         for text in shows:
             if text not in output:
-                self.fail(f"{text!r} should be there")
+                self.fail(f"the output should contain {text!r}")
 
     def conclude(self) -> int:
-        """Say how it went and return the exit code."""
-        self.title("Every step showed what it should" if not self._failures else f"{self._failures} things are wrong")
+        """Print the result and return the exit code."""
+        self.title("Every step had the expected output" if not self._failures else f"{self._failures} checks failed")
         return 1 if self._failures else 0
 
-    def _colour(self, code: int, text: str) -> str:
-        return f"\033[{code}m{text}\033[0m" if self._colours else text
+    def _color(self, code: int, text: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self._colors else text
 
 
 def _like_curl(command: str) -> tuple[int, str]:
-    """Send the demo's GET where there is no curl on this machine."""
+    """Send the demo's GET if this machine has no curl."""
     *_, accept, url = shlex.split(command)
     name, _, value = accept.partition(": ")
-    answer = httpx.get(url, headers={name: value}, auth=httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
-    return 0, answer.text
+    response = httpx.get(url, headers={name: value}, auth=httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
+    return 0, response.text

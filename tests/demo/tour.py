@@ -1,4 +1,4 @@
-"""What the demo shows: the life of invitations, from a manifest to the end of the invites API."""
+"""The steps of the demo: the life of invitations, from a manifest to the end of the Invites API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CREDENTIALS = f"MONGODB_ATLAS_PUBLIC_API_KEY={PUBLIC_KEY} MONGODB_ATLAS_PRIVATE_
 
 
 def tour(terminal: Terminal, sandbox: Sandbox) -> None:
-    """Show everything, one part after the other."""
+    """Run all parts of the demo in order."""
     _by_id(terminal, sandbox)
     _plan(terminal, sandbox)
     _by_email(terminal, sandbox)
@@ -45,7 +45,7 @@ def _by_id(terminal: Terminal, sandbox: Sandbox) -> None:
         f'--header "Accept: application/vnd.atlas.2023-01-01+json" '
         f'"{sandbox.url}/api/atlas/v2/groups/{PROJECT}/invites/{id_}?pretty=true"'
     )
-    terminal.title("Somebody has invited ann@example.com in Atlas")
+    terminal.title("An administrator has invited ann@example.com in Atlas")
     terminal.run(curl, shows=["ann@example.com", "GROUP_READ_ONLY"])
 
     terminal.title("The invitation becomes a Kubernetes resource")
@@ -54,20 +54,20 @@ def _by_id(terminal: Terminal, sandbox: Sandbox) -> None:
     _wait(terminal, "by-id", "condition=Ready")
     terminal.run("kubectl get ainv", shows=["by-id", "True", "Pending", "ann@example.com"])
 
-    terminal.title("The operator has set the roles of the manifest: this is what Atlas holds now")
+    terminal.title("The operator has set the roles of the manifest: this is the invitation in Atlas now")
     terminal.run(curl, shows=["GROUP_BACKUP_MANAGER"])
 
-    terminal.title("A role is changed")
+    terminal.title("A change of the roles in the manifest")
     _patch(terminal, "by-id", {"roles": ["GROUP_READ_ONLY", "GROUP_CLUSTER_MANAGER"]})
     _wait(terminal, "by-id", "jsonpath='{.status.observedGeneration}'=2")
     terminal.run("kubectl get ainv -o wide", shows=["GROUP_READ_ONLY", "GROUP_CLUSTER_MANAGER", "Invited"])
     terminal.run(curl, shows=["GROUP_CLUSTER_MANAGER", "GROUP_READ_ONLY"])
 
-    terminal.title("A role that Atlas does not have is refused by the API server")
+    terminal.title("The API server rejects a role that Atlas does not have")
     patch = json.dumps({"spec": {"roles": ["GROUP_READER"]}})
     terminal.run(f"kubectl patch ainv by-id --type=merge -p '{patch}'", fails=True, shows=["spec.roles", "GROUP_OWNER"])
 
-    terminal.title("An error of Atlas stands whole on status: a project that does not exist")
+    terminal.title("Status shows the full error of Atlas, here for a project that does not exist")
     terminal.run(
         f"sed -e s/{PROJECT}/{NO_PROJECT}/ -e 's/name: by-id/name: lost/' {BY_ID} | kubectl apply -f -",
         shows=["lost created"],
@@ -78,14 +78,14 @@ def _by_id(terminal: Terminal, sandbox: Sandbox) -> None:
         shows=["ProjectNotFound", "GROUP_NOT_FOUND", "ListInvites", "404"],
     )
 
-    terminal.title("Deleting: what was adopted stays in Atlas (deletionPolicy: Retain)")
+    terminal.title("Deletion of the object: the adopted invitation stays in Atlas (deletionPolicy: Retain)")
     terminal.run("kubectl delete ainv by-id lost --timeout=30s", shows=["by-id", "lost", "deleted"])
     terminal.run("kubectl get ainv", shows=["No resources found"])
     terminal.run(curl, shows=[id_, "GROUP_CLUSTER_MANAGER"])
 
 
 def _plan(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("See it before it happens: who would get an e-mail? Nothing is written, and no cluster is needed")
+    terminal.title("A plan shows who would get an e-mail. It writes nothing, and needs no cluster")
     terminal.run(
         f"{CREDENTIALS} atlas-invites plan -f {BY_EMAIL} -f {EVERY_POLICY} --atlas-url {sandbox.url}",
         shows=["+ send", "default/jane", "default/all-policies", "Atlas sends 2 e-mails."],
@@ -94,7 +94,7 @@ def _plan(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _plan_with_cluster(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("With --cluster a plan knows what the operator remembers; with --prune it shows deletions too")
+    terminal.title("With --cluster a plan reads the status of the objects; with --prune it also shows deletions")
     terminal.run(
         f"{CREDENTIALS} atlas-invites plan --cluster --prune -f {BY_EMAIL} --atlas-url {sandbox.url}",
         shows=["= no change", "RolesDiffer", "- cancel", "default/all-policies", "Atlas sends no e-mail."],
@@ -102,7 +102,7 @@ def _plan_with_cluster(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _by_email(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("Inviting by e-mail: Atlas sends the invitation")
+    terminal.title("An invitation by e-mail: Atlas sends it")
     terminal.run(f"kubectl apply -f {BY_EMAIL} -f {EVERY_POLICY}", shows=["jane created", "all-policies created"])
     _wait(terminal, "jane", "condition=Ready")
     _wait(terminal, "all-policies", "condition=Ready")
@@ -111,12 +111,12 @@ def _by_email(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _members(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("Jane accepts: that is a success, and stays one")
-    _lever(terminal, sandbox, f"projects/{PROJECT}/accept", {"username": "jane@example.com"})
+    terminal.title("Jane accepts: the object stays Ready")
+    _control(terminal, sandbox, f"projects/{PROJECT}/accept", {"username": "jane@example.com"})
     _wait(terminal, "jane", "condition=Accepted")
     terminal.run("kubectl get ainv jane", shows=["True", "Accepted"])
 
-    terminal.title("A member's roles: reported by default, kept equal to the manifest under memberPolicy: Manage")
+    terminal.title("The roles of a member: reported by default, set from the manifest with memberPolicy: Manage")
     _patch(terminal, "jane", {"roles": ["GROUP_CLUSTER_MANAGER"]})
     _wait(terminal, "jane", _READY_REASON.format("RolesDiffer"))
     terminal.run("kubectl get ainv jane -o jsonpath='{.status.member}'", shows=["GROUP_READ_ONLY", "ACTIVE"])
@@ -127,7 +127,7 @@ def _members(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _rename(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("Renamed, as a GitOps tool does it: the new object takes over, Atlas sends and cancels nothing")
+    terminal.title("A rename, as GitOps tools do it: the new object takes over, and Atlas sends and cancels nothing")
     terminal.run(
         f"sed -e 's/jane/max/' {BY_EMAIL} | kubectl apply -f -",
         shows=["max created"],
@@ -144,13 +144,13 @@ def _rename(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _expiry(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("31 days pass without an answer: reinvitePolicy decides")
-    _lever(terminal, sandbox, "clock", {"advanceSeconds": 31 * 24 * 3600})
+    terminal.title("31 days pass and the invitees do not accept: reinvitePolicy decides")
+    _control(terminal, sandbox, "clock", {"advanceSeconds": 31 * 24 * 3600})
     _wait(terminal, "maximilian", _READY_REASON.format("InvitationExpired"))
     _wait(terminal, "all-policies", _READY_REASON.format("ConfirmingInvitation"))
     terminal.run("kubectl get ainv -o wide", shows=["Expired", "ConfirmingInvitation"])
     terminal.say(
-        "Before anything is sent again, the operator waits a minute and looks once more: nobody is invited twice."
+        "Before the operator sends again, it waits a minute and confirms in Atlas, so that nobody is invited twice."
     )
     _wait(terminal, "all-policies", _READY_REASON.format("Invited"), seconds=120)
     terminal.run("kubectl get ainv", shows=["Pending", "Expired"])
@@ -158,9 +158,9 @@ def _expiry(terminal: Terminal, sandbox: Sandbox) -> None:
 
 
 def _sunset(terminal: Terminal, sandbox: Sandbox) -> None:
-    terminal.title("1 July 2027: Atlas switches the invites API off, and the operator goes on by itself")
+    terminal.title("1 July 2027: Atlas ends the Invites API, and the operator switches to the Users API")
     sandbox.control("PATCH", "/settings", {"sunset": {"mode": "clock"}})
-    _lever(terminal, sandbox, "clock", {"now": "2027-07-01T08:00:00Z"})
+    _control(terminal, sandbox, "clock", {"now": "2027-07-01T08:00:00Z"})
     terminal.run(f"sed -e s/jane/zoe/ {BY_EMAIL} | kubectl apply -f -", shows=["zoe created"])
     _wait(terminal, "zoe", "condition=Ready")
     terminal.run(
@@ -180,14 +180,14 @@ def _patch(terminal: Terminal, name: str, spec: dict[str, object]) -> None:
     terminal.run(f"kubectl patch ainv {name} --type=merge -p '{json.dumps({'spec': spec})}'", shows=["patched"])
 
 
-def _lever(terminal: Terminal, sandbox: Sandbox, path: str, body: dict[str, object]) -> None:
-    """Act as people do in Atlas, or move its clock."""
+def _control(terminal: Terminal, sandbox: Sandbox, path: str, body: dict[str, object]) -> None:
+    """Act as a person in Atlas, or move the clock of the sandbox."""
     terminal.say(f"POST {sandbox.url}/_sandbox/{path} {json.dumps(body)}")
     sandbox.control("POST", f"/{path}", body)
 
 
 def _check_sent(terminal: Terminal, sandbox: Sandbox, expected: int) -> None:
-    """Check how many invitations Atlas was asked to send by the operator; the first one of all was sent by hand."""
+    """Check how many invitations the operator has sent; the first one, by an administrator, took two calls (digest)."""
     counts = sandbox.control("GET", "/calls")["counts"]
     sent = counts.get("CreateInvite", 0) + counts.get("AddUser", 0) - 2
     terminal.check(sent == expected, f"invitations sent by the operator so far: {sent}")

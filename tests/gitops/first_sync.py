@@ -1,4 +1,4 @@
-"""First syncs, in any order of CRD, operator, Secret and invitations."""
+"""First syncs, in several orders of CRD, operator, Secret and invitations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @scenario()
 def first_sync(stage: Stage) -> None:
-    """The operator is there, then the Secret, then the invitation: sent once, and the application is healthy."""
+    """The operator exists before the Secret, and the Secret before the invitation: it is sent once."""
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
     stage.measure("application created to Healthy", stage.until)
@@ -24,7 +24,7 @@ def first_sync(stage: Stage) -> None:
 
 @scenario(alone=True)
 def first_sync_of_all_at_once(stage: Stage) -> None:
-    """Both applications are created at the same time, the team's first: no CRD is there when its sync begins."""
+    """Both applications are created together, the team's first: there is no CRD when its sync begins."""
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
     stage.tool.add_platform(stage.rig.platform)
@@ -34,7 +34,7 @@ def first_sync_of_all_at_once(stage: Stage) -> None:
 
 @scenario(alone=True)
 def first_sync_without_crd(stage: Stage) -> None:
-    """The team's application waits for the CRD, which comes later, and needs nobody's help then."""
+    """The team's application waits for a CRD that comes later, and then continues without help."""
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
     said = stage.until_it("says why it waits", lambda state: bool(state.message))
@@ -46,21 +46,21 @@ def first_sync_without_crd(stage: Stage) -> None:
 
 @scenario(alone=True)
 def first_sync_without_operator(stage: Stage) -> None:
-    """CRD, Secret and invitation are there before the operator: in progress until it is."""
+    """CRD, Secret and invitation exist before the operator: the application is in progress until it runs."""
     stage.rig.plane.control_plane.kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
-    stage.rig.kubelet.take_away()
+    stage.rig.kubelet.stop_operator()
     stage.tool.add_platform(stage.rig.platform)
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()
     stage.until_it("is in progress", lambda state: state.health == PROGRESSING)
-    stage.rig.kubelet.bring_back()
-    stage.measure("operator there to Healthy", lambda: stage.until(seconds=300))
+    stage.rig.kubelet.allow_operator()
+    stage.measure("operator allowed to Healthy", lambda: stage.until(seconds=300))
     _is_invited(stage)
 
 
 @scenario()
 def first_sync_without_secret(stage: Stage) -> None:
-    """The invitation is there before its Secret: in progress, with a message that says so; then it is sent."""
+    """The invitation exists before its Secret: in progress, with a message that says why; then it is sent."""
     stage.world.delete_secret()
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync()

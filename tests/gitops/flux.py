@@ -1,4 +1,4 @@
-"""Flux: source-controller and kustomize-controller as processes, the rest of it not there."""
+"""Flux: source-controller and kustomize-controller as processes, without its other parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Flux:
     """Flux with its default settings.
 
     Args:
-        rig: where it works.
+        rig: the cluster and the repositories.
     """
 
     name = "flux"
@@ -104,7 +104,7 @@ class Flux:
         self._rig.plane.api.do("POST", _KUSTOMIZATIONS, kustomization)
 
     def refresh(self, name: str) -> None:
-        """Tell Flux to look at Git and the cluster now."""
+        """Tell Flux to read Git and the cluster now."""
         self._requests += 1
         request = {"metadata": {"annotations": {_REQUESTED_AT: str(self._requests)}}}
         source = self.get(name)["spec"]["sourceRef"]["name"]
@@ -112,7 +112,7 @@ class Flux:
             self._rig.plane.api.do("PATCH", path, request)
 
     def state(self, name: str) -> State:
-        """Return how a Kustomization stands."""
+        """Return the state of a Kustomization."""
         return state(self.get(name))
 
     def change(self, name: str, spec: Object) -> None:
@@ -123,12 +123,12 @@ class Flux:
         """Delete a Kustomization, with what it has applied."""
         self._rig.plane.api.do("DELETE", f"{_KUSTOMIZATIONS}/{name}")
 
-    def is_there(self, name: str) -> bool:
-        """Return whether there is a Kustomization of that name."""
+    def exists(self, name: str) -> bool:
+        """Return whether a Kustomization of that name exists."""
         return self._rig.plane.api.ask("GET", f"{_KUSTOMIZATIONS}/{name}").is_success
 
     def get(self, name: str) -> Object:
-        """Return a Kustomization that is there."""
+        """Return an existing Kustomization."""
         return self._rig.plane.api.do("GET", f"{_KUSTOMIZATIONS}/{name}")
 
 
@@ -138,7 +138,7 @@ def _shipped() -> list[Object]:
 
 
 def state(kustomization: Object) -> State:
-    """Return how a Kustomization stands."""
+    """Return the state of a Kustomization."""
     ready = kstatus.condition(kustomization, "Ready") or {}
     health = _health(kustomization, ready)
     which = "lastAppliedRevision" if health == HEALTHY else "lastAttemptedRevision"
@@ -147,7 +147,7 @@ def state(kustomization: Object) -> State:
 
 
 def _health(item: Object, ready: Object) -> str:
-    """Return the health of a Kustomization in Argo CD's words."""
+    """Return the health of a Kustomization in the terms of Argo CD."""
     if item["spec"].get("suspend"):
         return SUSPENDED
     if ready.get("status") == "True":

@@ -1,4 +1,4 @@
-"""Git repositories on loopback: Git's own HTTP server, behind a few lines of Python."""
+"""Git repositories on loopback, served by Git's own HTTP backend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Repository:
 
     Attributes:
         folder: the work tree.
-        url: where it is served.
+        url: the URL at which it is served.
     """
 
     folder: Path
@@ -48,20 +48,20 @@ class Repository:
         return self.commit_all(message)
 
     def copy(self, message: str, *folders: Path) -> str:
-        """Copy whole folders in, commit, and return the commit's id."""
+        """Copy whole folders into the work tree, commit, and return the commit's id."""
         for folder in folders:
             shutil.copytree(folder, self.folder / folder.name, dirs_exist_ok=True)
         return self.commit_all(message)
 
     def commit_all(self, message: str) -> str:
-        """Commit the work tree as it is, and return the commit's id."""
+        """Commit the work tree, and return the commit's id."""
         _git(self.folder, "add", "--all")
         _git(self.folder, "commit", "--quiet", "--allow-empty", "--message", message)
         return _git(self.folder, "rev-parse", "HEAD")
 
 
 class GitServer:
-    """Serves the repositories of a folder on loopback, to whoever asks, for reading."""
+    """Serve the repositories of a folder on loopback, read-only and without authentication."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -70,7 +70,7 @@ class GitServer:
         threading.Thread(target=self._server.serve_forever, name="git", daemon=True).start()
 
     def repository(self, name: str) -> Repository:
-        """Make a repository with an empty first commit."""
+        """Create a repository with an empty first commit."""
         folder = self._folder / name
         folder.mkdir()
         _git(folder, "init", "--quiet", "--initial-branch", BRANCH)
@@ -110,7 +110,7 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET  # noqa: N815 - the name is http.server's
+        do_POST = do_GET  # noqa: N815 - http.server defines the name
 
         def log_message(self, *arguments: object) -> None:
             """Log nothing."""

@@ -1,4 +1,4 @@
-"""Renames and moves of an object: who it invites notices nothing."""
+"""Renames and moves of an object: the invitee notices nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rename_in_one_commit(stage: Stage) -> None:
     stage.commit("Rename Jane's object", {"jane": None, "jane-doe": stage.invitation("jane-doe", username="jane")})
     stage.measure("rename committed to Healthy", stage.until)
     _note_order(stage)
-    _heir_is_whole(stage)
+    _check_heir(stage)
 
 
 @scenario("argocd")
@@ -50,19 +50,19 @@ def rename_with_a_secret_that_goes(stage: Stage) -> None:
 
 @scenario()
 def rename_in_two_commits(stage: Stage) -> None:
-    """The new object waits as a duplicate while the old one is there; then the same holds as for one commit."""
+    """The new object waits as a duplicate while the old one exists; then the same holds as for one commit."""
     stage.begin()
     stage.commit("Add the new object", {"jane-doe": stage.invitation("jane-doe", username="jane")})
     stage.until_reason("jane-doe", "DuplicateInvite")
     stage.until(DEGRADED)
     stage.commit("Remove the old one", {"jane": None})
     stage.measure("removal committed to Healthy", lambda: stage.until(seconds=300))
-    _heir_is_whole(stage)
+    _check_heir(stage)
 
 
 @scenario()
 def move_to_another_namespace(stage: Stage) -> None:
-    """An object that moves in one commit takes the invitation along."""
+    """An object that moves to another namespace in one commit keeps the invitation."""
     world = stage.world
     elsewhere = f"{world.namespace}-b"
     stage.rig.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": elsewhere}})
@@ -85,7 +85,7 @@ def move_to_another_namespace(stage: Stage) -> None:
 
 @scenario()
 def move_to_another_application(stage: Stage) -> None:
-    """An object is added to another application, and then removed from the first: Atlas notices nothing."""
+    """An object is added to another application, and then removed from the first: nothing changes in Atlas."""
     stage.begin()
     name = f"{stage.name}-b-{secrets.token_hex(1)}"
     second = replace(stage, repository=stage.rig.git.repository(name), name=name)
@@ -96,11 +96,11 @@ def move_to_another_application(stage: Stage) -> None:
     second.until_reason("jane-doe", "DuplicateInvite")
     stage.commit("Give Jane to the other team", {"jane": None})
     stage.measure("second commit to Healthy", lambda: second.until(seconds=300))
-    _heir_is_whole(second)
+    _check_heir(second)
     stage.tool.delete(name)
 
 
-def _heir_is_whole(stage: Stage) -> None:
+def _check_heir(stage: Stage) -> None:
     world = stage.world
     stage.until_reason("jane-doe", "Invited")
     stage.until_gone("jane")

@@ -1,4 +1,4 @@
-"""The platform's application: its image, and what it leaves when it goes."""
+"""The platform's application: its image, and what stays when it is deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IMAGE = "registry.example.com/platform/atlas-invites"
 
 @scenario()
 def image_of_the_operator(stage: Stage) -> None:
-    """The operator's Deployment has the image of the shipped application, in place of the one in ``deploy/``."""
+    """The operator's Deployment has the image of the shipped application, not the one in ``deploy/``."""
     kustomization = (stage.rig.platform.folder / "deploy" / "kustomization.yaml").read_text()
     assert f"newName: {_IMAGE}" not in kustomization
 
@@ -34,7 +34,7 @@ def image_of_the_operator(stage: Stage) -> None:
 
 @scenario(alone=True)
 def crd_stays(stage: Stage) -> None:
-    """The CRD, and with it every invitation, stays when it is taken out of Git and when its application is deleted."""
+    """The CRD and every invitation stay when the CRD is removed from Git, and when its application is deleted."""
     tool, rig = stage.tool, stage.rig
     tool.add_platform(rig.platform)
     stage.begin()
@@ -48,7 +48,7 @@ def crd_stays(stage: Stage) -> None:
     wait_until("the platform has applied it", lambda: tool.state(PLATFORM).revision == revision, 120)
     stage.note(f"the CRD out of Git: the application is {tool.state(PLATFORM).health}, {tool.state(PLATFORM).done=}")
     tool.delete(PLATFORM)
-    wait_until("the platform's application is gone", lambda: not tool.is_there(PLATFORM), 120)
+    wait_until("the platform's application is gone", lambda: not tool.exists(PLATFORM), 120)
     wait_until("the operator is gone", lambda: not rig.plane.api.ask("GET", _DEPLOYMENT).is_success, 120)
     assert "deletionTimestamp" not in rig.plane.api.do("GET", _CRD)["metadata"]
     after = stage.world.get("jane")

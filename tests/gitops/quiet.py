@@ -1,4 +1,4 @@
-"""Idleness: where nothing changes, nobody writes."""
+"""Idleness: if nothing changes, nothing is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUIET_SECONDS = 180.0
 
 @scenario()
 def idle(stage: Stage) -> None:
-    """200 invitations, three minutes: nobody writes to them or to Atlas, and no difference is seen."""
+    """For three minutes, nothing writes to 200 invitations or to Atlas, and the tool sees no difference."""
     people = {f"person-{number:03}": stage.invitation(f"person-{number:03}") for number in range(PEOPLE)}
     stage.commit("Invite everybody", people)
     stage.sync()
@@ -44,7 +44,7 @@ def idle(stage: Stage) -> None:
 
 @scenario("argocd")
 def without_server_side_diff(stage: Stage) -> None:
-    """Server-side diff is on because of ``ServerSideApply=true``; without it all is the same, hand edits too."""
+    """Without the server-side diff of ``ServerSideApply=true``, changes and hand edits have the same result."""
     stage.commit("Invite Jane", {"jane": stage.invitation()})
     stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=false"})
     stage.until()
@@ -56,8 +56,8 @@ def without_server_side_diff(stage: Stage) -> None:
     assert stage.world.atlas_writes() == ["UpdateInvite 200"]
     stage.world.edit("jane", roles=[CLUSTER, OWNER])
     stage.measure(
-        "hand edit to put back",
-        lambda: stage.until_object("jane", "is put back", lambda item: item["spec"]["roles"] == [CLUSTER]),
+        "hand edit to restored",
+        lambda: stage.until_object("jane", "is restored", lambda item: item["spec"]["roles"] == [CLUSTER]),
     )
     stage.until()
     wait_until("Atlas has the role", lambda: stage.world.atlas["invitations"][0]["roles"] == [CLUSTER], PATIENCE)
@@ -72,7 +72,7 @@ def without_server_side_diff(stage: Stage) -> None:
 
 @scenario("argocd")
 def wrong_role_without_server_side_diff(stage: Stage) -> None:
-    """Without server-side diff a typo fails the sync, which is retried; the right role waits for the next retry."""
+    """Without server-side diff a typo fails the sync, which is retried; the corrected role waits for the next retry."""
     stage.commit("Misspell a role", {"jane": stage.invitation(roles=["GROUP_READ_ONY"])})
     stage.sync(annotations={"argocd.argoproj.io/compare-options": "ServerSideDiff=false"})
     said = stage.until_says("GROUP_READ_ONY")

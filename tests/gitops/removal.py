@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @scenario()
 def prune(stage: Stage) -> None:
-    """An invitation that is taken out of Git is deleted, and canceled in Atlas."""
+    """An invitation that is removed from Git is deleted, and canceled in Atlas."""
     stage.begin()
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
@@ -24,7 +24,7 @@ def prune(stage: Stage) -> None:
 
 @scenario("argocd")
 def prune_the_last(stage: Stage) -> None:
-    """When nothing is left in Git, Argo CD prunes nothing by itself, and says so; with ``allowEmpty`` it does."""
+    """If nothing is left in Git, Argo CD prunes only with ``allowEmpty``, and otherwise reports it."""
     stage.commit("Keep nothing but Jane", {"jane": stage.invitation(), "team": None})
     stage.sync()
     stage.until()
@@ -44,7 +44,7 @@ def prune_the_last(stage: Stage) -> None:
 
 @scenario()
 def prune_retained(stage: Stage) -> None:
-    """With ``deletionPolicy: Retain``, an invitation that is taken out of Git stays in Atlas."""
+    """With ``deletionPolicy: Retain``, an invitation that is removed from Git stays in Atlas."""
     stage.begin(deletionPolicy="Retain")
     stage.commit("Take Jane out", {"jane": None})
     stage.measure("removal committed to Healthy", stage.until)
@@ -54,7 +54,7 @@ def prune_retained(stage: Stage) -> None:
 
 @scenario()
 def prune_a_member(stage: Stage) -> None:
-    """A member whose invitation is taken out of Git stays a member."""
+    """A member whose invitation is removed from Git stays a member."""
     stage.begin()
     stage.world.happen("accept")
     stage.commit("Take Jane out", {"jane": None})
@@ -65,9 +65,9 @@ def prune_a_member(stage: Stage) -> None:
 
 @scenario()
 def prune_while_operator_is_away(stage: Stage) -> None:
-    """A prune waits for the operator, and cancels the invitation when the operator is back."""
+    """A prune waits while no operator runs, and the invitation is canceled when the operator runs again."""
     stage.begin()
-    stage.rig.kubelet.take_away()
+    stage.rig.kubelet.stop_operator()
     try:
         stage.commit("Take Jane out", {"jane": None})
         stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
@@ -75,7 +75,7 @@ def prune_while_operator_is_away(stage: Stage) -> None:
         stage.note(f"with the operator away: {said.health}, done: {said.done}, {said.message[:200]!r}")
         assert not stage.world.atlas_writes()
     finally:
-        stage.rig.kubelet.bring_back()
+        stage.rig.kubelet.allow_operator()
     stage.measure("operator back to Healthy", stage.until)
     stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
@@ -83,7 +83,7 @@ def prune_while_operator_is_away(stage: Stage) -> None:
 
 @scenario()
 def delete_application(stage: Stage) -> None:
-    """An application that is deleted takes its invitations along; those that are pending are canceled."""
+    """If an application is deleted, its invitations are deleted too; those that are pending are canceled."""
     stage.begin()
     stage.commit("Invite John", {"john": stage.invitation("john")})
     stage.until()
@@ -97,15 +97,15 @@ def delete_application(stage: Stage) -> None:
 
 @scenario()
 def delete_application_while_operator_is_away(stage: Stage) -> None:
-    """An application that is deleted stays until the operator has ended its invitations."""
+    """An application that is deleted stays until the operator has finalized its invitations."""
     stage.begin()
-    stage.rig.kubelet.take_away()
+    stage.rig.kubelet.stop_operator()
     try:
         stage.tool.delete(stage.name)
         stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
-        assert stage.tool.is_there(stage.name), "the application went before its invitations"
+        assert stage.tool.exists(stage.name), "the application went before its invitations"
     finally:
-        stage.rig.kubelet.bring_back()
+        stage.rig.kubelet.allow_operator()
     stage.measure("operator back to gone", stage.until_deleted)
     assert not _left(stage)
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
@@ -113,7 +113,7 @@ def delete_application_while_operator_is_away(stage: Stage) -> None:
 
 @scenario("argocd")
 def prune_is_disabled(stage: Stage) -> None:
-    """An invitation with the annotation ``Prune=false`` stays when it is taken out of Git."""
+    """An invitation with the annotation ``Prune=false`` stays when it is removed from Git."""
     item = stage.invitation()
     item["metadata"]["annotations"] = {"argocd.argoproj.io/sync-options": "Prune=false"}
     stage.commit("Invite Jane for good, and John", {"jane": item, "john": stage.invitation("john")})
@@ -161,7 +161,7 @@ def prune_last_with_a_stalled_invitation(stage: Stage) -> None:
 
 @scenario()
 def secret_goes_after_invitations(stage: Stage) -> None:
-    """Where the Secret is in the same repository, in an earlier wave, it comes before the invitation and goes after."""
+    """A Secret in an earlier wave of the same repository is created before the invitation, and deleted after it."""
     stage.world.delete_secret()
     secret = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""What a tool works on: a real API server, the sandbox, Git, and an operator that runs while it has pods."""
+"""The environment of a tool: a real API server, the sandbox, Git, and an operator that runs while it has pods."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ SHIPPED = ("crds", "deploy")
 
 
 class Rig:
-    """A cluster without anything of ours or of a tool, and the repository of the platform, in a ``with`` block.
+    """An empty cluster and the repository of the platform, in a ``with`` block.
 
     Args:
-        folder: where logs and repositories stay.
+        folder: the folder for logs and repositories; it is kept.
 
     Attributes:
-        plane: the control plane and what has happened on it.
+        plane: the control plane and its history.
         sandbox: Atlas.
         git: the server of all repositories.
         platform: the repository with the shipped files.
         group: the processes.
-        kubelet: what runs the operator.
+        kubelet: runs the operator.
     """
 
     plane: Plane
@@ -85,7 +85,7 @@ class Rig:
         stack.callback(self.kubelet.close)
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a process of a tool, which must run from now on."""
+        """Start a process of a tool; ``check`` fails if it ends."""
         self._needed.append(self.group.start(name, command, environment))
 
     def check(self) -> None:
@@ -99,14 +99,13 @@ class Rig:
 
 
 class Kubelet:
-    """Stands in for nodes: runs one operator process while there are pods of the operator, and reports the pods Ready.
+    """Stand in for nodes: run one operator process while the operator has pods, and report the pods Ready.
 
     Args:
-        rig: what the operator works on.
+        rig: the environment of the operator.
 
     Attributes:
-        operators: every operator process that there was, oldest first.
-        options: more options of the operator.
+        operators: every operator process that was started, oldest first.
     """
 
     def __init__(self, rig: Rig) -> None:
@@ -119,37 +118,37 @@ class Kubelet:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; the operator is left to whoever ends the processes."""
+        """Stop; the operator ends with the process group."""
         self._stopping.set()
         self._thread.join()
         self._api.close()
 
     @property
     def running(self) -> Operator | None:
-        """The operator that runs now."""
+        """The running operator, if any."""
         last = self.operators[-1] if self.operators else None
         return last if last is not None and last.process.popen.poll() is None else None
 
-    def take_away(self) -> None:
-        """End the operator, and keep it from running until ``bring_back``."""
+    def stop_operator(self) -> None:
+        """Stop the operator, and do not start it before ``allow_operator``."""
         self._away = True
         if self.running is not None:
             self.running.stop()
 
-    def bring_back(self) -> None:
-        """Let the operator run again."""
+    def allow_operator(self) -> None:
+        """Allow the operator to run again."""
         self._away = False
 
     def _run(self) -> None:
         while not self._stopping.wait(0.3):
             try:
                 self._look()
-            except httpx.HTTPError:  # the API server is not there
+            except httpx.HTTPError:  # the API server does not respond
                 continue
 
     def _look(self) -> None:
-        answer = self._api.ask("GET", _PODS)
-        pods = answer.json()["items"] if answer.is_success else []
+        response = self._api.ask("GET", _PODS)
+        pods = response.json()["items"] if response.is_success else []
         running = self.running
         if not pods and running is not None:
             running.stop()

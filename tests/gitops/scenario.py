@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from tests.gitops.stage import Stage
 
 SCENARIOS: dict[str, Scenario] = {}
-"""Every scenario by its name, in the order in which they play."""
+"""Every scenario by its name, in the order in which they run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What happens, and what must come of it.
+    """A sequence of events, and the expected result.
 
     Attributes:
-        play: lets it happen on a stage; raises AssertionError if something else comes of it.
-        tools: the tools that it is for.
-        alone: it plays on a cluster of its own, on which there is nothing of ours at first.
+        play: runs the scenario on a stage; raises AssertionError if the result differs.
+        tools: the tools for which it runs.
+        alone: whether it runs on its own cluster, which is empty at first.
     """
 
     play: Callable[[Stage], None]
@@ -30,7 +30,7 @@ class Scenario:
 
 
 def scenario(*tools: str, alone: bool = False) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    """Register a function as the scenario of its name, for some tools or for all."""
+    """Register a function as a scenario under its name, for some tools or for all."""
 
     def register(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
         name = play.__name__.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Where one scenario plays: a namespace, an Atlas project, a repository and an application of its own."""
+"""The environment of one scenario: its own namespace, Atlas project, repository and application."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 EXAMPLE = ROOT / "deploy" / "examples" / "invitation.yaml"
 PATIENCE = 120.0
-"""Seconds that a tool may take: Argo CD waits with growing pauses between its attempts."""
+"""The seconds that a tool may take: Argo CD backs off between its attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of the API server.
+    """A request to the API server.
 
     Attributes:
-        verb: what was asked, such as ``create``.
-        name: of which object; empty for a create.
-        agent: who asked.
-        time: when (Unix seconds).
+        verb: the verb, such as ``create``.
+        name: the name of the object; empty for a create.
+        agent: the user agent.
+        time: the time of the request (Unix seconds).
     """
 
     verb: str
@@ -49,15 +49,15 @@ class Request:
 
 @dataclass(slots=True)
 class Stage:
-    """One scenario's part of the world.
+    """The environment of one scenario.
 
     Attributes:
-        tool: what syncs.
-        rig: where it does.
-        world: namespace, Atlas project and credentials, and what came of it.
+        tool: the tool that syncs.
+        rig: the cluster and the servers.
+        world: the namespace, the Atlas project and the credentials.
         repository: the team's repository.
         name: the name of the team's application.
-        facts: what was measured, for the report.
+        facts: the measurements for the report.
     """
 
     tool: Tool
@@ -71,7 +71,7 @@ class Stage:
 
     @classmethod
     def build(cls, tool: Tool, rig: Rig, scenario: str) -> Stage:
-        """Make the namespace, the project, the credentials and the repository."""
+        """Create the namespace, the project, the credentials and the repository."""
         name = f"{scenario.replace(' ', '-')[:40]}-{secrets.token_hex(2)}"
         rig.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
         stage = cls(tool, rig, World.make(rig.plane, rig.sandbox, name), rig.git.repository(name), name)
@@ -106,23 +106,23 @@ class Stage:
         texts = {f"{name}.yaml": None if item is None else yaml.safe_dump(item) for name, item in files.items()}
         revision = self.repository.commit(message, texts)
         self._commits.append(revision)
-        if self.tool.is_there(self.name):
+        if self.tool.exists(self.name):
             self.tool.refresh(self.name)
         return revision
 
     def sync(self, annotations: dict[str, str] | None = None, **changes: Any) -> None:  # noqa: ANN401 - fields are JSON
-        """Create the shipped application for the repository, with fields of its spec that are not as shipped."""
+        """Create the shipped application for the repository, with changes of fields of its spec."""
         self.tool.add_team(self.name, self.repository, self.world.namespace, annotations, **changes)
 
     def begin(self, **fields: Any) -> None:  # noqa: ANN401 - fields are JSON
-        """Bring an application with an invitation of Jane to rest, and begin counting."""
+        """Create an application with an invitation of Jane, wait until it is healthy, and start counting."""
         self.commit("Invite Jane", {"jane": self.invitation(**fields)})
         self.sync()
         self.until()
         self.until_reason("jane", "Invited")
         self.mark()
 
-    # What came of it
+    # Results
 
     def until(self, health: str = HEALTHY, seconds: float = PATIENCE) -> State:
         """Wait until the tool has applied the latest commit and shows that health."""
@@ -134,7 +134,7 @@ class Stage:
         )
 
     def until_says(self, text: str, seconds: float = PATIENCE) -> State:
-        """Wait until the tool's message of the application has a text."""
+        """Wait until the tool's message about the application contains a text."""
         return self.until_it(f"says {text!r}", lambda state: text in state.message, seconds)
 
     def until_it(self, what: str, holds: Callable[[State], bool], seconds: float = PATIENCE) -> State:
@@ -161,15 +161,15 @@ class Stage:
         return self.world.until_it(name, what, holds, PATIENCE)
 
     def until_gone(self, name: str) -> None:
-        """Wait until there is no invitation of that name."""
+        """Wait until the invitation of that name is gone."""
         self.world.until_gone(name, PATIENCE)
 
     def until_deleted(self, seconds: float = PATIENCE) -> None:
         """Wait until the application is gone."""
-        wait_until(f"{self.name} is gone", lambda: not self.tool.is_there(self.name), seconds)
+        wait_until(f"{self.name} is gone", lambda: not self.tool.exists(self.name), seconds)
 
     def requests(self, *verbs: str, resource: str = PLURAL) -> list[Request]:
-        """Return what was asked of the API server about objects of the namespace since ``mark``, by anybody."""
+        """Return all successful requests about objects of the namespace since ``mark``."""
         return [
             Request(r["verb"], r["objectRef"].get("name", ""), r["userAgent"], _time(r["requestReceivedTimestamp"]))
             for r in self.rig.plane.control_plane.audit_log.requests(self._audit_mark)
@@ -179,12 +179,12 @@ class Stage:
         ]
 
     def mark(self) -> None:
-        """Begin counting anew."""
+        """Start counting from now."""
         self.world.mark()
         self._audit_mark = self.rig.plane.api.audit_mark()
 
-    def measure(self, what: str, wait: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it waits for
-        """Note how long something takes, and return what it returns."""
+    def measure(self, what: str, wait: Callable[[], Any]) -> Any:  # noqa: ANN401 - the result of any wait
+        """Measure a wait, note its duration, and return its result."""
         begun = time.monotonic()
         found = wait()
         self.note(f"{what}: {time.monotonic() - begun:.1f} s")
@@ -196,7 +196,7 @@ class Stage:
 
 
 def other(namespace: str, name: str = "team") -> Object:
-    """Return what else is in a repository: Argo CD prunes nothing by itself when nothing is left in Git."""
+    """Return another object of a repository: Argo CD does not prune automatically if nothing is left in Git."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}}
 
 

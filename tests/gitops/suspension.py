@@ -1,4 +1,4 @@
-"""Suspensions by commit: none of them keeps a later commit or a deletion waiting."""
+"""Suspensions by commit: none of them delays a later commit or a deletion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @scenario()
 def suspend_and_resume(stage: Stage) -> None:
-    """A suspended invitation is left alone; the commit that resumes it is applied at once, and brings its changes."""
+    """A suspended invitation does not change in Atlas; the commit that resumes it is applied at once."""
     stage.begin()
     stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True, roles=[CLUSTER])})
     stage.measure("suspension committed to done", lambda: stage.until(_shown(stage)))
@@ -28,7 +28,7 @@ def suspend_and_resume(stage: Stage) -> None:
 
 @scenario()
 def suspended_from_the_start(stage: Stage) -> None:
-    """An invitation that is suspended from the start keeps nothing waiting, and is sent once it is resumed."""
+    """An invitation that is suspended from the start delays nothing, and is sent once it is resumed."""
     stage.commit("Invite Jane later", {"jane": stage.invitation(suspend=True)})
     stage.sync()
     stage.measure("application created to done", lambda: stage.until(_shown(stage)))
@@ -41,7 +41,7 @@ def suspended_from_the_start(stage: Stage) -> None:
 
 @scenario()
 def prune_while_suspended(stage: Stage) -> None:
-    """A suspended invitation that is taken out of Git goes, and stays as it is in Atlas."""
+    """A suspended invitation that is removed from Git is deleted, and does not change in Atlas."""
     stage.begin()
     stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
     stage.until(_shown(stage))
@@ -53,7 +53,7 @@ def prune_while_suspended(stage: Stage) -> None:
 
 @scenario()
 def delete_application_while_suspended(stage: Stage) -> None:
-    """An application is deleted, with a suspended invitation in it, which stays as it is in Atlas."""
+    """An application with a suspended invitation is deleted; the invitation does not change in Atlas."""
     stage.begin()
     stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
     stage.tool.delete(stage.name)
@@ -64,7 +64,7 @@ def delete_application_while_suspended(stage: Stage) -> None:
 
 @scenario()
 def suspended_by_hand(stage: Stage) -> None:
-    """A suspension with kubectl that Git does not name stays with Argo CD; Flux removes it."""
+    """Argo CD keeps a suspension with kubectl that Git does not name; Flux removes it."""
     stage.begin()
     stage.rig.plane.control_plane.kubectl(
         *("patch", "ainv", "jane", "--namespace", stage.world.namespace, "--type", "merge"),
@@ -82,13 +82,13 @@ def suspended_by_hand(stage: Stage) -> None:
 
 @scenario()
 def suspended_by_hand_against_git(stage: Stage) -> None:
-    """Where Git has ``suspend: false``, a suspension with kubectl is put back."""
+    """If Git has ``suspend: false``, a suspension with kubectl is undone."""
     stage.begin(suspend=False)
     stage.world.edit("jane", suspend=True)
     if stage.tool.name == "flux":
         stage.tool.refresh(stage.name)
     stage.measure(
-        "suspension to put back",
+        "suspension to resumed",
         lambda: stage.until_object("jane", "is resumed", lambda item: item["spec"]["suspend"] is False),
     )
     stage.until()

@@ -1,4 +1,4 @@
-"""What the scenarios need of a GitOps tool, whichever it is."""
+"""The interface of a GitOps tool for the scenarios."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HEALTHY, PROGRESSING, DEGRADED, SUSPENDED = "Healthy", "Progressing", "Degraded"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How an Application or a Kustomization stands.
+    """The state of an Application or a Kustomization.
 
     Attributes:
-        revision: the commit that it has applied last, empty before the first.
+        revision: the commit that was applied last, empty before the first.
         done: nothing is left to apply or to prune.
-        health: one of the words above, those of Argo CD.
-        message: what it says, of whatever it has to say something.
+        health: one of the values above, in the terms of Argo CD.
+        message: all messages of the tool about it.
     """
 
     revision: str
@@ -30,9 +30,9 @@ class State:
 
 
 class Tool(Protocol):
-    """Argo CD or Flux, running.
+    """A running Argo CD or Flux.
 
-    What it syncs is an *application* here: an Application, or a Kustomization with its GitRepository.
+    An *application* is here what the tool syncs: an Application, or a Kustomization with its GitRepository.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Tool(Protocol):
         """Install the custom resources, and start the controllers.
 
         Raises:
-            StartError: one of them did not come up.
+            StartError: a controller did not start.
         """
 
     def add_platform(self, repository: Repository) -> None:
@@ -60,23 +60,23 @@ class Tool(Protocol):
 
         Args:
             name: its name.
-            repository: what to sync.
-            namespace: where to.
+            repository: the repository to sync.
+            namespace: the namespace to sync to.
             annotations: its annotations.
-            changes: fields of its ``spec`` that are not as shipped; None removes one.
+            changes: changes to fields of its ``spec``; None removes a field.
         """
 
     def refresh(self, name: str) -> None:
-        """Tell the tool to look at Git and the cluster now, as the webhook of a Git server does."""
+        """Tell the tool to read Git and the cluster now, as the webhook of a Git server does."""
 
     def state(self, name: str) -> State:
-        """Return how an application stands."""
+        """Return the state of an application."""
 
     def change(self, name: str, spec: Object) -> None:
         """Change fields of the spec of an application."""
 
     def delete(self, name: str) -> None:
-        """Delete an application, with what it has applied."""
+        """Delete an application and the objects that it has applied."""
 
-    def is_there(self, name: str) -> bool:
-        """Return whether there is an application of that name."""
+    def exists(self, name: str) -> bool:
+        """Return whether an application of that name exists."""

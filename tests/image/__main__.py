@@ -1,7 +1,8 @@
-"""``make image-test``: builds the image without any container registry, and runs it as Kubernetes would.
+"""``make image-test``: build the image without a container registry, and run it as Kubernetes would.
 
-Read-only, /tmp too, as user 10001, without capabilities, with the ServiceAccount of deploy/ and the arguments of its
-Deployment, against a real control plane and the Atlas sandbox: an invitation must become Ready.
+The container is read-only, including /tmp. It runs as user 10001, without capabilities, with the ServiceAccount of
+deploy/ and the arguments of its Deployment, against a real control plane and the Atlas sandbox. An invitation must
+become Ready.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 IMAGE = "localhost/atlas-invites:test"
 USER = 10001
 ANY_USER = "1000650000:0"
-"""As OpenShift gives each namespace its own."""
+"""A user like those that OpenShift assigns to each namespace."""
 NO_COMMANDS = ("pip", "pip3", "gcc", "cc", "make")
 NO_MODULES = ("pip", "ensurepip", "setuptools", "hatchling", "atlas_sandbox")
 
 
 def main() -> int:
-    """Return the exit code: 0, or 1 with what is wrong."""
+    """Run the test, and return the exit code: 0, or 1 with the failure on standard error."""
     try:
         with ExitStack() as stack:
             engine = Engine(os.environ.get("PYTHON_IMAGE"))
@@ -46,22 +47,22 @@ def main() -> int:
     except (EngineError, AssertionError) as error:
         sys.stderr.write(f"image-test: {error}\n")
         return 1
-    _say("the image is fine")
+    _say("all checks of the image passed")
     return 0
 
 
 def _look(image: dict[str, Any]) -> None:
-    """Check what the image says of itself."""
+    """Check the metadata of the image."""
     config = image["Config"]
     assert config["User"] == f"{USER}:{USER}", "the user must be a number that is not root"
     assert config["Entrypoint"] == ["atlas-invites"]
     for label in ("title", "description", "licenses", "version", "revision"):
         assert config["Labels"][f"org.opencontainers.image.{label}"], f"the label {label} is missing"
-    _say(f"user {config['User']}, entrypoint {config['Entrypoint']}, {image['Size'] // 10**6} MB, labels are there")
+    _say(f"user {config['User']}, entrypoint {config['Entrypoint']}, {image['Size'] // 10**6} MB, all labels are set")
 
 
 def _look_inside(engine: Engine) -> None:
-    """Check that nothing is in the image that installs or compiles, nor the sandbox."""
+    """Check that the image contains no installer, no compiler and no sandbox."""
     script = (
         "import importlib.util, json, shutil\n"
         f"found = [name for name in {NO_COMMANDS!r} if shutil.which(name)]\n"
@@ -69,14 +70,14 @@ def _look_inside(engine: Engine) -> None:
         "print(json.dumps(found))"
     )
     found = json.loads(engine.run("--rm", "--entrypoint", "/opt/atlas-invites/bin/python", IMAGE, "-c", script))
-    assert found == [], f"these have no business in the image: {found}"
+    assert found == [], f"the image must not contain {found}"
     assert engine.run("--rm", IMAGE, "--version").strip()
     assert engine.run("--rm", "--user", ANY_USER, IMAGE, "--version").strip()
-    _say("it has neither pip nor a compiler, and runs as any user")
+    _say("the image contains neither pip nor a compiler, and runs as any user")
 
 
 def _run(engine: Engine, stack: ExitStack) -> None:
-    """Run it as the Deployment would, and see it work."""
+    """Run the image as the Deployment would, and check that it works."""
     group = ProcessGroup()
     stack.callback(group.close)
     sandbox = Sandbox.start(group)
@@ -99,23 +100,23 @@ def _run(engine: Engine, stack: ExitStack) -> None:
     stack.callback(engine.remove, name)
     _say(f"running it: {' '.join(container['args'])}, read-only, user {USER}, no capabilities")
     try:
-        wait_until("/readyz answers", lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
+        wait_until("/readyz responds with 200", lambda: _is_ok(f"http://127.0.0.1:{port}/readyz"))
         _look_at_process(engine.pid(name))
         put_secret(cluster, "team-a")
         apply(cluster, "team-a", invite("jane", sandbox.control("POST", "/projects", {})["id"]))
         wait_for(cluster, "team-a", "jane")
         _say(cluster.kubectl("get", "ainv", "--namespace", "team-a").stdout.rstrip())
-        assert _answers(f"http://127.0.0.1:{port}/healthz")
+        assert _is_ok(f"http://127.0.0.1:{port}/healthz")
         _plan(engine, sandbox)
         assert "atlas_invites_leader 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
     except AssertionError as error:
         raise AssertionError(f"{error}\n{engine.logs(name)}") from None
-    assert engine.stop(name) == 0, f"it did not end well after SIGTERM:\n{engine.logs(name)}"
+    assert engine.stop(name) == 0, f"the exit code after SIGTERM is not 0:\n{engine.logs(name)}"
     _say("exit code 0 after SIGTERM")
 
 
 def _plan(engine: Engine, sandbox: Sandbox) -> None:
-    """See the image show a plan, and export a project, as docs/plan.md has it."""
+    """Check that the image exports a project and shows a plan, as in docs/plan.md."""
     project = sandbox.control("POST", "/projects", {})["id"]
     sandbox.control("POST", f"/projects/{project}/invitations", {"username": "ann@example.com"})
     variables = {"MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY, "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY}
@@ -127,7 +128,7 @@ def _plan(engine: Engine, sandbox: Sandbox) -> None:
 
 
 def _service_account(cluster: ControlPlane) -> Path:
-    """Return a folder with what a Pod of the operator finds in its own: token, CA and namespace."""
+    """Return a folder like the one in a Pod of the operator: token, CA and namespace."""
     folder = cluster.folder / "service-account"
     folder.mkdir()
     token = cluster.kubectl("create", "token", NAME, "--namespace", NAME).stdout.strip()
@@ -139,24 +140,24 @@ def _service_account(cluster: ControlPlane) -> Path:
     for name, text in files.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o444)
-    cluster.folder.chmod(0o711)  # the container's user must get there
+    cluster.folder.chmod(0o711)  # the container's user must be able to enter it
     return folder
 
 
 def _look_at_process(pid: int) -> None:
-    """Check with the kernel what the process is and may."""
-    lines = open(f"/proc/{pid}/status").read().splitlines()  # noqa: PTH123, SIM115 - not a file of a disk
+    """Check the user, the capabilities and the mounts of the process, as the kernel reports them."""
+    lines = open(f"/proc/{pid}/status").read().splitlines()  # noqa: PTH123, SIM115 - not a file on disk
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     assert status["Uid"].split() == [str(USER)] * 4, status["Uid"]
     assert {status[f"Cap{set_}"] for set_ in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
     mounts = dict(line.split()[4:6] for line in open(f"/proc/{pid}/mountinfo").read().splitlines())  # noqa: PTH123, SIM115
     assert "ro" in mounts["/"].split(","), mounts["/"]
-    assert "/tmp" not in mounts, "the Deployment has none that may be written"  # noqa: S108
-    _say(f"process {pid}: user {USER}, capabilities none, no new privileges, all read-only, /tmp too")
+    assert "/tmp" not in mounts, "the Deployment has no writable /tmp"  # noqa: S108
+    _say(f"process {pid}: user {USER}, no capabilities, no new privileges, everything read-only, including /tmp")
 
 
-def _answers(url: str) -> bool:
+def _is_ok(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).is_success
     except httpx.HTTPError:

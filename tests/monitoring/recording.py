@@ -1,9 +1,9 @@
-"""Scrapes of an operator process, as Prometheus stores them, on a stretched time axis.
+"""Record scrapes of an operator process, as Prometheus stores them, on a stretched time axis.
 
-Alerts wait for minutes and hours. So a tick, which is one scrape, lasts ``TICK`` real seconds and counts as
-``INTERVAL`` seconds, the interval of the ServiceMonitor. The samples are real; only time passes faster. The operator
-is started with a resync interval that is shortened in the same way. Its other times, such as back-off and the one probe
-a minute for rejected credentials, are not: on the stretched axis they are ``STRETCH`` times as long as in production.
+Alerts wait for minutes and hours. So a tick, which is one scrape, takes ``TICK`` real seconds and counts as
+``INTERVAL`` seconds, the interval of the ServiceMonitor. The samples are real; only time passes faster. The operator's
+resync interval is shortened in the same way. Its other times, such as back-off and the one probe a minute for rejected
+credentials, are not: on the stretched axis they are ``STRETCH`` times as long as in production.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ STRETCH = INTERVAL / TICK
 
 @dataclass(slots=True)
 class Recording:
-    """What one operator has shown under ``/metrics``.
+    """The metrics of one operator.
 
     Attributes:
-        address: where it listens.
-        pod: the name of its Pod, if it ran in one.
+        address: the address on which it listens.
+        pod: the value of the label ``pod``.
         samples: the value at each tick, by series.
-        ticks: how many scrapes there were.
+        ticks: the number of scrapes.
     """
 
     address: str
@@ -36,7 +36,7 @@ class Recording:
     _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TICK))
 
     def scrape(self) -> None:
-        """Record one scrape; one that fails has no samples."""
+        """Record one scrape; a scrape that fails has no samples."""
         try:
             text = self._client.get(f"http://{self.address}/metrics").text
         except httpx.HTTPError:
@@ -44,7 +44,7 @@ class Recording:
         self.take(text)
 
     def take(self, text: str) -> None:
-        """Record a response, with the labels that the ServiceMonitor adds. Only the operator's own metrics are kept."""
+        """Record the operator's own metrics in a response, with the labels that the ServiceMonitor adds."""
         target = {"namespace": "atlas-invites", "job": "atlas-invites-metrics", "pod": self.pod}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -54,7 +54,7 @@ class Recording:
         self.ticks += 1
 
     def series(self) -> list[dict[str, str]]:
-        """Return the input series for promtool. A series that ends is marked as stale, as Prometheus does it."""
+        """Return the input series for promtool. A series that ends is marked as stale, as in Prometheus."""
         return [{"series": name, "values": " ".join(self._values(samples))} for name, samples in self.samples.items()]
 
     def _values(self, samples: dict[int, float]) -> list[str]:

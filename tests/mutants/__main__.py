@@ -1,10 +1,10 @@
-"""``make mutants``: plant each bug of this folder in a copy of the project, and see the test that it names fail.
+"""``make mutants``: apply each mutant of this folder to a copy of the project, and check that the test it names fails.
 
-A test that passes with its bug, or cannot run at all, is a failure; so is a patch that no longer applies. Words after
-``python -m tests.mutants`` choose the mutants whose names hold one of them.
+It is a failure if the test passes with the mutant or cannot run, or if the patch no longer applies. Words after
+``python -m tests.mutants`` select the mutants whose names contain one of them.
 """
 
-# ruff: noqa: T201 - it speaks to a terminal
+# ruff: noqa: T201 - it prints to a terminal
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.mutants.patch import Mutant, PatchError
 
 ROOT = Path(__file__).parents[2]
 TREE = ("crds", "deploy", "docs", "operator", "tests", "Makefile", "pyproject.toml", "README.md")
-"""What a copy holds: all that a test may read."""
+"""The contents of a copy: everything that a test may read."""
 PASSED, FAILED = 0, 1
-"""Exit codes of pytest; every other says that the test did not run."""
+"""Exit codes of pytest; every other code means that the test did not run."""
 TIMEOUT = 300.0
-"""Seconds for one test: a mutant that hangs is found too, but a test should not need this."""
+"""The time limit of one test, in seconds. No test should need it; it ends a mutant that hangs."""
 _FAILED = re.compile(r"^(\d+) failed\b", re.MULTILINE)
 
 
 def main(words: list[str]) -> int:
-    """Run the mutants whose name holds one of the words, or all; return 1 unless every one was found."""
+    """Run the mutants whose name contains one of the words, or all; return 1 unless every mutant was found."""
     paths = sorted(p for p in Path(__file__).parent.glob("*.patch") if not words or any(w in p.stem for w in words))
     if not paths:
-        print("no such mutant")
+        print(f"no mutant has a name with {' or '.join(words)}")
         return 1
     began, wrong = time.monotonic(), 0
     for path in paths:
@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
 
 
 def _try(path: Path) -> tuple[str | None, str]:
-    """Return what is wrong, or None, and what the mutant is about."""
+    """Return the problem, or None, and a description of the mutant."""
     try:
         mutant = Mutant.read(path)
         about = f"law {mutant.law}: {mutant.breaks}"
@@ -64,7 +64,7 @@ def _try(path: Path) -> tuple[str | None, str]:
     except PatchError as error:
         return str(error), ""
     if code == PASSED:
-        return f"{mutant.test} passes all the same", about
+        return f"{mutant.test} passes with the mutant", about
     if code != FAILED or not _FAILED.search(output):
         return f"{mutant.test} did not run: {_last_line(output)}", about
     return None, about
@@ -72,7 +72,7 @@ def _try(path: Path) -> tuple[str | None, str]:
 
 @cache
 def _without_mutant(test: str) -> str | None:
-    """Return what is wrong with a test on the tree as it is, or None where it passes; asked once for each test."""
+    """Return what is wrong with a test on the unchanged project, or None if it passes; run each test once."""
     with tempfile.TemporaryDirectory(prefix="atlas-invites-mutant-") as folder:
         code, output = _pytest(_copied(Path(folder)), test)
     return None if code == PASSED else f"{test} does not pass without the mutant: {_last_line(output)}"
@@ -89,7 +89,7 @@ def _copied(folder: Path) -> Path:
 
 
 def _pytest(copy: Path, test: str) -> tuple[int, str]:
-    """Run one test in a copy, whose source comes before the installed one, also for the processes that it starts."""
+    """Run one test in a copy. Its source precedes the installed one, also in the processes that the test starts."""
     environment = os.environ | {"PYTHONPATH": str(copy / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", test]
     try:
@@ -97,7 +97,7 @@ def _pytest(copy: Path, test: str) -> tuple[int, str]:
             command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT
         )
     except subprocess.TimeoutExpired:
-        return FAILED + 1, f"no end after {TIMEOUT:.0f} s"
+        return FAILED + 1, f"not finished after {TIMEOUT:.0f} s"
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,4 +1,4 @@
-"""A mutant: a small patch with a header, and how it is applied. Line numbers mean nothing; the lines themselves do."""
+"""Read and apply a mutant: a small patch with a header. Line numbers are ignored; only the lines count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HUNK = re.compile(r"@@ .*@@.*")
 
 
 class PatchError(Exception):
-    """A patch that cannot be read, or does not apply: one line that says why."""
+    """A patch cannot be read, or does not apply; the text is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One bug on purpose.
+    """One deliberate bug.
 
     Attributes:
-        name: of its file, without the ending.
-        law: which of the laws it breaks.
+        name: of its file, without the suffix.
+        law: the law that it breaks.
         breaks: what it does, in one sentence.
         test: pytest's node id of the test that must fail.
         hunks: the change.
@@ -49,7 +49,7 @@ class Mutant:
         """Read a patch file.
 
         Raises:
-            PatchError: a header is missing, or there is no change in it.
+            PatchError: a header is missing, or the patch has no hunk.
         """
         header, _, diff = path.read_text().partition("--- ")
         given = {m[1]: m[2] for line in header.splitlines() if (m := _HEADER.fullmatch(line))}
@@ -57,25 +57,27 @@ class Mutant:
             raise PatchError(f"has no line '{missing[0]}: ...'")
         hunks = tuple(_hunks(f"--- {diff}"))
         if not hunks:
-            raise PatchError("changes nothing")
+            raise PatchError("has no hunk")
         return cls(path.stem, given["Law"], given["Breaks"], given["Test"], hunks)
 
     def apply(self, root: Path) -> None:
         """Change the files below a folder.
 
         Raises:
-            PatchError: what a hunk replaces is not there, or not just once.
+            PatchError: the lines that a hunk replaces are not in the file exactly once.
         """
         for hunk in self.hunks:
             file = root / hunk.path
             text = file.read_text() if file.is_file() else ""
             if (found := text.count(hunk.old)) != 1:
-                raise PatchError(f"no longer applies: what it changes is in {hunk.path} {found} times: make it anew")
+                raise PatchError(
+                    f"does not apply: {hunk.path} has the lines to replace {found} times: update the patch"
+                )
             file.write_text(text.replace(hunk.old, hunk.new))
 
 
 def _hunks(diff: str) -> list[Hunk]:
-    """Return the hunks of a unified diff, each with the lines that it replaces and those that replace them."""
+    """Return the hunks of a unified diff, each with its old and its new lines."""
     hunks: list[Hunk] = []
     path = ""
     old: list[str] = []

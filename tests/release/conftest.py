@@ -1,4 +1,4 @@
-"""A copy of the files that a release reads and writes, for tests that change them."""
+"""A fixture with a copy of the files that a release reads and writes, for tests that change them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGISTRY = "registry.example.com/owner"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Root of a copy of the project, as long as nothing is published, whatever this project's registry is."""
+    """Return the root of a copy of the project without a registry, whatever this project's registry is."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "deploy", root / "deploy")
     shutil.copytree(ROOT / "crds", root / "crds")
@@ -36,6 +36,6 @@ def copy(tmp_path: Path) -> Path:
 
 
 def publish_to(root: Path, registry: str) -> None:
-    """Set the one variable of whoever publishes."""
+    """Set the registry, the only variable that a publisher has to set."""
     path = root / "pyproject.toml"
     path.write_text(re.sub(r'(?m)^registry = ".*"$', f'registry = "{registry}"', path.read_text()))

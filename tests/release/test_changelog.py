@@ -1,4 +1,4 @@
-"""The changelog, as a release reads it."""
+"""Tests of how a release reads the changelog."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_unknown_heading() -> None:
 
 
 def test_release() -> None:
-    """What is unreleased becomes a version; nothing is unreleased then."""
+    """The unreleased changes become a version, and the section of unreleased changes is empty."""
     found = sections(release(TEXT, "0.2.0", "2026-12-01"))
     assert list(found) == ["Unreleased", "0.2.0", "0.1.0"]
     assert found["Unreleased"].body == ""
@@ -61,8 +61,8 @@ def test_release() -> None:
 
 
 def test_nothing_to_release() -> None:
-    """A version that is there, or no changes, are errors."""
-    with pytest.raises(ValueError, match=r"has a section 0\.1\.0 already"):
+    """A version that exists already, or no changes, are errors."""
+    with pytest.raises(ValueError, match=r"already has a section 0\.1\.0"):
         release(TEXT, "0.1.0", "2026-12-01")
     with pytest.raises(ValueError, match="nothing to release"):
         release(release(TEXT, "0.2.0", "2026-12-01"), "0.3.0", "2026-12-02")

@@ -1,4 +1,4 @@
-"""What keeps a version from being released, and what prepares one, on a copy of the project."""
+"""Tests of the check and the preparation of a version, on a copy of the project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENTRY = "## Unreleased\n\n### Added\n\n- Something.\n"
 
 @pytest.fixture
 def prepared(copy: Path) -> Path:
-    """A copy of the project of which a version was prepared."""
+    """Return a copy of the project with a prepared version."""
     log = copy / "CHANGELOG.md"
     log.write_text(log.read_text().replace("## Unreleased\n", ENTRY, 1))
     prepare(copy, VERSION, TODAY)
@@ -36,7 +36,7 @@ def prepared(copy: Path) -> Path:
 
 
 def test_a_prepared_version_can_be_released(prepared: Path) -> None:
-    """After the preparation nothing keeps the version from being released, and its changes are in the changelog."""
+    """After the preparation the version can be released, and its changes are in the changelog."""
     assert list(complaints(prepared, VERSION)) == []
     section = sections((prepared / "CHANGELOG.md").read_text())[VERSION]
     assert section.date == "2027-01-02"
@@ -58,25 +58,25 @@ def test_every_place_has_the_version(prepared: Path) -> None:
 
 
 def test_a_file_that_has_another_version(prepared: Path) -> None:
-    """Every file in which the version or the registry is written is named if it differs."""
+    """Each file whose version or registry differs from pyproject.toml is named."""
     other = replace(read(prepared), version="1.1.1", registry=REGISTRY, source="https://git.example.com/owner")
     for path, text in files(other).items():
         before = (prepared / path).read_text()
         (prepared / path).write_text(text)
         (complaint,) = complaints(prepared, VERSION)
-        assert complaint.startswith(f"{path} has not the version or the registry")
+        assert complaint.startswith(f"{path} differs from pyproject.toml in the version or the registry")
         (prepared / path).write_text(before)
 
 
 def test_a_place_that_is_gone(prepared: Path) -> None:
-    """A file that has lost its place for the version is an error that names it."""
+    """If a file has lost its place for the version, the error names the file."""
     (prepared / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(ValueError, match="Dockerfile has no line like"):
         files(read(prepared))
 
 
 def test_another_version(prepared: Path) -> None:
-    """Another version than that of pyproject.toml, or none at all, is no release."""
+    """A version that differs from pyproject.toml, or is not a version, is not released."""
     (complaint,) = complaints(prepared, "9.9.9")
     assert "pyproject.toml has version 9.8.7, not 9.9.9" in complaint
     (complaint,) = complaints(prepared, "v9.8.7")
@@ -84,7 +84,7 @@ def test_another_version(prepared: Path) -> None:
 
 
 def test_a_changelog_that_is_not_ready(prepared: Path) -> None:
-    """No date, no changes, or changes that no version has, are named."""
+    """A missing date, missing changes, and changes without a version are named."""
     log = prepared / "CHANGELOG.md"
     text = log.read_text()
     log.write_text(text.replace(f"## {VERSION} - {TODAY}", f"## {VERSION}"))
@@ -96,7 +96,7 @@ def test_a_changelog_that_is_not_ready(prepared: Path) -> None:
 
 
 def test_the_crd_of_the_release_is_kept(prepared: Path) -> None:
-    """The CRD of a release is stored, and must be the one that is released."""
+    """The CRD of a release is stored, and must equal the CRD that is released."""
     kept = prepared / RELEASED / f"{VERSION}.yaml"
     assert kept.read_bytes() == (prepared / CRD).read_bytes()
     kept.write_text(kept.read_text() + "# changed\n")
@@ -106,12 +106,12 @@ def test_the_crd_of_the_release_is_kept(prepared: Path) -> None:
 
 def test_a_version_is_released_once(prepared: Path) -> None:
     """A version cannot be prepared twice."""
-    with pytest.raises(ValueError, match=r"has a section 9\.8\.7 already"):
+    with pytest.raises(ValueError, match=r"already has a section 9\.8\.7"):
         prepare(prepared, VERSION, TODAY)
 
 
-def test_one_variable_names_the_place_of_publication(prepared: Path) -> None:
-    """The registry of pyproject.toml is in URLs, manifests and chart as soon as they are generated."""
+def test_one_variable_names_the_registry(prepared: Path) -> None:
+    """The registry of pyproject.toml is in URLs, manifests and chart once they are generated."""
     publish_to(prepared, REGISTRY)
     for path, text in files(read(prepared)).items():
         (prepared / path).write_text(text)
@@ -128,7 +128,7 @@ def test_one_variable_names_the_place_of_publication(prepared: Path) -> None:
 
 
 def test_nothing_is_published_yet(copy: Path) -> None:
-    """Without a registry there are no URLs that lead nowhere."""
+    """Without a registry there are no URLs that would lead nowhere."""
     project = read(copy)
     assert (project.registry, project.source) == ("", "")
     assert "urls" not in tomllib.loads((copy / "pyproject.toml").read_text())["project"]
@@ -137,7 +137,7 @@ def test_nothing_is_published_yet(copy: Path) -> None:
 
 
 def test_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A version that is not ready is exit code 1, with the reasons; nothing is published without a registry."""
+    """A version that is not ready leads to exit code 1 with the reasons, and so does publishing without a registry."""
     assert main(["check", "9.9.9"]) == 1
     assert "pyproject.toml has version" in capsys.readouterr().err
     monkeypatch.setattr("release.__main__.read", lambda: replace(read(), registry=""))

@@ -1,4 +1,4 @@
-"""The steps of a release: dry, and with stand-ins for the commands that need a registry."""
+"""Tests of the steps of a release: as a dry run, and with stand-ins for the commands that need a registry."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ esac
 
 @pytest.fixture
 def dry(tmp_path: Path) -> Release:
-    """A release of which every step was run dry."""
+    """Return a release after a dry run of every step."""
     release = Release(PROJECT, tmp_path, dry_run=True)
     for step in STEPS.values():
         step(release)
@@ -48,7 +48,7 @@ def dry(tmp_path: Path) -> Release:
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """File with the command lines of the stand-ins for docker, cosign, gh, and of the push of the chart."""
+    """Return the file with the command lines of the stand-ins for docker, cosign and gh, and the push of the chart."""
     calls, tools = tmp_path / "calls", tmp_path / "tools"
     tools.mkdir()
     for name in ("docker", "cosign", "gh"):
@@ -57,7 +57,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tools), prepend=":")
 
     class Registry(helm_python.RegistryClient):  # type: ignore[misc, unused-ignore]
-        """Takes a chart, and knows its digest."""
+        """Record the push of a chart, and return its digest."""
 
         def push(self, chart_path: object, remote: str, **_: object) -> dict[str, str]:
             with calls.open("a") as file:
@@ -73,7 +73,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_install_yaml_is_kustomizes_with_the_digest(dry: Release) -> None:
-    """install.yaml is what ``kubectl apply -k deploy/`` applies, with the image by its digest."""
+    """install.yaml has the manifests that ``kubectl apply -k deploy/`` applies, with the image by digest."""
     objects = load((dry.folder / "install.yaml").read_text())
     (deployment,) = of_kind(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -97,7 +97,7 @@ def test_the_chart_is_packaged(dry: Release) -> None:
 
 
 def test_the_sums_are_of_every_file(dry: Release) -> None:
-    """SHA256SUMS has every file that people download."""
+    """SHA256SUMS lists every file that users download."""
     lines = (dry.folder / "SHA256SUMS").read_text().splitlines()
     sums = {name: found for found, _, name in (line.partition("  ") for line in lines)}
     assert sums.keys() == {path.name for path in dry.files()}
@@ -119,7 +119,7 @@ def test_a_dry_run_runs_nothing(tmp_path: Path, calls: Path, capsys: pytest.Capt
 def test_every_step(
     tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The digests of what was pushed are signed, and are in manifests and notes; the password is on no command line."""
+    """The pushed digests are signed, and are in manifests and notes; the password is on no command line."""
     monkeypatch.setenv("REGISTRY_USER", "somebody")
     monkeypatch.setenv("REGISTRY_PASSWORD", "secret")
     release = Release(PROJECT, tmp_path / "release", dry_run=False)
@@ -141,27 +141,27 @@ def test_every_step(
 
 
 def test_a_login_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is named."""
+    """The error names the missing variable."""
     monkeypatch.delenv("REGISTRY_PASSWORD", raising=False)
     with pytest.raises(ReleaseError, match="REGISTRY_PASSWORD is not set: set both"):
         STEPS["login"](Release(PROJECT, tmp_path, dry_run=False))
 
 
 def test_a_step_before_its_turn(tmp_path: Path) -> None:
-    """A step that needs what another one makes names that step."""
+    """If a step needs the result of another step, the error names that step."""
     with pytest.raises(ReleaseError, match=r"image\.digest is missing: run the step image first"):
         STEPS["sign"](Release(PROJECT, tmp_path, dry_run=False))
 
 
 def test_a_command_that_fails(tmp_path: Path, calls: Path) -> None:
-    """A command that fails ends the release, and is named."""
+    """A command that fails ends the release, and the error names it."""
     (calls.parent / "tools" / "docker").write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(ReleaseError, match="docker failed with exit code 3"):
         STEPS["image"](Release(PROJECT, tmp_path, dry_run=False))
 
 
 def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dry run needs no registry: it shows the commands for one that does not exist."""
+    """A dry run needs no registry: it prints the commands for an example registry."""
     monkeypatch.setattr("release.__main__.DIST", tmp_path)
     monkeypatch.setattr("release.__main__.read", lambda: replace(read(), registry=""))
     assert main(["chart", "--dry-run"]) == 0

@@ -1,4 +1,4 @@
-"""The workflows of GitHub only call what runs anywhere, with pinned actions and no more rights than they need."""
+"""The workflows of GitHub only call commands that run on any machine, with pinned actions and minimal rights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def commands(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_pinned(path: Path) -> None:
-    """Every action is pinned by the digest of a commit, with the version beside it."""
+    """Every action is pinned to the hash of a commit, with the version in a comment."""
     used = re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
     assert used
     assert [one for one in used if not re.fullmatch(PINNED, one)] == []
@@ -48,7 +48,7 @@ def test_steps_are_scripts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_rights(path: Path) -> None:
-    """A workflow may read, and only the job that releases may write; no token stays in the checkout."""
+    """A workflow may only read, except the job that releases; no token stays in the checkout."""
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
     assert {name for name, job in jobs(path).items() if "permissions" in job} <= {"release"}
     text = path.read_text()
@@ -56,20 +56,20 @@ def test_rights(path: Path) -> None:
 
 
 def test_the_release_runs_every_step_in_order() -> None:
-    """The release is checked, and then runs all steps in their order."""
+    """The workflow checks the release, and then runs all steps in order."""
     check, *steps = commands(ROOT / ".github" / "workflows" / "release.yml")[-1 - len(STEPS) :]
     assert check.startswith("make release-check ")
     assert steps == [f"make release STEPS={name}" for name in STEPS]
 
 
 def test_makefile_has_every_step() -> None:
-    """``make release`` runs all steps in their order."""
+    """``make release`` runs all steps in order."""
     assert f"STEPS ?= {' '.join(STEPS)}\n" in (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
 def test_issue_forms(path: Path) -> None:
-    """A form has what GitHub needs: a name, a description, and questions with a label and an id of their own."""
+    """A form has what GitHub requires: a name, a description, and questions with a label and a unique id."""
     form = yaml.safe_load(path.read_text())
     assert {"name", "description", "body"} <= form.keys()
     questions = [part for part in form["body"] if part["type"] != "markdown"]

@@ -1,4 +1,4 @@
-"""``make fuzz``: fresh sequences, of each kind in turn, for ``FUZZ_SECONDS`` (600), or until one breaks a law."""
+"""``make fuzz``: run new sequences of each kind in turn for ``FUZZ_SECONDS`` (600), or until one breaks a law."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.simulation.machine import Life, LifeAfterSunset, LifeOfUsers
 
 AT_ONCE = 100
-"""Sequences of one kind before the next kind has its turn."""
+"""The number of sequences of one kind before those of the next kind."""
 
 
 def main() -> int:
-    """Return 0 where no law was broken; else Hypothesis has printed the shortest sequence that it found."""
+    """Return 0 if no law was broken; otherwise Hypothesis has printed the shortest sequence that it found."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     began, runs = time.monotonic(), 0
     fresh = settings(

@@ -1,4 +1,4 @@
-"""A Kubernetes API server in memory: conditional writes, finalizers, and a watch that lags, repeats and is cut."""
+"""A Kubernetes API server in memory: conditional writes, finalizers, and a watch that lags, repeats and breaks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.notices import Notice
 
 START = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
-"""When every simulation begins."""
+"""The start of every simulation."""
 LATENCY = 0.005
-"""Seconds of a call, half of them before it is carried out."""
+"""The seconds of a call, half of them before it is carried out."""
 
 Json = dict[str, Any]
 
 
 def secret_of(resource: Resource) -> Key:
-    """Return the Secret that an object names: here each names one of its own namespace."""
+    """Return the Secret that an object names: in the simulation it is in the object's namespace."""
     named = resource.spec.connection_secret_ref
     assert named is not None
     return Key(resource.key.namespace, named.name)
@@ -38,21 +38,21 @@ def secret_of(resource: Resource) -> Key:
 
 @dataclass(slots=True)
 class Trouble:
-    """What goes wrong with the next calls, each once."""
+    """The faults of the next calls, each once."""
 
     skip: int = 0
-    """Writes that go well first."""
+    """The number of writes that succeed first."""
     stale: int = 0
-    """Writes before which somebody else writes a label."""
+    """The number of writes before which another client writes a label."""
     lost: int = 0
-    """Writes that are done, but whose answer is lost."""
+    """The number of writes that are done, but whose response is lost."""
     down: int = 0
-    """Calls that are not done at all."""
+    """The number of calls that are not carried out."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """How events travel to the operator: in order, ``lag`` seconds late, some twice; none while it is cut."""
+    """How events reach the operator: in order, ``lag`` seconds late, each twice if ``twice``; none while it is cut."""
 
     sink: Callable[[Resource, bool], None] | None = None
     lag: float = 0.001
@@ -60,7 +60,7 @@ class Watch:
     cut: bool = False
     due: float = 0.0
     line: int = 0
-    """Raised by a cut: what was on its way then never arrives."""
+    """The number of the connection; a cut increments it, so that events on their way are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +90,13 @@ class Cluster:
     writes: list[Write] = field(default_factory=list)
     notices: list[tuple[Key, Notice]] = field(default_factory=list)
     finalized: Callable[[Resource], None] = lambda _: None
-    """Called with each object right before our finalizer comes off."""
+    """Called with each object right before our finalizer is removed."""
     warned: set[str] = field(default_factory=set)
-    """The uids of the objects whose last event says what may be left in Atlas, or that the project is gone."""
+    """The uids of the objects with an event that names what may be left in Atlas, or says that the project is gone."""
     failing: dict[Key, tuple[float, float]] = field(default_factory=dict)
-    """When the operator first and last read a Secret that was missing or invalid, since it was started."""
+    """The times when the operator, since its start, first and last read a Secret that was missing or invalid."""
     stripped: dict[str, float] = field(default_factory=dict)
-    """When somebody took the finalizers off an object, by uid."""
+    """The time when a user removed the finalizers of an object, by uid."""
     version: int = 1000
 
     def now(self) -> datetime:
@@ -104,10 +104,10 @@ class Cluster:
         return START + timedelta(seconds=self.time())
 
     def resource(self, key: Key) -> Resource | None:
-        """Return an object as it is."""
+        """Return an object, if it exists."""
         return Resource.from_body(self.objects[key]) if key in self.objects else None
 
-    # What users and other controllers do; nothing happens to an object that has gone.
+    # Acts of users and other controllers. They do nothing if the object does not exist.
 
     def create(self, key: Key, spec: Json) -> None:
         """Create an object."""
@@ -115,7 +115,7 @@ class Cluster:
         metadata = {
             "namespace": key.namespace,
             "name": key.name,
-            "uid": f"{self.version * 7919 % 10007:05d}",  # in no order, as uids are
+            "uid": f"{self.version * 7919 % 10007:05d}",  # uids have no order
             "generation": 1,
             "creationTimestamp": _text(self.now()),
             "finalizers": [],
@@ -124,7 +124,7 @@ class Cluster:
         self._store(key, {"metadata": metadata, "spec": spec, "status": {"observedGeneration": -1}})
 
     def edit(self, key: Key, changes: Json) -> None:
-        """Change fields of a spec; None takes a field away."""
+        """Change fields of a spec; None removes a field."""
         if key not in self.objects:
             return
         new = copy.deepcopy(self.objects[key])
@@ -154,7 +154,7 @@ class Cluster:
             self._store(key, new)
 
     def strip(self, key: Key) -> None:
-        """Take all finalizers off an object, as somebody with kubectl does."""
+        """Remove all finalizers of an object, as a user does with kubectl."""
         if key not in self.objects:
             return
         new = copy.deepcopy(self.objects[key])
@@ -168,23 +168,23 @@ class Cluster:
     # The watch.
 
     def attach(self, sink: Callable[[Resource, bool], None]) -> None:
-        """Begin a watch: everything that is there comes first."""
+        """Begin a watch: it first delivers all objects."""
         self.watch.sink = sink
         self.watch.line += 1
         self._tell_all()
 
     def detach(self) -> None:
-        """End the watch: its process is gone."""
+        """End the watch, because its process has ended."""
         self.watch.sink = None
         self.watch.line += 1
 
     def cut(self) -> None:
-        """Cut the watch: what is on its way, and what happens until it is mended, is never told."""
+        """Cut the watch: events on their way, and events until ``mend``, are lost."""
         self.watch.cut = True
         self.watch.line += 1
 
     def mend(self) -> None:
-        """Begin anew after a cut, as after a 410: what is there is told, what was deleted is not."""
+        """Relist after a cut, as after a 410: existing objects are delivered, deletions are not."""
         if self.watch.cut:
             self.watch.cut = False
             self._tell_all()
@@ -192,7 +192,7 @@ class Cluster:
     # ports.Invites
 
     async def list_all(self) -> Listed:
-        """Return every object, as of one moment."""
+        """Return every object, from one moment."""
         await asyncio.sleep(LATENCY / 2)
         self._meet_down()
         listed = [Resource.from_body(o) for o in self.objects.values()]
@@ -200,12 +200,12 @@ class Cluster:
         return Listed(listed)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
-        """Put our finalizer on."""
+        """Add our finalizer."""
         wanted = [*resource.finalizers, FINALIZER]
         return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=wanted))
 
     async def remove_finalizer(self, resource: Resource) -> Resource:
-        """Take our finalizer off."""
+        """Remove our finalizer."""
         left = [f for f in resource.finalizers if f != FINALIZER]
         return await self._write("finalizer", resource, lambda o: o["metadata"].update(finalizers=left))
 
@@ -241,7 +241,7 @@ class Cluster:
         return False
 
     def publish(self, resource: Resource, notice: Notice) -> None:
-        """Take an event."""
+        """Record an event."""
         self.notices.append((resource.key, notice))
         if notice.reason == EventReason.ORPHANED_INVITATION or notice == PROJECT_GONE.notice:
             self.warned.add(resource.uid)
@@ -255,16 +255,16 @@ class Cluster:
         if self.trouble.stale and resource.key in self.objects:
             self.trouble.stale -= 1
             self._store(resource.key, copy.deepcopy(self.objects[resource.key]))
-        answer = await self._carry_out(kind, resource, change)
+        response = await self._carry_out(kind, resource, change)
         if self.trouble.lost:
             self.trouble.lost -= 1
-            raise ClusterUnavailable(f"writing the {kind} of {resource.key}: the answer was lost")
-        return answer
+            raise ClusterUnavailable(f"writing the {kind} of {resource.key}: the response was lost")
+        return response
 
     async def _carry_out(self, kind: str, resource: Resource, change: Callable[[Json], object]) -> Resource:
         stored = self.objects.get(resource.key)
         if stored is None or stored["metadata"]["resourceVersion"] != resource.resource_version:
-            raise Stale(f"{resource.key} has changed or gone")
+            raise Stale(f"{resource.key} was changed or deleted")
         new = copy.deepcopy(stored)
         change(new)
         if resource.has_finalizer and FINALIZER not in new["metadata"]["finalizers"]:
@@ -275,9 +275,9 @@ class Cluster:
             self._remove(resource.key)
         elif new != stored:
             self._store(resource.key, new)
-        answer = Resource.from_body(new)
+        response = Resource.from_body(new)
         await asyncio.sleep(LATENCY / 2)
-        return answer
+        return response
 
     def _meet_down(self) -> None:
         if self.trouble.down and not self.trouble.skip:
@@ -315,7 +315,7 @@ class Cluster:
 
 
 def _said(kind: str, new: Json) -> str:
-    """Return what a write says, in a few words."""
+    """Return a short description of a write."""
     if kind == "finalizer":
         return str(new["metadata"]["finalizers"])
     ready = [c["reason"] for c in new["status"].get("conditions", ()) if c["type"] in {"Ready", "Suspended"}]

@@ -1,4 +1,4 @@
-"""Hypothesis drives users, people in Atlas, the clock, faults and restarts, in any order."""
+"""Hypothesis lets users, people in Atlas, the clock, faults and restarts act in any order."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 moments = st.sampled_from([0.0, 0.004, 0.03, 0.06, 0.2, 2.0])
 gaps = st.sampled_from([0.0, 0.004, 0.02, 0.03, 0.06, 0.1, 0.2, 2.0, 4.9, 5.02, 5.06, 6.0])
-"""Seconds between the two halves of a rename: within the grace of a deletion, about its end, and after it."""
+"""The seconds between the two halves of a rename: within the grace of a deletion, about its end, and after it."""
 roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2, unique=True)
 chosen = st.integers(0, 3)
 policies = {
@@ -124,10 +124,10 @@ unreadable = st.sampled_from(
 
 
 class Life(RuleBasedStateMachine):
-    """The life of invitations. When a sequence is over, everything comes to rest and is judged."""
+    """The life of invitations. At the end of a sequence everything comes to rest, and the oracle judges it."""
 
     api: Mode = "auto"
-    sweeps = 2
+    resyncs = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Life(RuleBasedStateMachine):
         fault: Fault | None,
         past: list[str],
     ) -> None:
-        """Begin with one object or two, somebody invited in the UI, something that goes wrong, and a past."""
+        """Begin with one or two objects, perhaps an invitation from the UI and a fault, and a past."""
         if invited is not None:
             email, granted, by_users_api = invited
             self._invite(self.world.sandbox.state.project(PROJECT_ID), email, granted, by_users_api=by_users_api)
@@ -169,7 +169,7 @@ class Life(RuleBasedStateMachine):
             self._live(chapter)
 
     def _live(self, chapter: str) -> None:
-        """Let something happen to the first person, or much time pass."""
+        """Make an event happen to the first person, or a long time pass."""
         if chapter == "leap":
             self.world.loop.jump(31 * DAY)
         elif chapter == "a day":
@@ -194,7 +194,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), spec=specs, number=chosen, moment=moments)
     def create(self, key: Key, spec: dict[str, Any], number: int, moment: float) -> None:
-        """Somebody creates an object, by e-mail, by id or both."""
+        """A user creates an object, by e-mail, by id or both."""
         if key in self.world.cluster.objects:
             return
         wire = self._wire(spec, number)
@@ -202,7 +202,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=chosen, changes=st.fixed_dictionaries({}, optional={"roles": roles, **policies}), moment=moments)
     def edit(self, number: int, changes: dict[str, Any], moment: float) -> None:
-        """Somebody edits a spec."""
+        """A user edits a spec."""
         if key := self._key(number):
             self._edit(key, changes, moment)
 
@@ -214,7 +214,7 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def suspend(self, number: int, changes: dict[str, Any], first: float, then: str, moment: float) -> None:
-        """Somebody suspends an object, changes it meanwhile, and resumes or deletes it, or leaves it so."""
+        """A user suspends an object, changes it meanwhile, and resumes it, deletes it, or leaves it suspended."""
         key = self._key(number)
         if key is None:
             return
@@ -231,13 +231,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=chosen, moment=moments)
     def delete(self, number: int, moment: float) -> None:
-        """Somebody deletes an object."""
+        """A user deletes an object."""
         if key := self._key(number):
             self._run(moment, lambda: self.world.cluster.delete(key))
 
     @rule(number=chosen, to=st.sampled_from(KEYS), first=st.booleans(), by_id=st.booleans(), moment=gaps)
     def move(self, number: int, to: Key, first: bool, by_id: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """A GitOps tool renames an object: the new one comes first, or the old one goes; it may name the id."""
+        """A GitOps tool renames an object: it creates the new one or deletes the old one first; it may name the id."""
         key, cluster = self._key(number), self.world.cluster
         if key is None or to in cluster.objects:
             return
@@ -255,7 +255,7 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def annotate(self, number: int, annotation: str, moment: float) -> None:
-        """Somebody sets an annotation."""
+        """A user sets an annotation."""
         key = self._key(number)
         if key is None:
             return
@@ -265,7 +265,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["missing", "empty", "unknown", "key", "key", "account"]), moment=moments)
     def write_secret(self, what: str, moment: float) -> None:
-        """A Secret is deleted, emptied, or written with a key that Atlas does not know, a good one, or an account."""
+        """A Secret is deleted, emptied, or written with an unknown key, a valid key, or a service account."""
         secret, secrets = Key("team-a", SECRET), self.world.cluster.secrets
         good = {"unknown": ApiKey("unknown", "no-key-of-anybody"), "key": API_KEY, "account": ACCOUNT}
         if what in good:
@@ -292,17 +292,17 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def happen(self, act: Callable[..., object], number: int, moment: float) -> None:
-        """Somebody accepts or declines, an invitation expires, or a member is removed."""
+        """An invitee accepts or declines, an invitation expires, or a member is removed."""
         self._in_atlas(moment, number, lambda project, email: act(self.world.sandbox.state, project, email))
 
     @rule(number=chosen, granted=roles, by_users_api=st.booleans(), moment=moments)
     def invite_elsewhere(self, number: int, granted: list[str], by_users_api: bool, moment: float) -> None:  # noqa: FBT001
-        """Somebody invites in the UI."""
+        """An administrator invites in the UI."""
         self._in_atlas(moment, number, lambda project, email: self._invite(project, email, granted, by_users_api))
 
     @rule(number=chosen, granted=roles, moment=moments)
     def change_roles_elsewhere(self, number: int, granted: list[str], moment: float) -> None:
-        """Somebody changes roles in the UI."""
+        """An administrator changes roles in the UI."""
         state = self.world.sandbox.state
 
         def change(project: Project, email: str) -> None:
@@ -315,7 +315,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=chosen, moment=moments)
     def cancel_elsewhere(self, number: int, moment: float) -> None:
-        """Somebody cancels in the UI what is pending."""
+        """An administrator cancels a pending invitation in the UI."""
         state = self.world.sandbox.state
 
         def cancel(project: Project, email: str) -> None:
@@ -327,10 +327,10 @@ class Life(RuleBasedStateMachine):
         self._in_atlas(moment, number, cancel)
 
     @rule(email=st.sampled_from(EMAILS), joins=st.booleans(), moment=moments)
-    def change_organisation(self, email: str, joins: bool, moment: float) -> None:  # noqa: FBT001 - drawn
-        """Somebody joins the organisation, or leaves it."""
+    def change_organization(self, email: str, joins: bool, moment: float) -> None:  # noqa: FBT001 - drawn
+        """A person joins the organization, or leaves it."""
         state = self.world.sandbox.state
-        self._run(moment, lambda: state.join_organisation(email) if joins else state.leave_organisation(email))
+        self._run(moment, lambda: state.join_organization(email) if joins else state.leave_organization(email))
 
     @rule(number=chosen, new_email=st.sampled_from(NEW_EMAILS), granted=st.none() | roles, moment=moments)
     def change_email(self, number: int, new_email: str, granted: list[str] | None, moment: float) -> None:
@@ -345,7 +345,7 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def race(self, number: int, change: str, gap: float, act: Callable[..., object], moment: float) -> None:
-        """Somebody changes an object, and within a moment something happens to the person in Atlas."""
+        """A user changes an object, and within a moment an event happens to the person in Atlas."""
         key, cluster = self._key(number), self.world.cluster
         if key is None:
             return
@@ -371,7 +371,7 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def order_fault(self, fault: Fault, operations: frozenset[str], count: int, skip: int, moment: float) -> None:
-        """Something goes wrong with the next calls of Atlas, or with some after the next."""
+        """The next calls of Atlas meet a fault, perhaps after some calls without one."""
         ordered = replace(fault, operations=fault.operations or operations, count=count, skip=skip)
         self.world.sandbox.faults.add(ordered)
         self._run(moment)
@@ -382,7 +382,7 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def refuse_project(self, project_id: str, status: int, moment: float) -> None:
-        """Atlas refuses every call for one project, until that is over."""
+        """Atlas refuses every call for one project, until the faults end."""
         code = {401: "UNAUTHORIZED", 403: "USER_UNAUTHORIZED", 404: "GROUP_NOT_FOUND"}[status]
         self.world.sandbox.faults.add(Fault("status", status=status, error_code=code, project=project_id, count=None))
         self._run(moment)
@@ -402,7 +402,7 @@ class Life(RuleBasedStateMachine):
         member: bool,  # noqa: FBT001 - drawn
         moment: float,
     ) -> None:
-        """Atlas shows an entry in a way that cannot be read in part: somebody's, whom no object is about, or ours."""
+        """Atlas shows an entry that is partly unreadable, of a person of an object or of a stranger."""
         if "roles" in override.attributes:
             username = STRANGER
         self.world.sandbox.overrides.add(replace(override, username=username, operations=operations))
@@ -419,14 +419,14 @@ class Life(RuleBasedStateMachine):
         moment=moments,
     )
     def keep_other_roles(self, dropped: tuple[str, ...], added: tuple[str, ...], moment: float) -> None:
-        """Atlas keeps other roles than writes ask for, or not any more."""
+        """Atlas begins or stops to store other roles than those of a write."""
         rules = self.world.sandbox.state.rules
         rules.dropped_roles, rules.added_roles = frozenset(dropped), added
         self._run(moment)
 
     @rule(moment=moments)
     def end_faults(self, moment: float) -> None:
-        """Whatever was wrong with responses of Atlas is over."""
+        """All faults of Atlas's responses end."""
         self.world.sandbox.faults.clear()
         self.world.sandbox.overrides.clear()
         self._run(moment)
@@ -452,7 +452,7 @@ class Life(RuleBasedStateMachine):
         which: str,
         moment: float,
     ) -> None:
-        """Atlas cannot be reached, its lists lag, the API server has trouble, or the watch does; or not any more."""
+        """Atlas becomes unavailable, its lists lag, the API server or the watch has faults; or these faults end."""
         cluster = self.world.cluster
         match which:
             case "network":
@@ -477,10 +477,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=chosen, down_for=st.sampled_from([None, 0.0, 120.0]), moment=moments)
     def strip_finalizer(self, number: int, down_for: float | None, moment: float) -> None:
-        """Somebody takes the finalizer off an object, while the operator runs (None) or is down.
+        """A user removes the finalizer of an object, while the operator runs (None) or is down.
 
-        Only once status shows that Atlas was looked at: before, a finalizer that was there cannot be told from none
-        (docs/decisions.md), so nobody can know of a sending that got no response.
+        This happens only once status shows that the operator has read Atlas. Before that, the operator cannot know that
+        there was a finalizer (docs/decisions.md), and so it cannot know of an unconfirmed send.
         """
         key, cluster = self._key(number), self.world.cluster
         if key is None or Resource.from_body(cluster.objects[key]).status.atlas is None:
@@ -506,22 +506,22 @@ class Life(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([HOUR, 25 * HOUR, 29.9 * DAY, 31 * DAY]), atlas_only=st.booleans())
     def leap(self, seconds: float, atlas_only: bool) -> None:  # noqa: FBT001 - drawn
-        """Much time passes at once, for all or by Atlas's clock alone."""
+        """A long time passes at once, by all clocks or only by that of Atlas."""
         if atlas_only:
             self.world.sandbox.clock.advance(seconds)
             accounts = [secret for secret, held in self.world.cluster.secrets.items() if held == ACCOUNT]
-            self.world.safety.rejected.update(accounts)  # their tokens have ended, one perhaps on its way
+            self.world.safety.rejected.update(accounts)  # their tokens have expired, perhaps during a request
         else:
             self.world.loop.jump(seconds)
         self._run(0.2)
 
     def teardown(self) -> None:
-        """Let everything come to rest, and decision_of it."""
+        """Let everything come to rest, and judge it."""
         try:
             if not self.failed:
                 with self._telling():
                     self.world.rest()
-                    self.world.stay_quiet(self.sweeps)
+                    self.world.stay_quiet(self.resyncs)
         finally:
             self.world.close()
 
@@ -529,7 +529,7 @@ class Life(RuleBasedStateMachine):
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Tell what happened where something fails; then there is no rest to be judged."""
+        """Print what happened if a step fails; then the rest is not judged."""
         try:
             yield
         except BaseException:
@@ -538,7 +538,7 @@ class Life(RuleBasedStateMachine):
             raise
 
     def _edit(self, key: Key, changes: dict[str, Any], moment: float) -> None:
-        """Let somebody edit the spec of an object, if it is there still, as the CRD permits it."""
+        """Edit the spec of an object as a user, if the object still exists; the CRD must allow the edit."""
         if key not in self.world.cluster.objects:
             return
         if "username" not in self.world.cluster.objects[key]["spec"]:
@@ -550,7 +550,7 @@ class Life(RuleBasedStateMachine):
             self.world.run(seconds, act)
 
     def _in_atlas(self, moment: float, number: int, act: Callable[[Project, str], object]) -> None:
-        """Let something happen to one of the people that the objects are about."""
+        """Make an event happen to one of the people of the objects."""
         specs_ = [o["spec"] for o in self.world.cluster.objects.values()]
         named = {(s.get("groupId", PROJECT_ID), s.get("username", EMAILS[0]).lower()) for s in specs_}
         state = self.world.sandbox.state
@@ -561,7 +561,7 @@ class Life(RuleBasedStateMachine):
         self._run(moment, lambda: self._act(group, email, lambda _, project, person: act(project, person)))
 
     def _act(self, group: str, email: str, act: Callable[..., object]) -> None:
-        """Let something happen in Atlas, unless it cannot."""
+        """Make an event happen in Atlas, if it is possible."""
         state = self.world.sandbox.state
         with suppress(AtlasError):
             act(state, state.project(group), email)
@@ -575,16 +575,16 @@ class Life(RuleBasedStateMachine):
         member_id = state.rename_member(email, new_email)
         self.world.safety.former_emails.setdefault(member_id, set()).add(email.lower())
         if granted is not None and email != new_email:
-            state.join_organisation(email)
+            state.join_organization(email)
             state.activate(project, email, tuple(granted))
 
     def _key(self, number: int) -> Key | None:
-        """Return one of the objects that are there."""
+        """Return one of the existing objects."""
         keys = sorted(self.world.cluster.objects)
         return keys[number % len(keys)] if keys else None
 
     def _wire(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
-        """Return a spec as a user writes it; ids are those of invitations that are there, or of none."""
+        """Return a spec as a user writes it; an id is that of an existing invitation, or unknown."""
         group = spec["project"] or PROJECT_ID
         project = self.world.sandbox.state.project(group)
         there: list[Invitation | User] = [*project.invitations.all(), *project.users.all()]
@@ -606,16 +606,16 @@ class Life(RuleBasedStateMachine):
 
 
 class LifeAfterSunset(Life):
-    """The invites API ends on the way, at any time."""
+    """The life of invitations, with the end of the Invites API at any time."""
 
     @rule(moment=moments)
     def sunset(self, moment: float) -> None:
-        """The invites API ends."""
+        """The Invites API ends."""
         self.world.sandbox.sunset.mode = "on"
         self._run(moment)
 
 
 class LifeOfUsers(Life):
-    """The users API alone."""
+    """The life of invitations with only the Users API."""
 
     api = "users"

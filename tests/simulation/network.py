@@ -1,4 +1,4 @@
-"""Between the operator and the sandbox: every request passes here, takes time, is watched, and may get lost."""
+"""The network between the operator and the sandbox: requests take time, are recorded, and may get lost."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
     from atlas_sandbox.sandbox import Sandbox
 
 LATENCY = 0.05
-"""Seconds of a call, half of them before Atlas carries it out."""
+"""The seconds of a call, half of them before Atlas carries it out."""
 _SERVER_ERROR = 500
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request of the operator and what became of it; times are seconds of the virtual clock.
+    """One request of the operator and its result; times are seconds of the virtual clock.
 
-    ``carried_out`` is when it reached Atlas, None while it has not. ``answered`` is whether a usable answer came back
-    (one of Atlas's own: a 2xx, or an error with a code); ``challenged``: the response asks for other credentials;
-    ``shown_id``: the id of the one entry that the response shows;
-    ``unclear``: the id or the e-mail of an entry of a list cannot be read;
-    ``refused``: it was never sent. ``filter`` is the e-mail that a list asks for, in lower case.
+    ``carried_out`` is the time at which it reached Atlas, None before. ``answered``: a usable response of Atlas came
+    back (a 2xx, or an error with a code). ``challenged``: the response asks for other credentials. ``shown_id`` is the
+    id of the single entry in the response. ``unclear``: the id or the e-mail of an entry of a list cannot be read.
+    ``refused``: the request was never sent. ``filter`` is the e-mail of a filtered list, in lower case.
     """
 
     number: int
@@ -56,7 +55,7 @@ class Exchange:
 
     @property
     def answered(self) -> bool:
-        """Whether the operator knows what came of it."""
+        """Whether the operator knows the result."""
         return self.status != 0 and (self.status < 300 or (self.status < _SERVER_ERROR and bool(self.code)))
 
     @property
@@ -67,17 +66,17 @@ class Exchange:
 
 @dataclass(slots=True)
 class Network:
-    """Carries requests to a sandbox in process.
+    """Carry requests to a sandbox in the same process.
 
-    A request that was sent is carried out even where nobody waits for it any more: its process was killed, or had no
-    more patience.
+    A request that was sent is carried out even if nothing waits for it any more, because its process was killed or it
+    timed out.
 
     Attributes:
         down: connections are refused.
-        before: called with each exchange as it leaves the operator.
+        before: called with each exchange when it leaves the operator.
         arriving: called with each exchange right before Atlas carries it out.
-        done: called with each exchange right after that, whatever becomes of the response.
-        after: called with each exchange when it is over for the operator.
+        done: called with each exchange right after that, even if the response is lost.
+        after: called with each exchange when it ends for the operator.
     """
 
     sandbox: Sandbox
@@ -95,13 +94,13 @@ class Network:
         self._app = create_app(self.sandbox, connection_error=_broken)
 
     def client(self, admission: Admission, url: str) -> httpx.AsyncClient:
-        """Return the client for ``atlas_invites.atlas.client``: its own transport, over this network."""
+        """Return the client for ``atlas_invites.atlas.client``, whose transport uses this network."""
         transport = _InProcess(admission)
         transport.network = self
         return httpx.AsyncClient(base_url=url, transport=transport, trust_env=False)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return its answer."""
+        """Send a request and return the response."""
         self.count += 1
         exchange = _exchange(self.count, request, self.time())
         self.before(exchange)
@@ -125,7 +124,7 @@ class Network:
     def _landed(self, task: asyncio.Task[httpx.Response]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits for it hears of it
+            task.exception()  # marks the exception as retrieved; ``send`` raises it
 
     async def _carry(self, exchange: Exchange, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(LATENCY / 2)
@@ -152,7 +151,7 @@ class Network:
 
 
 class _Seam(AiohttpTransport):
-    """Stands where aiohttp would stand, below the operator's own transport."""
+    """Replaces aiohttp below the operator's own transport."""
 
     network: Network
 
@@ -162,11 +161,11 @@ class _Seam(AiohttpTransport):
 
 
 class _InProcess(Transport, _Seam):
-    """The operator's own transport, over the network in process."""
+    """The operator's own transport, over the simulated network."""
 
 
 class _Raw(httpx.AsyncByteStream):
-    """A body as it comes over a wire: not read yet."""
+    """A response body that was not read yet."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -216,18 +215,18 @@ def _exchange(number: int, request: httpx.Request, now: float) -> Exchange:
 
 
 def _code(content: bytes) -> str:
-    answer = _json(content)
-    return str(answer.get("errorCode", "")) if isinstance(answer, dict) else ""
+    body = _json(content)
+    return str(body.get("errorCode", "")) if isinstance(body, dict) else ""
 
 
 def _id(content: bytes) -> str:
-    answer = _json(content)
-    return str(answer.get("id", "")) if isinstance(answer, dict) else ""
+    body = _json(content)
+    return str(body.get("id", "")) if isinstance(body, dict) else ""
 
 
 def _entries(content: bytes) -> list[Any]:
-    answer = _json(content)
-    listed = answer.get("results", []) if isinstance(answer, dict) else answer
+    body = _json(content)
+    listed = body.get("results", []) if isinstance(body, dict) else body
     return listed if isinstance(listed, list) else []
 
 

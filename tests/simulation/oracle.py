@@ -1,8 +1,8 @@
 """What must be true at rest, written from docs/behavior.md and from nothing of the operator's own decisions.
 
-At rest: no fault is left, everybody has been told everything, and time has passed. Then each object's status must be
-the one that its spec, its past (what status remembers) and the truth in Atlas lead to; and the truth must be what the
-spec asks for wherever the tables let the operator act.
+At rest, there are no faults, all events were delivered, and time has passed. Then the status of each object must follow
+from its spec, its past (which status remembers) and the state of Atlas. The state of Atlas must be what the spec asks
+for wherever the tables let the operator act.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = {
     "SecretNotAllowed": "Waiting",
     "ProjectNotReady": "Waiting",
 }
-"""The reasons of a rest; all that are not here are Stalled, and Retrying is no rest."""
+"""The kinds of the reasons at rest. All other reasons are Stalled; an object with a Retrying reason is not at rest."""
 CONDITIONS = {
     "Settled": {"Ready": "True"},
     "Waiting": {"Ready": "False", "Reconciling": "True"},
@@ -50,21 +50,21 @@ SUSPENDED: tuple[dict[str, str], ...] = ({}, {"Ready": "True"}, {"Ready": "False
 """The conditions of a suspended object."""
 DEPARTURES = frozenset({"InvitationExpired", "InvitationWithdrawn", "MemberRemoved"})
 REFUSED = frozenset({"InvalidRequest", "Forbidden", "ProjectNotFound"})
-"""The reasons of a refusal: one of a write stands until something changes, one of a read ends with the next resync."""
+"""The reasons of a refusal: that of a write stays until something changes, that of a read ends with the next resync."""
 HANDLES_RESEND = frozenset(
     {"Invited", "Accepted", "RolesDiffer", "InvitationExpired", "InvitationWithdrawn", "MemberRemoved"}
 )
-"""The reasons of an object whose requested resend must have been handled."""
+"""The reasons with which a requested resend must have been handled."""
 RETRYING = frozenset({"RateLimited", "AtlasUnavailable", "Conflict", "ConfirmingInvitation"})
 
 
 class BrokenError(AssertionError):
-    """What the oracle expects is not there."""
+    """An object is not in the state that the oracle expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A reason, and a state (None: as it was)."""
+    """A reason, and a state (None: unchanged)."""
 
     reason: str
     state: str | None = None
@@ -72,12 +72,12 @@ class Expected:
 
 @dataclass(slots=True)
 class Oracle:
-    """Judges a rest.
+    """Judge a rest.
 
     Attributes:
-        users_mode: whether the invites API is not in use any more.
+        users_mode: whether the Invites API is no longer in use.
         accepted_keys: the credentials that Atlas accepts.
-        safety: what was seen of the requests.
+        safety: the record of the requests.
     """
 
     cluster: Cluster
@@ -87,7 +87,7 @@ class Oracle:
     safety: Safety
 
     def problems(self) -> Iterator[str]:
-        """Everything that is not as it must be."""
+        """Yield a text for each object that is not as it must be."""
         for key in self.cluster.objects:
             resource = Resource.from_body(self.cluster.objects[key])
             try:
@@ -96,10 +96,10 @@ class Oracle:
                 yield f"{key}: {broken}"
 
     def withheld(self) -> Iterator[Key]:
-        """Every object that waits for a request to reconcile, because Atlas refused its last write.
+        """Yield every object that waits for a request to reconcile, because Atlas refused its last write.
 
         Raises:
-            BrokenError: a refused read stands, or what the object asks for is there all the same.
+            BrokenError: no write was refused, or Atlas already has what the object asks for.
         """
         for key in self.cluster.objects:
             resource = Resource.from_body(self.cluster.objects[key])
@@ -113,9 +113,11 @@ class Oracle:
                 names |= self._ids_of(_email(resource.spec, resource.status), group)
                 _expect(
                     any((group, name) in self.safety.withheld for name in names),
-                    f"{key}: it says {ready.reason}, though no write was refused",
+                    f"{key}: its reason is {ready.reason}, although no write was refused",
                 )
-                _expect(not self._is_there(resource, group), f"{key}: it says {ready.reason}, and adopts nothing")
+                _expect(
+                    not self._is_there(resource, group), f"{key}: its reason is {ready.reason}, and it does not adopt"
+                )
             yield key
 
     def decision_of(self, resource: Resource) -> None:
@@ -133,11 +135,11 @@ class Oracle:
         _expect(summary == set(spec.roles), f"law 4: rolesSummary is {summary}, and the spec asks for {spec.roles}")
         suspended = status.condition("Suspended")
         if spec.suspend:
-            _expect(suspended is not None and suspended.status == "True", "it is suspended, and does not say so")
+            _expect(suspended is not None and suspended.status == "True", "it is suspended, without the condition")
             shown = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
-            _expect(shown in SUSPENDED, f"it is suspended, and waited for: {shown}")
+            _expect(shown in SUSPENDED, f"it is suspended, and in progress: {shown}")
             return
-        _expect(suspended is None, "it says that it is suspended, and is not")
+        _expect(suspended is None, "it has the condition Suspended, and is not suspended")
         ready = status.condition("Ready")
         if ready is None:
             raise BrokenError("it has no condition Ready")
@@ -148,13 +150,13 @@ class Oracle:
             if said.reason == expected.reason and expected.state in {None, said.state}:
                 break
         else:
-            raise BrokenError(f"it says {said}, and must say one of {allowed}")
+            raise BrokenError(f"its status is {said}, and must be one of {allowed}")
         unhandled = said.reason in HANDLES_RESEND and resource.asks_to_resend(status)
-        _expect(not unhandled, f"it says {said.reason}, and a requested resend was not handled")
+        _expect(not unhandled, f"its reason is {said.reason}, and a requested resend was not handled")
         kind = KINDS.get(ready.reason, "Stalled")
         if ready.reason in DEPARTURES and spec.departure_policy == "Settle":
             kind = "Settled"
-        _expect(kind != "Settled" or resource.has_finalizer, "it is settled and lacks our finalizer")
+        _expect(kind != "Settled" or resource.has_finalizer, "it is settled, without our finalizer")
         wanted = CONDITIONS[kind]
         there = {c.type: c.status for c in status.conditions if c.type in {"Ready", "Reconciling", "Stalled"}}
         _expect(there == wanted, f"its conditions are {there}, and must be {wanted}")
@@ -181,7 +183,7 @@ class Oracle:
             yield Expected("DuplicateInvite")
         if rejected:
             yield Expected("CredentialsRejected")
-        elif not any(self._is_proven(other) for other in older):  # else: known here, unproven by status
+        elif not any(self._is_proven(other) for other in older):  # else: the older one's claim is proven
             yield from self._table_a(spec, status, self.sandbox.state.project(group))
 
     def _table_a(self, spec: Spec, status: Status, project: Project) -> Iterator[Expected]:
@@ -219,7 +221,7 @@ class Oracle:
             yield from self._of_nobody(spec, status, user)
 
     def _pending(self, spec: Spec, project: Project, ids: set[str], email: str) -> list[Invitation | User]:
-        """Every pending invitation that may be meant."""
+        """Return every pending invitation that the spec may mean."""
         invitations = [] if self.users_mode else project.invitations.all()
         users = [u for u in project.users.all() if u.status is Membership.PENDING]
         found: list[Invitation | User] = [*invitations, *users]
@@ -239,7 +241,7 @@ class Oracle:
             yield Expected("RolesDiffer", "Accepted")
 
     def _was_kept(self, there: Invitation | User) -> bool:
-        """Whether Atlas kept just these roles when we asked for others last: then nothing is asked again."""
+        """Return whether Atlas stored exactly these roles for the last write, so that it is not repeated."""
         groups = self.sandbox.state.projects
         return any(self.safety.kept.get((group, there.id)) == frozenset(there.roles) for group in groups)
 
@@ -251,7 +253,7 @@ class Oracle:
         _expect(said_if_so, f"law 4: the message does not name {unsaid}: {ready and ready.message}")
 
     def _is_there(self, resource: Resource, group: str) -> bool:
-        """Whether what an object asks for is there, with its roles, and only has to be adopted."""
+        """Return whether Atlas has what an object asks for, with its roles, so that it only has to be adopted."""
         spec, status, project = resource.spec, resource.status, self.sandbox.state.project(group)
         email, member_id = _email(spec, status), _member_id(status)
         user = project.users.get(member_id) if member_id else project.users.of(email)
@@ -264,9 +266,9 @@ class Oracle:
         known, now = status.invitation, self.sandbox.clock()
         seen = user.status if user else None
         if user and known and user.id not in {known.id, spec.invitation_id} and known.expires and now < known.expires:
-            seen = None  # of another invitation, while this one may be pending
+            seen = None  # the entry is of another invitation, while this one may be pending
         if self.users_mode and status.atlas is not None and status.atlas.api == "Invites":
-            yield Expected("LegacyInvitation")  # a sending through the invites API may have been lost
+            yield Expected("LegacyInvitation")  # there may be an unconfirmed send through the Invites API
         if status.member is not None or status.state in {"Accepted", "Removed"}:
             yield Expected("MemberRemoved", "Removed")
         elif status.state == "Withdrawn":
@@ -291,7 +293,7 @@ class Oracle:
             yield Expected("InvitationExpired", "Expired")
 
     def _rivals(self, resource: Resource, group: str, *, also_ended: bool = False) -> Iterator[Resource]:
-        """Every other object that names the same; ``also_ended``: or did so while an invitation was still there."""
+        """Yield every other object with the same name in Atlas; with ``also_ended``, also by an ended invitation."""
         mine = self._names(resource, group, also_ended=also_ended)
         for key in self.cluster.objects:
             other = Resource.from_body(self.cluster.objects[key])
@@ -299,7 +301,7 @@ class Oracle:
                 yield other
 
     def _is_proven(self, resource: Resource) -> bool:
-        """Whether it must be known that the object's own credentials have read its project."""
+        """Return whether the operator must know that the object's own credentials have read its project."""
         status, spec = resource.status, resource.spec
         if status.invitation is not None or status.member is not None:
             return True
@@ -315,7 +317,7 @@ class Oracle:
         return {f"{g}/{n}" for g in groups if g for n in names | self._found(g, names, also_ended=also_ended)}
 
     def _found(self, group: str, names: set[str], *, also_ended: bool) -> set[str]:
-        """The e-mails of what an object's ids lead to."""
+        """Return the e-mails of the entries with an object's ids."""
         project = self.sandbox.state.project(group)
         live = {Membership.ACTIVE, Membership.PENDING}
         entries: list[Invitation | User | Ended] = [u for u in project.users.all() if also_ended or u.status in live]
@@ -328,7 +330,7 @@ class Oracle:
         return found.union(*(former.get(name, ()) for name in names))
 
     def _ids_of(self, email: str, group: str) -> set[str]:
-        """The ids of what is or was in a project under an e-mail: a refused write may be all that came of it."""
+        """Return the ids that an e-mail has or had in a project: the refused write may have named one of them."""
         project = self.sandbox.state.project(group)
         there: list[Invitation | User | Ended] = [*project.invitations.all(), *project.users.all(), *project.ended]
         return {entry.id for entry in there if entry.username.lower() == email}
@@ -346,27 +348,27 @@ def _ids(spec: Spec, status: Status) -> set[str]:
 
 
 def _email(spec: Spec, status: Status) -> str:
-    """Return the e-mail of an object in lower case: the spec's, else the one on status."""
+    """Return the e-mail of an object in lower case: that of the spec, else that of status."""
     known = status.invitation
     return (spec.username or (known.username if known else None) or "").lower()
 
 
 def _member_id(status: Status) -> str | None:
-    """Return the id of the member that an object knows: it comes before the e-mail."""
+    """Return the id of the member that an object knows: it takes precedence over the e-mail."""
     return status.member.id if status.member is not None and status.state in {"Accepted", "Removed"} else None
 
 
 def _names_in_calls(resource: Resource) -> set[str]:
-    """Return what the writes for an object can be about: e-mails and ids."""
+    """Return the e-mails and ids that the writes for an object can name."""
     member = resource.status.member
     names = {_email(resource.spec, resource.status), *_ids(resource.spec, resource.status)}
     return names | ({member.id} if member is not None else set())
 
 
 def _has_another(resource: Resource, other: Resource) -> bool:
-    """Return whether an object shows an invitation that another does not name, even if the other's id has its e-mail.
+    """Return whether an object shows an invitation that another object does not name, even if the e-mail is the same.
 
-    Two invitations of one person, one in each API, are possible.
+    A person can have two invitations, one in each API.
     """
     mine, others = ({_email(r.spec, r.status), *_ids(r.spec, r.status)} for r in (resource, other))
     return resource.status.invitation is not None and mine.isdisjoint(others)
@@ -377,7 +379,7 @@ def _age(resource: Resource) -> tuple[str, str]:
 
 
 def _same(known: Known, there: Invitation | User, project: Project) -> bool:
-    """Whether status shows an invitation as Atlas does."""
+    """Return whether status shows an invitation as Atlas does."""
     if known.api == "Invites":
         shown = views.invitation(project, there)  # type: ignore[arg-type]
     else:

@@ -1,4 +1,4 @@
-"""One process of the operator: its real parts, wired over the network and the cluster of the simulation."""
+"""One process of the operator: its real parts, connected to the simulated network and cluster."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WORKERS = 3
 
 
 class TellingStore(Store):
-    """The store, which also tells what it was told: the safety laws hold the operator to what it knew."""
+    """A store that also reports what it was told, because the safety laws judge the operator by what it knew."""
 
     def __init__(self, told: Callable[[Resource], None]) -> None:
         super().__init__()
         self._told = told
 
     def put(self, resource: Resource) -> bool:
-        """Take in a version of an object."""
+        """Store a version of an object."""
         wants = super().put(resource)
         if self.get(resource.key) is resource:
             self._told(resource)
@@ -45,9 +45,9 @@ class Process:
 
     Args:
         cluster: the API server.
-        network: the way to Atlas.
+        network: the network to Atlas.
         api: the setting ``--atlas-api``.
-        told: called with every version of an object that the operator takes for the latest.
+        told: called with every version of an object that the operator takes for the latest one.
         wall: the clock of its node.
     """
 
@@ -80,7 +80,7 @@ class Process:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def kill(self) -> None:
-        """End it at once: what it knew is gone, what it sent is on its way."""
+        """Kill it: its memory is lost, but its requests still arrive."""
         self._cluster.detach()
         self.queue.close()
         self._task.cancel()
@@ -88,7 +88,7 @@ class Process:
         await self.atlas.aclose()
 
     def check(self) -> None:
-        """Raise what ended it by itself, if anything did."""
+        """Raise the exception that ended it, if it has ended."""
         if self._task.done():
             self._task.result()
 
@@ -97,9 +97,9 @@ class Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.engine.work())
             group.create_task(self.engine.keep_listing())
-            group.create_task(self._sweep())
+            group.create_task(self._resync())
             self._cluster.attach(lambda resource, deleted: self.engine.on_event(resource, deleted=deleted))
 
-    async def _sweep(self) -> None:
+    async def _resync(self) -> None:
         await self.resync.sweep_all()
         await self.resync.keep_sweeping()

@@ -1,7 +1,7 @@
-"""The laws that hold at every step: what the operator may send, change and remove, judged by what it had been told.
+"""The laws that hold at every step: what the operator may send, change and remove, judged by what it knew.
 
-Each request of the operator is judged as it leaves. A law is told about the operator's knowledge, not about the truth:
-an edit that no event has told yet, and an acceptance that happens while a removal is under way, break nothing.
+Each request of the operator is judged when it leaves the operator. The laws are about the operator's knowledge, not
+about the truth: an edit whose event has not arrived, and an acceptance during a removal, break no law.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 KNEW = 120.0
-"""Seconds for which the operator may still act on a version that was replaced: one turn, with its time-outs."""
+"""The seconds for which the operator may still act on a replaced version: one reconcile, with its time-outs."""
 PROVEN = 90.0
-"""Seconds after which an object that shows its invitation on status must be heeded by everybody."""
+"""The seconds after which the operator must respect the claim of an object whose status shows its invitation."""
 A_DAY = timedelta(days=1)
 REFUSED, SECRET_LOST = 590.0, 59.0
-"""Seconds for which a deletion is tried at least, where Atlas refuses, and where the Secret is missing or invalid."""
+"""The least seconds for which a deletion is tried, if Atlas refuses, and if the Secret is missing or invalid."""
 GRACE = DELETION_GRACE - 1.0
-"""Seconds that a deletion waits at least before it removes anything: deletion times are whole seconds."""
+"""The least seconds that a deletion waits before it removes anything: deletion times are whole seconds."""
 TOLD_WITHIN = 5.0
-"""Seconds within which an event says that something may be left in Atlas."""
-SENDING = frozenset({"CreateInvite", "AddUser"})
+"""The seconds within which an event must name what may be left in Atlas."""
+SENDS = frozenset({"CreateInvite", "AddUser"})
 LISTS = frozenset({"ListInvites", "ListUsers"})
 ROLES = frozenset({"AddRole", "RemoveRole"})
-ROLE_WRITES = SENDING | ROLES | {"UpdateInvite"}
+ROLE_WRITES = SENDS | ROLES | {"UpdateInvite"}
 WRITES = ROLE_WRITES | {"CancelInvite", "RemoveUser"}
 ACCEPTED = frozenset({"Accepted", "Removed"})
 LATCHED = frozenset({"Accepted", "Removed", "Withdrawn"})
@@ -48,7 +48,7 @@ LATCHED = frozenset({"Accepted", "Removed", "Withdrawn"})
 
 @dataclass(slots=True)
 class Told:
-    """A version of an object that the operator took for the latest from ``since`` on."""
+    """A version of an object that the operator took for the latest one from ``since`` on."""
 
     since: float
     resource: Resource
@@ -56,11 +56,11 @@ class Told:
 
 @dataclass(slots=True)
 class Safety:
-    """Judges every request.
+    """Judge every request.
 
     Attributes:
-        broken: what was broken, in words.
-        ours: ids of the credentials that the operator sends with.
+        broken: a text for each broken law.
+        ours: the ids of the operator's credentials.
     """
 
     cluster: Cluster
@@ -70,48 +70,48 @@ class Safety:
     exchanges: list[Exchange] = field(default_factory=list)
     history: dict[Key, list[Told]] = field(default_factory=lambda: defaultdict(list))
     shown: dict[str, float] = field(default_factory=dict)
-    """Since when an object, by uid, shows on status that it has its invitation, or waits for it."""
+    """The time since when the status of an object, by uid, shows an invitation or a member, or DuplicateInvite."""
     unanswered: dict[tuple[str, str], float] = field(default_factory=dict)
-    """When a sending to a person of a project got no answer last."""
+    """The time of the last unconfirmed send, by project and e-mail."""
     looked: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
-    """When the latest list of a project that was answered began, by operation."""
+    """The start of the latest successful list, by project and operation."""
     read: dict[tuple[str, str], tuple[float, User | None]] = field(default_factory=dict)
-    """What the last read of a user found, and when."""
+    """The time and the result of the last read of a user."""
     sent: set[str] = field(default_factory=set)
-    """Ids of the invitations that we sent."""
+    """The ids of the invitations that the operator sent."""
     sent_to: dict[tuple[str, str], str] = field(default_factory=dict)
-    """The e-mail of what a response to our sending showed, by project and id; it need not have become pending."""
+    """The e-mail of a send, by project and the id in its response; the entry may never have been pending."""
     remembered: set[str] = field(default_factory=set)
-    """Ids of the invitations that a status has shown."""
+    """The ids of the invitations that a status has shown."""
     started: float = 0.0
-    """When the process that runs began."""
+    """The start of the running process."""
     kept: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    """The roles that Atlas kept, by the rule that it keeps others, when we last wrote roles, by project and id."""
+    """The roles that Atlas stored instead of those of the operator's last write, by project and id."""
     withheld: set[tuple[str, str]] = field(default_factory=set)
-    """Projects and e-mails (or ids) for which Atlas refused the last write."""
+    """The projects and e-mails (or ids) for which Atlas refused the last write."""
     unauthorized: set[str] = field(default_factory=set)
-    """Projects for which Atlas answered a 401 that asks for no other credentials; empty for the token endpoint."""
+    """The projects with a 401 that asks for no other credentials; the empty text stands for the token endpoint."""
     rejected: set[Key] = field(default_factory=set)
+    """The Secrets that ever held credentials which Atlas does not know."""
     former_emails: dict[str, set[str]] = field(default_factory=dict)
-    """The e-mails that members had before, by their id: the operator may have claimed one with it."""
-    """Secrets that ever held credentials which Atlas does not know."""
+    """The former e-mails of members, by id: the operator may have claimed one of them with the id."""
     projects_gone: dict[str, float] = field(default_factory=dict)
-    """When reading a project said last that it is not there."""
+    """The time of the last read of a project that said that the project does not exist."""
     unclear: set[tuple[str, str]] = field(default_factory=set)
-    """Projects and operations whose last answered list has an entry whose id or e-mail cannot be read."""
+    """The projects and operations whose last successful list has an entry with an unreadable id or e-mail."""
     asked_for: dict[tuple[str, str, str], float] = field(default_factory=dict)
-    """When the latest answered list of one e-mail began, by project, operation and e-mail."""
+    """The start of the latest successful list of one e-mail, by project, operation and e-mail."""
     left_behind: dict[str, float] = field(default_factory=dict)
-    """When an object, by uid, was finalized although its invitation is still pending."""
+    """The time when an object, by uid, was finalized although its invitation is still pending."""
     resent: set[tuple[str, str]] = field(default_factory=set)
-    """The requests to resend, by uid and value, for which a pending invitation was ended."""
+    """The requests to resend, by uid and value, for which a pending invitation was canceled."""
     _before: dict[int, object] = field(default_factory=dict)
 
     def told(self, resource: Resource) -> None:
-        """Take note of what the operator was told, and see that it never goes back to an older version (law 7)."""
+        """Record what the operator was told, and check that it never returns to an older version (law 7)."""
         versions = self.history[resource.key]
         if versions and versions[-1].resource.uid == resource.uid and versions[-1].resource.newer_than(resource):
-            self.broken.append(f"law 7: {resource.key} went back to an older version")
+            self.broken.append(f"law 7: {resource.key} returned to an older version")
         self.history[resource.key].append(Told(self.cluster.time(), resource))
         status = resource.status
         if status.invitation is not None:
@@ -127,13 +127,13 @@ class Safety:
             self._judge_rejection(resource)
 
     def before(self, exchange: Exchange) -> None:
-        """Judge a request as it leaves the operator."""
+        """Judge a request when it leaves the operator."""
         self.exchanges.append(exchange)
         match exchange.operation:
             case "CreateInvite" | "AddUser":
-                self._judge_sending(exchange)
+                self._judge_send(exchange)
             case "CancelInvite":
-                self._judge_cancelling(exchange)
+                self._judge_cancellation(exchange)
             case "RemoveUser":
                 self._judge_removal(exchange)
             case "UpdateInvite":
@@ -146,9 +146,9 @@ class Safety:
                 pass
 
     def arriving(self, exchange: Exchange) -> None:
-        """Judge a request as Atlas gets it (law 1), and take note of what a read is about to show."""
-        if exchange.operation in SENDING and self._sent_live(exchange):
-            self._break(exchange, "law 1: an invitation of ours is live already")
+        """Judge a request when it reaches Atlas (law 1), and record what a read will show."""
+        if exchange.operation in SENDS and self._sent_live(exchange):
+            self._break(exchange, "law 1: an invitation that the operator sent is still pending")
         if exchange.operation in {"CancelInvite", "RemoveUser"} and self._is_pending(exchange):
             self._judge_resend(exchange)
         if exchange.operation == "ReadUser":
@@ -158,7 +158,7 @@ class Safety:
             self._before[exchange.number] = self._record(exchange)
 
     def done(self, exchange: Exchange) -> None:
-        """Record which roles Atlas kept of a write, whatever becomes of its response."""
+        """Record which roles Atlas stored for a write, even if the response is lost."""
         if exchange.operation in ROLE_WRITES:
             before, record, rules = self._before.pop(exchange.number), self._record(exchange), self.sandbox.state.rules
             if record is not None and record is not before:
@@ -167,15 +167,15 @@ class Safety:
                     self.kept[exchange.group_id, record.id] = frozenset(record.roles)
 
     def after(self, exchange: Exchange) -> None:
-        """Take note of what became of a request."""
+        """Record the result of a request."""
         now = self.cluster.time()
         if project := self.sandbox.state.projects.get(exchange.group_id):
             self.sent |= {i.id for i in project.invitations.all() if i.inviter in self.ours}
             self.sent |= {u.id for u in project.users.all() if u.inviter in self.ours}
-        if exchange.operation in SENDING and exchange.shown_id:
+        if exchange.operation in SENDS and exchange.shown_id:
             self.sent.add(exchange.shown_id)  # it may have been accepted at once
             self.sent_to[exchange.group_id, exchange.shown_id] = exchange.username
-        if exchange.operation in SENDING and not exchange.answered and not exchange.refused:
+        if exchange.operation in SENDS and not exchange.answered and not exchange.refused:
             self.unanswered[exchange.group_id, exchange.username] = now
         if exchange.operation in LISTS and exchange.status == 200:
             self._note_list(exchange)
@@ -190,7 +190,7 @@ class Safety:
             self.projects_gone[exchange.group_id] = now
 
     def finalized(self, resource: Resource) -> None:
-        """Judge the end of an object whose invitation, which it sent itself, is still pending (law 8)."""
+        """Judge the removal of the finalizer while the invitation that the object sent is still pending (law 8)."""
         status, spec = resource.status, resource.spec
         known, ready = status.invitation, status.condition("Ready")
         if known is None or known.group_id is None or (status.state, status.origin) != ("Pending", "Created"):
@@ -205,20 +205,20 @@ class Safety:
         if not self.cluster.trouble.lost:
             self.left_behind[resource.uid] = self.cluster.time()
         if not resource.force_delete and not self._may_leave_behind(resource, known.group_id):
-            self.broken.append(f"law 8: {resource.key} went, and left its invitation {known.id}, before its time")
+            self.broken.append(f"law 8: {resource.key} was finalized too early, and left its invitation {known.id}")
 
     def check_told(self) -> None:
-        """See that an event says so where an object left its invitation behind, unless the process ended meanwhile."""
+        """Check that an event reports each invitation that was left, unless the process ended meanwhile."""
         due = self.cluster.time() - TOLD_WITHIN
         for uid, at in list(self.left_behind.items()):
             if uid in self.cluster.warned or at < self.started:
                 del self.left_behind[uid]
             elif at < due:
-                self.broken.append(f"law 8: the object {uid} left its invitation behind, and no event says so")
+                self.broken.append(f"law 8: the object {uid} left its invitation, and no event reports it")
 
     # The judgements.
 
-    def _judge_sending(self, exchange: Exchange) -> None:
+    def _judge_send(self, exchange: Exchange) -> None:
         group, email = exchange.group_id, exchange.username
         named = [r for r in self._objects() if self._asks_for(r, group, email)]
         recently = self.cluster.time() - KNEW
@@ -228,18 +228,18 @@ class Safety:
         look = "ListInvites" if exchange.operation == "CreateInvite" else "ListUsers"
         is_early = since is not None and self.looked[group, look] < since + MINUTE
         if since is not None and is_early and self._is_told_of_a_send(group, email, since):
-            self._break(exchange, "law 3: a sending got no answer less than a minute before the last look")
+            self._break(exchange, "law 3: there was an unconfirmed send less than a minute before the last list")
         asked_for = self.asked_for.get((group, look, email), float("-inf"))
         if (group, look) in self.unclear and asked_for < exchange.began - MINUTE:
-            self._break(exchange, "a list had an entry that cannot be read, and nobody asked for the e-mail itself")
+            self._break(exchange, "a list had an unreadable entry, and the operator did not ask for the e-mail itself")
         if not any(self._may_send(r) for r in named):
             self._break(
-                exchange, "no object may send it: accepted, withdrawn, claimed by an older one, or not asked for"
+                exchange, "no object may send it: accepted, withdrawn, claimed by an older one, or not requested"
             )
 
-    def _judge_cancelling(self, exchange: Exchange) -> None:
+    def _judge_cancellation(self, exchange: Exchange) -> None:
         email = self._email_of(exchange)
-        self._judge_ending(exchange, email, {"Cancel", "Revoke"})
+        self._judge_end(exchange, email, {"Cancel", "Revoke"})
 
     def _judge_removal(self, exchange: Exchange) -> None:
         group, id_ = exchange.group_id, exchange.record_id
@@ -248,12 +248,12 @@ class Safety:
             self._break(exchange, "the user was not read right before")
         is_pending = seen is not None and seen.status is Membership.PENDING
         allowed = {"Cancel", "Revoke"} if is_pending else {"Revoke"}
-        self._judge_ending(exchange, self._email_of(exchange), allowed)
+        self._judge_end(exchange, self._email_of(exchange), allowed)
 
-    def _judge_ending(self, exchange: Exchange, email: str, allowed: set[str]) -> None:
-        """Law 8: only a deleted object whose policy says so ends anything, and only where it has no heir.
+    def _judge_end(self, exchange: Exchange, email: str, allowed: set[str]) -> None:
+        """Judge law 8: only a deleted object whose policy allows it cancels or removes, and only if it has no heir.
 
-        A live object ends what is pending once for each resend that is requested.
+        A live object cancels a pending invitation once for each requested resend.
         """
         if "Cancel" in allowed and any(self._resenders(exchange, email)):
             return
@@ -266,13 +266,13 @@ class Safety:
             self._break(exchange, "law 8: another live object has it")
 
     def _judge_resend(self, exchange: Exchange) -> None:
-        """Law 1: one request to resend ends one invitation."""
+        """Judge law 1: one request to resend cancels one invitation."""
         email = self._email_of(exchange)
         if any(self._may_end(exchange, told, email, {"Cancel", "Revoke"}) for told in self._told()):
             return
         resenders = set(self._resenders(exchange, email))
         if resenders and resenders <= self.resent:
-            self._break(exchange, "law 1: a second invitation is ended for one request to resend")
+            self._break(exchange, "law 1: a second invitation is canceled for one request to resend")
         self.resent |= resenders
 
     def _is_pending(self, exchange: Exchange) -> bool:
@@ -282,7 +282,7 @@ class Safety:
         )
 
     def _resenders(self, exchange: Exchange, email: str) -> Iterator[tuple[str, str]]:
-        """Every object, by uid, with a requested resend that was not handled, and that names the invitation."""
+        """Yield the uid and the value of every unhandled request to resend whose object names the invitation."""
         for resource in self._told():
             value, spec = resource.resend_requested_at, resource.spec
             if resource.deleting or spec.suspend or spec.username is None or spec.invitation_id is not None:
@@ -293,7 +293,7 @@ class Safety:
                 yield resource.uid, value
 
     def _heir(self, exchange: Exchange, ender: Resource, email: str) -> bool:
-        """Whether another live object had shown its claim when this one was deleted, or long ago."""
+        """Return whether another live object had shown its claim when this one was deleted, or long ago."""
         known_until = max(self.cluster.time() - PROVEN, self._deleted(ender))
         return any(
             self.shown.get(other.uid, known_until) < known_until
@@ -303,7 +303,7 @@ class Safety:
         )
 
     def _deleted(self, resource: Resource) -> float:
-        """When an object was deleted; now, if it was not."""
+        """Return the time when an object was deleted, or now if it was not."""
         return ((resource.deleted_at or self.cluster.now()) - START).total_seconds()
 
     def _judge_role(self, exchange: Exchange) -> None:
@@ -317,16 +317,16 @@ class Safety:
             self._break(exchange, "no live object asks for these roles")
 
     def _judge_rejection(self, resource: Resource) -> None:
-        """A 401 counts for its project: the credentials are rejected only if Atlas does not know them."""
+        """Judge a rejection: a 401 counts only for its project, unless Atlas does not know the credentials."""
         secret = secret_of(resource)
         groups = {"", self._group(resource.key, resource.spec)}
         if secret not in self.rejected and groups.isdisjoint(self.unauthorized):
-            self.broken.append(f"{resource.key}: CredentialsRejected, though only another project was refused")
+            self.broken.append(f"{resource.key}: CredentialsRejected, although only another project was refused")
 
     def _may_leave_behind(self, resource: Resource, group: str) -> bool:
-        """Whether a deletion was tried for as long as it has to be: by this process, and since it was refused first.
+        """Return whether this process has tried a deletion for long enough since its first refusal.
 
-        Its first try may share a refusal of the last minute.
+        The first try may share a refusal of the last minute.
         """
         now = self.cluster.time()
         since = max(self.started, self._deleted(resource))
@@ -343,13 +343,13 @@ class Safety:
         return now - first >= REFUSED
 
     def _has_namesake(self, resource: Resource, group: str, record_id: str) -> bool:
-        """Whether another object names the same invitation."""
+        """Return whether another object names the same invitation."""
         email = _email(resource)
         return any(
             other.key != resource.key and self._names(other, group, record_id, email) for other in self._objects()
         )
 
-    # What the operator knows.
+    # The knowledge of the operator.
 
     def _note_list(self, exchange: Exchange) -> None:
         group, operation = exchange.group_id, exchange.operation
@@ -361,29 +361,28 @@ class Safety:
         (self.unclear.add if exchange.unclear else self.unclear.discard)((group, operation))
 
     def _member_id(self, resource: Resource) -> str | None:
-        """Return the id of the member that an object knows, by the latest that the operator was told of it."""
+        """Return the id of the member that an object knows, by the latest version that the operator was told."""
         versions = self.history[resource.key]
         latest = versions[-1].resource if versions and versions[-1].resource.uid == resource.uid else resource
         status = latest.status
         return status.member.id if status.member is not None and status.state in ACCEPTED else None
 
     def _told(self) -> Iterator[Resource]:
-        """Every version that the operator holds, or held a moment ago."""
+        """Yield every version that the operator has, or had a moment ago."""
         now = self.cluster.time()
         for versions in self.history.values():
             until = [told.since for told in versions[1:]] + [now]
             yield from (t.resource for t, end in zip(versions, until, strict=True) if end >= now - KNEW)
 
     def _objects(self) -> Iterator[Resource]:
-        """Every object as the API server has it."""
+        """Yield every object in the API server."""
         for key in self.cluster.objects:
             yield Resource.from_body(self.cluster.objects[key])
 
     def _is_told_of_a_send(self, group: str, email: str, at: float) -> bool:
-        """Return whether this process can know of an unconfirmed send: its own, or one that an object tells it of.
+        """Return whether this process can know of an unconfirmed send: its own, or one that an object indicates.
 
-        An object whose finalizer is from an earlier process tells it. One that took over from another object, or is a
-        duplicate, tells nothing.
+        An object with a finalizer from an earlier process indicates it, unless it took over or is a duplicate.
         """
         if at >= self.started:
             return True
@@ -397,7 +396,7 @@ class Safety:
         return False
 
     def _may_send(self, resource: Resource) -> bool:
-        """Whether Table A lets this object send an invitation, by its status and what the operator was told of it."""
+        """Return whether Table A lets this object send, by its status and by what the operator was told."""
         status = resource.status
         invitation, now = status.invitation, self.sandbox.clock() + timedelta(seconds=2)
         if status.state in LATCHED or status.member is not None or resource.spec.invitation_id is not None:
@@ -413,7 +412,7 @@ class Safety:
         return again and ended and created is not None and created + A_DAY <= now
 
     def _older(self, resource: Resource) -> bool:
-        """Whether an older object has shown for long that it has the invitation."""
+        """Return whether an older object has shown for long enough that it has the invitation."""
         group, email = self._group(resource.key, resource.spec), (resource.spec.username or "").lower()
         return any(
             (other.created_at, other.uid) < (resource.created_at, resource.uid)
@@ -443,7 +442,7 @@ class Safety:
         return policy in allowed
 
     def _names(self, resource: Resource, group: str, record_id: str, email: str) -> bool:
-        """Whether an object names an invitation or a user: a known member by the id alone, then by the e-mail."""
+        """Return whether an object names an invitation or a user: a known member only by id, others by id or e-mail."""
         status, member_id = resource.status, self._member_id(resource)
         groups = {self._group(resource.key, resource.spec), status.invitation.group_id if status.invitation else None}
         user = self.sandbox.state.project(group).users.get(record_id)
@@ -459,10 +458,10 @@ class Safety:
             return spec.group_id
         return self.cluster.project_ids.get(Key(key.namespace, spec.project_ref.name))
 
-    # What is true in Atlas.
+    # The state of Atlas.
 
     def _record(self, exchange: Exchange) -> Invitation | User | None:
-        """Return the invitation or user whose roles a request writes, as it is."""
+        """Return the invitation or user whose roles a request writes."""
         project = self.sandbox.state.projects.get(exchange.group_id)
         if project is None:
             return None
@@ -472,7 +471,7 @@ class Safety:
         return invited or project.users.of(exchange.username)
 
     def _email_of(self, exchange: Exchange) -> str:
-        """The e-mail of the invitation or user that a request is about, as it was read last, else as it is or ended."""
+        """Return the e-mail of the invitation or user of a request: from the last read, else from the sandbox."""
         read_at, user = self.read.get((exchange.group_id, exchange.record_id), (0.0, None))
         if user is not None and read_at > self.cluster.time() - MINUTE:
             return user.username.lower()
@@ -484,10 +483,10 @@ class Safety:
         return next((e.username.lower() for e in project.ended if e.id == exchange.record_id), sent_to)
 
     def _sent_live(self, exchange: Exchange) -> bool:
-        """Whether an invitation that we sent to the person is pending, in either API, as far as anybody can know.
+        """Return whether an invitation that the operator sent to the person is pending, and it can know of it.
 
-        Through the users API nobody sees one of the invites API: there it counts where an object's status remembers it,
-        or where it was never found after its answer was lost, and this process or a status knows of that.
+        The Users API does not show an invitation of the Invites API. Then the invitation counts if the status of an
+        object shows it, or if the send is unconfirmed and this process or a status knows of that.
         """
         project = self.sandbox.state.project(exchange.group_id)
         invitation, user = project.invitations.of(exchange.username), project.users.of(exchange.username)
@@ -501,7 +500,7 @@ class Safety:
         return invitation.id not in self.remembered and self._is_known_as_lost(exchange)
 
     def _is_known_as_lost(self, exchange: Exchange) -> bool:
-        """Whether the last sending to the person through the invites API got no answer, and somebody remembers that."""
+        """Return whether the last send to the person through the Invites API is unconfirmed, and is remembered."""
         group, email = exchange.group_id, exchange.username
         last = next(
             e
@@ -521,7 +520,7 @@ class Safety:
         )
 
     def _told_before(self, resource: Resource, moment: float) -> bool:
-        """Whether the operator knew this object, with its finalizer, before that moment."""
+        """Return whether the operator knew this object, with its finalizer, before that moment."""
         versions = self.history[resource.key]
         return any(t.resource.uid == resource.uid and t.resource.has_finalizer and t.since <= moment for t in versions)
 
@@ -534,12 +533,12 @@ def _pending_ids(invitations: list[Invitation], users: list[User]) -> set[str]:
 
 
 def _refuses(exchange: Exchange) -> bool:
-    """Whether Atlas refused a request for good, and did not ask for patience."""
+    """Return whether Atlas refused a request, and not only for now."""
     return 400 <= exchange.status < 500 and exchange.status not in {409, 429}
 
 
 def _email(resource: Resource) -> str:
-    """The e-mail of an object: spec's, else the one on status."""
+    """Return the e-mail of an object in lower case: that of the spec, else that of status."""
     status: Status = resource.status
     known = status.invitation.username if status.invitation else None
     return (resource.spec.username or known or "").lower()

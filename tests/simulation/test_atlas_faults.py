@@ -1,4 +1,4 @@
-"""Atlas, people and clocks act otherwise than expected: each fault of the simulation in its shortest sequence."""
+"""Each fault of Atlas, people and clocks in the simulation, in its shortest sequence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ A_RESYNC = 1.2 * RESYNC_INTERVAL
 
 
 def accepted(world: World, **changes: object) -> User:
-    """Let the first person accept the invitation of an object, and return the member."""
+    """Create an object, accept its invitation, and return the member."""
     state = world.sandbox.state
     world.run(5, lambda: world.cluster.create(ANN, spec(**changes)))
     member = people.accept(state, state.project(PROJECT_ID), EMAIL)
@@ -35,7 +35,7 @@ def accepted(world: World, **changes: object) -> User:
 
 
 def test_a_renamed_member_is_still_the_member() -> None:
-    """A member who changes the e-mail stays Accepted, is managed, and is removed under Revoke."""
+    """A member whose e-mail changes stays Accepted, is managed, and is removed with Revoke."""
     with a_world() as world:
         project = world.sandbox.state.project(PROJECT_ID)
         member = accepted(world, deletionPolicy="Revoke", memberPolicy="Manage")
@@ -52,7 +52,7 @@ def test_a_renamed_member_is_still_the_member() -> None:
 
 @pytest.mark.parametrize("is_removed", [False, True])
 def test_another_person_under_the_old_email_is_never_touched(is_removed: bool) -> None:  # noqa: FBT001
-    """The member is renamed or removed, another person joins under the old e-mail: nothing is done to that person."""
+    """If the member is renamed or removed, another person who joins with the old e-mail is never changed."""
     with a_world() as world:
         state = world.sandbox.state
         project = state.project(PROJECT_ID)
@@ -60,7 +60,7 @@ def test_another_person_under_the_old_email_is_never_touched(is_removed: bool) -
         state.rename_member(EMAIL, NEW_EMAIL)
         if is_removed:
             people.remove(state, project, NEW_EMAIL)
-        state.join_organisation(EMAIL)
+        state.join_organization(EMAIL)
         stranger = state.activate(project, EMAIL, ("GROUP_CLUSTER_MANAGER",))
         world.run(A_RESYNC)
         assert world.reason(ANN) == ("IdentityMismatch" if is_removed else "Accepted")
@@ -69,8 +69,8 @@ def test_another_person_under_the_old_email_is_never_touched(is_removed: bool) -
         assert project.users.of(NEW_EMAIL) is None
 
 
-def test_a_401_for_one_project_leaves_the_other_projects_alone() -> None:
-    """An object of a project that is refused says so; one of another project, with the same Secret, goes on."""
+def test_a_401_for_one_project_does_not_affect_other_projects() -> None:
+    """An object of a refused project reports it; one of another project, with the same Secret, continues."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         refusal = Fault("status", status=401, error_code="UNAUTHORIZED", project=OTHER_PROJECT, count=None)
@@ -87,7 +87,7 @@ def test_a_401_for_one_project_leaves_the_other_projects_alone() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(403, "USER_UNAUTHORIZED"), (404, "GROUP_NOT_FOUND")])
 def test_a_refused_list_is_tried_again_by_the_resync(status: int, code: str) -> None:
-    """Lists that are refused for a while end with the first resync whose list succeeds."""
+    """The refusal of lists ends with the first resync whose list succeeds."""
     with a_world() as world:
         lists = frozenset({"ListInvites", "ListUsers"})
         world.sandbox.faults.add(Fault("status", lists, status=status, error_code=code, count=4))
@@ -98,8 +98,8 @@ def test_a_refused_list_is_tried_again_by_the_resync(status: int, code: str) -> 
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "VALIDATION_ERROR"), (403, "USER_UNAUTHORIZED")])
-def test_what_is_invited_by_hand_is_adopted_after_a_refusal(status: int, code: str) -> None:
-    """Atlas refuses to send, somebody invites by hand: the resync adopts that, and nothing was sent a second time."""
+def test_an_invitation_sent_by_hand_is_adopted_after_a_refusal(status: int, code: str) -> None:
+    """If Atlas refuses a send and a user invites by hand, the resync adopts that invitation and sends nothing."""
     with a_world() as world:
         sends = frozenset({"CreateInvite"})
         world.sandbox.faults.add(Fault("status", sends, status=status, error_code=code, count=None))
@@ -125,7 +125,7 @@ def test_one_refusal_of_the_cancellation_leaves_no_orphan(status: int, code: str
 
 @pytest.mark.parametrize("refusal", ["403", "Secret"])
 def test_a_deletion_that_waited_for_the_operator_has_its_full_time(refusal: str) -> None:
-    """What was deleted while the operator was down is tried for ten minutes (one for the Secret) from its start on."""
+    """A deletion made while no operator ran is tried for ten minutes (one for the Secret) from the start on."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         world.kill()
@@ -146,7 +146,7 @@ def test_a_deletion_that_waited_for_the_operator_has_its_full_time(refusal: str)
 
 
 def test_a_node_clock_that_is_ahead_ends_no_deletion() -> None:
-    """A deletion that is refused is tried for ten minutes by the process's own time, whatever the node's clock says."""
+    """A refused deletion is tried for ten minutes of the monotonic clock, whatever the clock of the node shows."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         world.wall_ahead = 86400.0
@@ -157,7 +157,7 @@ def test_a_node_clock_that_is_ahead_ends_no_deletion() -> None:
 
 @pytest.mark.parametrize("member_policy", [None, "Manage"])
 def test_other_roles_than_asked_for_are_reported_and_not_written_again(member_policy: str | None) -> None:
-    """Atlas drops one role and adds another: the object says RolesDiffer, and the resyncs write nothing."""
+    """If Atlas drops one role and adds another, the object reports RolesDiffer, and the resyncs write nothing."""
     with a_world() as world:
         rules = world.sandbox.state.rules
         if member_policy is not None:
@@ -180,8 +180,8 @@ def test_other_roles_than_asked_for_are_reported_and_not_written_again(member_po
     ],
     ids=str,
 )
-def test_an_unreadable_entry_of_somebody_else_stops_nobody(override: Override) -> None:
-    """A project with an entry that cannot be read gets its invitations all the same."""
+def test_an_unreadable_entry_of_another_person_stops_nothing(override: Override) -> None:
+    """Invitations are sent also in a project with an unreadable entry of another person."""
     with a_world() as world:
         state = world.sandbox.state
         invites.create(state, state.project(PROJECT_ID), STRANGER, ("GROUP_READ_ONLY",), "owner@example.com")
@@ -190,8 +190,8 @@ def test_an_unreadable_entry_of_somebody_else_stops_nobody(override: Override) -
         assert world.reason(ANN) == "Invited"
 
 
-def test_an_invitation_of_ours_is_ours_under_any_email() -> None:
-    """Atlas shows the invitation that we sent under another e-mail: it is the object's, and a deletion cancels it."""
+def test_a_sent_invitation_is_canceled_under_any_email() -> None:
+    """An invitation that the operator sent, and that Atlas shows with another e-mail, is canceled by a deletion."""
     with a_world() as world:
         world.sandbox.overrides.add(Override(EMAIL, {"username": "ann@xn--nn-fka.example"}))
         world.run(5, lambda: world.cluster.create(ANN, spec()))
@@ -202,8 +202,8 @@ def test_an_invitation_of_ours_is_ours_under_any_email() -> None:
 
 
 @pytest.mark.parametrize("is_down", [False, True])
-def test_a_stripped_finalizer_comes_back(is_down: bool) -> None:  # noqa: FBT001
-    """Somebody takes the finalizer off: it is put on again, though nothing else has changed."""
+def test_a_removed_finalizer_is_added_again(is_down: bool) -> None:  # noqa: FBT001
+    """A finalizer that a user removes is added again, although nothing else has changed."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         if is_down:

@@ -1,4 +1,4 @@
-"""What the simulation has found, each as the shortest sequence that showed it."""
+"""The bugs that the simulation has found, each with its shortest sequence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EMAIL = "ann@example.com"
 
 @contextmanager
 def a_world() -> Iterator[World]:
-    """Begin a simulation; at its end everything must come to rest, and stay so."""
+    """Begin a simulation; at its end everything must come to rest, and stay at rest."""
     world = World()
     try:
         yield world
@@ -46,16 +46,16 @@ def spec(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def test_an_object_that_goes_during_its_first_look_is_let_go_quietly() -> None:
-    """An object deleted before it got the finalizer ends its turn without an error, and nothing is sent for it."""
+def test_an_object_that_is_deleted_during_its_first_reconcile_causes_no_error() -> None:
+    """An object that is deleted before it got the finalizer causes no error, and nothing is sent for it."""
     with a_world() as world:
         world.run(0.03, lambda: world.cluster.create(ANN, spec()))
         world.run(1, lambda: world.cluster.delete(ANN))
         assert world.sandbox.calls.by_operation["CreateInvite"] == 0
 
 
-def test_an_object_that_goes_during_a_sweep_does_not_end_the_operator() -> None:
-    """A duplicate that is deleted while its project is being swept is forgotten, and the sweeps go on."""
+def test_an_object_that_is_deleted_during_a_resync_does_not_end_the_operator() -> None:
+    """If a duplicate is deleted during the resync of its project, the resyncs continue."""
     with a_world() as world:
         for key in (ANN, BOB):
             world.run(0, partial(world.cluster.create, key, spec()))
@@ -66,8 +66,8 @@ def test_an_object_that_goes_during_a_sweep_does_not_end_the_operator() -> None:
         world.run(2, lambda: world.cluster.delete(max((ANN, BOB), key=lambda key: _uid(world, key))))
 
 
-def test_two_objects_that_come_upon_one_invitation_by_different_names_do_not_share_it() -> None:
-    """One names the invitation by its id, the other its e-mail, at the same moment: the older one has it."""
+def test_two_objects_that_name_one_invitation_differently_do_not_share_it() -> None:
+    """One object names the invitation by id, and one by e-mail, at the same moment: the older one has it."""
     with a_world() as world:
         project = world.sandbox.state.project(PROJECT_ID)
         invitation = invites.create(world.sandbox.state, project, EMAIL, ("GROUP_READ_ONLY",), "owner@example.com")
@@ -78,8 +78,8 @@ def test_two_objects_that_come_upon_one_invitation_by_different_names_do_not_sha
         assert world.sandbox.calls.by_operation["UpdateInvite"] <= 1
 
 
-def test_who_comes_after_an_object_that_left_its_invitation_sends_none_though_the_lists_lag() -> None:
-    """The old object is pruned first and retains its invitation: the new one asks for the e-mail before it sends."""
+def test_a_new_object_adopts_a_retained_invitation_although_the_lists_lag() -> None:
+    """If the old object is pruned first and retains its invitation, the new one asks for the e-mail before it sends."""
     with a_world() as world:
         world.sandbox.state.set_lag(Lag(seconds=300))
         world.run(1, lambda: world.cluster.create(ANN, spec(deletionPolicy="Retain")))
@@ -89,8 +89,8 @@ def test_who_comes_after_an_object_that_left_its_invitation_sends_none_though_th
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 
-def test_a_sending_without_an_answer_binds_the_other_objects_of_the_person_too() -> None:
-    """The younger's sending times out; the older, which was suspended, waits the minute before it sends."""
+def test_an_unconfirmed_send_holds_the_other_objects_of_the_person_too() -> None:
+    """If the send of the younger object times out, the older one, suspended until then, waits a minute to send."""
     with a_world() as world:
         world.run(0, lambda: world.cluster.create(ANN, spec(suspend=True)))
         world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=40.0))
@@ -100,8 +100,8 @@ def test_a_sending_without_an_answer_binds_the_other_objects_of_the_person_too()
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 
-def test_what_a_killed_process_was_sending_for_a_deleted_object_binds_its_heir() -> None:
-    """The operator is killed while a sending is under way; the object is deleted, and a new one waits its minute."""
+def test_the_send_of_a_killed_process_for_a_deleted_object_holds_its_heir() -> None:
+    """If the operator is killed during a send and the object is deleted, a new object waits a minute."""
     with a_world() as world:
         world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=20.0))
         world.run(0.2, lambda: world.cluster.create(ANN, spec(deletionPolicy="Cancel")))
@@ -113,8 +113,8 @@ def test_what_a_killed_process_was_sending_for_a_deleted_object_binds_its_heir()
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_sending_that_was_lost_before_the_end_of_the_invites_api_binds_its_successor(killed: bool) -> None:  # noqa: FBT001
-    """Its answer is lost, the invites API ends, and the successor cannot show it: nobody is invited a second time."""
+def test_an_unconfirmed_send_before_the_end_of_the_invites_api_holds_the_users_api(killed: bool) -> None:  # noqa: FBT001
+    """A send through the Invites API is unconfirmed when that API ends: nothing is sent through the Users API."""
     with a_world() as world:
         world.sandbox.faults.add(Fault("timeout", frozenset({"CreateInvite"}), seconds=40.0))
         world.run(32, lambda: world.cluster.create(ANN, spec()))
@@ -129,7 +129,7 @@ def test_a_sending_that_was_lost_before_the_end_of_the_invites_api_binds_its_suc
 
 
 def test_an_outage_that_outlives_the_challenge_ends() -> None:
-    """Atlas cannot be reached until the challenge is stale: the first response is a 401, and work goes on."""
+    """After an outage that outlives the digest challenge, the first response is a 401, and the work continues."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         world.network.down = True
@@ -144,8 +144,8 @@ def _uid(world: World, key: Key) -> str:
     return resource.uid if resource else ""
 
 
-def test_who_comes_after_a_deleted_object_waits_for_what_it_may_have_sent() -> None:
-    """A sending got no response, the operator died, the object is deleted, another is made: a minute passes first."""
+def test_a_new_object_waits_for_what_a_deleted_object_may_have_sent() -> None:
+    """After an unconfirmed send, a restart and a deletion, a new object waits for a minute before it sends."""
     with a_world() as world:
         world.sandbox.faults.add(Fault("reset", frozenset({"CreateInvite"})))
         world.run(0.2, lambda: world.cluster.create(ANN, spec()))
@@ -158,11 +158,11 @@ def test_who_comes_after_a_deleted_object_waits_for_what_it_may_have_sent() -> N
         assert world.reason(BOB) == "Invited"
 
 
-def test_a_user_whom_a_read_shows_under_another_email_is_not_managed() -> None:
-    """The list lags behind a change of the e-mail: the read right before the write shows somebody else."""
+def test_a_user_with_another_email_in_the_last_read_is_not_managed() -> None:
+    """If the list lags behind a change of the e-mail, the read right before the write prevents the write."""
     with a_world() as world:
         state, project = world.sandbox.state, world.sandbox.state.project(PROJECT_ID)
-        state.join_organisation(EMAIL)
+        state.join_organization(EMAIL)
         state.activate(project, EMAIL, ("GROUP_READ_ONLY",))
         state.set_lag(Lag(seconds=300.0))
         state.rename_member(EMAIL, "ann.new@example.com")
@@ -172,8 +172,8 @@ def test_a_user_whom_a_read_shows_under_another_email_is_not_managed() -> None:
         assert world.sandbox.calls.by_operation["AddRole"] == 0
 
 
-def test_an_object_of_a_project_that_is_gone_says_so() -> None:
-    """Atlas says twice that the project does not exist: the object goes, and its event names the project."""
+def test_the_deletion_of_an_object_whose_project_is_gone_reports_it() -> None:
+    """If Atlas says twice that the project does not exist, the object is finalized with the event ProjectNotFound."""
     with a_world() as world:
         world.run(5, lambda: world.cluster.create(ANN, spec()))
         gone = Fault("status", status=404, error_code="GROUP_NOT_FOUND", project=PROJECT_ID, count=None)
@@ -184,7 +184,7 @@ def test_an_object_of_a_project_that_is_gone_says_so() -> None:
 
 
 def test_the_email_of_a_member_known_by_id_is_taken_whatever_it_was_before() -> None:
-    """A member was removed, joined again and changed the e-mail to that of another object: the older one has it."""
+    """If a known member gets the e-mail of a younger object, the older object that knows the member has it."""
     with a_world() as world:
         state, project = world.sandbox.state, world.sandbox.state.project(PROJECT_ID)
         world.run(5, lambda: world.cluster.create(ANN, spec()))
@@ -199,7 +199,7 @@ def test_the_email_of_a_member_known_by_id_is_taken_whatever_it_was_before() -> 
 
 
 def test_an_object_whose_send_is_unconfirmed_is_remembered_for_a_minute() -> None:
-    """It is deleted, another object has its invitation, and that one goes too: the next process must still know."""
+    """An object with an unconfirmed send and its duplicate are deleted: the next process still knows of the send."""
     with a_world() as world:
         world.sandbox.faults.add(Fault("reset", frozenset({"CreateInvite"})))
         world.run(0.35, lambda: world.cluster.create(BOB, spec()))
@@ -213,8 +213,8 @@ def test_an_object_whose_send_is_unconfirmed_is_remembered_for_a_minute() -> Non
         assert world.sandbox.calls.by_operation["CreateInvite"] == 1
 
 
-def test_an_older_object_sends_nothing_over_what_the_users_api_does_not_show() -> None:
-    """It was not ready when the younger one invited through the invites API, which has ended since: it is held."""
+def test_an_older_object_sends_nothing_if_the_users_api_may_hide_an_invitation() -> None:
+    """An older object that was not ready when the younger one sent is held after the end of the Invites API."""
     with a_world() as world:
         by_reference = spec(groupId=None, projectRef={"name": "payments"})
         world.cluster.project_ids.clear()

@@ -1,4 +1,4 @@
-"""Whatever happens in whichever order, the laws hold at every step, and at rest the cluster and Atlas agree."""
+"""In any order of events, the laws hold at every step, and at rest the cluster matches Atlas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ fixed = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate, Phase.shrink],
 )
-"""The same sequences every time, so that a failure is there again: fresh ones come from ``make fuzz``."""
+"""The same sequences in every run, so that a failure is reproducible. ``make fuzz`` runs new ones."""
 
 TestLife = Life.TestCase
 TestLife.settings = settings(fixed, max_examples=400)

@@ -1,4 +1,4 @@
-"""Quiet stays quiet, for as long as anybody cares to look."""
+"""Objects at rest stay at rest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from atlas_sandbox.sandbox import PROJECT_ID
 from tests.simulation.world import SECRET, World
 
 
-def test_a_hundred_sweeps_write_nothing_whatever_became_of_the_invitations() -> None:
-    """One is pending, one accepted, one declined, one member removed: 100 sweeps send nothing and write nothing."""
+def test_a_hundred_resyncs_write_nothing_in_any_state_of_the_invitations() -> None:
+    """With a pending, an accepted, a declined invitation and a removed member, 100 resyncs send and write nothing."""
     world = World()
     try:
         keys = [Key("team-a", name) for name in ("pending", "accepted", "withdrawn", "removed")]

@@ -1,4 +1,4 @@
-"""Hypothesis drives the sandbox's state machine and looks for states that cannot be."""
+"""Hypothesis runs the state machine of the sandbox, and looks for impossible states."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Atlas(RuleBasedStateMachine):
         lag=st.sampled_from([Lag(), Lag(seconds=7), Lag(calls=2, filtered=True)]),
     )
     def begin(self, duplicate: str, member: str, lag: Lag) -> None:
-        """Begin with two empty projects, under any rules."""
+        """Begin with two empty projects, with any rules."""
         self.state.rules.duplicate_invite = duplicate  # type: ignore[assignment]
         self.state.rules.member_invite = member  # type: ignore[assignment]
         for project_id in PROJECTS:
@@ -69,7 +69,7 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, email=emails, granted=roles, api=st.sampled_from(Api))
     def send(self, project_id: str, email: str, granted: tuple[str, ...], api: Api) -> None:
-        """Somebody is invited through one of the APIs; the answer has the roles that were asked for."""
+        """A person is invited through one of the APIs; the response has the requested roles."""
         project = self.state.project(project_id)
         pending, user = project.invitations.of(email), project.users.of(email)
         live = user is not None and user.status in users.LIVE
@@ -93,7 +93,7 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, chosen=chosen, granted=roles)
     def update(self, project_id: str, chosen: int, granted: tuple[str, ...]) -> None:
-        """An invitation's roles are replaced; nothing else of it changes."""
+        """The roles of an invitation are replaced; nothing else of it changes."""
         project = self.state.project(project_id)
         invitation_id = self.pick(project.invitations.all(), chosen)
         before = project.invitations.get(invitation_id)
@@ -105,7 +105,7 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, chosen=chosen)
     def cancel(self, project_id: str, chosen: int) -> None:
-        """An invitation is cancelled; it is gone then."""
+        """An invitation is canceled; then it is gone."""
         project = self.state.project(project_id)
         invitation_id = self.pick(project.invitations.all(), chosen)
         self.attempt(lambda: invites.cancel(self.state, project, invitation_id))
@@ -113,7 +113,7 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, chosen=chosen, changed=role, add=st.booleans())
     def change_role(self, project_id: str, chosen: int, changed: str, add: bool) -> None:  # noqa: FBT001 - drawn
-        """A user is given or taken one role."""
+        """A user gets or loses one role."""
         project = self.state.project(project_id)
         user_id = self.pick(project.users.all(), chosen)
         change = users.add_role if add else users.remove_role
@@ -123,7 +123,7 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, chosen=chosen)
     def remove(self, project_id: str, chosen: int) -> None:
-        """A user is removed; nothing of the user is left."""
+        """A user is removed, without a trace."""
         project = self.state.project(project_id)
         user_id = self.pick(project.users.all(), chosen)
         before = project.users.get(user_id)
@@ -133,20 +133,20 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(project_id=project_ids, email=emails, act=acts)
     def answer(self, project_id: str, email: str, act: Callable[[State, Project, str], object]) -> None:
-        """A person accepts, declines, lets expire, or is taken out."""
+        """A person accepts, declines, lets the invitation expire, or is removed."""
         project = self.state.project(project_id)
         self.attempt(lambda: act(self.state, project, email))
 
     @rule(project_id=project_ids, email=emails, granted=roles)
     def reach(self, project_id: str, email: str, granted: tuple[str, ...]) -> None:
-        """A person reaches a project through a team."""
+        """A person gets access to a project through a team."""
         project = self.state.project(project_id)
         self.attempt(lambda: people.reach(self.state, project, email, granted, "team"))
 
     @rule(email=emails, join=st.booleans())
-    def organisation(self, email: str, join: bool) -> None:  # noqa: FBT001 - drawn
-        """A person joins or leaves the organisation."""
-        (self.state.join_organisation if join else self.state.leave_organisation)(email)
+    def change_membership(self, email: str, join: bool) -> None:  # noqa: FBT001 - drawn
+        """A person joins or leaves the organization."""
+        (self.state.join_organization if join else self.state.leave_organization)(email)
 
     @rule(email=emails, new_email=st.sampled_from([*EMAILS, "eve@example.com"]))
     def rename(self, email: str, new_email: str) -> None:
@@ -158,12 +158,12 @@ class Atlas(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 86400, 29 * 86400, 30 * 86400]))
     def wait(self, seconds: int) -> None:
-        """Time goes by."""
+        """Time passes."""
         self.clock.advance(seconds)
 
     @invariant()
     def nothing_impossible(self) -> None:
-        """What the two APIs show is never contradictory, expired, empty, or double."""
+        """The two APIs never show contradictory, expired, empty or duplicate entries."""
         for project_id in self.state.projects:
             project = self.state.project(project_id)
             pending = project.invitations.all()
@@ -190,7 +190,7 @@ class Atlas(RuleBasedStateMachine):
 
     @invariant()
     def ids_are_unique(self) -> None:
-        """An id is given once; a person has one id in all projects."""
+        """Each id is unique; a person has the same id in all projects."""
         self.check_unique(self.given)
         shown: dict[str, set[str]] = {}
         for project in self.state.projects.values():
@@ -220,7 +220,7 @@ class Atlas(RuleBasedStateMachine):
         return [*pending, *members]
 
     def pick(self, records: Sequence[Invitation | User], chosen: int) -> str:
-        """The id of one of these records, or else one that was given once, or never."""
+        """Return the id of one of these records, a former id, or an unknown id."""
         ids = [*(record.id for record in records), *self.known[-1:], "f" * 24]
         return ids[chosen % len(ids)]
 

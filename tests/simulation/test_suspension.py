@@ -1,4 +1,4 @@
-"""Suspended, changed, resumed and deleted, with restarts in between."""
+"""Suspended objects that are changed, resumed and deleted, with restarts in between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEC = {
 
 @pytest.fixture(params=["auto", "users"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A world whose operator uses one API or the other."""
+    """Return a world whose operator uses one API or the other."""
     api: Mode = request.param
     made = World(api)
     yield made
@@ -38,7 +38,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def pending(world: World) -> Invitation | User | None:
-    """Return what is pending in Atlas."""
+    """Return the pending entry in Atlas."""
     project = world.sandbox.state.project(PROJECT_ID)
     return project.invitations.of(EMAIL) or project.users.of(EMAIL)
 
@@ -49,8 +49,8 @@ def writes(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-def test_what_changes_while_suspended_is_done_after_the_resume(world: World, *, restarts: bool) -> None:
-    """A role that changed meanwhile is set after the resume, and nothing before; over a restart too."""
+def test_a_change_during_a_suspension_is_applied_after_the_resume(world: World, *, restarts: bool) -> None:
+    """A role that changed during a suspension is set only after the resume, also after a restart."""
     world.run(5, partial(world.cluster.create, ANN, SPEC))
     world.run(5, partial(world.cluster.edit, ANN, {"suspend": True}))
     before = writes(world)
@@ -73,8 +73,8 @@ def test_what_changes_while_suspended_is_done_after_the_resume(world: World, *, 
     world.rest()
 
 
-def test_a_deletion_while_suspended_leaves_atlas_as_it_is(world: World) -> None:
-    """What the object sent stays pending, and an event says so."""
+def test_a_deletion_while_suspended_does_not_change_atlas(world: World) -> None:
+    """The invitation that the object sent stays pending, and an event reports it."""
     world.run(5, partial(world.cluster.create, ANN, SPEC | {"deletionPolicy": "Cancel"}))
     world.run(5, partial(world.cluster.edit, ANN, {"suspend": True, "roles": ["GROUP_OWNER"]}))
     before = writes(world)
@@ -88,7 +88,7 @@ def test_a_deletion_while_suspended_leaves_atlas_as_it_is(world: World) -> None:
 
 
 def test_an_object_that_retries_is_at_rest_once_it_is_suspended(world: World) -> None:
-    """Atlas is away, and the object retries; suspended, it is evaluated and silent, and after the resume it is sent."""
+    """An object that retries during an outage is silent once it is suspended, and sends after the resume."""
     world.network.down = True
     world.run(30, partial(world.cluster.create, ANN, SPEC))
     assert world.reason(ANN) == "AtlasUnavailable"
@@ -104,7 +104,7 @@ def test_an_object_that_retries_is_at_rest_once_it_is_suspended(world: World) ->
 
 
 def test_a_departure_that_is_settled_by_an_edit(world: World) -> None:
-    """A member who has left stalls the object; departurePolicy Settle settles it without a write to Atlas."""
+    """A member who has left stalls the object; departurePolicy: Settle settles it without a write to Atlas."""
     state = world.sandbox.state
     world.run(5, partial(world.cluster.create, ANN, SPEC))
     people.accept(state, state.project(PROJECT_ID), EMAIL)

@@ -1,4 +1,4 @@
-"""Everything of one simulation: a loop with virtual time, a cluster, Atlas, the network, and the operator's process."""
+"""One simulation: a loop with virtual time, a cluster, Atlas, the network, and the operator's process."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ API_KEY: Credentials = ApiKey(PUBLIC_KEY, PRIVATE_KEY)
 ACCOUNT: Credentials = ServiceAccount(CLIENT_ID, CLIENT_SECRET)
 WRITES = frozenset({"CreateInvite", "AddUser", "UpdateInvite", "CancelInvite", "RemoveUser", "AddRole", "RemoveRole"})
 UNTIL_RENEWED = 3700.0
-"""Seconds after which a failure that repeats has shown its latest words."""
+"""The seconds after which status shows the latest error of a failure that repeats."""
 UNTIL_RESYNCED = 700.0
-"""Seconds within which a resync has seen what came of the last writes."""
+"""The seconds within which a resync has observed the result of the last writes."""
 UNTIL_RETRIED = 900.0 + 2 * UNTIL_RESYNCED
-"""Seconds after which everything that was held has been tried again, and seen: ``Retry-After`` is at most 900."""
+"""The seconds after which all held calls were tried again and observed: ``Retry-After`` is at most 900."""
 STRANGER = "joe@example.com"
-"""Somebody whom no object is about."""
+"""A person whom no object invites."""
 LINES = 60
-"""Lines that are told of a failure."""
+"""The number of lines in the story of a failure."""
 NEAR = 200.0
-"""Seconds around the end of an invitation, or of the day after it was sent, within which a rest is not judged."""
+"""A rest is not judged within these seconds of the end of an invitation, or of the first day after it was sent."""
 
 
 class VirtualTime(VirtualTimeLoop):
-    """Time that can also be jumped over: as a machine that slept, every timer in between is due at once."""
+    """Virtual time that can also jump, as on a machine that slept: then every timer in between is due at once."""
 
     def jump(self, seconds: float) -> None:
-        """Let so much time pass in which nobody does anything."""
+        """Let time pass in which nothing runs."""
         self._now += seconds
 
 
 class Log(logging.Handler):
-    """Keeps what the operator logs."""
+    """Keep the log of the operator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Log(logging.Handler):
 
 
 class World:
-    """One simulation. ``run`` lets time pass; in between, the world is changed from outside.
+    """One simulation. ``run`` lets time pass; between the runs, tests change the world.
 
     Args:
         api: the setting ``--atlas-api``.
@@ -110,7 +110,7 @@ class World:
     # Time.
 
     def run(self, seconds: float, act: Callable[[], object] = lambda: None) -> None:
-        """Do something, let time pass, and see that no law was broken."""
+        """Call ``act``, let time pass, and check that no law was broken."""
 
         async def passing() -> None:
             act()
@@ -120,7 +120,7 @@ class World:
         self.check()
 
     def check(self) -> None:
-        """Raise for a law that was broken, an error that was logged, a process that has ended."""
+        """Raise if a law was broken, an error was logged, or the process has ended."""
         self.safety.check_told()
         assert not self.safety.broken, "\n".join(self.safety.broken)
         assert not self.log.errors, "\n".join(self.log.errors)
@@ -168,12 +168,12 @@ class World:
     # Users.
 
     def request(self, key: Key, annotation: str = RECONCILE_REQUESTED_AT) -> None:
-        """Ask for one reconcile, or for a deletion that ends at once."""
+        """Request a reconcile, or what another annotation requests."""
         value = "true" if annotation == FORCE_DELETE else f"{self.loop.time():.6f}"
         self.cluster.annotate(key, annotation, value)
 
     def spoil_secret(self, secret: Key, *, missing: bool) -> None:
-        """Let a Secret be deleted, or hold no credentials."""
+        """Delete a Secret, or make it invalid."""
         self.cluster.secrets.pop(secret, None)
         if not missing:
             self.cluster.secrets[secret] = Failure(Reason.SECRET_INVALID, f"The Secret {secret.name} is empty.")
@@ -181,7 +181,7 @@ class World:
     # Rest.
 
     def rest(self) -> None:
-        """End every fault, let time pass until everything is at rest, and decision_of it."""
+        """End every fault, let time pass until everything is at rest, and judge it."""
         self.sandbox.faults.clear()
         self.sandbox.state.set_lag(Lag())
         for override in self.sandbox.overrides.all():
@@ -206,24 +206,24 @@ class World:
         assert not problems, "\n".join(problems)
         self._check_secrets()
 
-    def stay_quiet(self, sweeps: int) -> None:
-        """See that nothing is written any more, to Atlas or to the cluster, however often Atlas is swept.
+    def stay_quiet(self, resyncs: int) -> None:
+        """Check that nothing is written any more, to Atlas or to the cluster, during some resyncs.
 
-        Atlas's clock stands still, so that nothing ends meanwhile by itself.
+        Atlas's clock is frozen, so that nothing expires meanwhile.
         """
         self.sandbox.clock.freeze(frozen=True)
         writes, calls = len(self.cluster.writes), self._atlas_writes()
-        self.run(sweeps * RESYNC_INTERVAL * 1.1)
-        assert self._atlas_writes() == calls, "law 5: something was written to Atlas, though nothing had changed"
+        self.run(resyncs * RESYNC_INTERVAL * 1.1)
+        assert self._atlas_writes() == calls, "law 5: the operator wrote to Atlas, although nothing had changed"
         written = self.cluster.writes[writes:]
-        assert not written, f"law 5: though nothing had changed, this was written: {written}"
+        assert not written, f"law 5: the operator wrote to the cluster, although nothing had changed: {written}"
         self.sandbox.clock.freeze(frozen=False)
 
     def story(self) -> str:
-        """Return what happened: calls, writes, and where the objects stand."""
+        """Return what happened: calls, writes, the objects, and the log."""
         calls = [
             f"{x.began:14.3f} {x.operation:13} {x.group_id[:3]} {x.record_id or x.username} "
-            f"{'refused' if x.refused else x.status or 'no answer'} {x.code} {x.body.get('roles', '')}"
+            f"{'refused' if x.refused else x.status or 'no response'} {x.code} {x.body.get('roles', '')}"
             for x in self.safety.exchanges
         ]
         writes = [f"{w.at:14.3f} {w.kind:13} {w.key} {w.what}" for w in self.cluster.writes]
@@ -231,7 +231,7 @@ class World:
         return "\n".join([*sorted([*calls, *writes])[-LINES:], *objects, *self.log.lines[-LINES:]])
 
     def _atlas_writes(self) -> int:
-        """Return how many writes Atlas has let in: a dead key is tried once a minute, by whatever call is next."""
+        """Return how many writes Atlas has authenticated: the next call, whatever it is, tries a rejected key."""
         return sum(
             number
             for name, number in self.sandbox.calls.by_status.items()
@@ -244,7 +244,7 @@ class World:
         return ready.reason if ready else ""
 
     def _is_near(self) -> bool:
-        """Whether something has just ended, or is about to: then the operator may not have seen it yet."""
+        """Return whether an invitation has just ended or is about to, so that the operator may not have observed it."""
         now, near = self.sandbox.clock(), timedelta(seconds=NEAR)
         statuses = (Resource.from_body(o).status for o in self.cluster.objects.values())
         known = [status.invitation for status in statuses if status.invitation is not None]
@@ -261,7 +261,7 @@ class World:
         return Oracle(self.cluster, self.sandbox, self.api == "users" or over, frozenset(accepted), self.safety)
 
     def _check_secrets(self) -> None:
-        """Law 9, and no e-mail in a log."""
+        """Check law 9, and that no e-mail was logged."""
         said = "\n".join(self.log.lines)
         shown = "\n".join([said, *(n.note for _, n in self.cluster.notices), *map(str, self.cluster.objects.values())])
         for secret in (PRIVATE_KEY, CLIENT_SECRET):

@@ -1,7 +1,7 @@
-"""``python -m tests.site.assemble``: puts together what the site of the documentation is made from.
+"""``python -m tests.site.assemble``: assemble the sources of the documentation site.
 
-The pages of the repository keep their paths, so that their links lead to the same pages in both. What they link to
-besides, manifests and folders, is part of the site: a file as it is, a folder as a page that lists its files.
+The pages keep the paths that they have in the repository, so that their links are valid in both. Other files and
+folders that they link to are part of the site: a file unchanged, a folder as a page that shows its files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)((?:#[^)]*)?)\)")
 
 
 def main() -> int:
-    """Write everything anew."""
+    """Remove the folder and write all sources."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     for page in PAGES:
         target = SOURCE / page.relative_to(ROOT)
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _link(match: re.Match[str], page: Path) -> str:
-    """Return a link of a page as it is on the site, after what it leads to is there."""
+    """Return a link of a page for the site, after writing its target unless that is a page."""
     target, anchor = match.groups()
     linked = (page.parent / target).resolve()
     where = SOURCE / linked.relative_to(ROOT)
@@ -54,7 +54,7 @@ def _link(match: re.Match[str], page: Path) -> str:
 
 
 def _listing(folder: Path) -> str:
-    """Return a page with the files of a folder, each with its text."""
+    """Return a page that shows the files of a folder, each with its text."""
     name = folder.relative_to(ROOT).as_posix()
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".lua"})
     parts = [f"# {name}"]

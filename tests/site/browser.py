@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its DevTools protocol."""
+"""A headless Chromium, controlled through its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ FLAGS = (
     *("--remote-debugging-port=0", "--window-size=1400,1000"),
 )
 PATIENCE = 30.0
-"""Seconds that a page or an answer of the browser may take."""
+"""The time limit for a page or a response of the browser, in seconds."""
 
 
 class BrowserError(Exception):
-    """There is no browser, or it does not do what it is told."""
+    """No browser is installed, or a command to the browser failed."""
 
 
 class Browser:
     """One tab.
 
     Attributes:
-        requested: every URL that the pages have asked for, since the browser started.
+        requested: every URL that the pages have requested since the browser started.
         complaints: every error that the pages have logged, and every request that failed.
     """
 
@@ -45,7 +45,7 @@ class Browser:
         self.complaints: list[str] = []
         self._socket = socket
         self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._responses: dict[int, asyncio.Future[Any]] = {}
         self._loaded = asyncio.Event()
 
     async def open(self, url: str) -> None:
@@ -54,11 +54,11 @@ class Browser:
         await self.do("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), PATIENCE)
 
-    async def evaluate(self, script: str) -> Any:  # noqa: ANN401 - whatever JavaScript gives
-        """Return the value of an expression of JavaScript; of a promise, what it comes to.
+    async def evaluate(self, script: str) -> Any:  # noqa: ANN401 - any value of JavaScript
+        """Return the value of a JavaScript expression; for a promise, its result.
 
         Raises:
-            BrowserError: it throws.
+            BrowserError: the expression throws.
         """
         done = await self.do("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in done:
@@ -66,31 +66,31 @@ class Browser:
         return done["result"].get("value")
 
     async def wait_for(self, script: str) -> Any:  # noqa: ANN401 - as above
-        """Return the first value of an expression that is true.
+        """Return the first truthy value of an expression.
 
         Raises:
-            BrowserError: there is none in time.
+            BrowserError: there was none in time.
         """
         end = asyncio.get_running_loop().time() + PATIENCE
         while not (value := await self.evaluate(script)):
             if asyncio.get_running_loop().time() > end:
-                raise BrowserError(f"never true on {await self.evaluate('location.href')}: {script}")
+                raise BrowserError(f"not true in time on {await self.evaluate('location.href')}: {script}")
             await asyncio.sleep(0.05)
         return value
 
-    async def do(self, method: str, **parameters: Any) -> Any:  # noqa: ANN401 - as the protocol has it
+    async def do(self, method: str, **parameters: Any) -> Any:  # noqa: ANN401 - any value of the protocol
         """Call a method of the protocol, and return its result."""
         number = next(self._numbers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._responses[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        return await asyncio.wait_for(self._answers[number], PATIENCE)
+        return await asyncio.wait_for(self._responses[number], PATIENCE)
 
     async def listen(self) -> None:
-        """Take what the browser says, until it ends."""
+        """Receive the messages of the browser until it ends."""
         async for message in self._socket:
             said = json.loads(message.data)
             if "id" in said:
-                future = self._answers.pop(said["id"])
+                future = self._responses.pop(said["id"])
                 if "error" in said:
                     future.set_exception(BrowserError(str(said["error"])))
                 else:
@@ -113,10 +113,10 @@ class Browser:
 
 @asynccontextmanager
 async def browser() -> AsyncIterator[Browser]:
-    """A browser with an empty profile, which ends with the block.
+    """Start a browser with an empty profile, which ends with the block.
 
     Raises:
-        BrowserError: none is installed.
+        BrowserError: no browser is installed.
     """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
@@ -129,8 +129,8 @@ async def browser() -> AsyncIterator[Browser]:
         group.wait_until(lambda: port.exists() and port.read_text().count("\n") > 0, process)
         host = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
         async with aiohttp.ClientSession() as session:
-            async with session.get(f"{host}/json/list") as answer:
-                (tab,) = [one for one in await answer.json() if one["type"] == "page"]
+            async with session.get(f"{host}/json/list") as response:
+                (tab,) = [one for one in await response.json() if one["type"] == "page"]
             async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 started = Browser(socket)
                 listener = asyncio.create_task(started.listen())

@@ -11,7 +11,7 @@ from tests.stack import ROOT
 
 
 def listed(entries: list[Any]) -> list[str]:
-    """Return the pages of a navigation, in its order."""
+    """Return the pages of a navigation, in order."""
     found: list[str] = []
     for entry in entries:
         for value in [entry] if isinstance(entry, str) else entry.values():

@@ -1,4 +1,4 @@
-"""The site of the documentation, looked at in a real browser. ``make docs`` builds it and runs this."""
+"""Tests of the documentation site in a real browser. ``make docs`` builds the site and runs them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ RESULTS = "[...document.activeElement.shadowRoot.querySelectorAll('a[href]')].ma
 
 
 def address(page: Path) -> str:
-    """Return where a page of the repository is on the site."""
+    """Return the path of a page on the site."""
     path = PurePosixPath(page.relative_to(ROOT).as_posix())
     return str(path.with_name("index.html") if path.name == "README.md" else path.with_suffix(".html"))
 
 
 @pytest.fixture
 async def site() -> AsyncIterator[str]:
-    """URL of the site, served on loopback."""
+    """Serve the site on loopback, and return its URL."""
     assert (SITE / "index.html").exists(), f"{SITE} is not built: make docs"
     app = web.Application()
     app.router.add_static("/", SITE)
@@ -48,7 +48,7 @@ async def site() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def tab() -> AsyncIterator[Browser]:
-    """A browser."""
+    """Start a browser."""
     async with browser() as started:
         yield started
 
@@ -76,7 +76,7 @@ async def test_navigation(site: str, tab: Browser) -> None:
 
 
 async def test_search(site: str, tab: Browser) -> None:
-    """The search finds a reason in the runbook, and opens it there."""
+    """The search finds a reason, and links to its entry in the runbook."""
     await tab.open(f"{site}/index.html")
     await tab.evaluate("document.querySelector('.md-search__button').click()")
     await tab.wait_for("document.activeElement.shadowRoot?.activeElement?.tagName === 'INPUT'")
@@ -101,7 +101,7 @@ async def test_links(site: str, tab: Browser) -> None:
 
 
 def leads_somewhere(url: str, anchors: dict[str, Any]) -> bool:
-    """Return whether a link of the site leads to a file, and to an anchor where it names one."""
+    """Return whether a link of the site leads to a file, and to an anchor if it names one."""
     where, fragment = urldefrag(url)
     path = unquote(urlsplit(where).path).lstrip("/")
     target = SITE / path

@@ -1,6 +1,6 @@
-"""``python -m tests.workflows``: lints the workflows of GitHub with actionlint, of the Go module in this folder.
+"""``python -m tests.workflows``: lint the workflows of GitHub with actionlint, from the Go module in this folder.
 
-``go tool`` builds actionlint at the first use (about a minute), and keeps it in Go's build cache.
+``go tool`` builds actionlint at first use (about a minute), and keeps it in Go's build cache.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def main() -> int:
-    """Return the exit code of actionlint, which prints what is wrong."""
-    tools = ["-shellcheck=", "-pyflakes="]  # what a machine happens to have must not change the result
+    """Run actionlint, which prints what is wrong, and return its exit code."""
+    tools = ["-shellcheck=", "-pyflakes="]  # tools that happen to be installed must not change the result
     command = [tool("go"), "-C", str(MODULE), "tool", "actionlint", *tools, *map(str, WORKFLOWS)]
     return subprocess.run(command, env=os.environ | GO_SETTINGS, check=False).returncode  # noqa: S603
 

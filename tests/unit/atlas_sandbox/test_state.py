@@ -119,7 +119,7 @@ def test_acceptance_joins_the_organisation(state: State, project: Project) -> No
 def test_member_is_active_at_once(state: State, project: Project) -> None:
     """Who is in the organisation already is ACTIVE at once, through either API."""
     other = state.add_project("b" * 24, "second")
-    state.join_organisation(JANE)
+    state.join_organization(JANE)
     assert users.add(state, project, JANE, READ, "key").status is Membership.ACTIVE
     answer = invites.create(state, other, JANE, READ, "key")
     assert [found.status for found in users.listed(state, other)] == [Membership.ACTIVE]
@@ -130,7 +130,7 @@ def test_member_is_active_at_once(state: State, project: Project) -> None:
 def test_member_can_stay_pending(state: State, project: Project) -> None:
     """With the other rule, an invites POST leaves a member pending until it is accepted."""
     state.rules.member_invite = "pending"
-    state.join_organisation(JANE)
+    state.join_organization(JANE)
     sent = invites.create(state, project, JANE, READ, "key")
     assert invites.read(project, sent.id) == sent
     assert users.listed(state, project, ALL) == []
@@ -216,7 +216,7 @@ def test_removal_keeps_the_member(state: State, project: Project) -> None:
     assert users.listed(state, project, ALL) == []
     assert users.add(state, project, JANE, READ, "key").status is Membership.ACTIVE
     people.remove(state, project, JANE)
-    state.leave_organisation(JANE)
+    state.leave_organization(JANE)
     assert users.add(state, project, JANE, READ, "key").status is Membership.PENDING
 
 
@@ -239,7 +239,7 @@ def test_a_domain_that_is_no_host_name_is_compared_as_it_is(state: State, projec
 def test_a_renamed_member_is_the_same_person(state: State, project: Project) -> None:
     """A member with another e-mail keeps id, roles and status in every project; nobody has the old e-mail."""
     other = state.add_project("b" * 24, "second")
-    state.join_organisation(JANE)
+    state.join_organization(JANE)
     before = [users.add(state, where, JANE, READ, "key") for where in (project, other)]
     assert state.rename_member(JANE.upper(), "Joan@example.com") == before[0].id
     after = [users.read(where, before[0].id) for where in (project, other)]
@@ -271,8 +271,8 @@ def test_only_a_member_takes_only_a_free_email(state: State, project: Project) -
     with pytest.raises(AtlasError) as caught:
         state.rename_member(JANE, "joan@example.com")
     assert code(caught) == (404, "RESOURCE_NOT_FOUND")
-    state.join_organisation(JANE)
-    state.join_organisation("member@example.com")
+    state.join_organization(JANE)
+    state.join_organization("member@example.com")
     invites.create(state, project, "invited@example.com", READ, "key")
     users.add(state, project, "pending@example.com", READ, "key")
     for taken in ("Member@example.com", "invited@example.com", "pending@example.com"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atlas_sandbox.wire import Answer, encode
+from atlas_sandbox.wire import Response, encode
 
 if TYPE_CHECKING:
     import httpx
@@ -66,7 +66,7 @@ async def test_challenge_is_a_401_even_in_an_envelope(client: httpx.AsyncClient)
 @pytest.mark.parametrize(("value", "wrapped"), [("true", True), ("TRUE", True), ("false", False), ("", False)])
 def test_envelope_is_asked_for(value: str, wrapped: bool) -> None:  # noqa: FBT001 - the expected value
     """Only `true` asks for an envelope."""
-    encoded = encode(Answer(200, {"a": 1}), {"envelope": [value]}, keep_status=False)
+    encoded = encode(Response(200, {"a": 1}), {"envelope": [value]}, keep_status=False)
     assert json.loads(encoded.body) == ({"content": {"a": 1}, "status": 200} if wrapped else {"a": 1})
 
 

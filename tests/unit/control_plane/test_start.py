@@ -49,7 +49,7 @@ def test_a_certificate_that_is_being_written(
     if written is not None:
         certificate.write_text(written)
     monkeypatch.setattr(ControlPlane, "_certificate", certificate)
-    assert not ControlPlane()._answers("/readyz")  # noqa: SLF001 - a moment that no test could hit
+    assert not ControlPlane()._responds("/readyz")  # noqa: SLF001 - a moment that no test could hit
 
 
 def test_binaries_that_are_not_there(assets: Path) -> None:
