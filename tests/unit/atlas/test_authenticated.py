@@ -276,7 +276,7 @@ async def test_two_rejected_projects_reject_the_credentials(bench: Bench, creden
 
 @BOTH
 async def test_two_rejected_projects_do_not_stop_an_accepted_one(bench: Bench, credentials: Credentials) -> None:
-    """However many are rejected, and however long ago it was called: its calls go out, and their answers count."""
+    """Calls of an accepted project go out and count, however many others are rejected and however old its last call."""
     bench.atlas.rejected |= {"bad", "worse"}
     session = bench.session(credentials)
     await bench.call(session, project="good")

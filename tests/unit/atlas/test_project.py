@@ -33,7 +33,7 @@ JANE = "jane@x.de"
 
 
 class FakeAtlas:
-    """Answers by operation, in the order that a test lays out; notes what was asked, with the e-mail or id."""
+    """An Atlas that responds by operation, in the order that a test sets, and records calls with e-mail or id."""
 
     def __init__(self, mode: Mode = "auto") -> None:
         self.asked: list[str] = []

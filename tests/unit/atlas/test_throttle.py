@@ -202,7 +202,7 @@ def test_the_limit_on_sending_holds_sending_everywhere(bench: Bench) -> None:
 
 
 def test_sending_adapts_to_its_limit(bench: Bench) -> None:
-    """A thousand at once are sent near the pace that Atlas allows, ten a minute or ten a second, with few refusals."""
+    """A thousand invitations go near the pace that Atlas allows, ten a minute or ten a second, with few refusals."""
     for limit, window in [(10, 60.0), (10, 1.0)]:
         sent: list[float] = []
         bench.throttle, refused, began = Throttle(lambda: bench.time), 0, bench.time

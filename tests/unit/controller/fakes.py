@@ -44,7 +44,7 @@ READS = frozenset({"Look", "Confirm", "Snapshot", "ReadUser", "ListInvites", "Li
 
 
 class Faults:
-    """What is to go wrong, and what is to happen in between: by call, each once, in order."""
+    """Which calls fail, and what happens between calls: by call, each once, in order."""
 
     def __init__(self) -> None:
         self._failures: dict[str, deque[Exception]] = defaultdict(deque)
@@ -52,11 +52,11 @@ class Faults:
         self._before: dict[str, deque[Callable[[], object]]] = defaultdict(deque)
 
     def fail(self, call: str, *failures: Exception) -> None:
-        """Let the next such calls fail, before they do anything."""
+        """Let the next such calls fail before they have any effect."""
         self._failures[call].extend(failures)
 
     def fail_always(self, call: str, failure: Exception | None) -> None:
-        """Let every such call fail, until this is called with None."""
+        """Let every such call fail until this is called with None."""
         if failure is None:
             self._always.pop(call, None)
         else:
@@ -67,7 +67,7 @@ class Faults:
         self._before[call].append(happens)
 
     def meet(self, call: str) -> None:
-        """Do what is due for this call."""
+        """Do what is scheduled for this call."""
         if self._before[call]:
             self._before[call].popleft()()
         if self._failures[call]:
@@ -90,7 +90,8 @@ class Group:
 class FakeAtlas:
     """Atlas: its projects, its clock, and every call that reached it, in order.
 
-    ``calls`` holds tuples: the operation (``Look`` for a look), the id or e-mail, and roles where there are any.
+    ``calls`` holds tuples: the operation (``Look`` for a read of the lists), the id or e-mail, and roles if there are
+    any.
     """
 
     def __init__(self) -> None:
@@ -120,17 +121,17 @@ class FakeAtlas:
         return self._projects.setdefault(key, FakeProject(self, credentials, group_id))
 
     def new_id(self) -> str:
-        """Return an id that nothing has had."""
+        """Return an id that was never used."""
         return f"{next(self._numbers):024x}"
 
     def invite(self, pending: Invitation | None = None) -> Invitation:
-        """Let an invitation of the invites API be pending, the usual one where none is given."""
+        """Let an invitation of the Invites API be pending; without arguments, the usual one."""
         pending = pending or invitation()
         self.groups[GROUP_ID].invitations[pending.id] = pending
         return pending
 
     def let_in(self, user: User) -> User:
-        """Let the users API show that user."""
+        """Let the Users API show this user."""
         self.groups[GROUP_ID].users[user.id] = user
         return user
 
@@ -141,17 +142,17 @@ class FakeAtlas:
 
     @property
     def names(self) -> list[str]:
-        """The names of the calls, in order."""
+        """Return the names of the calls, in order."""
         return [call[0] for call in self.calls]
 
     @property
     def writes(self) -> list[tuple[Any, ...]]:
-        """The calls that would change something."""
+        """Return the calls that would change something."""
         return [call for call in self.calls if call[0] not in READS]
 
 
 class FakeProject:
-    """One project under one credential; see ``ports.Project``."""
+    """One project with one credential; see ``ports.Project``."""
 
     def __init__(self, atlas: FakeAtlas, credentials: Credentials, group_id: str) -> None:
         self._atlas = atlas
@@ -337,11 +338,11 @@ class FakeCluster:
         return self.apply(key, annotations={**annotations, name: value})
 
     def put_status(self, status: Status, key: Key = KEY) -> Resource:
-        """Let an object have that status, without a record of the write."""
+        """Give an object this status, without a record of the write."""
         return self._store(key, {**copy.deepcopy(self.objects[key]), "status": status.to_wire()})
 
     def delete(self, key: Key = KEY) -> None:
-        """Delete an object as kubectl does: it stays while it has finalizers."""
+        """Delete an object as kubectl does: it stays as long as it has finalizers."""
         new = copy.deepcopy(self.objects[key])
         if new["metadata"].get("finalizers"):
             new["metadata"]["deletionTimestamp"] = time_text(NOW + timedelta(seconds=now()))
@@ -454,7 +455,7 @@ class FakeEvents:
 
     @property
     def reasons(self) -> list[str]:
-        """The reasons alone, in order."""
+        """Return only the reasons, in order."""
         return [str(notice.reason) for _, notice in self.published]
 
 
@@ -462,7 +463,7 @@ class FakeEvents:
 
 
 class World:
-    """The engine over the fakes. Make it inside a running (virtual) loop."""
+    """The engine with the fakes. Create it inside a running (virtual) loop."""
 
     def __init__(
         self,
@@ -482,7 +483,7 @@ class World:
         self.start_anew()
 
     def start_anew(self, *, listed: bool = True) -> None:
-        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold.
+        """Start as a new process does: only the cluster and Atlas remember anything.
 
         Unless it has ``listed`` the cluster already, the first list finds every object.
         """
@@ -507,22 +508,22 @@ class World:
 
     @staticmethod
     def wall() -> datetime:
-        """Return the local time; it agrees with Atlas's, unless a test moves that."""
+        """Return the local time. It equals Atlas's time unless a test moves it."""
         return NOW + timedelta(seconds=now())
 
     def deliver(self) -> None:
-        """Hand the events that wait to the engine."""
+        """Deliver the waiting events to the engine."""
         while self.cluster.events:
             resource, deleted = self.cluster.events.popleft()
             self.engine.on_event(resource, deleted=deleted)
 
     async def turn(self, key: Key = KEY) -> Outcome | None:
-        """Deliver what waits, then reconcile once."""
+        """Deliver the waiting events, then reconcile once."""
         self.deliver()
         return await self.reconciler.reconcile(key, now())
 
     async def woken(self) -> list[Key]:
-        """Deliver what waits, take every key that is ready from the queue, and return them."""
+        """Deliver the waiting events, take every ready key from the queue, and return the keys."""
         self.deliver()
         keys = []
         while len(self.queue):
@@ -531,7 +532,7 @@ class World:
         return keys
 
     def forget_calls(self) -> None:
-        """Begin to count anew."""
+        """Start to count calls from zero."""
         self.atlas.calls.clear()
         self.atlas.credentials.clear()
         self.cluster.writes.clear()
@@ -540,12 +541,12 @@ class World:
 
     @property
     def write_kinds(self) -> list[str]:
-        """What was written to the cluster, in order."""
+        """Return what was written to the cluster, in order."""
         return [kind for kind, _, _ in self.cluster.writes]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Let the watch and the workers run, after the first list."""
+        """Run the watch and the workers after the first list."""
         self.cluster.events.clear()
         self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
         await self.engine.list_first()
