@@ -168,7 +168,7 @@ def test_users_invitation_expires_into_a_status(state: State, project: Project, 
 
 
 def test_declining_rejects(state: State, project: Project) -> None:
-    """Who declines vanishes from the invites API and shows as INVITATION_REJECTED, without an end, in the users API."""
+    """A declined invitation is gone from the Invites API, and INVITATION_REJECTED, without an end, in the Users API."""
     invites.create(state, project, JANE, READ, "key")
     users.add(state, project, JANE, READ, "key")
     people.decline(state, project, JANE)

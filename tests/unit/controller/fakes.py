@@ -1,6 +1,7 @@
-"""A cluster and an Atlas in memory: they satisfy ``controller.ports``, keep the real ones' rules and record calls.
+"""A cluster and an Atlas in memory.
 
-``World`` wires them to the real store, queue, access, reconciler, deletion and engine, in virtual time.
+They satisfy ``controller.ports``, follow the rules of the real ones and record calls. ``World`` connects them to the
+real store, queue, access, reconciler, deletion and engine, in virtual time.
 """
 
 from __future__ import annotations
@@ -294,9 +295,9 @@ class FakeProject:
 class FakeCluster:
     """The API server: objects with resource versions and generations, conditional writes, a watch that may be cut.
 
-    ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events``
-    until ``World.deliver``, or go to ``watch`` by themselves, where that is set. A read of a Secret or AtlasProject
-    that is in ``hanging`` ends by its time-out. Namespaces in ``unlisted`` can be neither listed nor watched.
+    ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events`` until
+    ``World.deliver``; if ``watch`` is set, they go there directly. A read of a Secret or AtlasProject in ``hanging``
+    ends with its time-out. Namespaces in ``unlisted`` can be neither listed nor watched.
     """
 
     def __init__(self) -> None:
@@ -480,9 +481,9 @@ class World:
         self._workers = workers
         self._resync_interval = resync_interval
         self._deletion_grace = deletion_grace
-        self.start_anew()
+        self.restart()
 
-    def start_anew(self, *, listed: bool = True) -> None:
+    def restart(self, *, listed: bool = True) -> None:
         """Start as a new process does: only the cluster and Atlas remember anything.
 
         Unless it has ``listed`` the cluster already, the first list finds every object.

@@ -256,7 +256,7 @@ def test_an_invitation_of_another_project_claims_nothing_in_the_new_one() -> Non
 
 
 def test_an_object_that_is_gone_claims_nothing() -> None:
-    """The object goes while its reconcile waits for the Secret: what comes of that is no claim, for nobody ends it."""
+    """An object goes while its reconcile waits for the Secret. The result is no claim, because nothing would end it."""
     gone = object_(TWO, OLD)
     made = claims(object_(ONE, NEW), gone)
     made.forget(TWO)
@@ -267,7 +267,10 @@ def test_an_object_that_is_gone_claims_nothing() -> None:
 
 
 def test_an_unconfirmed_send_outlives_other_objects_that_go() -> None:
-    """Something may have been sent for the first: that a second object of the same person goes later says nothing."""
+    """An invitation may have been sent for the first object.
+
+    That a second object for the same person goes later changes nothing.
+    """
     first, second, third = object_(ONE, OLD), object_(TWO, NEW), object_(Key("team-c", "jane"), NEW)
     made = claims(first, second, third)
     made.doubt(ONE, 100.0)

@@ -76,7 +76,7 @@ async def test_a_settled_departure_is_ready_and_quiet(reason: Reason) -> None:
     for _ in range(50):
         assert await swept(world) == []
         assert reason_of(await world.turn()) is reason
-    world.start_anew()
+    world.restart()
     assert await swept(world) == []
     assert reason_of(await world.turn()) is reason
     assert world.write_kinds == []

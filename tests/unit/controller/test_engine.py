@@ -127,7 +127,10 @@ async def test_an_unexpected_exception_is_logged(caplog: pytest.LogCaptureFixtur
 )
 @virtual_time
 async def test_a_failed_reconcile_is_counted(trouble: Exception, reason: str | None) -> None:
-    """So an operator that may not write, or has a bug, can be alerted on; one that is overtaken is none."""
+    """So an operator that may not write, or has a bug, can be alerted on.
+
+    A reconcile overtaken by a change does not count.
+    """
     before = {name: errors(name) for name in ("ClusterUnavailable", "Unexpected")}
     bench = Bench(trouble, trouble)
     bench.cluster.apply()
@@ -205,7 +208,7 @@ async def test_a_small_retry_after_does_not_end_back_off(asked: float) -> None:
 
 @virtual_time
 async def test_a_place_in_a_line_is_kept() -> None:
-    """Who is told to come back later does, however often: it is not refused, others are before it."""
+    """An object that must wait in a line keeps its time, however often it is told: it was not refused."""
     bench = Bench(*[Outcome(Reason.RATE_LIMITED, "m", requeue_after=BACK_OFF_BELOW)] * 9)
     bench.cluster.apply()
     await bench.run_for(2000)
@@ -275,7 +278,10 @@ async def test_our_own_writes_make_no_turn_even_if_their_events_come_before_thei
 @pytest.mark.parametrize("is_relisted", [True, False])
 @virtual_time
 async def test_a_watch_that_relists_causes_a_complete_list(is_relisted: bool) -> None:  # noqa: FBT001
-    """What was deleted before that list gets no event, and is forgotten at once; the first list causes none."""
+    """Objects that were deleted before that list get no event, and are dropped at once.
+
+    The first list causes no other.
+    """
     world = World()
     for key in (KEY, JOE):
         world.cluster.apply(key)
@@ -392,7 +398,7 @@ async def test_the_first_list_queues_only_what_the_resync_does_not() -> None:
     world.cluster.annotate(RESEND_REQUESTED_AT, "now", Key("team-a", "resend"))
     world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
     lost(world)
-    world.start_anew()
+    world.restart()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
     await world.engine.list_first()
     queued = {key.name for key in await world.woken()}

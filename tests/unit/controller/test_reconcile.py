@@ -305,7 +305,7 @@ async def test_a_change_of_roles_is_one_call_and_one_write() -> None:
 async def test_a_change_of_roles_costs_the_same_after_a_restart() -> None:
     """Status is all that the main job needs."""
     world = await adopted()
-    world.start_anew()
+    world.restart()
     world.cluster.apply(spec=AS_OWNER)
     await world.turn()
     assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
@@ -597,7 +597,7 @@ async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: 
     """Turn after turn Atlas is looked at, and nothing is written, also not after a restart."""
     world = await refused()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(20):
         outcome = await world.turn()
         assert reason_of(outcome) is Reason.INVALID_REQUEST
@@ -636,7 +636,7 @@ async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code
     for _ in range(3):
         assert reason_of(await world.turn()) is reason
     if restart:
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is reason
     assert world.atlas.names.count("CreateInvite") == 1
     world.atlas.invite()
@@ -652,7 +652,7 @@ async def test_what_was_refused_costs_no_confirmation() -> None:
     failure = Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", operation=Operation.CREATE_INVITE))
     world.atlas.faults.fail_always("CreateInvite", failure)
     await world.turn()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.FORBIDDEN
@@ -700,7 +700,7 @@ async def test_who_has_left_the_team_is_invited(restart: bool) -> None:  # noqa:
     """Nobody has to ask: each resync looks at what the 409 was about, and sends once it has gone."""
     world = await in_by_a_team()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
     assert world.atlas.writes == []
@@ -749,7 +749,7 @@ async def test_other_roles_than_asked_for_are_said_and_not_asked_for_again() -> 
     assert ready is not None
     assert f"Asked: {OWNER}, {READER}. Atlas shows: {READER}, {STREAMS}." in ready.message
     assert (status.state, ready.status) == (State.PENDING, "True")
-    world.start_anew()
+    world.restart()
     await world.turn()
     assert len(world.atlas.writes) == 1
 
@@ -954,7 +954,7 @@ async def test_a_refused_request_is_resent_once_after_a_change(
     """A new spec, other credentials or a request to reconcile: once more, and if refused again, no more."""
     world = await refused()
     if restart:
-        world.start_anew()
+        world.restart()
         await world.turn()
     change(world)
     for _ in range(3):
@@ -1241,7 +1241,7 @@ async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
     world.cluster.project_ids[payments] = "f" * 24
     for restart in (False, True):
         if restart:
-            world.start_anew()
+            world.restart()
         await _pass(31)
         world.deliver()
         world.forget_calls()
@@ -1430,7 +1430,7 @@ async def test_an_answer_in_other_letters_is_the_objects_all_the_same() -> None:
     assert reason_of(await world.turn()) is Reason.INVITED
     assert world.cluster.status().invitation == other
     for _ in range(5):
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is Reason.INVITED
     assert world.atlas.names.count("CreateInvite") == 1
 
@@ -1446,7 +1446,7 @@ async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind(
         raise Failure(Reason.SECRET_NOT_FOUND, "said")
 
     world.cluster.credentials = missing  # type: ignore[method-assign]
-    world.start_anew()
+    world.restart()
     async with world.running():
         world.cluster.apply()
         await asyncio.sleep(1)

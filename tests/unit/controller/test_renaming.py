@@ -31,7 +31,7 @@ async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None
     if not known:
         world.cluster.apply(NEW, spec=SPEC, creationTimestamp=LATER)
     world.cluster.delete()
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     async with world.running():
         await asyncio.sleep(120)

@@ -91,7 +91,7 @@ async def test_one_value_is_one_send() -> None:
     await asked(world)
     world.cluster.annotate("atlasinvites.io/reconcile-requested-at", "now")
     await world.turn()
-    world.start_anew()
+    world.restart()
     await world.turn()
     assert sends(world) == 1
     await asked(world, "twice")
@@ -122,7 +122,7 @@ async def test_what_has_ended_is_sent_anew_at_once(
     await world.turn()
     assert world.cluster.status().state == state
     if restarts:
-        world.start_anew()
+        world.restart()
     outcome = await asked(world)
     assert (outcome.reason, outcome.state, sends(world)) == (Reason.INVITED, State.PENDING, 1)
     assert world.cluster.status().member is None
@@ -253,7 +253,7 @@ async def test_killed_before_status_says_that_it_begins_anew() -> None:
     with pytest.raises(ClusterUnavailable):
         await world.turn()
     assert (live(world), sends(world)) == (0, 0)
-    world.start_anew()
+    world.restart()
     outcome = await world.turn()
     assert outcome is not None
     assert (outcome.reason, sends(world), live(world)) == (Reason.INVITED, 1, 1)
@@ -278,7 +278,7 @@ async def test_killed_after_status_says_that_it_begins_anew(*, worked: bool) -> 
     )
     if worked:
         world.atlas.invite()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     outcome = await world.turn()
     assert outcome is not None
@@ -323,7 +323,7 @@ async def test_what_atlas_has_refused_to_send_is_tried_again() -> None:
     )
     world.cluster.apply()
     assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
-    world.start_anew()
+    world.restart()
     assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
     assert sends(world) == 1
     await asked(world)
@@ -338,7 +338,7 @@ async def test_an_expired_one_waits_a_minute(policy: str) -> None:
     world = await invited(reinvitePolicy=policy)
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time += timedelta(days=31)
-    world.start_anew()
+    world.restart()
     assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
     assert sends(world) == 0
     await minute_later(world)
@@ -450,7 +450,7 @@ async def test_a_policy_that_was_changed_does_not_hide_a_send() -> None:
     world = await invited(reinvitePolicy="OnExpiry")
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time += timedelta(days=31)
-    world.start_anew()
+    world.restart()
     world.cluster.apply(spec=wire_spec(reinvitePolicy="Never"))
     assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
     assert sends(world) == 0

@@ -70,7 +70,7 @@ async def test_the_roles_are_added_to_a_status_of_an_earlier_version() -> None:
     """A quiet object gets the text for the column Roles in one write, without another look, and is quiet again."""
     world = await adopted()
     assert world.cluster.objects[KEY]["status"].pop("rolesSummary") == "GROUP_READ_ONLY"
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     assert await swept(world) == [KEY]
     await world.turn()
@@ -99,7 +99,7 @@ def strip(world: World, key: Key = KEY) -> None:
     """Let somebody remove our finalizer, and a new process begin after that."""
     world.cluster.apply(key, finalizers=[])
     world.cluster.events.clear()
-    world.start_anew()
+    world.restart()
 
 
 def has_finalizer(world: World, key: Key = KEY) -> bool:
@@ -151,7 +151,7 @@ async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
         await world.turn(key)
     world.cluster.apply(suspended, spec=wire_spec(username=OTHER_EMAIL, suspend=True), finalizers=[])
     await world.turn(suspended)
-    world.start_anew()
+    world.restart()
     await world.woken()
     world.forget_calls()
     for _ in range(10):
@@ -222,7 +222,7 @@ async def test_what_was_refused_and_made_by_hand_is_found(restart: bool) -> None
     await world.woken()
     world.forget_calls()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(3):
         assert await swept(world) == []
     assert world.atlas.names == ["Snapshot"] * 3
@@ -272,7 +272,7 @@ async def test_a_sweep_that_was_skipped_is_made_up_for() -> None:
     """The API server did not show the Secret in time: the project is swept a minute later, not an interval later."""
     world = await adopted()
     world.atlas.accept(INVITATION_ID, USER_ID)
-    world.start_anew()
+    world.restart()
     world.cluster.faults.fail("secret", ClusterUnavailable("no answer"))
     assert await swept(world) == []
     sweeping = asyncio.create_task(world.resync.keep_sweeping())
@@ -299,7 +299,7 @@ async def test_other_roles_that_atlas_keeps_are_no_work() -> None:
 async def test_a_secret_that_is_gone_is_said_by_everyone() -> None:
     """The Secret is gone: every object that names it says so."""
     world = await adopted()
-    world.start_anew()
+    world.restart()
     del world.cluster.secrets[SECRET]
     assert await swept(world) == [KEY]
 
@@ -364,7 +364,7 @@ async def test_the_sunset_is_warned_of_once() -> None:
         await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
     world.atlas.api = Api.USERS
-    world.start_anew()
+    world.restart()
     await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
 

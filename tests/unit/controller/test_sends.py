@@ -87,7 +87,7 @@ async def test_a_finalizer_that_was_stripped_from_an_evaluated_object_waits_for_
     await world.turn()
     before = sendings(world)
     world.cluster.apply(finalizers=[])
-    world.start_anew()
+    world.restart()
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["atlasinvites.io/invitation"]
     assert sendings(world) == before
@@ -105,7 +105,7 @@ async def test_an_object_that_waited_for_its_secret_sends_at_once() -> None:
     world.cluster.secrets.clear()
     assert reason_of(await world.turn()) is Reason.SECRET_NOT_FOUND
     world.cluster.secrets.update(secrets)
-    world.start_anew()
+    world.restart()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert sendings(world) == 1
 
@@ -333,7 +333,7 @@ async def test_not_sent_again_within_a_day() -> None:
     await world.turn()
     (sent,) = world.atlas.groups[GROUP_ID].users.values()
     world.atlas.let_in(sent.model_copy(update={"org_membership_status": Membership.EXPIRED}))
-    world.start_anew()
+    world.restart()
     for _ in range(5):
         assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
         await asyncio.sleep(4 * 3600)
@@ -352,7 +352,7 @@ async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
     world.cluster.apply(younger, creationTimestamp="2026-08-10T04:00:00Z")
     await world.turn(younger)
     world.cluster.apply()
-    world.start_anew()
+    world.restart()
 
     (sent,) = world.atlas.groups[GROUP_ID].invitations
     world.atlas.unlisted[sent] = None
@@ -385,7 +385,7 @@ async def test_nobody_is_invited_again_after_a_removal() -> None:
     world.atlas.groups[GROUP_ID].users.clear()
     for days in (0, 31, 400):
         world.atlas.time = EXPIRES + timedelta(days=days)
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
         await asyncio.sleep(CONFIRM_AFTER)
         assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED

@@ -139,7 +139,7 @@ async def test_a_sweep_finds_a_permission_that_is_gone() -> None:
     assert set(await world.woken()) == {KEY, SECOND}  # each looks once, since the Secret has changed
     assert reason_of(await world.turn(KEY)) is Reason.SECRET_NOT_ALLOWED
     assert reason_of(await world.turn(SECOND)) is Reason.INVITED
-    world.start_anew()
+    world.restart()
     world.cluster.allowed[SHARED] = Allowed("team-a")
     world.forget_calls()
     await world.resync.sweep_all()
@@ -193,7 +193,7 @@ async def test_a_deletion_without_permission(restarts: bool) -> None:  # noqa: F
         world = await settled(deletionPolicy="Revoke")
         hold(world, held)
         if restarts:
-            world.start_anew()
+            world.restart()
         else:
             await asyncio.sleep(61)
         seconds, events = await deleted(world)
@@ -208,7 +208,7 @@ async def test_a_deletion_without_permission(restarts: bool) -> None:  # noqa: F
 async def test_a_deletion_goes_on_once_it_is_allowed_again() -> None:
     """Within the minute: what the policy says is done."""
     world = await settled(deletionPolicy="Cancel")
-    world.start_anew()
+    world.restart()
     hold(world, CAUSES["for others"])
     world.cluster.delete()
     assert reason_of(await world.turn()) is Reason.SECRET_NOT_ALLOWED
@@ -245,7 +245,7 @@ async def test_a_deletion_without_secret_and_project_lasts_a_minute() -> None:
     await world.turn()
     world.cluster.project_ids.clear()
     world.cluster.secrets = {SHARED: OTHER_CREDENTIALS}
-    world.start_anew()
+    world.restart()
     world.cluster.delete()
     began = now()
     while KEY in world.cluster.objects:

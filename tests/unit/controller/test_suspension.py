@@ -76,16 +76,16 @@ async def test_a_resumed_object_catches_up(down: str, suspended: list[dict[str, 
         world.cluster.apply(spec=spec)
         await world.turn()
     if down == "before":
-        world.start_anew()
+        world.restart()
         await world.turn()
     world.cluster.apply(spec=AS_OWNER)
     if down == "during":
         world.cluster.events.clear()
-        world.start_anew()
+        world.restart()
         assert not waits_for_sweep(Resource.from_body(world.cluster.objects[KEY]))
     elif down == "after":
         world.deliver()
-        world.start_anew()
+        world.restart()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER)]
     assert not is_suspended(world)
@@ -155,7 +155,7 @@ async def test_no_resync_looks_at_a_suspended_object() -> None:
     await world.woken()
     for _ in range(10):
         assert await swept(world) == []
-    world.start_anew()
+    world.restart()
     assert await swept(world) == []
     assert world.atlas.calls == []
     assert world.write_kinds == ["status"]

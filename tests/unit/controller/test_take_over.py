@@ -37,7 +37,7 @@ async def invited(api: Api = Api.INVITES, grace: float = GRACE, **spec: Any) -> 
     async with world.running():
         await asyncio.sleep(2)
     assert world.cluster.status().origin is Origin.CREATED
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     return world
 
@@ -179,7 +179,7 @@ async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
         async with world.running():
             await world.resync.sweep_all()
             await asyncio.sleep(1)
-        world.start_anew(listed=False)
+        world.restart(listed=False)
     async with world.running():
         world.cluster.delete()
         await asyncio.sleep(0.5)
@@ -251,7 +251,7 @@ async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> Non
         world.cluster.delete()
         world.cluster.apply(NEW, creationTimestamp=LATER)
         await asyncio.sleep(steps * 0.002)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     async with world.running():
         await asyncio.sleep(70)
         assert set(world.cluster.objects) == {NEW}
@@ -266,7 +266,7 @@ async def test_a_deletion_that_waits_begins_anew_after_a_restart() -> None:
     async with world.running():
         world.cluster.delete()
         await asyncio.sleep(GRACE - 1)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     async with world.running():
         await asyncio.sleep(GRACE - 1)
         assert names(world) == []
@@ -527,7 +527,7 @@ async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first
     world.cluster.delete()
     if first_listed == "new":
         world.cluster.objects[KEY] = world.cluster.objects.pop(KEY)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     async with world.running():
         sweep = asyncio.create_task(world.resync.sweep_all())

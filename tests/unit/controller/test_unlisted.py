@@ -26,7 +26,7 @@ async def world_without_team_b(**fields: Any) -> World:  # noqa: ANN401 - JSON
     await world.turn(OLDER)
     assert reason_of(await world.turn()) is Reason.DUPLICATE_INVITE
     world.cluster.unlisted = frozenset({"team-b"})
-    world.start_anew()
+    world.restart()
     world.cluster.events.clear()
     await world.engine.list_first()
     world.forget_calls()
@@ -75,7 +75,7 @@ async def test_what_is_known_goes_on() -> None:
     world.cluster.apply(spec=wire_spec(roles=[OWNER]))
     world.cluster.apply(Key("team-a", "new"), spec=wire_spec(username="new@example.com"))
     world.cluster.unlisted = frozenset({"team-b"})
-    world.start_anew()
+    world.restart()
     await world.engine.list_first()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert reason_of(await world.turn(Key("team-a", "new"))) is Reason.INVITED
