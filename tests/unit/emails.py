@@ -1,4 +1,4 @@
-"""E-mail addresses that a spec may have and may not have: for the CRD and for the operator's own model."""
+"""Valid and invalid e-mail addresses of a spec: for the CRD and for the operator's own model."""
 
 from __future__ import annotations
 

@@ -549,7 +549,7 @@ async def test_without_any_credentials_it_ends_after_a_minute(lost: Reason) -> N
 )
 @virtual_time
 async def test_without_the_secret_it_ends_whatever_atlas_responds(answer: Failure) -> None:
-    """The last credentials are refused, or Atlas is away: a minute all the same, also where it asks to wait longer."""
+    """The last credentials are refused, or Atlas is unavailable: still a minute, even if Atlas asks to wait longer."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.secrets.clear()
     await asyncio.sleep(61)
@@ -727,7 +727,10 @@ async def test_this_process_always_tries_first() -> None:
 
 
 async def check_it_is_tried_for_ten_minutes(world: World) -> None:
-    """See a legacy invitation, which nobody can cancel, hold its object for ten minutes, and go with the warning."""
+    """Check that a legacy invitation, which cannot be canceled, keeps its object for ten minutes.
+
+    It ends with the warning.
+    """
     began = now()
     outcomes = await tries(world, 3600)
     assert {o.reason for o in outcomes if o} == {Reason.LEGACY_INVITATION}
@@ -970,7 +973,7 @@ ACCEPTED = PENDING.model_copy(update={"state": State.ACCEPTED, "member": member(
 async def test_what_was_created_and_is_left_behind_is_warned_of(
     because: str, policy: str | None, known: Status, named: str | None, origin: Origin
 ) -> None:
-    """What the policy would have taken away of what this object created is named where Atlas is left alone."""
+    """The policy would have removed it, but the operator leaves Atlas unchanged: the event names what was created."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy=policy, suspend=because == "suspended"), finalizers=[FINALIZER])
     conditions = (ready(Reason.IDENTITY_MISMATCH),) if because == "another e-mail" else known.conditions

@@ -189,7 +189,10 @@ async def test_a_restart_in_users_mode_sends_after_a_minute(known: AtlasInfo | N
 
 @virtual_time
 async def test_a_legacy_invitation_that_expired_is_sent_again() -> None:
-    """An idle object over the end and its own expiry, in a process that sent nothing: OnExpiry sends."""
+    """The object is idle until after the end of the API and its own expiry, in a process that sent nothing.
+
+    OnExpiry sends.
+    """
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(reinvitePolicy="OnExpiry"))

@@ -194,7 +194,7 @@ async def test_a_read_that_hangs_is_not_waited_for() -> None:
 
 @virtual_time
 async def test_a_failed_doubt_leaves_the_value_to_others() -> None:
-    """A value within the ttl serves whoever does not doubt it, while it is read again and after that read failed."""
+    """A value within the ttl serves callers that do not doubt it, also during another read and after its failure."""
     source = Source()
     await source.polled.get("a")
     source.answer = ClusterUnavailable("no response")
