@@ -202,7 +202,7 @@ BY_REF = wire_spec(groupId=None, projectRef={"name": "payments"})
 
 @virtual_time
 async def test_the_project_comes_from_the_spec_or_the_reference() -> None:
-    """groupId is used unchanged; projectRef is read in the object's namespace, once for many objects."""
+    """A groupId is used unchanged; a projectRef is read in the object's namespace, once for many objects."""
     cluster = FakeCluster()
     access = access_to(cluster)
     assert await access.group_id(resource(), spec()) == GROUP_ID

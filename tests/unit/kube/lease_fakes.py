@@ -1,4 +1,4 @@
-"""A Lease object in memory: compare-and-swap as the API server does it, and a network that fails as it is told."""
+"""A Lease object in memory: compare-and-swap like the API server, and a network with chosen failures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 
 class FakeLeases(LeaseObject):
-    """The Lease object.
+    """The Lease object. Attributes: stored: its content.
 
-    Attributes:
-        stored: what it says.
-        before: called with the number of the call, before it has any effect; it may raise, or take its time.
-        after: the same, between the effect and the answer.
+    before: called with the number of the call before the call has any effect; it may raise, or take time. after: the
+    same, between the effect and the response.
     """
 
     def __init__(self) -> None:
