@@ -1,4 +1,4 @@
-"""spec.departurePolicy on the real API server, judged by the rules of kstatus; in both of Atlas's APIs."""
+"""spec.departurePolicy on the real API server, judged by the rules of kstatus, in both of Atlas's APIs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EACH = pytest.mark.parametrize("reason", DEPARTURES)
 
 
 async def depart(life: Life, reason: str) -> dict[str, Any]:
-    """Let the person of the object jane not come, or leave; return the object."""
+    """Let the invitee of the object jane not accept, or leave; return the object."""
     if reason == "InvitationExpired":
         await life.move(days=30, seconds=1)
     elif reason == "InvitationWithdrawn":
@@ -33,7 +33,7 @@ async def depart(life: Life, reason: str) -> dict[str, Any]:
         await life.sweep()
         await life.reaches("jane", "Accepted")
         await life.people("remove", JANE)
-        await life.lever("DELETE", f"/organization/members/{JANE}")  # else a new invitation makes a member at once
+        await life.lever("DELETE", f"/organization/members/{JANE}")  # otherwise a new invitation makes a member at once
     await life.sweep()
     state, event = DEPARTURES[reason]
     await life.reaches("jane", reason, state=state)
@@ -51,7 +51,7 @@ async def shown(life: Life) -> dict[str, Any]:
 @BOTH
 @EACH
 async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
-    """Ready with the reason, nobody is invited again, and a new invitation by hand is adopted."""
+    """Ready with the reason; nothing is sent, and a new invitation made by hand is adopted."""
     await invited(life, departurePolicy="Settle")
     found = await depart(life, reason)
     assert kstatus(found) == "Current"
@@ -72,8 +72,8 @@ async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
 
 @BOTH
 @EACH
-async def test_the_policy_settles_what_has_stalled(life: Life, reason: str) -> None:
-    """Without a policy it is Stall. To change it is one reconcile, and no write to Atlas."""
+async def test_the_policy_settles_a_stalled_object(life: Life, reason: str) -> None:
+    """Without a policy it is Stall. A change of the policy is one reconcile, and no write to Atlas."""
     await invited(life)
     assert kstatus(await depart(life, reason)) == "Failed"
     async with life.counting() as counted:
@@ -87,7 +87,7 @@ async def test_the_policy_settles_what_has_stalled(life: Life, reason: str) -> N
 @BOTH
 @EACH
 async def test_a_settled_departure_is_sent_again_on_request(life: Life, reason: str) -> None:
-    """A requested resend sends, as under Stall."""
+    """A requested resend sends, as with Stall."""
     await invited(life, departurePolicy="Settle")
     await depart(life, reason)
     async with life.counting() as counted:

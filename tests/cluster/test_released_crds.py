@@ -1,4 +1,4 @@
-"""Objects that were stored under the CRD of any release, on the real API server: kept, writable and deletable.
+"""Objects that were stored with the CRD of any release, on the real API server: kept, writable and deletable.
 
 ``released/`` has the CRD of every release; ``make release-prepare`` adds one.
 """
@@ -46,7 +46,7 @@ def fields(part: Schema, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def known(value: Any, field: Schema) -> Any:  # noqa: ANN401 - JSON
-    """Return what a schema knows of a value."""
+    """Return the part of a value that a schema knows."""
     if isinstance(value, dict) and "properties" in field:
         below = field["properties"]
         return {name: known(inner, below[name]) for name, inner in value.items() if name in below}
@@ -100,7 +100,10 @@ def held(control_plane: ControlPlane, namespace: str) -> dict[str, dict[str, Any
 
 
 def test_no_field_is_lost(release: Path) -> None:
-    """The CRD has every field of the release, of the same type: what the CRD does not know is removed from objects."""
+    """The CRD has every field of the release, of the same type.
+
+    Fields that the CRD does not know are removed from objects.
+    """
     current = yaml.safe_load((CRDS / "atlasprojectinvites.yaml").read_text())
     was = dict(fields({"properties": schema(yaml.safe_load(release.read_text()))}))
     assert was.items() <= dict(fields({"properties": schema(current)})).items()
@@ -109,7 +112,7 @@ def test_no_field_is_lost(release: Path) -> None:
 def test_stored_objects_survive_the_upgrade(
     stored: dict[str, dict[str, Any]], control_plane: ControlPlane, apply: Apply, namespace: str
 ) -> None:
-    """Each object is as it was; its labels, spec and status can be written, and its manifest applied again."""
+    """Each object is unchanged; its labels, spec and status can be written, and its manifest applied again."""
     assert len(stored) > len(RELEASES)
     assert held(control_plane, namespace) == stored
     manifests = [invite(dict.fromkeys(invite()["spec"]), one["spec"], name=name) for name, one in stored.items()]

@@ -193,5 +193,5 @@ def test_the_states_origins_and_policies_are_part_of_the_interface() -> None:
 
 
 def test_an_empty_status_is_the_crds_default() -> None:
-    """A status that nobody wrote says observedGeneration -1, so that kstatus does not call a new object Current."""
+    """A status that was not written has observedGeneration -1, so that kstatus does not call a new object Current."""
     assert Status().to_wire()["observedGeneration"] == -1

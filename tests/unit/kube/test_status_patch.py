@@ -48,7 +48,7 @@ def test_lists_are_replaced_as_a_whole() -> None:
 
 
 class StatusApi:
-    """Stands in for the connection: remembers what is written."""
+    """Replace the connection, and record what is written."""
 
     def __init__(self) -> None:
         self.bodies: list[Any] = []
@@ -59,7 +59,7 @@ class StatusApi:
 
 
 async def test_a_status_is_written_as_a_patch() -> None:
-    """What the object has and the new status has not is taken away, and the write is for this version alone."""
+    """Fields that the object has and the new status has not are removed, and the write is only for this version."""
     client: Any = StatusApi()
     invites = Invites(client)
     invites._api = client  # noqa: SLF001 - in place of the generated client
