@@ -132,9 +132,9 @@ def test_server_side_apply_removes_roles(apply: Apply, control_plane: ControlPla
 def test_a_role_that_others_add_is_removed_by_the_next_apply(
     apply: Apply, control_plane: ControlPlane, namespace: str, added_by: str
 ) -> None:
-    """A role that a second field manager adds is gone after the next server-side apply of the first, without conflict.
+    """A role that a second field manager adds is gone after the first one's next server-side apply.
 
-    Argo CD and Flux apply with ``--force-conflicts``.
+    There is no conflict. Argo CD and Flux apply with ``--force-conflicts``.
     """
     owner = ["--server-side", "--field-manager=gitops", "--force-conflicts"]
     jane = ["ainv", "jane", "--namespace", namespace]

@@ -123,7 +123,7 @@ def test_a_full_status_is_kept(apply: Apply, write_status: WriteStatus) -> None:
 
 
 def test_the_full_status_is_full() -> None:
-    """The status of these tests has every field that the operator can write, and means the same to it."""
+    """The status of these tests has every field that the operator can write. The operator reads it back unchanged."""
     status = Status.model_validate(FULL)
     assert status.to_wire() == FULL
     assert all(getattr(status, field) for field in Status.model_fields)

@@ -70,7 +70,7 @@ def objects(spec: Schema) -> list[dict[str, Any]]:
 def stored(
     release: Path, control_plane: ControlPlane, crds: None, apply: Apply, namespace: str
 ) -> Iterator[dict[str, dict[str, Any]]]:
-    """Objects by name, as the API server held them before the CRD was upgraded from a release to the current one."""
+    """Return objects by name, as the API server stored them before the upgrade from a release to the current CRD."""
     del crds
     crd = yaml.safe_load(release.read_text())
     spec = schema(crd)["spec"]

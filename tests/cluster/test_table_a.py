@@ -203,7 +203,7 @@ async def test_an_expired_invitation_is_sent_again_on_expiry(life: Life) -> None
 
 @BOTH
 async def test_on_expiry_waits_for_a_day_since_the_last_send(life: Life) -> None:
-    """What expired within a day of its sending is not sent again before that day is over, whatever restarts."""
+    """An invitation that expired within a day of its send is sent again only after that day, also over restarts."""
     await invited(life, reinvitePolicy="OnExpiry")
     await life.people("expire", JANE)
     ended = "InvitationExpired" if life.api == "users" else "InvitationWithdrawn"
@@ -293,7 +293,10 @@ async def test_a_new_id_under_the_same_email_is_adopted(life: Life, api: str) ->
 
 @BOTH
 async def test_an_invalid_request_is_not_repeated(life: Life, api: str) -> None:
-    """What Atlas refuses is not sent again, over sweeps and restarts, until the spec, the Secret or a request asks."""
+    """A rejected request is not repeated over resyncs and restarts.
+
+    It is repeated if the spec or the Secret changes, or on request.
+    """
     operation = "CreateInvite" if api == "invites" else "AddUser"
     await life.fault(kind="status", operations=[operation], status=400, errorCode="INVALID_ATTRIBUTE", count=2)
     async with life.counting() as counted:

@@ -1,6 +1,6 @@
 """An API server that is killed and started again while operators run: connections are refused meanwhile.
 
-The operators reach it without a proxy in between, which would answer in its place.
+The operators reach it without a proxy in between, which would respond in its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_killed_and_restarted(own: World, start_operator: StartOperator) -> None:
-    """What Atlas did meanwhile is not forgotten, what changes afterwards is done, and nobody is invited twice."""
+    """Changes in Atlas meanwhile are found, later changes are made, and nobody is invited twice."""
     operator = start_operator()
     own.adopt("jane")
     slow = own.fault("CreateInvite", kind="timeout", seconds=2)
@@ -33,12 +33,12 @@ def test_killed_and_restarted(own: World, start_operator: StartOperator) -> None
     own.until_it("jane", "is changed", has_roles(OWNER))
     own.delete("new")
     own.until_gone("new")
-    own.forgive_refusals()  # an API server that has just started forbids everything for a moment
+    own.forgive_refusals()  # an API server that has just started returns 403 for a moment
     assert own.atlas_writes() == ["CreateInvite 200", "UpdateInvite 200", "CancelInvite 204"]
     assert operator.process.popen.poll() is None
 
 
-def test_away_for_longer_than_the_lease(own: World, start_operator: StartOperator, no_lease: None) -> None:
+def test_down_for_longer_than_the_lease(own: World, start_operator: StartOperator, no_lease: None) -> None:
     """The leader exits with 1, the standby waits for the API server and then leads, and nobody is invited twice."""
     del no_lease
     leader = start_operator(*ELECTION)

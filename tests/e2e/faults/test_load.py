@@ -1,4 +1,4 @@
-"""Many objects at once: an outage, a rate limit, a sweep, and a project that does not answer."""
+"""Many objects at once: an outage, a rate limit, a resync, and a project that does not respond."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITHIN = 300.0
 
 
 def is_unavailable(item: Object) -> bool:
-    """Tell whether the latest generation met an outage."""
+    """Return whether the latest generation met an outage."""
     return reason(item) == "AtlasUnavailable" and item["status"]["observedGeneration"] == item["metadata"]["generation"]
 
 
@@ -54,7 +54,7 @@ def test_an_outage_under_many_objects(own: World, start_operator: StartOperator,
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.timeout(900)
 def test_a_burst_against_the_limit_on_invitations(own: World, start_operator: StartOperator, count: int) -> None:
-    """Everybody is invited once, about in turn, at the pace that Atlas allows, with one refusal each at most."""
+    """Every person is invited once, about in turn, at the pace that Atlas allows, with at most one refusal each."""
     own.sandbox.control("PUT", "/limits", {"buckets": [], "invitations": {"limit": 10, "minutes": 1 / 60}})
     people = [f"p{number:03}" for number in range(count)]
     start_operator("--workers", "16", "--log-level", "info")  # half of them at once for one project, in any order
@@ -73,8 +73,8 @@ def test_a_burst_against_the_limit_on_invitations(own: World, start_operator: St
     assert sum(early) / len(early) < sum(late) / len(late), "who came late did not go late"
 
 
-def test_a_users_edit_overtakes_a_sweep(own: World, start_operator: StartOperator) -> None:
-    """While a sweep sets many right, what a user changes is done first."""
+def test_a_users_edit_overtakes_a_resync(own: World, start_operator: StartOperator) -> None:
+    """While a resync corrects many objects, a user's change is done first."""
     people = [f"p{number:03}" for number in range(100)]
     first = start_operator("--log-level", "info")
     adopt_all(own, people)
@@ -90,7 +90,7 @@ def test_a_users_edit_overtakes_a_sweep(own: World, start_operator: StartOperato
 
 
 def set_right(own: World) -> int:
-    """Return how many invitations a sweep has given back the roles of their objects."""
+    """Return how many invitations a resync has given back the roles of their objects."""
     return sum(invitation["roles"] == [READ_ONLY] for invitation in own.atlas["invitations"])
 
 
@@ -99,7 +99,7 @@ def set_right(own: World) -> int:
 def test_a_project_that_does_not_answer_delays_no_other(
     own: World, start_operator: StartOperator, how: str, *, shared: bool
 ) -> None:
-    """While each call for one project hangs, takes seconds or fails, other projects' changes are done."""
+    """While each call for one project hangs, takes seconds or fails, other projects' changes are made."""
     other = World.make(own.plane, own.sandbox, own.namespace)
     own.put_secret("own", publicApiKey=own.public_key, privateApiKey=own.key)
     secret = "atlas-credentials" if shared else "own"
