@@ -1,4 +1,4 @@
-"""What a platform engineer's tools make of deploy/: kustomize's manifests and the chart's, as objects."""
+"""Render deploy/ with the tools of a platform engineer: kustomize's manifests and the chart's, as objects."""
 
 from __future__ import annotations
 
@@ -69,17 +69,14 @@ def kustomized(folder: Path) -> list[Object]:
 
 
 def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: Any) -> list[Object]:  # noqa: ANN401 - YAML
-    """Return the objects of a kustomization of ours together with components of ours, as a user joins them.
+    """Return the objects of one of our kustomizations with some of our components, as a user combines them.
 
-    Args:
-        folder: of ours.
-        components: the names of ours.
-        scratch: where the user's kustomization is written.
-        fields: what else is in it.
+    Args: folder: the kustomization. components: the names of the components. scratch: where the user's kustomization is
+    written. fields: its other fields.
     """
     wanted = {"resources": [folder], "components": [DEPLOY / "components" / name for name in components]}
     relative = {
-        field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize takes no other
+        field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize accepts no other path
         for field, paths in wanted.items()
     }
     (scratch / "kustomization.yaml").write_text(yaml.safe_dump(relative | fields))

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def test_adopts_what_is_pending_and_equal(world: World) -> None:
-    """A pending invitation with the roles of spec is adopted whole, for two Kubernetes writes and two Atlas reads."""
+    """A pending invitation with the roles of spec is adopted with all fields.
+
+    Two Kubernetes writes, two Atlas reads.
+    """
     roles = [OWNER, READ_ONLY]
     invitation = world.invite(roles=roles)
     world.create("jane", invitation["id"], roles)

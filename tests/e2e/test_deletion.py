@@ -132,7 +132,7 @@ def test_a_forbidden_cancellation_is_repeated(world: World) -> None:
 
 
 def test_force_delete(world: World) -> None:
-    """With force-delete the object goes after one more try, with the warning that Atlas may still hold something."""
+    """With force-delete the object is finalized after one more try, with a warning of what may be left in Atlas."""
     world.adopt(deletionPolicy="Cancel")
     world.fault("CancelInvite", status=503)
     world.delete("jane")

@@ -234,7 +234,7 @@ def _is_accepted(world: World, spec: dict[str, int]) -> bool:
 
 
 def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> None:
-    """It outlives the API server, picks up what changed meanwhile, forgets what was deleted while its watch was cut."""
+    """The process continues, handles changes from meanwhile, and forgets objects deleted while its watch was cut."""
     operator = start_operator("--resync-interval", "1")
     for name in ("jane", "ghost"):
         own.adopt(name)

@@ -141,7 +141,7 @@ def test_every_right_is_needed_and_none_is_missing(own: World, start_operator: S
 
 
 def test_no_right_is_wide() -> None:
-    """The manifests give no wildcard, no list of Secrets, and no write but to status, finalizers, Events and Leases."""
+    """The manifests grant no wildcard, no list of Secrets, and only writes to status, finalizers, Events and Leases."""
     documents = list(yaml.safe_load_all((ROOT / "deploy/base/rbac.yaml").read_text()))
     rules = [rule for document in documents for rule in document.get("rules", [])]
     assert rules

@@ -116,7 +116,10 @@ def test_the_leader_is_stopped_and_continued(own: World, busy: Pair) -> None:
 
 
 def test_the_leader_is_cut_off(own: World, busy: Pair) -> None:
-    """Who cannot reach the API server ends before another one leads, though it can reach Atlas, and exits with 1."""
+    """A leader that cannot reach the API server ends before another one leads, and exits with 1.
+
+    It can still reach Atlas.
+    """
     leader, standby = busy
     leader.cut_off()
     take_over(own, leader, standby)

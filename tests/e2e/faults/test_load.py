@@ -30,7 +30,10 @@ def is_unavailable(item: Object) -> bool:
 @pytest.mark.parametrize(("count", "lasts"), [(200, 0.0), pytest.param(1000, 60.0, marks=pytest.mark.long)])
 @pytest.mark.timeout(900)
 def test_an_outage_under_many_objects(own: World, start_operator: StartOperator, count: int, lasts: float) -> None:
-    """A change of each in an outage costs one write that says so and one that it is done, and few calls."""
+    """An outage costs each changed object two status writes, one at its start and one at its end.
+
+    It costs few calls.
+    """
     people = [f"p{number:03}" for number in range(count)]
     operator = start_operator("--log-level", "info")
     adopt_all(own, people)

@@ -61,7 +61,7 @@ def test_cut(own: World, operator: Contender) -> None:
 
 
 def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
-    """Change one object and let another one vanish while watching does not work, and see both noticed afterwards."""
+    """Change one object and delete another one while the watch does not work. Check that both are noticed later."""
     operator.kube.cut_streams()
     wait_until("watching has failed twice", lambda: fault.struck >= 2)
     own.edit("jane", roles=[OWNER])
