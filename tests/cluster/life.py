@@ -111,7 +111,7 @@ class Life:
             await self._running.aclose()
             self._running = None
 
-    async def let_go(self) -> None:
+    async def remove_finalizers(self) -> None:
         """Remove the finalizers of remaining objects.
 
         Otherwise the operator would try without end, and the namespace would stay.
@@ -126,7 +126,7 @@ class Life:
         self.api = api or self.api
         await self.start()
 
-    async def sweep(self) -> None:
+    async def resync(self) -> None:
         """Resync every project now, and wait until the objects that differ are done."""
         await self.parts.resync.sweep_all()
         await self.quiet()
@@ -261,7 +261,7 @@ class Life:
         async def found() -> bool:
             return (type_, reason) in await self.events(name)
 
-        await self.until(f"{name} is told {reason}", found, lambda: self.events(name))
+        await self.until(f"{name} has the event {reason}", found, lambda: self.events(name))
 
     # Atlas, as people use it.
 
@@ -384,7 +384,7 @@ async def live(
         yield life
         await life.stop()
         for each in (life, *map(life.of, life.also)):
-            await each.let_go()
+            await each.remove_finalizers()
 
 
 async def _client(kubeconfig: Path) -> ApiClient:

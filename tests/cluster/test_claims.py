@@ -72,7 +72,7 @@ async def test_the_younger_object_sends_nothing_new_when_it_takes_over(life: Lif
     await life.create_younger("younger", username=JANE)
     await life.reaches("younger", "DuplicateInvite")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     async with life.counting() as counted:
         if trouble:
@@ -88,7 +88,7 @@ async def test_the_younger_object_sends_nothing_new_when_it_takes_over(life: Lif
         await life.edit("younger", roles=[OWNER])
         await life.reaches("younger", "InvitationWithdrawn", state="Withdrawn")
         await life.move(minutes=10)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 0
 
 
@@ -142,7 +142,7 @@ async def test_a_duplicate_still_counts_after_a_restart(life: Life, policy: str)
     await invited(life, deletionPolicy=policy)
     if policy == "Revoke":
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     await life.create_younger("renamed", username=JANE)
     await life.reaches("renamed", "DuplicateInvite")
@@ -158,7 +158,7 @@ async def test_a_rename_while_the_operator_is_down_removes_nothing(life: Life) -
     """Renamed while the operator is down for longer than a minute: the new object is read before the old one ends."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.stop()
     await life.create_younger("renamed", username=JANE)

@@ -128,7 +128,7 @@ async def test_an_access_manager_is_enough_for_the_users_api(life: Life) -> None
     await life.create("jane", username=JANE, memberPolicy="Manage", deletionPolicy="Revoke")
     await life.reaches("jane", "Invited", origin="Created")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER])
     await life.reaches("jane", "Accepted")
     assert await life.roles_of(JANE) == [OWNER]
@@ -145,5 +145,5 @@ async def test_the_invites_api_needs_an_owner(life: Life) -> None:
     status = await life.reaches("jane", "Forbidden")
     assert "Grant them Project Owner and add" in message_of(status)
     await add_key(life)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")

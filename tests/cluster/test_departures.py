@@ -30,11 +30,11 @@ async def depart(life: Life, reason: str) -> dict[str, Any]:
         await life.people("decline", JANE)
     else:
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
         await life.people("remove", JANE)
         await life.lever("DELETE", f"/organization/members/{JANE}")  # otherwise a new invitation makes a member at once
-    await life.sweep()
+    await life.resync()
     state, event = DEPARTURES[reason]
     await life.reaches("jane", reason, state=state)
     await life.told("jane", event)
@@ -60,13 +60,13 @@ async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
     assert "No action is needed" in ready["message"]
     async with life.counting() as counted:
         await life.move(days=60)
-        await life.sweep()
+        await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
         assert await shown(life) == found
     assert sent(counted) == 0
     await life.invited_by_hand(JANE, api=API_OF[life.api])
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", state="Pending")
 
 

@@ -54,7 +54,7 @@ async def test_an_extra_role_is_granted(extra_roles: Callable[[], None], life: L
     await life.edit("jane", memberPolicy="Manage")
     await life.reaches("jane", "Invited")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.edit("jane", roles=[OWNER])
     await life.reaches("jane", "Accepted")

@@ -79,7 +79,7 @@ async def test_an_old_address_is_reported(life: Life, control_plane: ControlPlan
         status = await life.reaches("old", "InvalidRequest")
         await life.edit("old", roles=[OWNER])
         await life.reaches("old", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
     assert counted == {}
     assert all(RULE in condition["message"] for condition in status["conditions"] if condition["type"] != "Accepted")
     found = await life.get("old")
@@ -109,7 +109,7 @@ async def test_an_old_address_that_was_invited_can_be_deleted(life: Life, contro
 
 
 TWICE = {"roles": [OWNER, OWNER]}
-"""Refused by each CRD, in its own words."""
+"""Rejected by each CRD, with its own message."""
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ async def accepted(life: Life, **spec: Any) -> str:  # noqa: ANN401 - the spec a
     """Let jane accept, and return her user id."""
     await invited(life, **spec)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Accepted")
     return str(status["member"]["id"])
 
@@ -39,7 +39,7 @@ async def test_a_renamed_member_is_the_same_member(life: Life) -> None:
     member_id = await accepted(life, memberPolicy="Manage", deletionPolicy="Revoke")
     await rename(life, JANE, RENAMED)
     await life.people("members", JANE, roles=[OWNER])
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[READ_ONLY, "GROUP_CLUSTER_MANAGER"])
     status = await life.reaches("jane", "Accepted")
     assert (status["member"]["id"], status["member"]["username"]) == (member_id, RENAMED)
@@ -55,7 +55,7 @@ async def test_another_person_under_the_email_is_never_changed(life: Life) -> No
     await rename(life, JANE, RENAMED)
     await life.people("remove", RENAMED)
     await life.people("members", JANE, roles=[OWNER])
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "IdentityMismatch", state="Removed")
     assert status["member"]["id"] == member_id
     await life.edit("jane", roles=[READ_ONLY, "GROUP_CLUSTER_MANAGER"])
@@ -70,13 +70,13 @@ async def test_a_person_removed_and_invited_again_by_hand_is_managed_again(life:
     await life.lever("PATCH", "/settings", {"memberInvite": "pending"})
     await accepted(life)
     await life.people("remove", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "MemberRemoved")
     await life.invited_by_hand(JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", state="Pending")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted", state="Accepted")
 
 
@@ -99,7 +99,7 @@ async def test_an_invitation_that_the_object_sent_is_its_own(
     await life.create("jane", username=email, **({"deletionPolicy": policy} if policy else {}))
     await life.reaches("jane", "Invited", origin="Created")
     await life.restart()
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
     assert (await life.calls())["CreateInvite"] == 1
     await life.delete("jane")
@@ -137,10 +137,10 @@ async def test_another_persons_unreadable_entry_stops_nothing(life: Life, unread
     await life.lever("POST", "/overrides", {"username": "joe@example.com", "attributes": unreadable})
     await life.create("ann", username="ann@example.com")
     await life.reaches("ann", "Invited", origin="Created")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
 
 

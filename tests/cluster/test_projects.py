@@ -50,7 +50,7 @@ async def test_a_project_by_reference_is_waited_for(life: Life, control_plane: C
         status = await life.reaches("jane", "Invited", origin="Created")
         assert status["invitation"]["groupId"] == PROJECT_ID
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     finally:
         control_plane.kubectl("delete", "crd", "atlasprojects.atlas.mongodb.com", "--wait=false")
@@ -63,7 +63,7 @@ async def _make_project(life: Life, control_plane: ControlPlane) -> None:
         made = control_plane.kubectl("apply", "--namespace", life.namespace, "-f", "-", input=manifest, check=False)
         return made.returncode == 0
 
-    await life.until("the new kind is served", apply)
+    await life.until("the new resource is served", apply)
 
 
 async def test_a_resync_of_many_objects_costs_two_lists(life: Life) -> None:
@@ -76,12 +76,12 @@ async def test_a_resync_of_many_objects_costs_two_lists(life: Life) -> None:
     await life.quiet()
     versions = [(await _found(life, name))["metadata"]["resourceVersion"] for name in names]
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
     assert counted == {"ListInvites": 1, "ListUsers": 1}
     assert versions == [(await _found(life, name))["metadata"]["resourceVersion"] for name in names]
     async with life.counting() as counted:
         await life.people("accept", "user-7@example.com")
-        await life.sweep()
+        await life.resync()
         await life.reaches("user-7", "Accepted")
     assert sum(counted.values()) <= 4
 
@@ -113,7 +113,7 @@ async def test_roles_changed_by_hand_are_corrected(life: Life) -> None:
     await invited(life)
     await life.invited_by_hand(JANE, [OWNER])
     assert await life.roles_of(JANE) == [OWNER]
-    await life.sweep()
+    await life.resync()
     await life.until("put right", lambda: _has_roles(life, [READ_ONLY]))
 
 
@@ -130,12 +130,12 @@ async def test_a_namespace_with_every_state_ends(life: Life) -> None:
     await life.people("accept", "accepted@example.com")
     await life.people("accept", "removed@example.com")
     await life.people("decline", "withdrawn@example.com")
-    await life.sweep()
+    await life.resync()
     await life.people("remove", "removed@example.com")
-    await life.sweep()
+    await life.resync()
     await life.reaches("removed", "MemberRemoved", state="Removed")
     await life.move(days=31)
-    await life.sweep()
+    await life.resync()
     await life.reaches("expired", "InvitationExpired", state="Expired")
     await life.reaches("withdrawn", "InvitationWithdrawn", state="Withdrawn")
     await life.stop()

@@ -25,12 +25,12 @@ async def test_a_project_that_is_refused_for_a_while_goes_on_with_the_next_resyn
     await life.create("jane", username=JANE)
     await life.reaches("jane", reason)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.move(minutes=8)
         await life.quiet()
     assert set(counted) <= {"ListInvites"}
     await life.reaches("jane", reason)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
 
 
@@ -47,15 +47,15 @@ async def test_a_rejected_send_is_not_repeated_and_what_is_made_by_hand_is_adopt
         shown = await life.reaches("jane", reason)
         for _ in range(6):
             await life.move(minutes=9)
-            await life.sweep()
+            await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 1
     if status == 403:
         assert "Atlas says: jane may not be invited." in message_of(shown)
         assert "Project Owner" not in message_of(shown)
     await life.invited_by_hand(JANE, api=api.capitalize())
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Adopted")
 
 
@@ -66,10 +66,10 @@ async def test_a_person_who_leaves_the_team_is_invited_by_the_next_resync(life: 
     await life.create("jane", username=JANE)
     await life.move(seconds=10)
     await life.reaches("jane", "InvalidRequest")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvalidRequest")
     await life.lever("DELETE", f"/organization/members/{JANE}")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
     assert (await life.truth())["invitations" if api == "invites" else "users"]
 
@@ -82,7 +82,7 @@ async def test_a_conflict_while_the_lists_lag_ends_with_the_lag(life: Life) -> N
     await life.move(seconds=4)
     await life.reaches("jane", "InvalidRequest")
     await life.move(seconds=10)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Adopted")
 
 
@@ -96,9 +96,9 @@ async def test_other_roles_than_requested_are_reported_once(life: Life) -> None:
         before = await life.get("jane")
         for _ in range(3):
             await life.move(minutes=11)
-            await life.sweep()
+            await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
     assert counted["UpdateInvite"] == 1
     assert before == await life.get("jane")
     asked, shown = f"Asked: {OWNER}, {READ_ONLY}.", f"Atlas shows: {READ_ONLY}, GROUP_SEARCH_INDEX_EDITOR."
@@ -133,7 +133,7 @@ async def test_the_text_of_a_failure_is_renewed_on_request(life: Life) -> None:
     }
     await life.fault(**refused, detail="IP address 192.0.2.1 is not on the access list.", count=2)
     await life.fault(**refused, detail="IP address 192.0.2.2 is not on the access list.", count=None)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Forbidden")
     assert "192.0.2.1" in status["error"]["detail"]
     await life.annotate("jane", reconcile_requested_at="now")
@@ -152,7 +152,7 @@ async def test_a_role_that_atlas_rejects_is_reported_with_atlass_message(life: L
     async with life.counting() as counted:
         await life.create("jane", username=JANE, roles=[READ_ONLY, REJECTED])
         status = await life.reaches("jane", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 1
     assert WORDS in message_of(status)
     assert (status["error"]["operation"], status["error"]["errorCode"]) == (OPERATION[api], "INVALID_ENUM_VALUE")
@@ -177,7 +177,7 @@ async def test_a_managed_member_keeps_the_roles_if_atlas_rejects_one(life: Life)
     """Roles are added before others are removed: if Atlas rejects a role, the member loses nothing."""
     await invited(life, memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
     await life.edit("jane", roles=[REJECTED])
     status = await life.reaches("jane", "InvalidRequest", state="Accepted")

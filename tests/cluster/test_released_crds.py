@@ -27,7 +27,7 @@ RELEASES = sorted(Path(__file__).parent.joinpath("released").glob("*.yaml"))
 SERVED = "this release is served"
 STATUS = ("--server-side", "--force-conflicts", "--subresource=status")
 ID_OF_PROBE = "f" * 24
-"""Rejected only while the CRD of a release is served, which gets a rule for this."""
+"""Rejected only while the test serves the CRD of a release, with an added rule."""
 Schema = dict[str, Any]
 
 pytestmark = pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)

@@ -46,10 +46,10 @@ async def test_an_ended_invitation_is_sent_again(life: Life, api: str, act: str)
     await invited(life)
     if act == "remove":
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     await life.people(act, JANE)
-    await life.sweep()
+    await life.resync()
     await life.until("it has ended", lambda: _has_ended(life))
     is_member = (act, api) == ("remove", "users")
     async with life.counting() as counted:

@@ -37,7 +37,7 @@ async def test_an_unconfirmed_send_is_confirmed_before_another(life: Life, api: 
     await life.fault(kind="close", operations=[OPERATION[api]], when="after")
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
-        await life.until("the answer is lost", lambda: reason(life))
+        await life.until("the response is lost", lambda: reason(life))
         await life.move(seconds=30)
         await life.reaches("jane", "ConfirmingInvitation")
         await life.move(seconds=31)
@@ -89,7 +89,7 @@ async def test_a_restart_after_a_lost_response_adopts(life: Life, api: str) -> N
     """Killed between the send and the status write: the invitation is found, and counts as adopted."""
     await life.fault(kind="close", operations=[OPERATION[api]], when="after")
     await life.create("jane", username=JANE)
-    await life.until("the answer is lost", lambda: reason(life))
+    await life.until("the response is lost", lambda: reason(life))
     async with life.counting() as counted:
         await life.restart()
         await life.reaches("jane", "Invited", origin="Adopted")
@@ -109,7 +109,7 @@ async def test_a_second_conflict_with_nothing_observed_is_final(life: Life, api:
         await life.move(seconds=10)
         status = await life.reaches("jane", "InvalidRequest")
         await life.move(minutes=30)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 2
     assert status["error"]["error"] == 409
     assert status["error"]["operation"] == OPERATION[api]
@@ -135,13 +135,13 @@ async def test_a_hundred_resyncs_after_acceptance_change_nothing(life: Life) -> 
     """Accepted: a hundred resyncs send nothing, change nothing in Atlas, write nothing to Kubernetes."""
     await invited(life, reinvitePolicy="OnExpiry", memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     before = await life.get("jane")
     async with life.counting() as counted:
         for _ in range(100):
             await life.move(days=1)
-            await life.sweep()
+            await life.resync()
     after = await life.get("jane")
     assert before is not None
     assert after is not None
@@ -154,7 +154,7 @@ async def test_the_finalizer_is_on_before_anything_is_sent(life: Life, api: str)
     """A send that is held shows that the object has its finalizer already."""
     await life.fault(kind="timeout", operations=[OPERATION[api]], when="before", seconds=3)
     await life.create("jane", username=JANE)
-    await life.until("a sending is on its way", lambda: _struck(life))
+    await life.until("a send is under way", lambda: _struck(life))
     found = await life.get("jane")
     assert found is not None
     assert has_finalizer(found)

@@ -37,7 +37,7 @@ async def test_a_permission_that_is_given_withdrawn_and_given_again(life: Life, 
         await life.reaches("jane", "Invited")
         await (vault.allow(projects=OTHER_PROJECT) if number else vault.allow(namespaces=None))
         await life.move(seconds=61)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "SecretNotAllowed")
         await life.edit("jane", roles=[OWNER if number % 2 else READ_ONLY])
         await life.reaches("jane", "SecretNotAllowed")

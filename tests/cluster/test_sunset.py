@@ -38,7 +38,7 @@ async def test_a_role_change_after_the_end_is_reported(life: Life) -> None:
         status = await life.reaches("jane", "Invited", state="Pending")
         assert status["atlas"]["api"] == "Users"
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted", state="Accepted")
     assert sent(counted) == 0
 
@@ -49,15 +49,15 @@ async def test_pending_over_the_end_is_never_sent_twice(life: Life) -> None:
     await end_invites_api(life)
     async with life.counting() as counted:
         for _ in range(3):
-            await life.sweep()
+            await life.resync()
             await life.restart()
             await life.move(days=9)
-            await life.sweep()
+            await life.resync()
         await life.reaches("jane", "Invited", state="Pending")
     assert sent(counted) == 0
     async with life.counting() as counted:
         await life.move(days=4)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "ConfirmingInvitation")
         await life.move(seconds=61)
         status = await life.reaches("jane", "Invited", origin="Created")
@@ -77,7 +77,7 @@ async def test_the_date_switches(life: Life) -> None:
 async def test_a_near_sunset_causes_a_warning(life: Life) -> None:
     """Within 180 days of the end each object gets one warning; before, none."""
     await invited(life)
-    await life.sweep()
+    await life.resync()
     assert "SunsetNear" not in [reason for _, reason in await life.events("jane")]
     status = await life.status("jane")
     assert status["atlas"] == {
@@ -86,10 +86,10 @@ async def test_a_near_sunset_causes_a_warning(life: Life) -> None:
         "sunset": "2027-07-01T00:00:00Z",
     }
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.move(days=100)
-    await life.sweep()
-    await life.sweep()
+    await life.resync()
+    await life.resync()
 
     async def warned() -> bool:
         return ("Warning", "SunsetNear") in await life.events("jane")

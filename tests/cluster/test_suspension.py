@@ -49,9 +49,9 @@ async def test_suspend_and_resume_settle(life: Life) -> None:
         await suspend(life, roles=[OWNER, READ_ONLY])
         found = await settles(life, "Current")
         assert found["status"]["rolesSummary"] == f"{OWNER},{READ_ONLY}"
-        await life.sweep()
+        await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
         assert (await life.get("jane")) == found
     assert counted == {}
     assert reason_of(found["status"]) == "Invited"
@@ -83,7 +83,7 @@ async def test_suspended_from_the_start(life: Life, control_plane: ControlPlane)
     async with life.counting() as counted:
         await life.create("jane", username=JANE, suspend=True)
         found = await settles(life, "Current")
-        await life.sweep()
+        await life.resync()
     assert counted == {}
     assert flux_complaints(found) == NO_READY
     assert not has_finalizer(found)
@@ -106,7 +106,7 @@ async def test_suspended_while_in_progress(life: Life) -> None:
     assert flux_complaints(found) == NO_READY
     await life.lever("DELETE", "/faults")
     await life.restart()
-    await life.sweep()
+    await life.resync()
     assert (await life.get("jane")) == found
     await life.edit("jane", suspend=None)
     await settles(life, "Current")
@@ -119,14 +119,14 @@ async def test_suspended_while_stalled(life: Life) -> None:
     """A stalled object stays stalled: Failed at once, and no tool waits. After the resume it is reconciled again."""
     await invited(life)
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     await suspend(life)
     found = await settles(life, "Failed")
     assert flux_complaints(found) == []
     assert reason_of(found["status"]) == "InvitationWithdrawn"
     await life.invited_by_hand(JANE, api=API_OF[life.api])
-    await life.sweep()
+    await life.resync()
     assert (await life.get("jane")) == found
     await life.edit("jane", suspend=None)
     await life.reaches("jane", "Invited", origin="Adopted")

@@ -50,7 +50,7 @@ async def test_a_person_in_the_organization_is_accepted_at_once(life: Life, api:
     await life.create("jane", username=JANE)
     if api == "invites":
         await life.reaches("jane", "Invited", origin="Created")
-        await life.sweep()
+        await life.resync()
     status = await life.reaches("jane", "Accepted", state="Accepted", origin="Created")
     assert status["member"]["orgMembershipStatus"] == "ACTIVE"
 
@@ -105,7 +105,7 @@ async def test_member_with_equal_roles_is_accepted(life: Life, api: str) -> None
     """Acceptance is a success, found by the resync, and reported once."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Accepted", state="Accepted")
     assert status["member"]["roles"] == [READ_ONLY]
     assert status["invitation"]["api"] == API_OF[api]
@@ -117,7 +117,7 @@ async def test_member_with_other_roles_is_observed(life: Life) -> None:
     """With Observe a member's roles are not changed, and the difference is listed."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER])
     status = await life.reaches("jane", "RolesDiffer", state="Accepted")
     ready = next(c for c in status["conditions"] if c["type"] == "Ready")
@@ -132,7 +132,7 @@ async def test_member_with_other_roles_is_managed(life: Life) -> None:
     """With Manage a member's roles become the spec's."""
     await invited(life, memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER, CLUSTER_MANAGER])
     await life.reaches("jane", "Accepted", state="Accepted")
     assert await life.roles_of(JANE) == sorted([OWNER, CLUSTER_MANAGER])
@@ -144,14 +144,14 @@ async def test_a_removed_member_is_never_invited_again(life: Life, policy: str) 
     """A member who was removed is never invited again, with any policy."""
     await invited(life, reinvitePolicy=policy)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.people("remove", JANE)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "MemberRemoved", state="Removed")
         await life.move(days=60)
-        await life.sweep()
+        await life.resync()
         await life.restart()
         await life.edit("jane", roles=[OWNER])
         await life.reaches("jane", "MemberRemoved", state="Removed")
@@ -165,10 +165,10 @@ async def test_a_declined_invitation_stays_withdrawn(life: Life, policy: str) ->
     await invited(life, reinvitePolicy=policy)
     await life.people("decline", JANE)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
         await life.move(days=40)
-        await life.sweep()
+        await life.resync()
         await life.restart()
         await life.edit("jane", roles=[OWNER])
         await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
@@ -208,16 +208,16 @@ async def test_on_expiry_waits_for_a_day_since_the_last_send(life: Life) -> None
     await life.people("expire", JANE)
     ended = "InvitationExpired" if life.api == "users" else "InvitationWithdrawn"
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", ended)
         await life.restart()
         await life.move(hours=23)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 0
     if life.api == "users":
         async with life.counting() as counted:
             await life.move(hours=2)
-            await life.sweep()
+            await life.resync()
             await life.reaches("jane", "ConfirmingInvitation")
             await life.move(seconds=61)
             await life.reaches("jane", "Invited", state="Pending")
@@ -238,7 +238,7 @@ async def test_a_legacy_invitation_is_not_visible_in_users_mode(life: Life) -> N
         await life.edit("jane", roles=[READ_ONLY])
         await life.reaches("jane", "Invited", state="Pending")
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted", state="Accepted")
     assert sent(counted) == 0
 
@@ -275,7 +275,7 @@ async def test_an_object_by_id_never_switches_to_another_id(life: Life) -> None:
     await life.reaches("jane", "Invited")
     await life.people("decline", JANE)
     await life.invited_by_hand(JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
     assert status["invitation"]["id"] == first["id"]
 
@@ -286,7 +286,7 @@ async def test_a_new_id_under_the_same_email_is_adopted(life: Life, api: str) ->
     await invited(life)
     await life.people("decline", JANE)
     again = await life.invited_by_hand(JANE, api=API_OF[api])
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Invited", state="Pending", origin="Adopted")
     assert status["invitation"]["id"] == again["id"]
 
@@ -302,7 +302,7 @@ async def test_an_invalid_request_is_not_repeated(life: Life, api: str) -> None:
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
         status = await life.reaches("jane", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
         await life.move(seconds=61)
         await life.quiet()
         await life.restart()

@@ -40,7 +40,7 @@ async def test_retain_leaves_atlas_alone(life: Life, *, accepted: bool) -> None:
     await invited(life, deletionPolicy="Retain")
     if accepted:
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     async with life.counting() as counted:
         await life.delete("jane")
@@ -128,7 +128,7 @@ async def test_an_object_of_a_project_that_is_gone_is_finalized(life: Life) -> N
     """
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.lever("DELETE", "/projects/32b6e34b3d91647abb20e7b8")
     await life.delete("jane")
@@ -158,7 +158,7 @@ async def test_nothing_observed_removes_the_finalizer(life: Life) -> None:
     """Declined and then deleted: there is nothing to cancel, and nothing is reported as orphaned."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     await life.delete("jane")
     await life.gone("jane")
@@ -217,7 +217,7 @@ async def test_a_member_is_removed_only_by_revoke(life: Life, policy: str, *, st
     """A member loses access only if the policy is Revoke."""
     await invited(life, deletionPolicy=policy)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.delete("jane")
     await life.gone("jane")
@@ -346,7 +346,7 @@ async def test_an_outage_delays_an_object_until_it_ends(life: Life, fault: dict[
     await invited(life, deletionPolicy="Cancel")
     await life.fault(count=None, **fault)
     await life.delete("jane")
-    await life.until("an outage is said", lambda: _retrying(life))
+    await life.until("status reports an outage", lambda: _retrying(life))
     await life.move(hours=2)
     await life.quiet()
     assert await life.get("jane") is not None
@@ -389,7 +389,7 @@ async def test_deleted_while_a_send_may_be_under_way(life: Life, api: str) -> No
     operation = "CreateInvite" if api == "invites" else "AddUser"
     await life.fault(kind="close", operations=[operation], when="after")
     await life.create("jane", username=JANE, deletionPolicy="Cancel", roles=[READ_ONLY, OWNER])
-    await life.until("the answer is lost", lambda: _retrying(life))
+    await life.until("the response is lost", lambda: _retrying(life))
     assert await kept(life)
     await life.delete("jane")
     await life.move(seconds=61)

@@ -111,7 +111,7 @@ async def test_a_member_is_not_removed_by_a_rename(life: Life) -> None:
     """Revoke waits too: the member stays, and the new object shows the member."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     member = (await life.reaches("jane", "Accepted"))["member"]
     async with life.counting() as counted:
         await life.delete("jane")
@@ -152,7 +152,7 @@ async def test_a_deletion_that_removes_nothing_does_not_wait(life: Life) -> None
     """A member keeps the access with Cancel, so there is nothing to wait for."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.delete("jane")
     await life.gone("jane")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Bench
 
 ATLAS = "https://atlas.example.com"
-"""Where only the proxy leads."""
+"""A host that only the proxy reaches."""
 LEGACY = Path(__file__).parent.parent / "unit" / "atlas" / "legacy.pem"
 LEGACY_CA = LEGACY.with_name("legacy_ca.pem")
 PASSWORD, ENCODED = f"{CANARY}/@:%", f"{CANARY}%2F%40%3A%25"

@@ -289,7 +289,7 @@ ROWS_A: list[tuple[Callable[[Stage], None], frozenset[Api], Action]] = [
     (_took_over, BOTH, ATTENTION),
     (_nobody, BOTH, SEND),
 ]
-"""In the order of Table A: what leads to the row, in which API it can occur, and what the plan shows."""
+"""In the order of Table A: how to reach the row, in which API it can occur, and what the plan shows."""
 
 
 @pytest.fixture
@@ -428,10 +428,10 @@ async def test_a_renamed_manifest(stage: Stage) -> None:
 async def test_an_object_without_a_manifest_takes_over(stage: Stage) -> None:
     """An object that waits for a pruned one acts once that one is gone, also in a namespace without manifests."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    pruned, heir = await stage.prune(stage.waiting(roles=[OWNER]))
+    pruned, successor = await stage.prune(stage.waiting(roles=[OWNER]))
     assert (pruned.key, pruned.action, pruned.writes) == (KEY, Action.NOTHING, ())
-    assert (heir.key, heir.action, heir.source) == (Key("team-b", "waiting"), SET_ROLES, None)
-    assert (heir.added, heir.removed) == ([OWNER], [READER])
+    assert (successor.key, successor.action, successor.source) == (Key("team-b", "waiting"), SET_ROLES, None)
+    assert (successor.added, successor.removed) == ([OWNER], [READER])
     (alone,) = await stage.prune(stage.waiting())
     assert alone.key == KEY
 
@@ -444,18 +444,18 @@ async def test_an_object_with_a_reference_takes_over(stage: Stage, monkeypatch: 
 
     monkeypatch.setattr(FromEnvironment, "group_id", group_id)
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    _, heir = await stage.prune(stage.waiting(roles=[OWNER], groupId=None, projectRef={"name": "my-project"}))
-    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
+    _, successor = await stage.prune(stage.waiting(roles=[OWNER], groupId=None, projectRef={"name": "my-project"}))
+    assert (successor.action, successor.added) == (SET_ROLES, [OWNER])
 
 
 async def test_an_object_without_a_manifest_acts_if_the_older_one_is_being_deleted(stage: Stage) -> None:
     """It does so even if the older one has a manifest."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    elder = replace(stage.live, deleted_at=datetime.now(UTC))  # type: ignore[type-var]
+    older = replace(stage.live, deleted_at=datetime.now(UTC))  # type: ignore[type-var]
     stage.status = None
-    old, heir = await stage.plan(stage.manifest(), others=[elder, stage.waiting(roles=[OWNER])])  # type: ignore[list-item]
+    old, successor = await stage.plan(stage.manifest(), others=[older, stage.waiting(roles=[OWNER])])  # type: ignore[list-item]
     assert (old.key, old.writes) == (KEY, ())
-    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
+    assert (successor.action, successor.added) == (SET_ROLES, [OWNER])
 
 
 # Table D.

@@ -29,7 +29,7 @@ ACTIONS = SCRIPTS / "actions"
 NAMES = ("reconcile", "resend", "resume", "suspend")
 """The actions."""
 ANY_TIME = "0001-01-01T00:00:00Z"
-"""The time of an action in the testdata; Argo CD's own tests write it like this too."""
+"""The time of an action in the testdata; Argo CD's own tests use the same form."""
 _WIDTH = 120
 
 

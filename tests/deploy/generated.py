@@ -33,7 +33,7 @@ CHART_FILES = (
         for name in ("network-policy", "monitoring", "role-guard", "credentials-namespace")
     ),
 )
-"""What the chart shares with kustomize; a chart cannot reach outside its own folder."""
+"""Files that the chart shares with kustomize; a chart cannot reach outside its own folder."""
 DASHBOARD = DEPLOY / "components" / "dashboard"
 RULES = ROOT / "operator" / "atlas_invites" / "preview" / "crd.json"
 WIDTH = 120

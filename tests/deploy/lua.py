@@ -17,7 +17,7 @@ for _, library in ipairs({"string", "math", "io", "debug", "coroutine", "python"
   package.loaded[library] = nil
 end
 """
-"""Argo CD opens the libraries package, base and table, and of os what tells the time."""
+"""Argo CD opens the libraries package, base and table, and the time functions of os."""
 
 
 class ScriptError(Exception):

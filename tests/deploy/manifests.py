@@ -23,9 +23,9 @@ CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
 COMPONENTS = ("network-policy", "monitoring", "dashboard", "role-guard")
 EXTRA_ROLE = "GROUP_REPLACE_ME"
-"""The role that the component extra-roles adds as it is shipped."""
+"""The role that the shipped component extra-roles adds."""
 ALL_COMPONENTS = {name: {"enabled": True} for name in ("roleGuard", "networkPolicy", "monitoring", "dashboard")}
-"""The chart's values for what kustomize has as components."""
+"""The chart's values that match kustomize's components."""
 FIRST_VALUES: Object = {
     "image": {"repository": "atlas-invites", "tag": "", "digest": "", "pullPolicy": "IfNotPresent"},
     "imagePullSecrets": [],

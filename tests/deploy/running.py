@@ -134,7 +134,7 @@ def granted(*roles: Object) -> set[Right]:
     }
 
 
-def seen_event(cluster: ControlPlane, namespace: str, note: str, count: int) -> None:
+def wait_for_event(cluster: ControlPlane, namespace: str, note: str, count: int) -> None:
     """Wait until an event with that note was counted this many times."""
 
     def times() -> bool:

@@ -41,7 +41,7 @@ KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 PROJECT = read()
 OWN = {"lease_namespace"}
-"""Settings that are the chart's: where the rights on the Lease are given."""
+"""Settings that the chart sets: where the rights on the Lease are granted."""
 DIGEST = f"sha256:{'a' * 64}"
 
 

@@ -103,7 +103,7 @@ def test_a_missing_value_has_its_default(tmp_path: Path) -> None:
 
 
 KUBERNETES_OWN = {"resources", "nodeSelector", "podSecurityContext", "securityContext"}
-"""Maps that go to Kubernetes as they are: what is not in them is not wanted."""
+"""Maps that go to Kubernetes unchanged: an absent key is not wanted."""
 
 
 @pytest.mark.parametrize("name", sorted(KUBERNETES_OWN))

@@ -19,9 +19,9 @@ from tests.deploy.running import (
     invite,
     operator,
     put_secret,
-    seen_event,
     used,
     wait_for,
+    wait_for_event,
 )
 from tests.stack import wait_until
 
@@ -116,7 +116,7 @@ def test_every_right_is_used_and_none_is_missing(
         wait_for(cluster, team, "jane")
         for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):  # the same event again is a patch
             apply(cluster, team, invite("jane", project, role))
-            seen_event(cluster, team, f"now {role}", 1 + count // 2)
+            wait_for_event(cluster, team, f"now {role}", 1 + count // 2)
         cluster.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
     requests = audited(cluster, where, team, since)
     assert forbidden(requests) == []
@@ -161,7 +161,7 @@ def test_a_namespace_for_credentials(bare: ControlPlane, processes: ProcessGroup
         for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):
             jane["spec"]["roles"] = [role]
             apply(bare, team, jane)
-            seen_event(bare, team, f"now {role}", 1 + count // 2)
+            wait_for_event(bare, team, f"now {role}", 1 + count // 2)
         bare.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
     requests = [*audited(bare, NAME, team, since), *audited(bare, NAME, VAULT, since)]
     assert forbidden(requests) == []

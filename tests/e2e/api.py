@@ -20,7 +20,7 @@ INVITES = "apis/atlasinvites.io/v1alpha1"
 PLURAL = "atlasprojectinvites"
 OPERATOR = "system:serviceaccount:atlas-invites:atlas-invites"
 FIELD_MANAGER = "e2e"
-"""Who the tests' own writes are attributed to in ``managedFields``."""
+"""The field manager of the tests' own writes."""
 FINALIZER = "atlasinvites.io/invitation"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 

@@ -314,9 +314,9 @@ def test_drift_in_atlas_is_corrected(own: World, start_operator: StartOperator) 
     own.sandbox.control("DELETE", "/calls")
     own.mark()
     own.change_in_atlas("jane", [OWNER])
-    wait_until("it is set right", lambda: own.atlas["invitations"][0]["roles"] == [READ_ONLY])
+    wait_until("it is corrected", lambda: own.atlas["invitations"][0]["roles"] == [READ_ONLY])
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     assert own.writes("other") == []
     assert len(own.writes("jane")) <= 1
@@ -336,7 +336,7 @@ def test_a_restart_is_quiet(own: World, start_operator: StartOperator) -> None:
     own.edit("john", roles=[OWNER])
     own.mark()
     start_operator()
-    own.until_it("john", "is evaluated anew", lambda i: i["status"]["observedGeneration"] == 2)
+    own.until_it("john", "is evaluated again", lambda i: i["status"]["observedGeneration"] == 2)
     own.handle("jane", "after the restart")
     own.handle("joan", "after the restart")
     assert own.atlas_writes() == ["UpdateInvite 200"]

@@ -254,7 +254,7 @@ def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> N
     own.change_in_atlas("ghost", [OWNER])
     own.change_in_atlas("jane", [OWNER])
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     own.edit("jane", roles=["GROUP_READ_ONLY"])
     own.until("jane", "Invited")

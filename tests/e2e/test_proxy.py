@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 ATLAS = ("--atlas-url", "https://atlas.example.com")
-"""Where only the proxy leads."""
+"""A host that only the proxy reaches."""
 LEGACY = Path(__file__).parent.parent / "unit" / "atlas" / "legacy.pem"
 PASSWORD, ENCODED = "canary-4d7c/@:%", "canary-4d7c%2F%40%3A%25"
 

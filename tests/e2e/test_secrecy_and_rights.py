@@ -168,7 +168,7 @@ def test_a_missing_right_is_reported(own: World, start_operator: StartOperator) 
     finally:
         own.plane.api.do("PATCH", path, {"rules": role["rules"]})
         _wait_for_rbac(own, allowed=True)
-    own.forgive_refusals()
+    own.ignore_forbidden()
 
 
 def _wait_for_rbac(world: World, *, allowed: bool) -> None:

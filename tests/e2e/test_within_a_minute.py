@@ -39,7 +39,7 @@ NAMED = {
     "both": "clientId",
     "empty": "privateApiKey",
 }
-"""What the message must name: the Secret, or the key to mend."""
+"""What the message must name: the Secret, or the key to correct."""
 
 
 @dataclass(slots=True)

@@ -249,7 +249,7 @@ class World:
                 found.append(version["status"])
         return found
 
-    def forgive_refusals(self) -> None:
+    def ignore_forbidden(self) -> None:
         """Let ``check_laws`` ignore the requests that were forbidden so far: the test removed the operator's rights."""
         self._born = self.plane.api.audit_mark()
 

@@ -119,6 +119,6 @@ BAD: dict[str, tuple[str, str]] = {
     "65 characters before the @": ("j" * 65 + "@example.com", _LONG_LOCAL),
     "65 letters of a language before the @": ("é" * 65 + "@example.com", _LONG_LOCAL),
 }
-"""The address, and what the message says of it. One that is too long has words of the API server's own."""
+"""The address, and the message about it. For an address that is too long, the API server uses its own text."""
 
 TOO_LONG = "j" * 64 + "@" + "e" * 186 + ".com"

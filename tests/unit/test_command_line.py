@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CANARY = "canary-7b3c"
 ENDS_WITHIN = 60.0
-"""Seconds in which a process has ended for sure, and in which what it is kept from waiting for has not."""
+"""Seconds after which a process has certainly ended, but the work that must not delay it has not."""
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ OF_A_LIST = [
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, AtlasFailure) and kind not in {AtlasFailure, Gone}
 ]
-"""All that a call can meet; ``Gone`` is about a single invitation."""
+"""All failures of a call; ``Gone`` is about a single invitation."""
 
 
 @pytest.mark.parametrize("kind", OF_A_LIST)

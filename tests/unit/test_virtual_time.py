@@ -9,7 +9,7 @@ from typing import Any
 from tests.unit.virtual_time import VirtualTimeLoop
 
 HALF_A_YEAR = 18_550_744.97599999
-"""So late that a nanosecond is less than what a float can tell."""
+"""So late that a float cannot represent a nanosecond."""
 
 
 def test_a_timer_is_due_at_its_time_however_late_it_is() -> None:

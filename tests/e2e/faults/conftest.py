@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LEASE = f"apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/atlas-invites"
 AT_ONCE = ("--deletion-grace", "0")
-"""Deletions do not wait, where a test is not about that."""
+"""Deletions do not wait, unless a test is about the wait."""
 
 ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
 

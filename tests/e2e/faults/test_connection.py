@@ -37,7 +37,7 @@ def strict(*args, **options):
     return context
 ssl.create_default_context = strict
 """
-"""What Python 3.13 does."""
+"""The behavior of Python 3.13."""
 
 
 def changes_arrive(own: World) -> None:

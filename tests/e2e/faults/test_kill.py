@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 CONFIRMED = 120.0
-"""Seconds within which an invitation is sent that has to be confirmed for a minute first."""
+"""Seconds within which an invitation is sent that must first be confirmed for a minute."""
 
 
-@pytest.mark.parametrize("answered", [False, True], ids=["before-the-answer", "after-the-answer"])
+@pytest.mark.parametrize("answered", [False, True], ids=["before-the-response", "after-the-response"])
 def test_killed_between_send_and_status(own: World, start: Start, *, answered: bool) -> None:
     """The next process sends no second invitation, reports it as Adopted, and leaves it when the object is deleted."""
     first = start()

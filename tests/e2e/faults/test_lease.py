@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     Pair = tuple[Contender, Contender]
 
 TAKEOVER = 60.0
-"""Seconds in which another one leads; on a machine that does nothing else it is less than 20."""
+"""Seconds within which another replica leads; on an idle machine it is less than 20."""
 
 CONFIRMED = 150.0
-"""Seconds in which what a lost leader may have sent was confirmed for a minute, and the rest is sent."""
+"""Seconds within which the lost leader's sends are confirmed for a minute, and the others are sent."""
 
 PEOPLE = [f"p{number:02}" for number in range(60)]
-"""More than there are workers: when the leader is lost, there is something that it has not begun yet."""
+"""More than the number of workers: when the leader is lost, some objects have not been started yet."""
 
 INVITED = [f"i{number:02}" for number in range(20)]
 UNANSWERED = 5
-"""Of the invitations under way when the leader is lost, these were sent by Atlas, and the leader never learns it."""
+"""Invitations under way when the leader is lost, which Atlas has sent without the leader getting a response."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def begin_changes(own: World, leader: Contender, latency: float = 1.0) -> None:
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": latency})
     for person in PEOPLE:
         own.edit(person, roles=[OWNER])
-    wait_until("the leader is at it", leader.atlas.writes)
+    wait_until("the leader has started", leader.atlas.writes)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def sending(own: World, pair: Pair) -> Pair:
     unanswered = leader.atlas.fault("POST .*/invites", after=True, count=UNANSWERED)
     for person in INVITED:
         send(own, person)
-    wait_until("some wait for an answer that does not come", lambda: unanswered.struck == UNANSWERED)
+    wait_until("some wait for a response that does not come", lambda: unanswered.struck == UNANSWERED)
     wait_until("others are under way", lambda: len(leader.atlas_writes()) > UNANSWERED)
     return pair
 
@@ -65,17 +65,17 @@ def take_over(own: World, lost: Contender, standby: Contender) -> None:
     """Check that the standby leads and ends what the lost leader began, and that they never acted at the same time."""
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0})
     send(own, "new")
-    wait_until("the other one leads", lambda: standby.leads, TAKEOVER)
+    wait_until("the other replica leads", lambda: standby.leads, TAKEOVER)
     until_all(own, PEOPLE, "have the new roles", has_roles(OWNER))
     own.until("new", "Invited")
     check_never_side_by_side(lost, standby)
     assert sent(own) == ["CreateInvite 200"]
 
 
-def take_over_sending(own: World, lost: Contender, standby: Contender) -> None:
+def take_over_sends(own: World, lost: Contender, standby: Contender) -> None:
     """Check that the standby leads and sends the invitations that the lost leader has not sent, and none twice."""
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0})
-    wait_until("the other one leads", lambda: standby.leads, TAKEOVER)
+    wait_until("the other replica leads", lambda: standby.leads, TAKEOVER)
     until_all(own, INVITED, "are invited", has_roles(READ_ONLY), CONFIRMED)
     check_never_side_by_side(lost, standby)
     invited = [invitation["username"] for invitation in own.atlas["invitations"]]
@@ -147,7 +147,7 @@ def test_the_leader_is_killed_while_it_sends(own: World, sending: Pair) -> None:
     """Sends that are under way at a kill -9 are confirmed: every person has one invitation."""
     leader, standby = sending
     leader.kill()
-    take_over_sending(own, leader, standby)
+    take_over_sends(own, leader, standby)
 
 
 @pytest.mark.long
@@ -156,7 +156,7 @@ def test_the_leader_is_stopped_and_continued_while_it_sends(own: World, sending:
     """The same if the leader was stopped, also when it continues."""
     leader, standby = sending
     leader.freeze()
-    take_over_sending(own, leader, standby)
+    take_over_sends(own, leader, standby)
     wake_and_end(leader)
     assert sent(own).count("CreateInvite 200") == len(INVITED)
 
@@ -166,7 +166,7 @@ def test_the_leader_is_cut_off_while_it_sends(own: World, sending: Pair) -> None
     """The same if the leader cannot reach the API server, but still reaches Atlas."""
     leader, standby = sending
     leader.cut_off()
-    take_over_sending(own, leader, standby)
+    take_over_sends(own, leader, standby)
     assert leader.exit_code() == 1
 
 
@@ -176,7 +176,7 @@ def test_a_leader_that_stops_in_order_delays_no_other(own: World, pair: Pair) ->
     own.adopt()
     assert leader.terminate() == 0
     assert "the lease is given back" in leader.operator.log
-    wait_until("the other one leads", lambda: standby.leads)
+    wait_until("the other replica leads", lambda: standby.leads)
     released = lease_calls(leader)[-1]
     after = [seen for seen in lease_calls(standby) if seen.at > released.at]
     looks = next(number for number, seen in enumerate(after) if seen.writes)
@@ -204,7 +204,7 @@ def test_an_api_server_that_fails_for_seconds_does_not_end_the_lease(own: World,
     """Renewals that fail for some time are tried again, and the leader continues."""
     leader, standby = pair
     refused = leader.kube.fault("PATCH .*/leases/", 503, count=2)
-    wait_until("renewals were refused", lambda: refused.struck == 2)
+    wait_until("renewals have failed", lambda: refused.struck == 2)
     own.adopt()
     renewed = len(leader.kube.seen)
     wait_until("it renews again", lambda: any("/leases/" in s.line for s in leader.kube.seen[renewed:]))
@@ -219,7 +219,7 @@ def test_a_lease_that_is_deleted_passes_on(own: World, pair: Pair) -> None:
     own.adopt()
     own.plane.api.do("DELETE", LEASE)
     assert leader.exit_code() == 1
-    wait_until("the other one leads", lambda: standby.leads, TAKEOVER)
+    wait_until("the other replica leads", lambda: standby.leads, TAKEOVER)
 
 
 def test_without_rights_on_the_lease(own: World, start: Start) -> None:
@@ -228,7 +228,7 @@ def test_without_rights_on_the_lease(own: World, start: Start) -> None:
     started.operator.wait_for_line("the operator's RBAC lacks this right")
     assert not started.leads
     assert started.terminate() == 0
-    own.forgive_refusals()
+    own.ignore_forbidden()
 
 
 def lease_calls(contender: Contender) -> list[Observation]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.stack import Operator
 
 WITHIN = 300.0
-"""Seconds in which a thousand objects come to rest, on a machine that does much else."""
+"""Seconds within which a thousand objects settle, on a busy machine."""
 
 
 def is_unavailable(item: Object) -> bool:
@@ -43,7 +43,7 @@ def test_an_outage_under_many_objects(own: World, start_operator: StartOperator,
         own.edit(person, roles=[OWNER])
     until_all(own, people, "met the outage", is_unavailable, WITHIN)
     struck = own.sandbox.struck(outage)
-    wait_until("it is tried on", lambda: own.sandbox.struck(outage) > struck)
+    wait_until("it is tried again", lambda: own.sandbox.struck(outage) > struck)
     time.sleep(max(began + lasts - time.monotonic(), 0.0))
     assert len(own.writes()) == len(people)
     assert own.sandbox.struck(outage) < len(people)
@@ -86,7 +86,7 @@ def test_a_users_edit_overtakes_a_resync(own: World, start_operator: StartOperat
         own.change_in_atlas(person, [OWNER])
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0.5})
     start_operator("--workers", "2", "--log-level", "info")
-    wait_until("the sweep sets them right", lambda: set_right(own) > 5)
+    wait_until("the resync corrects them", lambda: set_right(own) > 5)
     own.edit(people[-1], roles=["GROUP_CLUSTER_MANAGER"])
     own.until_it(people[-1], "is changed", has_roles("GROUP_CLUSTER_MANAGER"))
     assert set_right(own) < len(people) // 2
@@ -118,7 +118,7 @@ def test_a_project_that_does_not_answer_delays_no_other(
     people = [f"p{number:03}" for number in range(150)]
     for person in people:
         send(own, person, connectionSecretRef={"name": secret})
-    wait_until("the calls of the one project do not end well", lambda: own.sandbox.struck(fault))
+    wait_until("the calls of the one project fail", lambda: own.sandbox.struck(fault))
     for name in ("other-1", "other-2", "other-3"):
         send(other, name)
         other.until_it(name, "is invited", has_roles(READ_ONLY))

@@ -59,7 +59,7 @@ def test_every_metric(own: World, start: Start, no_lease: None) -> None:
     assert own.sandbox.struck(refused)
     own.annotate("lost", FORCE_DELETE, "true")
     own.until_gone("lost")
-    wait_until("the objects that went are counted no more", lambda: read(operator)["invitations", PENDING] == 1)
+    wait_until("deleted objects are not counted any more", lambda: read(operator)["invitations", PENDING] == 1)
 
     found = read(operator)
     labels: dict[str, set[str]] = {}

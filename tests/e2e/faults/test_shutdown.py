@@ -72,7 +72,7 @@ def test_a_standby_ends_without_an_api_server(own: World, start: Start, no_lease
     standby = start(*ELECTION, wait=False)
     standby.operator.wait_for_line("standing by")
     standby.cut_off()
-    wait_until("it does not learn who holds the Lease", lambda: standby.kube.swallowed)
+    wait_until("it cannot read the holder of the Lease", lambda: standby.kube.swallowed)
     assert standby.terminate() == 0
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATUS, FINALIZER = "PATCH .*/atlasprojectinvites/[^/]+/status", "PATCH .*/atlasprojectinvites/[^/]+$"
 WITHIN = 90.0
-"""Seconds in which what is looked at each minute was looked at."""
+"""Seconds within which everything that is polled each minute was polled."""
 
 
 def strike(operator: Contender, pattern: str, how: str, count: int) -> Fault:
@@ -103,6 +103,6 @@ def test_secrets_forbidden_for_a_while(own: World, start: Start) -> None:
     own.until_it("jane", "is invited", has_roles(READ_ONLY), WITHIN)
     own.until("settled", "Invited", WITHIN)
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.writes("settled") == ["status"] * 2
     assert own.atlas_writes() == ["CreateInvite 200"]

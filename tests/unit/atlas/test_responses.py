@@ -189,7 +189,7 @@ def test_the_page_matches_the_table() -> None:
 
 
 MANY = 50
-"""A row of so many statuses is a class of them, such as 5xx."""
+"""A row with this number of statuses is a class of them, such as 5xx."""
 
 WORDS = {
     CredentialsRejected: "`CredentialsRejected`",

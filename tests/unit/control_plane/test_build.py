@@ -46,7 +46,7 @@ KUBERNETES_MODULE = {
         {"Old": {"Path": "k8s.io/client-go"}, "New": {"Path": "./staging/src/k8s.io/client-go"}},
     ],
 }
-"""What the stand-in for Go says of the go.mod of any Kubernetes version."""
+"""What the replacement for Go returns about the go.mod of any Kubernetes version."""
 
 
 @pytest.fixture

@@ -104,14 +104,14 @@ class FakeAtlas:
         self.faults = Faults()
         self.calls: list[tuple[Any, ...]] = []
         self.credentials: list[Credentials] = []
-        self.looked_since: list[float] = []
+        self.read_since: list[float] = []
         self.lists = View.LISTED
         self.elsewhere: Sequence[User] = ()
-        """Who is in the project through a team or the organization alone."""
+        """People who are in the project only through a team or the organization."""
         self.keeps: Sequence[str] = ()
-        """The roles that are kept, whichever are written; none for those that are written."""
+        """The roles that Atlas keeps, whatever is written; None: those that are written."""
         self.unlisted: dict[str, Any] = {}
-        """What lists that lag show instead of the entries of these ids: an older version, or None for nothing."""
+        """What lagging lists show instead of the entries with these ids: an older version, or None for nothing."""
         self._projects: dict[tuple[Credentials, str], FakeProject] = {}
 
     def now(self) -> datetime:
@@ -169,7 +169,7 @@ class FakeProject:
         return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
-        self._atlas.looked_since.append(since)
+        self._atlas.read_since.append(since)
         await self._call("Look", target.username or target.invitation_id)
         seen = self.find(target)
         if not enough(seen):
@@ -178,7 +178,7 @@ class FakeProject:
         return seen
 
     async def snapshot(self, since: float) -> FakeProject:
-        self._atlas.looked_since.append(since)
+        self._atlas.read_since.append(since)
         await self._call("Snapshot")
         return self
 

@@ -69,11 +69,11 @@ async def delete(world: World) -> Outcome | None:
     return await world.turn()
 
 
-async def delete_with_heir(world: World, heir: Key) -> Outcome | None:
+async def delete_and_hand_over(world: World, successor: Key) -> Outcome | None:
     """Delete the object. It is gone once the status of the object that takes over shows what it had."""
     with pytest.raises(Later):
         await delete(world)
-    await world.turn(heir)
+    await world.turn(successor)
     return await world.turn()
 
 
@@ -162,7 +162,7 @@ async def test_revoke_uses_a_read_that_is_newer_than_its_own_call() -> None:
     world.atlas.accept(INVITATION_ID, USER_ID)
     began = now()
     await delete(world)
-    assert world.atlas.looked_since[-1] > began
+    assert world.atlas.read_since[-1] > began
 
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
@@ -795,7 +795,7 @@ async def test_what_another_object_has_is_left(created: str, policy: str) -> Non
     await world.turn(OTHER)
     world.forget_calls()
     is_older = created < "2026-08-10"
-    assert await (delete(world) if is_older else delete_with_heir(world, OTHER)) is None
+    assert await (delete(world) if is_older else delete_and_hand_over(world, OTHER)) is None
     assert world.atlas.calls == []
     assert is_gone(world)
     assert world.atlas.groups[GROUP_ID].invitations == {INVITATION_ID: invitation()}
@@ -840,7 +840,7 @@ def warnings(world: World) -> list[str]:
     return [notice.note for _, notice in world.events.published if notice.reason == ORPHANED]
 
 
-async def killed_after_sending(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
+async def killed_after_send(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
     """Return the world of a new process: the one before was killed between the send and the status write."""
     world = World()
     world.cluster.apply(spec=wire_spec(**spec))
@@ -877,7 +877,7 @@ async def test_what_a_former_process_may_have_sent_is_left_and_warned_of(
 @virtual_time
 async def test_an_invitation_whose_status_write_was_lost_is_warned_of() -> None:
     """The send worked, the status write failed, the process was killed, the object was deleted: an event warns."""
-    world = await killed_after_sending()
+    world = await killed_after_send()
     (sent,) = world.atlas.groups[GROUP_ID].invitations.values()
     assert await delete(world) is None
     assert list(world.atlas.groups[GROUP_ID].invitations) == [sent.id]
@@ -1041,7 +1041,7 @@ async def test_what_another_object_has_is_not_an_orphan(change: dict[str, Any]) 
     await world.turn(OTHER)
     world.cluster.apply(spec=wire_spec(**change))
     world.forget_calls()
-    assert await delete_with_heir(world, OTHER) is None
+    assert await delete_and_hand_over(world, OTHER) is None
     assert is_gone(world)
     assert KEY not in [key for key, _ in world.events.published]
 
@@ -1185,7 +1185,7 @@ async def test_another_object_with_a_projectref_keeps_its_member() -> None:
     await world.turn(OTHER)
     world.restart()
     world.forget_calls()
-    assert await delete_with_heir(world, OTHER) is None
+    assert await delete_and_hand_over(world, OTHER) is None
     assert is_gone(world)
     assert world.atlas.writes == []
 
@@ -1204,7 +1204,7 @@ EXPIRED = status(
 )
 
 
-def lost_answer() -> Failure:
+def lost_response() -> Failure:
     failure = Failure(Reason.ATLAS_UNAVAILABLE, "no answer in time")
     failure.unanswered = True
     return failure
@@ -1234,7 +1234,7 @@ async def test_a_second_unconfirmed_send_is_canceled_too(lag: float) -> None:
     world.cluster.put_status(EXPIRED)
     await world.turn()
     await asyncio.sleep(61)
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     assert (await world.turn()).reason is Reason.ATLAS_UNAVAILABLE  # type: ignore[union-attr]
     asyncio.get_running_loop().call_later(lag, arrives, world)
     await asyncio.sleep(0)
@@ -1267,7 +1267,7 @@ async def test_an_unconfirmed_send_before_the_sunset_is_reported() -> None:
     """The send got no response, and then the Invites API ended: what may have been sent cannot be read or canceled."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     await world.turn()
     world.atlas.api = Api.USERS
     world.cluster.delete()
@@ -1286,7 +1286,7 @@ async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
         world.cluster.delete()
 
     world.atlas.faults.before("CreateInvite", happens)
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     with pytest.raises(Stale):
         await world.turn()
     await goes(world)

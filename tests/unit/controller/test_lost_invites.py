@@ -16,7 +16,7 @@ from atlas_invites.invitation.resource import FINALIZER, Key
 from tests.unit.builders import EXPIRES, KEY, USER_ID, error, invitation, ready, status, user, wire_spec
 from tests.unit.controller.fakes import World
 from tests.unit.controller.test_reconcile import reason_of
-from tests.unit.controller.test_sends import lost, sendings
+from tests.unit.controller.test_sends import lost, sends
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ async def test_nothing_is_sent_while_the_lost_invitation_may_be_pending(restart:
             await world.turn()
         assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
         world.atlas.time += timedelta(days=1)
-    assert sendings(world) == 1
+    assert sends(world) == 1
     world.atlas.time += LIFETIME
     assert reason_of(await world.turn()) is (Reason.CONFIRMING_INVITATION if restart else Reason.INVITED)
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 2
+    assert sends(world) == 2
     assert world.cluster.status().atlas == AtlasInfo(
         api=Api.USERS, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z"
     )
@@ -85,7 +85,7 @@ async def test_the_lost_invitation_is_accepted() -> None:
     await world.turn()
     world.atlas.let_in(user())
     assert reason_of(await world.turn()) is Reason.ACCEPTED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -97,7 +97,7 @@ async def test_another_object_for_the_person_sends_nothing_either() -> None:
     world.deliver()
     world.store.claims.mark_evaluated(KEY)
     assert reason_of(await world.turn(OLDER)) is Reason.LEGACY_INVITATION
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -114,14 +114,14 @@ async def test_a_send_that_was_confirmed_in_time_is_not_lost() -> None:
     assert [call[0] for call in world.atlas.writes] == ["CreateInvite", "CreateInvite", "AddUser"]
 
 
-def by_sending(world: World) -> None:
+def by_send(world: World) -> None:
     """The former process waited before its send, or got no response to it, through the Invites API."""
     world.cluster.put_status(
         status(observed_generation=1, atlas=AtlasInfo(), conditions=(ready(Reason.CONFIRMING_INVITATION),))
     )
 
 
-def by_sending_again(world: World) -> None:
+def by_second_send(world: World) -> None:
     """The same, on expiry."""
     world.cluster.put_status(
         status(
@@ -136,7 +136,7 @@ def by_sending_again(world: World) -> None:
     world.atlas.time = EXPIRES + timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("left", [by_sending, by_sending_again])
+@pytest.mark.parametrize("left", [by_send, by_second_send])
 @virtual_time
 async def test_what_a_former_process_may_have_sent_is_not_sent_again(left: Callable[[World], None]) -> None:
     """Killed at a moment in which it may have sent through the Invites API, as status shows.
@@ -151,7 +151,7 @@ async def test_what_a_former_process_may_have_sent_is_not_sent_again(left: Calla
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
         await asyncio.sleep(CONFIRM_AFTER)
-    assert sendings(world) == 0
+    assert sends(world) == 0
 
 
 @virtual_time
@@ -160,7 +160,7 @@ async def test_a_suspension_does_not_hide_what_a_former_process_may_have_sent() 
     world = World()
     spec = wire_spec(reinvitePolicy="OnExpiry")
     world.cluster.apply(spec=spec, finalizers=[FINALIZER])
-    by_sending_again(world)
+    by_second_send(world)
     world.cluster.apply(spec=spec | {"suspend": True})
     assert await world.turn() is None
     world.restart()
@@ -169,7 +169,7 @@ async def test_a_suspension_does_not_hide_what_a_former_process_may_have_sent() 
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
         await asyncio.sleep(CONFIRM_AFTER)
-    assert sendings(world) == 0
+    assert sends(world) == 0
 
 
 @pytest.mark.parametrize("known", [None, AtlasInfo(api=Api.USERS)], ids=["nothing-on-status", "users-mode-on-status"])
@@ -203,7 +203,7 @@ async def test_a_legacy_invitation_that_expired_is_sent_again() -> None:
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time

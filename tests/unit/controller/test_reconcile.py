@@ -1135,7 +1135,7 @@ async def test_nothing_older_than_the_wake_up_is_used() -> None:
     await _pass(5)
     world.deliver()
     await world.reconciler.reconcile(KEY, 3.5)
-    assert world.atlas.looked_since[-1] == 3.5
+    assert world.atlas.read_since[-1] == 3.5
 
 
 # A newer spec goes before every write to Atlas.
@@ -1298,11 +1298,11 @@ async def test_the_life_of_an_invitation_by_expiry() -> None:
     assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
     assert world.cluster.status().state is State.EXPIRED
     assert world.cluster.status().invitation == invitation()
-    anew = invitation(id=OTHER_ID, createdAt=time_text(EXPIRES), expiresAt=time_text(EXPIRES + timedelta(days=30)))
-    world.atlas.invite(anew)
+    again = invitation(id=OTHER_ID, createdAt=time_text(EXPIRES), expiresAt=time_text(EXPIRES + timedelta(days=30)))
+    world.atlas.invite(again)
     assert reason_of(await world.turn()) is Reason.INVITED
     status = world.cluster.status()
-    assert (status.invitation, status.origin, status.state) == (anew, Origin.ADOPTED, State.PENDING)
+    assert (status.invitation, status.origin, status.state) == (again, Origin.ADOPTED, State.PENDING)
     assert world.atlas.writes == []
 
 

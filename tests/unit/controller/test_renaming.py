@@ -16,7 +16,7 @@ SPEC = wire_spec(groupId=None, projectRef={"name": "payments"})
 LATER = "2026-08-10T04:00:00Z"
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["heir-evaluated-before", "heir-never-evaluated"])
+@pytest.mark.parametrize("known", [True, False], ids=["evaluated-before", "never-evaluated"])
 @virtual_time
 async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None:  # noqa: FBT001 - a parameter of a test
     """The old object is deleted while the operator is down, and found before the new object's project.

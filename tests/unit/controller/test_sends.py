@@ -42,7 +42,7 @@ def lost() -> Failure:
     return failure
 
 
-def sendings(world: World) -> int:
+def sends(world: World) -> int:
     return sum(call[0] in {"CreateInvite", "AddUser"} for call in world.atlas.calls)
 
 
@@ -54,7 +54,7 @@ async def test_a_new_object_sends_at_once(api: Api) -> None:
     world.atlas.api = api
     world.cluster.apply()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
     assert world.cluster.status().origin is Origin.CREATED
 
 
@@ -69,10 +69,10 @@ async def test_a_finalizer_of_another_process_waits_for_a_minute() -> None:
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     await asyncio.sleep(CONFIRM_AFTER - 1)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 0
+    assert sends(world) == 0
     await asyncio.sleep(1)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @pytest.mark.parametrize("trouble", [lost(), None], ids=["lost answer", "confirming"])
@@ -88,15 +88,15 @@ async def test_a_finalizer_that_was_removed_from_an_evaluated_object_waits_for_a
         world.cluster.apply()
         world.atlas.faults.fail("CreateInvite", trouble)
     await world.turn()
-    before = sendings(world)
+    before = sends(world)
     world.cluster.apply(finalizers=[])
     world.restart()
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["atlasinvites.io/invitation"]
-    assert sendings(world) == before
+    assert sends(world) == before
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == before + 1
+    assert sends(world) == before + 1
 
 
 @virtual_time
@@ -110,7 +110,7 @@ async def test_an_object_that_waited_for_its_secret_sends_at_once() -> None:
     world.cluster.secrets.update(secrets)
     world.restart()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -121,7 +121,7 @@ async def test_what_another_process_sent_is_adopted() -> None:
     await world.turn()
     world.atlas.invite()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 0
+    assert sends(world) == 0
     assert world.cluster.status().origin is Origin.ADOPTED
 
 
@@ -134,10 +134,10 @@ async def test_a_send_without_a_response_waits_for_a_minute_and_reads() -> None:
     assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
     await asyncio.sleep(CONFIRM_AFTER / 2)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 1
+    assert sends(world) == 1
     await asyncio.sleep(CONFIRM_AFTER / 2)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @pytest.mark.parametrize("what", [RuntimeError, OverflowError, TimeoutError, asyncio.CancelledError])
@@ -185,7 +185,7 @@ async def test_a_wake_up_before_the_minute_does_not_count_after_it() -> None:
     await asyncio.sleep(CONFIRM_AFTER + 10)
     outcome = await world.reconciler.reconcile(next(iter(world.cluster.objects)), woken)
     assert reason_of(outcome) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @pytest.mark.parametrize(("after", "origin"), [(1, Origin.CREATED), (-60, Origin.ADOPTED)])
@@ -201,7 +201,7 @@ async def test_what_an_unconfirmed_send_made_is_ours(after: int, origin: Origin)
     world.atlas.invite(found.model_copy(update={"created_at": made.strftime("%Y-%m-%dT%H:%M:%SZ")}))
     await world.turn()
     assert world.cluster.status().origin is origin
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -212,7 +212,7 @@ async def test_a_rate_limit_needs_no_minute() -> None:
     world.atlas.faults.fail("CreateInvite", Failure(Reason.RATE_LIMITED, "too many"))
     assert reason_of(await world.turn()) is Reason.RATE_LIMITED
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @virtual_time
@@ -227,7 +227,7 @@ async def test_a_conflict_is_read_and_tried_once_more() -> None:
     assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
-    assert sendings(world) == 2
+    assert sends(world) == 2
     assert world.cluster.status().error == conflict
 
 
@@ -245,7 +245,7 @@ async def test_a_second_conflict_with_something_observed_is_read_again(membershi
     assert reason_of(await world.turn()) is Reason.CONFLICT
     found = Reason.INVITED if membership is Membership.PENDING else Reason.ACCEPTED
     assert reason_of(await world.turn()) is found
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @virtual_time
@@ -321,10 +321,10 @@ async def test_expired_is_sent_again_only_after_a_minute_of_this_process() -> No
     world.atlas.groups[GROUP_ID].invitations.pop(INVITATION_ID)
     world.atlas.time = EXPIRES + timedelta(seconds=1)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 0
+    assert sends(world) == 0
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -340,7 +340,7 @@ async def test_not_sent_again_within_a_day() -> None:
     for _ in range(5):
         assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
         await asyncio.sleep(4 * 3600)
-    assert sendings(world) == 1
+    assert sends(world) == 1
     await asyncio.sleep(4 * 3600)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
 
@@ -363,7 +363,7 @@ async def test_what_another_object_may_have_sent_is_fetched() -> None:
     (sent,) = world.atlas.groups[GROUP_ID].invitations
     world.atlas.unlisted[sent] = None
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
@@ -431,4 +431,4 @@ async def test_the_guard_decides_last() -> None:
 
     world.atlas.faults.before("Confirm", end)
     assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
-    assert sendings(world) == 2
+    assert sends(world) == 2

@@ -32,7 +32,7 @@ CAUSES: dict[str, Held] = {
     "for another project": (CREDENTIALS, Allowed("*", OTHER_PROJECT)),
     "malformed": (CREDENTIALS, Allowed("team-a,", GROUP_ID)),
 }
-"""Why an object of team-a may not use the Secret: what reading it gives, and what it allows."""
+"""Why an object of team-a may not use the Secret: the result of reading it, and what it allows."""
 
 
 def hold(world: World, held: Held) -> None:

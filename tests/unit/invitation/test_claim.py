@@ -39,7 +39,7 @@ def test_what_has_ended_is_inherited_too(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heir", "known"),
+    ("successor", "known"),
     [
         (None, Status()),
         (spec(suspend=True), Status()),
@@ -50,9 +50,9 @@ def test_what_has_ended_is_inherited_too(state: State) -> None:
     ],
     ids=["unreadable", "suspended", "another e-mail", "another id", "has an invitation", "has a member"],
 )
-def test_which_objects_do_not_inherit(heir: Spec | None, known: Status) -> None:
+def test_which_objects_do_not_inherit(successor: Spec | None, known: Status) -> None:
     """Objects that cannot show it, name something else too, or have an invitation already."""
-    assert not inherits(heir, known, spec(), HAD)
+    assert not inherits(successor, known, spec(), HAD)
 
 
 @pytest.mark.parametrize("reason", [Reason.DUPLICATE_INVITE, Reason.IDENTITY_MISMATCH])

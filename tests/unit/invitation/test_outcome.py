@@ -31,11 +31,11 @@ COMES_BACK = {
     "ProjectNotReady": 30,
     "CredentialsRejected": 60,
 }
-"""Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
+"""Seconds; Retrying has the work queue's back-off, the others wait for the resync."""
 
 
 DEPARTED = dict.fromkeys(("InvitationExpired", "InvitationWithdrawn", "MemberRemoved"), "Settled")
-"""What is of another kind under departurePolicy Settle."""
+"""The reasons of another kind with departurePolicy Settle."""
 
 
 def test_the_reasons_are_a_closed_set() -> None:

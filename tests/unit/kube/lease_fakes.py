@@ -27,7 +27,7 @@ class FakeLeases(LeaseObject):
         self.before: Callable[[], Awaitable[None]] | None = None
         self.after: Callable[[], Awaitable[None]] | None = None
         self.fail: deque[Exception] = deque()
-        self.lose_answer = 0
+        self.lose_response = 0
         self.calls: list[str] = []
         self._version = 0
 
@@ -59,6 +59,6 @@ class FakeLeases(LeaseObject):
     async def _after(self) -> None:
         if self.after is not None:
             await self.after()
-        if self.lose_answer:
-            self.lose_answer -= 1
+        if self.lose_response:
+            self.lose_response -= 1
             raise ClusterUnavailable("the Lease: ServerDisconnectedError")

@@ -117,7 +117,7 @@ async def test_a_lease_that_was_taken_without_a_response_is_released_too() -> No
     """If the response to taking the Lease was lost, the Lease is still released."""
     leases = FakeLeases()
     lease = candidate(leases)
-    leases.after = lose_the_answer_of_the_write(leases)
+    leases.after = lose_the_response_of_the_write(leases)
     assert not await lease.attempt()
     leases.after = None
     await lease.release()
@@ -265,7 +265,7 @@ async def test_a_renewal_whose_response_was_lost_counts() -> None:
     """The record shows our own identity, so the Lease continues from a new renewal."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
-    leases.lose_answer = 1
+    leases.lose_response = 1
     await asyncio.sleep(60)
     assert lease.leads
     holding.cancel()
@@ -387,7 +387,7 @@ def usurped(leases: FakeLeases) -> None:
     leases.stored = replace(leases.stored, holder="two", version="usurped", times=("x", "x"))
 
 
-def lose_the_answer_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:
+def lose_the_response_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:
     async def after() -> None:
         if leases.calls[-1] != "read":
             raise ClusterUnavailable("the Lease: ServerDisconnectedError")

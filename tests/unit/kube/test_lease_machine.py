@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 2
 SKEW = 0.02
-"""A clock may run so much faster or slower than the true time: far worse than a real one."""
+"""How much faster or slower than the true time a clock may run: far more than a real one."""
 
 Who = st.integers(0, CANDIDATES - 1)
 Seconds = st.sampled_from([0.0, 2.0, 4.0, 9.0, 12.0, 14.0, 16.0])

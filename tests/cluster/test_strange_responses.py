@@ -46,9 +46,9 @@ async def test_a_number_is_no_obstacle(life: Life, sent: dict[str, Any], kept: d
     assert kept.items() <= error.items()
     await life.quiet()
     before = await life.get("jane")
-    await life.sweep()
+    await life.resync()
     await life.restart()
-    await life.sweep()
+    await life.resync()
     assert await life.get("jane") == before
 
 
