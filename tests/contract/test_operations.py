@@ -120,7 +120,7 @@ async def test_the_project_itself(every_way: Bench) -> None:
     assert set(every_way.calls()) - {"Token"} == {"ReadProject"}
 
 
-async def test_what_every_response_tells(every_way: Bench) -> None:
+async def test_what_every_response_contains(every_way: Bench) -> None:
     """The time and, in the Invites API, when it ends."""
     async with every_way.client() as atlas:
         project = atlas.project(every_way.credentials, PROJECT_ID)

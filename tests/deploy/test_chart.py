@@ -60,12 +60,12 @@ def same(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
     return named == by_name(one for one in ours if one["kind"] != "Namespace")
 
 
-def test_default_rendering_is_kustomizes() -> None:
+def test_default_rendering_equals_kustomize() -> None:
     """The chart with its defaults is what ``kubectl apply -k deploy/`` applies, except the CRD's keep policy."""
     assert same(chart(), kustomized(DEPLOY))
 
 
-def test_everything_is_kustomizes(tmp_path: Path) -> None:
+def test_everything_equals_kustomize(tmp_path: Path) -> None:
     """With all options enabled it equals the kustomization with all components."""
     assert same(chart(ALL_COMPONENTS), kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path))
 

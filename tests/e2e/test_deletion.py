@@ -191,7 +191,7 @@ def test_a_namespace_whose_secret_went_first(world: World) -> None:
     A pending invitation is canceled with the credentials last used.
     """
     world.adopt("kept", deletionPolicy="Retain")
-    world.adopt("cancelled", deletionPolicy="Cancel")
+    world.adopt("canceled", deletionPolicy="Cancel")
     world.delete_secret()
     path = f"api/v1/namespaces/{world.namespace}"
     world.plane.api.do("DELETE", path)

@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "too many roles": ({"roles": [*ROLES, "GROUP_MORE"]}, "spec.roles: Too many: 27: must have at most 26 items"),
     "a role in lower case": ({"roles": ["group_owner"]}, 'spec.roles[0]: Unsupported value: "group_owner"'),
-    "an organisation's role": ({"roles": ["ORG_OWNER"]}, 'spec.roles[0]: Unsupported value: "ORG_OWNER"'),
+    "an organization's role": ({"roles": ["ORG_OWNER"]}, 'spec.roles[0]: Unsupported value: "ORG_OWNER"'),
     "roles as one word": ({"roles": "GROUP_OWNER"}, "spec.roles in body must be of type array"),
     "a misspelt role": (
         {"roles": ["GROUP_READONLY"]},

@@ -97,7 +97,7 @@ class Kopf:
         self.ends = list(ends)
         self.started = 0
         self.watched: list[list[str]] = []
-        self.cancelled = 0
+        self.canceled = 0
         monkeypatch.setattr(kopf, "spawn_tasks", self.spawn_tasks)
 
     async def spawn_tasks(self, *, namespaces: list[str], clusterwide: bool, **_: object) -> list[asyncio.Task[None]]:
@@ -117,7 +117,7 @@ class Kopf:
         try:
             await asyncio.Event().wait()
         finally:
-            self.cancelled += 1
+            self.canceled += 1
 
 
 def watch(
@@ -136,10 +136,10 @@ async def test_a_watch_that_ends_is_started_again(caplog: pytest.LogCaptureFixtu
         watching = asyncio.create_task(handlers.keep_watching(watch(lambda: taken.append(1))))
         await asyncio.sleep(60)
         assert fake.started == len(taken) == 4
-        assert fake.cancelled == 3
+        assert fake.canceled == 3
         watching.cancel()
         await asyncio.wait([watching])
-        assert fake.cancelled == 4
+        assert fake.canceled == 4
         said = [r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"]
         assert said[0] == "the watch ended; restarting in 2 s: 410"
 

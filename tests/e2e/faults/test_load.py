@@ -99,7 +99,7 @@ def set_right(own: World) -> int:
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-credentials", "shared-credentials"])
 @pytest.mark.parametrize("how", ["held", "slow", "503"])
-def test_a_project_that_does_not_answer_delays_no_other(
+def test_a_project_that_does_not_respond_delays_no_other(
     own: World, start_operator: StartOperator, how: str, *, shared: bool
 ) -> None:
     """While each call for one project hangs, takes seconds or fails, other projects' changes are made."""

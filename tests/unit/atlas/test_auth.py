@@ -211,7 +211,7 @@ def test_a_server_that_always_says_stale_ends_too() -> None:
 
 
 @pytest.mark.parametrize("challenge", [None, "Basic realm=x", 'Digest realm="r"', "Digest", ""])
-def test_without_a_challenge_that_can_be_answered_the_second_401_stands(challenge: str | None) -> None:
+def test_without_a_usable_challenge_the_second_401_is_final(challenge: str | None) -> None:
     """The client invents no digest, and does not conclude that the key is wrong."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
@@ -370,7 +370,7 @@ def run(auth: BearerAuth, *answers: httpx.Response) -> list[httpx.Request]:
     return sent
 
 
-def test_the_token_is_asked_for_as_documented(bearer: BearerAuth) -> None:
+def test_the_token_request_is_as_documented(bearer: BearerAuth) -> None:
     """POST /api/oauth/token at the root of the host, with Basic, a form, no envelope, and the request's time-outs."""
     flow = bearer.auth_flow(request())
     asked = next(flow)

@@ -372,7 +372,7 @@ async def test_the_end_of_the_invites_api_switches_the_view() -> None:
 
 
 @virtual_time
-async def test_with_invites_alone_the_end_is_an_error() -> None:
+async def test_with_only_the_invites_api_the_end_is_an_error() -> None:
     """``--atlas-api invites`` never switches."""
     atlas = FakeAtlas("invites")
     atlas.fails[Operation.LIST_INVITES] = GONE

@@ -131,7 +131,7 @@ def test_without_retry_after_the_hold_grows(bench: Bench) -> None:
     assert bench.delay() == 1.0
 
 
-def test_refused_for_days(bench: Bench) -> None:
+def test_refusals_for_days_can_be_counted(bench: Bench) -> None:
     """Two thousand refusals of every kind can be counted."""
     for number in range(2000):
         bench.answer(429 if number % 2 else 503)

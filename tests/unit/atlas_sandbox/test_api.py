@@ -48,8 +48,8 @@ async def test_whole_life_in_the_invites_api(client: httpx.AsyncClient) -> None:
     assert by_id.json() == {**body, "roles": ["GROUP_OWNER"]}
     by_email = await client.patch("/invites", json={"username": JANE, "roles": READ})
     assert by_email.json() == body
-    cancelled = await client.delete(f"/invites/{body['id']}")
-    assert (cancelled.status_code, cancelled.content) == (204, b"")
+    canceled = await client.delete(f"/invites/{body['id']}")
+    assert (canceled.status_code, canceled.content) == (204, b"")
     gone = await client.get(f"/invites/{body['id']}")
     assert (gone.status_code, gone.json()["errorCode"]) == (404, "INVALID_INVITATION_ID")
 

@@ -48,8 +48,8 @@ async def test_envelope(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
     assert (users["status"], users["results"], users["totalCount"]) == (200, [], 0)
     added = await client.post("/users?envelope=true", json=JANE)
     assert (added.status_code, added.json()["status"]) == (200, 201)
-    cancelled = await client.delete(f"/invites/{invitation['id']}?envelope=true")
-    assert (cancelled.status_code, cancelled.json()) == (200, {"status": 204, "content": {}})
+    canceled = await client.delete(f"/invites/{invitation['id']}?envelope=true")
+    assert (canceled.status_code, canceled.json()) == (200, {"status": 204, "content": {}})
     gone = await client.get(f"/invites/{invitation['id']}?envelope=true")
     assert (gone.status_code, gone.json()["status"]) == (200, 404)
     assert gone.json()["content"]["errorCode"] == "INVALID_INVITATION_ID"

@@ -235,7 +235,7 @@ async def test_a_pending_user_who_is_gone_may_have_accepted(policy: str, left: l
     ids=["nothing", "expired", "rejected"],
 )
 @virtual_time
-async def test_an_invitation_that_has_ended_is_nothing_to_remove(then: Callable[[World], object]) -> None:
+async def test_an_invitation_that_has_ended_needs_no_removal(then: Callable[[World], object]) -> None:
     """Nothing, EXPIRED, REJECTED: the finalizer is removed, and nothing else is."""
     world = await settled("users-pending", deletionPolicy="Revoke")
     then(world)
@@ -297,7 +297,7 @@ async def test_another_persons_invitation_is_not_canceled() -> None:
 
 
 @virtual_time
-async def test_a_suspended_object_goes_without_a_call() -> None:
+async def test_a_suspended_object_is_finalized_without_a_call() -> None:
     """A suspended object makes no Atlas calls, not even when it is deleted."""
     world = await settled(deletionPolicy="Revoke", suspend=None)
     world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke", suspend=True))
@@ -318,7 +318,7 @@ async def test_a_spec_that_cannot_be_read_removes_nothing() -> None:
 
 
 @virtual_time
-async def test_an_object_without_our_finalizer_is_nothing_to_do() -> None:
+async def test_an_object_without_our_finalizer_causes_no_work() -> None:
     """Another controller's finalizer keeps it: the operator leaves that finalizer."""
     world = World()
     world.cluster.apply(finalizers=["foregroundDeletion"])
@@ -763,7 +763,7 @@ async def test_a_legacy_invitation_is_not_confused_with_another_one(policy: str)
 
 
 @virtual_time
-async def test_a_legacy_invitation_that_has_expired_is_nothing() -> None:
+async def test_an_expired_legacy_invitation_needs_no_cancellation() -> None:
     """Past expiresAt there is nothing to cancel."""
     world = await settled(deletionPolicy="Cancel")
     world.atlas.api = Api.USERS
@@ -818,7 +818,7 @@ async def test_a_deletion_waits_until_the_other_object_was_evaluated() -> None:
 
 
 @virtual_time
-async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
+async def test_an_object_that_is_being_deleted_too_has_no_claim() -> None:
     """Both are deleted: the first one cancels."""
     world = await settled(deletionPolicy="Cancel")
     await with_another(world)

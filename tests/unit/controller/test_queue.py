@@ -357,24 +357,24 @@ async def test_each_wake_up_wakes_one_worker() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_worker_loses_no_wake_up() -> None:
+async def test_a_canceled_worker_loses_no_wake_up() -> None:
     """A worker that is canceled in the moment it was woken passes the key on."""
     queue = new_queue()
-    cancelled, other = (asyncio.create_task(queue.get()) for _ in range(2))
+    canceled, other = (asyncio.create_task(queue.get()) for _ in range(2))
     await settle()
     queue.add("a")
-    cancelled.cancel()
+    canceled.cancel()
     assert (await other).key == "a"
-    assert cancelled.cancelled()
+    assert canceled.cancelled()
 
 
 @virtual_time
 async def test_a_canceled_worker_that_was_not_woken_wakes_no_other() -> None:
     """A worker that leaves takes no key, and the next key goes to the next worker."""
     queue = new_queue()
-    cancelled, other = (asyncio.create_task(queue.get()) for _ in range(2))
+    canceled, other = (asyncio.create_task(queue.get()) for _ in range(2))
     await settle()
-    cancelled.cancel()
+    canceled.cancel()
     await settle()
     assert not other.done()
     queue.add("a")

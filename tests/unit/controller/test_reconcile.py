@@ -1097,7 +1097,7 @@ async def test_a_request_to_reconcile_is_handled_once() -> None:
 
 
 @virtual_time
-async def test_an_object_that_is_gone_is_nothing_to_do() -> None:
+async def test_an_object_that_is_gone_causes_no_work() -> None:
     """The key of an object that does not exist is dropped without a call."""
     world = World()
     assert await world.turn() is None
@@ -1442,7 +1442,7 @@ async def test_a_response_with_another_form_of_the_email_is_the_objects() -> Non
 
 
 @virtual_time
-async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind() -> None:
+async def test_an_object_that_is_deleted_while_it_is_reconciled_leaves_nothing_behind() -> None:
     """An object without a finalizer, whose Secret is being read, and does not exist."""
     world = World()
 

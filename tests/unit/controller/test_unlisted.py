@@ -69,7 +69,7 @@ async def test_its_invitation_is_not_canceled(policy: str) -> None:
 
 
 @virtual_time
-async def test_what_is_known_goes_on() -> None:
+async def test_known_invitations_are_still_managed() -> None:
     """An invitation on status is changed, and one is sent if Atlas has none."""
     world = await adopted()
     world.cluster.apply(spec=wire_spec(roles=[OWNER]))

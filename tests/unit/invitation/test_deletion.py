@@ -211,7 +211,7 @@ def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_lost_secret_is_waited_for_one_minute(reason: Reason) -> None:
+def test_a_missing_secret_is_tried_for_one_minute(reason: Reason) -> None:
     """Secret missing or invalid: whatever Atlas responds to the last credentials, 1 min and no more."""
     for lasted in (-1.0, MINUTE - 1):
         assert not is_last(reason, lasted, secret_lost=True)
