@@ -368,9 +368,12 @@ async def live(
 ) -> AsyncIterator[Life]:
     """Give a namespace with its Secret, a sandbox, and a running operator with its own rights.
 
-    Args: namespace: an existing one. admin: kubeconfig of a user. operator: kubeconfig of the operator's
-    ServiceAccount. api: which of Atlas's APIs the operator may use. grace: seconds that a deletion waits before it
-    removes something in Atlas.
+    Args:
+        namespace: an existing one.
+        admin: kubeconfig of a user.
+        operator: kubeconfig of the operator's ServiceAccount.
+        api: which of Atlas's APIs the operator may use.
+        grace: seconds that a deletion waits before it removes something in Atlas.
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(create_app()))

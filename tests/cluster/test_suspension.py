@@ -22,9 +22,12 @@ async def suspend(life: Life, name: str = "jane", **changes: Any) -> None:  # no
 
 
 async def settles(life: Life, wanted: str, name: str = "jane") -> dict[str, Any]:
-    """Wait until kstatus is done with what a commit has applied, and return the object. Args: life: the namespace.
+    """Wait until kstatus is done with what a commit has applied, and return the object.
 
-    wanted: what kstatus must report then. name: the object.
+    Args:
+        life: the namespace.
+        wanted: what kstatus must report then.
+        name: the object.
     """
 
     async def has_settled() -> dict[str, Any] | None:

@@ -53,7 +53,11 @@ def first_cells(text: str) -> list[str]:
 
 
 def run(cluster: ControlPlane, block: str, folder: Path = ROOT) -> str:
-    """Run a block of commands as a reader does, and return the output. Raises: AssertionError: a command failed."""
+    """Run a block of commands as a reader does, and return the output.
+
+    Raises:
+        AssertionError: a command failed.
+    """
     tools = str(Path(tool("kubectl")).parent)
     environment = os.environ | {
         "KUBECONFIG": str(cluster.kubeconfig),

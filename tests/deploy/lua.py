@@ -27,8 +27,10 @@ class ScriptError(Exception):
 def run_script(script: str, item: Object) -> Any:  # noqa: ANN401 - what it returns, as JSON
     """Return the result of a script for an object.
 
-    An empty table may be a list or an object: it counts as what was there before, as in Argo CD. Raises: ScriptError:
-    the script refused.
+    An empty table may be a list or an object: it counts as what was there before, as in Argo CD.
+
+    Raises:
+        ScriptError: the script refused.
     """
     lua = lua51.LuaRuntime(unpack_returned_tuples=True)
     lua.execute(_SANDBOX)

@@ -71,8 +71,11 @@ def kustomized(folder: Path) -> list[Object]:
 def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: Any) -> list[Object]:  # noqa: ANN401 - YAML
     """Return the objects of one of our kustomizations with some of our components, as a user combines them.
 
-    Args: folder: the kustomization. components: the names of the components. scratch: where the user's kustomization is
-    written. fields: its other fields.
+    Args:
+        folder: the kustomization.
+        components: the names of the components.
+        scratch: where the user's kustomization is written.
+        fields: its other fields.
     """
     wanted = {"resources": [folder], "components": [DEPLOY / "components" / name for name in components]}
     relative = {

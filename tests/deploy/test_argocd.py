@@ -28,7 +28,11 @@ DISCOVERY = (ACTIONS / "discovery.lua").read_text()
 
 
 def action(name: str, item: Object) -> Object:
-    """Return the result of an action on an object. Raises: ScriptError: it refuses."""
+    """Return the result of an action on an object.
+
+    Raises:
+        ScriptError: it refuses.
+    """
     made: Object = run_script((ACTIONS / name / "action.lua").read_text(), item)
     return made
 

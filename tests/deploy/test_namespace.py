@@ -31,9 +31,14 @@ def installed(
 ) -> Iterator[tuple[Operator, str]]:
     """Run the operator with rights only in the team's namespace, where two invitations are Ready.
 
-    Args: cluster: the control plane. group: of the operator. sandbox: for Atlas. where: the namespace of the operator;
-    the team's own (the overlay), or another (the chart). Yields: The operator, and the Atlas project: ``jane`` was
-    created there, ``joe`` was adopted.
+    Args:
+        cluster: the control plane.
+        group: of the operator.
+        sandbox: for Atlas.
+        where: the namespace of the operator; the team's own (the overlay), or another (the chart).
+
+    Yields:
+        The operator, and the Atlas project: ``jane`` was created there, ``joe`` was adopted.
     """
     project = sandbox.control("POST", "/projects", {})["id"]
     sandbox.control(

@@ -82,9 +82,14 @@ def kstatus(item: Object) -> str:
 
 
 def check(item: Object, before: Object | None = None) -> None:
-    """Check the status of one version of an object. Args: item: the object.
+    """Check the status of one version of an object.
 
-    before: the version before it, if there is one. Raises: AssertionError: a rule is broken.
+    Args:
+        item: the object.
+        before: the version before it, if there is one.
+
+    Raises:
+        AssertionError: a rule is broken.
     """
     status, generation = item["status"], item["metadata"]["generation"]
     observed, conditions = status["observedGeneration"], {c["type"]: c for c in status.get("conditions", [])}

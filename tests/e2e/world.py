@@ -35,9 +35,11 @@ class Plane:
 class World:
     """The world of one test.
 
-    Attributes: namespace: where its objects are, with a valid Secret ``atlas-credentials`` for the project. project: id
-    of its Atlas project. key: its API key's private half, which appears nowhere else. operators: the operators that may
-    act on it.
+    Attributes:
+        namespace: where its objects are, with a valid Secret ``atlas-credentials`` for the project.
+        project: id of its Atlas project.
+        key: its API key's private half, which appears nowhere else.
+        operators: the operators that may act on it.
     """
 
     plane: Plane
@@ -256,8 +258,9 @@ class World:
     def check_laws(self) -> None:
         """Check what must hold after every test.
 
-        Raises: AssertionError: a status breaks a rule of GitOps; something other than status and finalizers was
-        written; the operator requested what it may not do; a key or an e-mail is in a log, a status or an event.
+        Raises:
+            AssertionError: a status breaks a rule of GitOps; something other than status and finalizers was written;
+                the operator requested what it may not do; a key or an e-mail is in a log, a status or an event.
         """
         for name in self.plane.history.names(self.namespace):
             versions = self.versions(name)

@@ -35,10 +35,14 @@ async def for_ever() -> None:
 class Fakes:
     """The parts of the process, each of which does nothing and never ends, unless a test changes that.
 
-    Attributes: finish: seconds that running reconciles take to finish once the queue is closed. unwind: seconds that
-    they take to end once they are cut. flush: seconds that it would take to publish the waiting events. list: what the
-    first list does. listing: what the complete list does. said: what was done, in order. sent_until: when writes to
-    Atlas were ended.
+    Attributes:
+        finish: seconds that running reconciles take to finish once the queue is closed.
+        unwind: seconds that they take to end once they are cut.
+        flush: seconds that it would take to publish the waiting events.
+        list: what the first list does.
+        listing: what the complete list does.
+        said: what was done, in order.
+        sent_until: when writes to Atlas were ended.
     """
 
     finish: float = 0.0

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 class Cluster:
     """An API server with one object, and the session with which kopf reaches it.
 
-    Attributes: fails: the number of list requests that get HTTP 500. gone: watches that get 410 Gone, in each form in
-    turn, before one is held. lists, watches: how often each path was listed and watched. writes: the methods of all
-    other requests. sent: the requests that were sent through the session. closed: as in aiohttp's session.
+    Attributes:
+        fails: the number of list requests that get HTTP 500.
+        gone: watches that get 410 Gone, in each form in turn, before one is held.
+        lists, watches: how often each path was listed and watched.
+        writes: the methods of all other requests.
+        sent: the requests that were sent through the session.
+        closed: as in aiohttp's session.
     """
 
     def __init__(self, *, fails: int = 0, gone: int = 0) -> None:

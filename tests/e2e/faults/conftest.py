@@ -41,10 +41,13 @@ ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the proxy before the API server is reached. Attributes: certificate: its certificate and key, for TLS.
+    """How the proxy before the API server is reached.
 
-    cluster: more fields of the kubeconfig's cluster. user: the kubeconfig's user, instead of the operator's
-    ServiceAccount. variables: environment variables of the operator.
+    Attributes:
+        certificate: its certificate and key, for TLS.
+        cluster: more fields of the kubeconfig's cluster.
+        user: the kubeconfig's user, instead of the operator's ServiceAccount.
+        variables: environment variables of the operator.
     """
 
     certificate: Path | None = None

@@ -28,10 +28,14 @@ _GONE = {"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "stat
 class Fault:
     """What happens to the requests whose ``METHOD /path?query`` matches.
 
-    Attributes: status: the status of the response, with a Kubernetes Status as its body; None: there is no response,
-    the request is held. gone: the response is a watch that says 410 Gone. after: the request is carried out first.
-    count: how many requests are struck; None: all. seconds: how long the request is held before it is struck. struck:
-    how many were struck.
+    Attributes:
+        status: the status of the response, with a Kubernetes Status as its body; None: there is no response, the
+            request is held.
+        gone: the response is a watch that says 410 Gone.
+        after: the request is carried out first.
+        count: how many requests are struck; None: all.
+        seconds: how long the request is held before it is struck.
+        struck: how many were struck.
     """
 
     matches: re.Pattern[str]
@@ -67,10 +71,12 @@ class Observation:
 class Proxy(InThread):
     """Pass requests on to a server, in its own thread.
 
-    Attributes: certificate: certificate and key for TLS on the side of the client; None: plain HTTP. silent: nothing is
-    passed on in either direction, and nothing is refused, as with a cut cable. swallowed: requests, and parts of
-    responses, that were lost during silence: they never come, even after it has ended. seen: the requests that were
-    passed on.
+    Attributes:
+        certificate: certificate and key for TLS on the side of the client; None: plain HTTP.
+        silent: nothing is passed on in either direction, and nothing is refused, as with a cut cable.
+        swallowed: requests, and parts of responses, that were lost during silence: they never come, even after it has
+            ended.
+        seen: the requests that were passed on.
     """
 
     target: str

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class FakeLeases(LeaseObject):
-    """The Lease object. Attributes: stored: its content.
+    """The Lease object.
 
-    before: called with the number of the call before the call has any effect; it may raise, or take time. after: the
-    same, between the effect and the response.
+    Attributes:
+        stored: its content.
+        before: called with the number of the call before the call has any effect; it may raise, or take time.
+        after: the same, between the effect and the response.
     """
 
     def __init__(self) -> None:

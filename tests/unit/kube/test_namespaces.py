@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Namespaces:
     """An API server with an object in each namespace.
 
-    Attributes: statuses: the error status of namespaces that cannot be listed. succeeded: how many lists have
-    succeeded.
+    Attributes:
+        statuses: the error status of namespaces that cannot be listed.
+        succeeded: how many lists have succeeded.
     """
 
     def __init__(self) -> None:

@@ -47,8 +47,12 @@ def as_(token: str, lasts: float = LASTS) -> Access:
 class Server:
     """An API server that accepts one token, and the files from which a client reads it.
 
-    Attributes: accepts: the token that it accepts. access: what is loaded next; an error is raised. loads, loaded: how
-    often a load has begun, and ended. slow: what a load waits for. asked: the requests that came, with their bodies.
+    Attributes:
+        accepts: the token that it accepts.
+        access: what is loaded next; an error is raised.
+        loads, loaded: how often a load has begun, and ended.
+        slow: what a load waits for.
+        asked: the requests that came, with their bodies.
     """
 
     accepts: str = "one"
