@@ -21,7 +21,7 @@ BASE = Path(__file__).parents[2] / "deploy" / "base"
 
 
 class Apply(Protocol):
-    """Applies manifests to the test's namespace as a user does; does not raise when they are refused."""
+    """Apply manifests to the test's namespace as a user does; do not raise if they are rejected."""
 
     def __call__(self, *manifests: dict[str, Any], options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]: ...
 
@@ -41,7 +41,7 @@ def apply(control_plane: ControlPlane, namespace: str) -> Apply:
 
 @pytest.fixture(scope="package")
 def installed(control_plane: ControlPlane, crds: None) -> Path:  # noqa: ARG001 - it must be there first
-    """The operator's ServiceAccount and its RBAC, as shipped; gives its kubeconfig."""
+    """The operator's ServiceAccount and its RBAC, as shipped; returns its kubeconfig."""
     control_plane.kubectl("apply", "--server-side", "-k", str(BASE))
     return control_plane.kubeconfig_for("atlas-invites", "atlas-invites")
 
@@ -54,7 +54,7 @@ def api() -> Mode:
 
 @pytest.fixture
 def grace() -> float:
-    """Seconds that a deletion waits before it removes something in Atlas: none, where a test is not about that."""
+    """Seconds that a deletion waits before it removes something in Atlas: 0, unless a test is about the wait."""
     return 0.0
 
 

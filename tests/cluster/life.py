@@ -51,11 +51,11 @@ class MovableClock:
     offset: float = 0.0
 
     def monotonic(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic seconds."""
         return time.monotonic() + self.offset
 
     def wall(self) -> datetime:
-        """The local time, UTC."""
+        """Return the local time in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.offset)
 
 
@@ -106,13 +106,16 @@ class Life:
         await self.parts.resync.sweep_all()
 
     async def stop(self) -> None:
-        """Cut the operator off, as ``kill -9`` does: what it remembers is lost."""
+        """Stop the operator as ``kill -9`` does: it forgets what it knows."""
         if self._running is not None:
             await self._running.aclose()
             self._running = None
 
-    async def let_go(self) -> None:
-        """Take the finalizers off what is left: else its namespace could never end, and would be tried for ever."""
+    async def remove_finalizers(self) -> None:
+        """Remove the finalizers of remaining objects.
+
+        Otherwise the operator would try without end, and the namespace would stay.
+        """
         listed: Any = await self._objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)
         for item in listed["items"]:
             await self._patch(item["metadata"]["name"], {"metadata": {"finalizers": None}})
@@ -123,13 +126,13 @@ class Life:
         self.api = api or self.api
         await self.start()
 
-    async def sweep(self) -> None:
-        """Sweep every project now, and wait until what differs is done."""
+    async def resync(self) -> None:
+        """Resync every project now, and wait until the objects that differ are done."""
         await self.parts.resync.sweep_all()
         await self.quiet()
 
     async def move(self, **units: float) -> None:
-        """Move every clock (days=, hours=, seconds=, as for timedelta), and let what is due begin."""
+        """Move every clock (days=, hours=, seconds=, as for timedelta), and let due work begin."""
         await self.quiet()
         await self.move_clock(**units)
         queue = self.parts.queue
@@ -156,7 +159,7 @@ class Life:
         return other
 
     async def create(self, name: str, **spec: Any) -> None:  # noqa: ANN401 - the spec as JSON
-        """Create an invitation; groupId, roles and the Secret's name are given unless said otherwise."""
+        """Create an invitation; groupId, roles and the Secret's name have defaults."""
         filled = {"roles": [READ_ONLY], "connectionSecretRef": {"name": SECRET}} | spec
         if "projectRef" not in spec:
             filled.setdefault("groupId", PROJECT_ID)
@@ -166,7 +169,7 @@ class Life:
         )
 
     async def create_younger(self, name: str, **spec: Any) -> None:  # noqa: ANN401 - the spec as JSON
-        """Create an object that is younger than all others for sure: creation times are whole seconds."""
+        """Create an object that is certainly younger than all others: creation times are whole seconds."""
         began = int(time.time())
         await self.until("the next second", lambda: int(time.time()) > began)
         await self.create(name, **spec)
@@ -181,7 +184,7 @@ class Life:
         await self._patch(name, {"metadata": {"annotations": named}})
 
     async def delete(self, name: str) -> None:
-        """Ask for a deletion; the finalizer may hold it."""
+        """Delete an object; the finalizer may keep it."""
         await self._objects.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
 
     async def get(self, name: str) -> dict[str, Any] | None:
@@ -195,13 +198,16 @@ class Life:
         return dict(found)
 
     async def status(self, name: str) -> dict[str, Any]:
-        """Return the status of an object that is there."""
+        """Return the status of an existing object."""
         found = await self.get(name)
         assert found is not None, f"{name} is gone"
         return dict(found["status"])
 
     async def reaches(self, name: str, reason: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - of status
-        """Wait until Ready has this reason for the latest generation, and status these fields; return the status."""
+        """Wait until Ready has this reason for the latest generation, and status has these fields.
+
+        Return the status.
+        """
 
         async def there() -> dict[str, Any] | None:
             found = await self.get(name)
@@ -222,7 +228,7 @@ class Life:
         await self.until(f"{name} is gone", missing, lambda: self.get(name))
 
     async def put_secret(self, name: str = SECRET, **data: str) -> None:
-        """Create or replace a Secret; the sandbox's API key unless told otherwise."""
+        """Create or replace a Secret; by default with the sandbox's API key."""
         filled = data or {"publicApiKey": PUBLIC_KEY, "privateApiKey": PRIVATE_KEY}
         core = CoreV1Api(self.admin)
         await self.drop_secret(name)
@@ -238,7 +244,7 @@ class Life:
         )
 
     async def drop_secret(self, name: str = SECRET) -> None:
-        """Delete a Secret, if it is there."""
+        """Delete a Secret if it exists."""
         with suppress(ApiException):
             await CoreV1Api(self.admin).delete_namespaced_secret(name, self.namespace)
 
@@ -255,12 +261,12 @@ class Life:
         async def found() -> bool:
             return (type_, reason) in await self.events(name)
 
-        await self.until(f"{name} is told {reason}", found, lambda: self.events(name))
+        await self.until(f"{name} has the event {reason}", found, lambda: self.events(name))
 
     # Atlas, as people use it.
 
     async def lever(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
-        """Pull a lever of the sandbox."""
+        """Use a control of the sandbox."""
         answer = await self.levers.request(method, f"/_sandbox{path}", json=body)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
@@ -272,7 +278,7 @@ class Life:
     async def invited_by_hand(
         self, username: str, roles: Sequence[str] = (READ_ONLY,), api: str = "Invites"
     ) -> dict[str, Any]:
-        """Invite someone in Atlas's user interface, and return what the API shows of it."""
+        """Invite a person in Atlas's user interface, and return what the API shows of the invitation."""
         shown: list[dict[str, Any]] = await self.people("invitations", username, roles=list(roles), api=api)
         return shown[0]
 
@@ -281,12 +287,12 @@ class Life:
         await self.lever("POST", "/faults", fault)
 
     async def truth(self) -> dict[str, Any]:
-        """Return all that the project holds."""
+        """Return everything that the project holds."""
         held: dict[str, Any] = await self.lever("GET", f"/projects/{PROJECT_ID}")
         return held
 
     async def roles_of(self, username: str) -> list[str] | None:
-        """Return the sorted roles of who is invited or a member, or None."""
+        """Return the sorted roles of an invitee or member, or None."""
         held = await self.truth()
         people = [
             *held["invitations"],
@@ -295,7 +301,7 @@ class Life:
         return next((sorted(one["roles"]) for one in people if one["username"].lower() == username.lower()), None)
 
     async def calls(self) -> dict[str, int]:
-        """Return the calls so far that Atlas let in, by operation: a digest challenge is none."""
+        """Return the number of calls that Atlas admitted, by operation, without digest challenges."""
         statuses: dict[str, int] = (await self.lever("GET", "/calls"))["statuses"]
         counts: dict[str, int] = {}
         for answer, number in statuses.items():
@@ -306,7 +312,7 @@ class Life:
 
     @asynccontextmanager
     async def counting(self) -> AsyncIterator[dict[str, int]]:
-        """Give the calls that are made in the block, by operation, when it ends."""
+        """Return the number of calls that are made in the block, by operation, when it ends."""
         before = await self.calls()
         counted: dict[str, int] = {}
         yield counted
@@ -352,7 +358,7 @@ def reason_of(status: dict[str, Any]) -> str | None:
 
 
 def has_finalizer(found: dict[str, Any]) -> bool:
-    """Tell whether our finalizer is on an object."""
+    """Return whether our finalizer is on an object."""
     return FINALIZER in found["metadata"].get("finalizers", [])
 
 
@@ -360,10 +366,10 @@ def has_finalizer(found: dict[str, Any]) -> bool:
 async def live(
     namespace: str, admin: Path, operator: Path, api: Mode = "auto", grace: float = 0.0
 ) -> AsyncIterator[Life]:
-    """Give a namespace with its Secret, a sandbox, and a running operator under its own rights.
+    """Give a namespace with its Secret, a sandbox, and a running operator with its own rights.
 
     Args:
-        namespace: where, it exists.
+        namespace: an existing one.
         admin: kubeconfig of a user.
         operator: kubeconfig of the operator's ServiceAccount.
         api: which of Atlas's APIs the operator may use.
@@ -381,7 +387,7 @@ async def live(
         yield life
         await life.stop()
         for each in (life, *map(life.of, life.also)):
-            await each.let_go()
+            await each.remove_finalizers()
 
 
 async def _client(kubeconfig: Path) -> ApiClient:

@@ -13,7 +13,7 @@ async def message(life: Life, name: str) -> str:
     return str(next(c["message"] for c in conditions if c["type"] == "Ready"))
 
 
-async def test_the_older_keeps_it_and_the_younger_says_so(life: Life) -> None:
+async def test_the_older_object_keeps_it_and_the_younger_reports_it(life: Life) -> None:
     """Of two in one namespace the younger is DuplicateInvite, names the older, and changes nothing in Atlas."""
     await invited(life)
     async with life.counting() as counted:
@@ -34,8 +34,8 @@ async def test_an_id_and_an_email_name_the_same_invitation(life: Life) -> None:
     assert await life.roles_of(JANE) == [READ_ONLY]
 
 
-async def test_two_that_are_created_at_once_send_one_invitation(life: Life) -> None:
-    """Applied together: one sends, the other says that it does not."""
+async def test_two_objects_created_at_once_send_one_invitation(life: Life) -> None:
+    """Applied together: one sends, the other reports that it does not."""
     async with life.counting() as counted:
         for name in ("one", "two", "three"):
             await life.create(name, username=JANE)
@@ -49,8 +49,8 @@ async def test_two_that_are_created_at_once_send_one_invitation(life: Life) -> N
     assert sent(counted) == 1
 
 
-async def test_the_younger_takes_over_what_is_there(life: Life) -> None:
-    """The older goes: the younger inherits the invitation, and its roles count from now on."""
+async def test_the_younger_object_takes_over_the_invitation(life: Life) -> None:
+    """The older object is deleted: the younger inherits the invitation, and its roles count from then on."""
     await invited(life, deletionPolicy="Cancel")
     await life.create_younger("younger", username=JANE, roles=[OWNER])
     await life.reaches("younger", "DuplicateInvite")
@@ -63,13 +63,16 @@ async def test_the_younger_takes_over_what_is_there(life: Life) -> None:
 
 
 @pytest.mark.parametrize("trouble", [False, True])
-async def test_the_younger_sends_nothing_new_when_it_takes_over(life: Life, *, trouble: bool) -> None:
-    """The older goes, and its invitation is gone too: the younger does not invite, whatever happens meanwhile."""
+async def test_the_younger_object_sends_nothing_new_when_it_takes_over(life: Life, *, trouble: bool) -> None:
+    """The older object is deleted, and its invitation is gone too.
+
+    The younger does not invite, whatever happens meanwhile.
+    """
     await invited(life)
     await life.create_younger("younger", username=JANE)
     await life.reaches("younger", "DuplicateInvite")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     async with life.counting() as counted:
         if trouble:
@@ -85,12 +88,12 @@ async def test_the_younger_sends_nothing_new_when_it_takes_over(life: Life, *, t
         await life.edit("younger", roles=[OWNER])
         await life.reaches("younger", "InvitationWithdrawn", state="Withdrawn")
         await life.move(minutes=10)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 0
 
 
-async def test_who_cannot_read_the_project_claims_nothing(life: Life) -> None:
-    """An older object whose credentials do not see the project keeps nobody from inviting."""
+async def test_an_object_that_cannot_read_the_project_claims_nothing(life: Life) -> None:
+    """An older object whose credentials do not see the project prevents no other from inviting."""
     await life.lever("POST", "/credentials", {"kind": "apiKey", "id": "other", "secret": "other-key", "projects": []})
     await life.put_secret("stranger", publicApiKey="other", privateApiKey="other-key")
     await life.create("stranger", username=JANE, connectionSecretRef={"name": "stranger"})
@@ -99,7 +102,7 @@ async def test_who_cannot_read_the_project_claims_nothing(life: Life) -> None:
     await life.reaches("jane", "Invited", origin="Created")
 
 
-async def test_an_older_object_that_comes_to_its_secret_late_takes_its_place(life: Life) -> None:
+async def test_an_older_object_whose_secret_comes_late_gets_the_invitation(life: Life) -> None:
     """The older had no Secret, so the younger invited; with its Secret the older adopts, and the younger waits."""
     await life.create("older", username=JANE, connectionSecretRef={"name": "late"})
     await life.reaches("older", "SecretNotFound")
@@ -113,8 +116,8 @@ async def test_an_older_object_that_comes_to_its_secret_late_takes_its_place(lif
     assert sent(counted) == 0
 
 
-async def test_claims_hold_across_namespaces_and_name_nobody_there(life: Life, namespace_b: str) -> None:
-    """Over two namespaces the older keeps it too; the younger is not told which object of another namespace it is."""
+async def test_claims_hold_across_namespaces_without_names(life: Life, namespace_b: str) -> None:
+    """The older keeps it over two namespaces too; the younger does not show which object of another namespace it is."""
     life.also = (namespace_b,)
     await life.restart()
     other = life.of(namespace_b)
@@ -135,11 +138,11 @@ async def test_claims_hold_across_namespaces_and_name_nobody_there(life: Life, n
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 async def test_a_duplicate_still_counts_after_a_restart(life: Life, policy: str) -> None:
-    """Renamed, then a restart, then the old one is deleted: the new one is known, and nothing is taken away."""
+    """Renamed, then a restart, then the old object is deleted: the new one is known, and nothing is removed."""
     await invited(life, deletionPolicy=policy)
     if policy == "Revoke":
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     await life.create_younger("renamed", username=JANE)
     await life.reaches("renamed", "DuplicateInvite")
@@ -151,11 +154,11 @@ async def test_a_duplicate_still_counts_after_a_restart(life: Life, policy: str)
     assert not set(counted) & {"CancelInvite", "RemoveUser", "CreateInvite", "AddUser"}
 
 
-async def test_a_rename_while_the_operator_is_down_takes_nothing_away(life: Life) -> None:
-    """Renamed while nobody watches, for longer than a minute: the new object is heard before the old one ends."""
+async def test_a_rename_while_the_operator_is_down_removes_nothing(life: Life) -> None:
+    """Renamed while the operator is down for longer than a minute: the new object is read before the old one ends."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.stop()
     await life.create_younger("renamed", username=JANE)
@@ -168,8 +171,8 @@ async def test_a_rename_while_the_operator_is_down_takes_nothing_away(life: Life
     assert "RemoveUser" not in counted
 
 
-async def test_two_that_go_together_leave_what_the_older_retains(life: Life) -> None:
-    """The older retains, its duplicate would cancel, and both go: what the older has stays."""
+async def test_two_deleted_together_leave_what_the_older_retains(life: Life) -> None:
+    """The older retains, its duplicate would cancel, and both are deleted: what the older has stays."""
     await invited(life, deletionPolicy="Retain")
     await life.create_younger("younger", username=JANE, deletionPolicy="Cancel")
     await life.reaches("younger", "DuplicateInvite")

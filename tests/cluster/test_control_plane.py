@@ -1,4 +1,4 @@
-"""The control plane that the other tests run on does what a real one does, and never outlives who started it."""
+"""The control plane of the other tests acts like a real one, and never outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def eventually(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait until it is true."""
+    """Wait until the condition is true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
@@ -48,7 +48,7 @@ def running_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_ends_with_its_starter(control_plane_binaries: Path, how: signal.Signals) -> None:
-    """However the process ends that started one, kill -9 included, every process of it ends and its files go."""
+    """However the starting process ends, also by kill -9, all its processes end and its files are removed."""
     assert (control_plane_binaries / "etcd").exists()
     command = [sys.executable, "-m", "tests.control_plane", "run"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as starter:  # noqa: S603
@@ -67,7 +67,7 @@ def test_ends_with_its_starter(control_plane_binaries: Path, how: signal.Signals
 
 
 def test_stop_leaves_nothing(control_plane_binaries: Path) -> None:
-    """After a with block, even one that an exception left, no process and no file is there."""
+    """After a with block, even after an exception, no process and no file remains."""
     assert control_plane_binaries.is_dir()
     control_plane = ControlPlane()
 
@@ -80,11 +80,11 @@ def test_stop_leaves_nothing(control_plane_binaries: Path) -> None:
         fail()
     assert not running_in(control_plane.folder)
     assert not control_plane.folder.exists()
-    control_plane.stop()  # once more does no harm
+    control_plane.stop()  # stopping again does no harm
 
 
-def test_ports_that_are_taken(control_plane_binaries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When somebody takes a port in the last moment, others are tried; when that never helps, the error says so."""
+def test_ports_in_use(control_plane_binaries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another process takes a port in the last moment, others are tried; if that never helps, the error says so."""
     assert control_plane_binaries.is_dir()
     free_ports = module._free_ports  # noqa: SLF001
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -109,7 +109,7 @@ def test_ports_that_are_taken(control_plane_binaries: Path, monkeypatch: pytest.
 def test_binaries_of_the_users_choice(
     control_plane_binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """KUBEBUILDER_ASSETS names a folder with other binaries; a lack of controllers is told in one line."""
+    """KUBEBUILDER_ASSETS names a folder with other binaries; missing controllers are reported in one line."""
     for name in ("etcd", "kube-apiserver"):
         (tmp_path / name).symlink_to(control_plane_binaries / name)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
@@ -128,7 +128,7 @@ def test_version(control_plane: ControlPlane) -> None:
 
 
 def test_namespaces_are_deleted(control_plane: ControlPlane, namespace: str) -> None:
-    """A deleted namespace goes, with what is in it: the controllers run."""
+    """A deleted namespace is removed with its content: the controllers run."""
     control_plane.kubectl("create", "configmap", "one", "--namespace", namespace)
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
     eventually(
@@ -138,7 +138,7 @@ def test_namespaces_are_deleted(control_plane: ControlPlane, namespace: str) -> 
 
 
 def test_deployments_make_pods(control_plane: ControlPlane, namespace: str) -> None:
-    """A Deployment gets its ReplicaSet and its Pod, which no node runs."""
+    """A Deployment gets its ReplicaSet and its Pod, which runs on no node."""
     control_plane.kubectl("create", "deployment", "one", "--image=example.com/one", "--namespace", namespace)
     eventually(
         lambda: "pod/one-" in control_plane.kubectl("get", "pods", "--namespace", namespace, "-o", "name").stdout,
@@ -163,7 +163,7 @@ def test_kubeconfig_of_a_service_account(control_plane: ControlPlane, namespace:
 
 
 def test_an_outage(control_plane_binaries: Path) -> None:
-    """The API server can go away and come back: connections are refused, then all is as it was."""
+    """The API server can stop and come back: connections are refused, then everything is as before."""
     assert control_plane_binaries.is_dir()
     with ControlPlane() as control_plane:
         url = control_plane.url
@@ -177,7 +177,7 @@ def test_an_outage(control_plane_binaries: Path) -> None:
 
 
 def test_audit_log(control_plane: ControlPlane, namespace: str) -> None:
-    """The audit log has every request, who made it and how it ended."""
+    """The audit log has every request, its user and its result."""
     control_plane.kubectl("create", "configmap", "one", "--namespace", namespace)
     requests = control_plane.audit_log.requests()
     made = [
@@ -189,7 +189,7 @@ def test_audit_log(control_plane: ControlPlane, namespace: str) -> None:
     assert made == [("admin", 201)]
 
 
-def test_kubectl_is_told_apart_from_the_users(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubectl_ignores_the_users_kubeconfig(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """A KUBECONFIG of the environment is never used: tests touch no cluster but their own."""
     monkeypatch.setitem(os.environ, "KUBECONFIG", "/nowhere")
     assert control_plane.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}").stdout == (

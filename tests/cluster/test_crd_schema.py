@@ -1,4 +1,4 @@
-"""The schema itself: every field explained, everything bounded, and in step with what the operator reads and writes."""
+"""The schema itself: every field is described and bounded, and matches what the operator reads and writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
             yield from fields(field["items"], below)
 
 
-# The API server brings its own words for metadata.
+# The API server uses its own text for metadata.
 FIELDS = {path: field for path, field in fields(SCHEMA) if path != "metadata"}
 
 
@@ -71,7 +71,7 @@ def test_explain(crds: None, control_plane: ControlPlane) -> None:
         time.sleep(0.1)
     assert SCHEMA["description"] in words(control_plane.kubectl("explain", "atlasprojectinvites").stdout)
     for path, field in FIELDS.items():
-        if path in {"apiVersion", "kind"}:  # here too, it has its own words
+        if path in {"apiVersion", "kind"}:  # here too, it has its own text
             continue
         shown = control_plane.kubectl("explain", f"atlasprojectinvites.{path.removesuffix('[]')}").stdout
         assert words(field["description"]) in words(shown), path
@@ -79,7 +79,7 @@ def test_explain(crds: None, control_plane: ControlPlane) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FIELDS if path.startswith("spec.")])
 def test_what_a_user_writes_is_bounded(path: str) -> None:
-    """Every string of the spec has a greatest length or a set of values, every list a greatest size."""
+    """Every string of the spec has a maximum length or a set of values, every list a maximum size."""
     field = FIELDS[path]
     bound = {"string": {"maxLength", "enum"}, "array": {"maxItems"}}.get(field["type"])
     assert bound is None or bound & set(field)
@@ -89,7 +89,7 @@ def test_what_a_user_writes_is_bounded(path: str) -> None:
     "path", [path for path, field in FIELDS.items() if "enum" in field and path != "status.error.operation"]
 )
 def test_every_value_is_explained(path: str) -> None:
-    """A field with a set of values tells what each of them means."""
+    """The description of a field with a set of values explains each value."""
     for value in FIELDS[path]["enum"]:
         assert value in FIELDS[path]["description"]
 
@@ -124,14 +124,14 @@ def test_roles() -> None:
 
 @pytest.mark.parametrize("path", [path for path, field in FIELDS.items() if "items" in field])
 def test_a_list_is_one_value(path: str) -> None:
-    """No list merges under server-side apply, but for the conditions."""
+    """No list merges under server-side apply, except the conditions."""
     wanted = "map" if path == "status.conditions" else "atomic"
     assert FIELDS[path]["x-kubernetes-list-type"] == wanted
 
 
 @pytest.mark.parametrize(("root", "model"), [("spec", Spec), ("status", Status)])
 def test_fields_are_the_operators(root: str, model: type[BaseModel]) -> None:
-    """The schema has the fields that the operator reads and writes, no more and no less."""
+    """The schema has the fields that the operator reads and writes, and no others."""
     ours = set(model_fields(model.model_json_schema(by_alias=True), root))
     assert ours == {path for path in FIELDS if path.startswith(f"{root}.") and not path.endswith("[]")}
 

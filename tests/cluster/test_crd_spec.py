@@ -1,4 +1,4 @@
-"""What ``kubectl apply`` accepts of a spec, and how it refuses the rest: the rules of crds/, on a real API server."""
+"""What ``kubectl apply`` accepts of a spec, and how it rejects the rest: the rules of crds/, on a real API server."""
 
 from __future__ import annotations
 
@@ -25,47 +25,50 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*.ya
 
 
 def error(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the error of ``kubectl apply``, without the type of the value that Kubernetes before 1.35 adds."""
+    """Return the error of ``kubectl apply`` without the type of the value, which Kubernetes before 1.35 adds."""
     return re.sub(r'Invalid value: "(array|object|string)": ', "Invalid value: ", done.stderr)
 
 
 def invites(emails: Iterable[str]) -> dict[str, Any]:
-    """Return a list of manifests, one an address; in one document, which kubectl reads as JSON and not as YAML."""
+    """Return a list of manifests, one for each address.
+
+    In one document, which kubectl reads as JSON and not as YAML.
+    """
     items = [invite({"username": email}, name=f"number-{number}") for number, email in enumerate(emails)]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
 @pytest.mark.parametrize("change", ACCEPTED.values(), ids=ACCEPTED)
-def test_accepts_what_is_right(apply: Apply, change: dict[str, Any]) -> None:
-    """A spec within the rules is accepted without a word of warning."""
+def test_accepts_valid_specs(apply: Apply, change: dict[str, Any]) -> None:
+    """A spec within the rules is accepted without a warning."""
     done = apply(invite(change))
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
-def test_refuses_what_is_wrong(apply: Apply, change: dict[str, Any], message: str) -> None:
-    """A spec outside the rules is refused at apply, with a message that names the field and the rule."""
+def test_rejects_invalid_specs(apply: Apply, change: dict[str, Any], message: str) -> None:
+    """A spec that breaks a rule is rejected by apply, with a message that names the field and the rule."""
     done = apply(invite(change))
     assert done.returncode != 0
     assert message in error(done)
 
 
 def test_names_the_field_and_its_value(apply: Apply) -> None:
-    """The error for a malformed id has the path of the field, the invalid value and the rule in words."""
+    """The error for a malformed id has the path of the field, the invalid value and the text of the rule."""
     done = apply(invite({"groupId": ID.upper()}))
     assert f'spec.groupId: Invalid value: "{ID.upper()}": ' in done.stderr
     assert f"groupId {HEX}, as Atlas shows it" in done.stderr
 
 
-def test_every_good_address_is_accepted(apply: Apply) -> None:
-    """The CRD and the operator's own model welcome the same addresses."""
+def test_every_valid_address_is_accepted(apply: Apply) -> None:
+    """The CRD and the operator's own model accept the same addresses."""
     done = apply(invites(GOOD.values()))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("created") == len(GOOD)
 
 
-def test_every_bad_address_is_refused(apply: Apply) -> None:
-    """The CRD and the operator's own model refuse the same addresses, with the same rule in the same words."""
+def test_every_invalid_address_is_rejected(apply: Apply) -> None:
+    """The CRD and the operator's own model reject the same addresses, with the same text."""
     done = apply(invites(email for email, _ in BAD.values()))
     assert done.stdout == ""
     lines = done.stderr.strip().split("\n")
@@ -75,8 +78,8 @@ def test_every_bad_address_is_refused(apply: Apply) -> None:
         assert f"username {rule}" in line
 
 
-def test_refuses_an_object_without_spec(apply: Apply) -> None:
-    """An object without spec is refused."""
+def test_rejects_an_object_without_spec(apply: Apply) -> None:
+    """An object without spec is rejected."""
     manifest = invite()
     del manifest["spec"]
     assert "spec: Required value" in apply(manifest).stderr
@@ -92,10 +95,10 @@ def test_accepts_changes(apply: Apply, before: dict[str, Any], after: dict[str, 
 
 
 @pytest.mark.parametrize(("before", "after", "fields"), CHANGES_REFUSED.values(), ids=CHANGES_REFUSED)
-def test_refuses_another_identity(
+def test_rejects_another_identity(
     apply: Apply, before: dict[str, Any], after: dict[str, Any], fields: list[str]
 ) -> None:
-    """Who is invited, and to which project, is not changed, added or removed later; the message says what to do."""
+    """The invitee and the project cannot be changed, added or removed later; the message says what to do."""
     assert apply(invite(before)).returncode == 0
     done = apply(invite(after))
     assert done.returncode != 0
@@ -107,7 +110,7 @@ def test_refuses_another_identity(
 
 
 def test_defaults(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
-    """The defaults are Observe, Never and Stall; deletionPolicy has none, because its absence means something."""
+    """The defaults are Observe, Never and Stall; deletionPolicy has none, because its absence has a meaning."""
     apply(invite())
     spec = control_plane.kubectl("get", "ainv", "jane", "-n", namespace, "-o", "jsonpath={.spec}").stdout
     assert '"memberPolicy":"Observe"' in spec
@@ -117,7 +120,7 @@ def test_defaults(apply: Apply, control_plane: ControlPlane, namespace: str) -> 
     assert "suspend" not in spec
 
 
-def test_server_side_apply_takes_roles_away(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
+def test_server_side_apply_removes_roles(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
     """With server-side apply too, a role that is left out is gone."""
     apply(invite({"roles": ["GROUP_OWNER", "GROUP_READ_ONLY"]}), options=["--server-side"])
     assert apply(invite({"roles": ["GROUP_READ_ONLY"]}), options=["--server-side"]).returncode == 0
@@ -126,12 +129,12 @@ def test_server_side_apply_takes_roles_away(apply: Apply, control_plane: Control
 
 
 @pytest.mark.parametrize("added_by", ["patch", "server-side apply"])
-def test_a_role_that_somebody_else_adds_does_not_survive_an_apply(
+def test_a_role_that_others_add_is_removed_by_the_next_apply(
     apply: Apply, control_plane: ControlPlane, namespace: str, added_by: str
 ) -> None:
-    """A role that a second field manager adds is gone after the next server-side apply of the first, without conflict.
+    """A role that a second field manager adds is gone after the first one's next server-side apply.
 
-    Argo CD and Flux apply with ``--force-conflicts``.
+    There is no conflict. Argo CD and Flux apply with ``--force-conflicts``.
     """
     owner = ["--server-side", "--field-manager=gitops", "--force-conflicts"]
     jane = ["ainv", "jane", "--namespace", namespace]
@@ -152,13 +155,13 @@ def test_a_role_that_somebody_else_adds_does_not_survive_an_apply(
 @pytest.mark.parametrize("options", [[], ["--server-side"]], ids=["client-side", "server-side"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples(control_plane: ControlPlane, namespace: str, example: Path, options: list[str]) -> None:
-    """Every example is accepted as it is, in a namespace of the user's choice."""
+    """Every example is accepted unchanged, in any namespace."""
     done = control_plane.kubectl("apply", "--namespace", namespace, *options, "-f", str(example))
     assert done.stderr == ""
 
 
 def test_examples_together(control_plane: ControlPlane, namespace: str) -> None:
-    """The examples can be applied all at once: no two are the same object, each Secret they name is there."""
+    """The examples can be applied together: all are different objects, and each Secret that they name is included."""
     control_plane.kubectl("apply", "--namespace", namespace, "-f", str(EXAMPLES[0].parent))
     listed = control_plane.kubectl("get", "ainv,secrets", "-n", namespace, "-o", "name").stdout.splitlines()
     assert len(listed) == len(EXAMPLES)

@@ -85,7 +85,7 @@ def write_status(control_plane: ControlPlane, namespace: str) -> WriteStatus:
 
 
 class WriteStatus:
-    """Merges into the status of the object ``jane``, and returns the status as it was kept."""
+    """Merge into the status of the object ``jane``, and return the stored status."""
 
     def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
         self._control_plane = control_plane
@@ -101,7 +101,7 @@ class WriteStatus:
 
 
 def table(control_plane: ControlPlane, *args: str) -> dict[str, str]:
-    """Return what ``kubectl get`` shows of one object, by column: a value reaches from its header to the next."""
+    """Return what ``kubectl get`` shows of one object, by column: a value ends where the next header begins."""
     header, row = control_plane.kubectl("get", *args).stdout.splitlines()
     names = header.split()
     starts = [header.index(name) for name in names]
@@ -109,28 +109,28 @@ def table(control_plane: ControlPlane, *args: str) -> dict[str, str]:
     return {name: row[start:end].strip() for name, start, end in zip(names, starts, ends, strict=True)}
 
 
-def test_a_new_object_was_not_observed(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
-    """A new object's status is observedGeneration -1 and nothing else, so that kstatus does not take it for done."""
+def test_a_new_object_is_not_observed(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
+    """A new object's status is observedGeneration -1 and nothing else, so that kstatus does not report it as done."""
     apply(invite())
     status = control_plane.kubectl("get", "ainv", "jane", "-n", namespace, "-o", "jsonpath={.status}").stdout
     assert json.loads(status) == {"observedGeneration": -1}
 
 
 def test_a_full_status_is_kept(apply: Apply, write_status: WriteStatus) -> None:
-    """A status with every field is kept to the letter, whatever JSON Atlas put into an error's parameters."""
+    """A status with every field is stored unchanged, whatever JSON Atlas put into an error's parameters."""
     apply(invite())
     assert write_status(FULL) == FULL
 
 
 def test_the_full_status_is_full() -> None:
-    """The status of these tests has every field that the operator can write, and means the same to it."""
+    """The status of these tests has every field that the operator can write. The operator reads it back unchanged."""
     status = Status.model_validate(FULL)
     assert status.to_wire() == FULL
     assert all(getattr(status, field) for field in Status.model_fields)
 
 
-def test_words_of_atlas_are_not_judged(apply: Apply, write_status: WriteStatus) -> None:
-    """Strange values from Atlas never make a status write fail: unknown roles, odd times, long and empty texts."""
+def test_values_from_atlas_are_not_validated(apply: Apply, write_status: WriteStatus) -> None:
+    """No value from Atlas makes a status write fail: unknown roles, odd times, long and empty texts."""
     apply(invite())
     strange = {
         "invitation": {
@@ -150,7 +150,7 @@ def test_words_of_atlas_are_not_judged(apply: Apply, write_status: WriteStatus) 
     assert write_status(strange) == strange | {"observedGeneration": -1}
 
 
-def test_what_ended_can_be_taken_away(apply: Apply, write_status: WriteStatus) -> None:
+def test_fields_of_status_can_be_removed(apply: Apply, write_status: WriteStatus) -> None:
     """A merge patch with null removes a field, and conditions are replaced as a whole."""
     apply(invite())
     write_status(FULL)
@@ -161,8 +161,8 @@ def test_what_ended_can_be_taken_away(apply: Apply, write_status: WriteStatus) -
     }
 
 
-def test_status_is_not_the_users(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
-    """A status in an applied manifest is not taken, and a status write does not change the spec or its generation."""
+def test_users_cannot_write_status(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
+    """A status in an applied manifest is ignored, and a status write does not change the spec or its generation."""
     apply(invite() | {"status": {"state": "Accepted"}})
     patch = json.dumps({"spec": {"roles": ROLES}, "status": {"state": "Pending"}})
     control_plane.kubectl(
@@ -175,7 +175,7 @@ def test_status_is_not_the_users(apply: Apply, control_plane: ControlPlane, name
 
 
 def test_columns(apply: Apply, write_status: WriteStatus, control_plane: ControlPlane, namespace: str) -> None:
-    """``kubectl get ainv`` shows who is invited, how it stands, until when, why; ``-o wide`` adds roles and message."""
+    """``kubectl get ainv`` shows invitee, state, expiry and reason; ``-o wide`` adds roles and message."""
     apply(invite({"roles": ["GROUP_READ_ONLY", "GROUP_OWNER"]}))
     write_status(FULL)
     narrow = table(control_plane, "ainv", "-n", namespace)
@@ -215,7 +215,7 @@ def test_field_selectors(
     assert control_plane.kubectl(*get, f"{field}!={value}").stdout == other
 
 
-def test_column_username_before_the_first_answer(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
+def test_column_username_before_the_first_response(apply: Apply, control_plane: ControlPlane, namespace: str) -> None:
     """An object by e-mail shows its e-mail from the start."""
     apply(invite())
     assert table(control_plane, "ainv", "-n", namespace)["USERNAME"] == "jane@example.com"
@@ -224,7 +224,7 @@ def test_column_username_before_the_first_answer(apply: Apply, control_plane: Co
 def test_column_username_by_id(
     apply: Apply, write_status: WriteStatus, control_plane: ControlPlane, namespace: str
 ) -> None:
-    """An object by id shows the e-mail that Atlas answered, once it has."""
+    """An object by id shows the e-mail of Atlas's response, once there is one."""
     apply(invite(BY_ID))
     assert table(control_plane, "ainv", "-n", namespace)["USERNAME"] == ""
     write_status({"invitation": {"id": ID, "username": "joe@example.com", "inviterUsername": "owner@example.com"}})

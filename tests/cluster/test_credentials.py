@@ -1,4 +1,4 @@
-"""Secrets that come, change and go, on the real API server."""
+"""Secrets that are created, changed and deleted, on the real API server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def add_key(life: Life, **more: object) -> None:
 
 
 async def test_a_rotated_key_is_picked_up_within_a_minute(life: Life) -> None:
-    """The old key dies, the Secret gets the new one: no object stays behind, and no restart is needed."""
+    """The old key is revoked, the Secret gets the new one: every object recovers, and no restart is needed."""
     await invited(life)
     await add_key(life)
     await life.lever("DELETE", "/credentials/sandbox")
@@ -30,8 +30,11 @@ async def test_a_rotated_key_is_picked_up_within_a_minute(life: Life) -> None:
     assert await life.roles_of(JANE) == [OWNER]
 
 
-async def test_a_rotation_that_came_first_is_not_even_noticed(life: Life) -> None:
-    """The Secret was changed before the old key died: a 401 makes the operator read it again, in one reconcile."""
+async def test_a_rotation_in_time_causes_no_error(life: Life) -> None:
+    """The Secret was changed before the old key was revoked.
+
+    A 401 makes the operator read it again, in one reconcile.
+    """
     await invited(life)
     await add_key(life)
     await life.put_secret(**SECOND)
@@ -57,7 +60,7 @@ async def test_from_key_to_service_account_and_back(life: Life) -> None:
 
 
 async def test_two_secrets_side_by_side(life: Life) -> None:
-    """Each object uses its own Secret; a dead one is no trouble for the others."""
+    """Each object uses its own Secret; a dead one does not affect the others."""
     await add_key(life)
     await life.put_secret("second", **SECOND)
     await life.create("jane", username=JANE)
@@ -72,7 +75,7 @@ async def test_two_secrets_side_by_side(life: Life) -> None:
 
 
 async def test_a_dead_key_of_many_objects_makes_one_probe_a_minute(life: Life) -> None:
-    """Forty objects with a dead key: one call a minute tries it, for all of them."""
+    """Forty objects with a dead key: one call a minute probes it, for all of them."""
     names = [f"user-{number}" for number in range(40)]
     await life.lever("DELETE", "/credentials/sandbox")
     for name in names:
@@ -86,11 +89,14 @@ async def test_a_dead_key_of_many_objects_makes_one_probe_a_minute(life: Life) -
         await life.quiet()
     after = await life.lever("GET", "/calls")
     probes = after["total"] - before["total"]
-    assert 5 <= probes <= 2 * 5, probes  # a probe by digest is a challenge and an answer
+    assert 5 <= probes <= 2 * 5, probes  # a digest probe is a challenge and a response
 
 
-async def test_a_secret_that_cannot_be_used_says_which_key(life: Life) -> None:
-    """Missing, half filled, doubly filled: Waiting, with the key's name and no value; mended, it goes on."""
+async def test_an_unusable_secret_names_the_key(life: Life) -> None:
+    """Missing, half filled, doubly filled: Waiting, with the key's name and no value.
+
+    Once corrected, the object goes on.
+    """
     secrets = {
         "half": {"publicApiKey": "canary-public"},
         "double": {"publicApiKey": "canary-public", "privateApiKey": "canary-private"} | CLIENT,
@@ -116,13 +122,13 @@ MANAGER = {"projectOwner": False, "accessManager": True}
 
 @pytest.mark.parametrize("api", ["users"])
 async def test_an_access_manager_is_enough_for_the_users_api(life: Life) -> None:
-    """Invite, change the roles of the member, and remove the member, with Project Access Manager alone."""
+    """Invite, change the roles of the member, and remove the member, with only Project Access Manager."""
     await add_key(life, **MANAGER)
     await life.put_secret(**SECOND)
     await life.create("jane", username=JANE, memberPolicy="Manage", deletionPolicy="Revoke")
     await life.reaches("jane", "Invited", origin="Created")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER])
     await life.reaches("jane", "Accepted")
     assert await life.roles_of(JANE) == [OWNER]
@@ -139,5 +145,5 @@ async def test_the_invites_api_needs_an_owner(life: Life) -> None:
     status = await life.reaches("jane", "Forbidden")
     assert "Grant them Project Owner and add" in message_of(status)
     await add_key(life)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")

@@ -1,4 +1,4 @@
-"""spec.departurePolicy on the real API server, judged by the rules of kstatus; in both of Atlas's APIs."""
+"""spec.departurePolicy on the real API server, judged by the rules of kstatus, in both of Atlas's APIs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ EACH = pytest.mark.parametrize("reason", DEPARTURES)
 
 
 async def depart(life: Life, reason: str) -> dict[str, Any]:
-    """Let the person of the object jane not come, or leave; return the object."""
+    """Let the invitee of the object jane not accept, or leave; return the object."""
     if reason == "InvitationExpired":
         await life.move(days=30, seconds=1)
     elif reason == "InvitationWithdrawn":
         await life.people("decline", JANE)
     else:
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
         await life.people("remove", JANE)
-        await life.lever("DELETE", f"/organization/members/{JANE}")  # else a new invitation makes a member at once
-    await life.sweep()
+        await life.lever("DELETE", f"/organization/members/{JANE}")  # otherwise a new invitation makes a member at once
+    await life.resync()
     state, event = DEPARTURES[reason]
     await life.reaches("jane", reason, state=state)
     await life.told("jane", event)
@@ -51,7 +51,7 @@ async def shown(life: Life) -> dict[str, Any]:
 @BOTH
 @EACH
 async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
-    """Ready with the reason, nobody is invited again, and a new invitation by hand is adopted."""
+    """Ready with the reason; nothing is sent, and a new invitation made by hand is adopted."""
     await invited(life, departurePolicy="Settle")
     found = await depart(life, reason)
     assert kstatus(found) == "Current"
@@ -60,20 +60,20 @@ async def test_a_settled_departure_is_current(life: Life, reason: str) -> None:
     assert "No action is needed" in ready["message"]
     async with life.counting() as counted:
         await life.move(days=60)
-        await life.sweep()
+        await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
         assert await shown(life) == found
     assert sent(counted) == 0
     await life.invited_by_hand(JANE, api=API_OF[life.api])
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", state="Pending")
 
 
 @BOTH
 @EACH
-async def test_the_policy_settles_what_has_stalled(life: Life, reason: str) -> None:
-    """Without a policy it is Stall. To change it is one reconcile, and no write to Atlas."""
+async def test_the_policy_settles_a_stalled_object(life: Life, reason: str) -> None:
+    """Without a policy it is Stall. A change of the policy is one reconcile, and no write to Atlas."""
     await invited(life)
     assert kstatus(await depart(life, reason)) == "Failed"
     async with life.counting() as counted:
@@ -87,7 +87,7 @@ async def test_the_policy_settles_what_has_stalled(life: Life, reason: str) -> N
 @BOTH
 @EACH
 async def test_a_settled_departure_is_sent_again_on_request(life: Life, reason: str) -> None:
-    """A requested resend sends, as under Stall."""
+    """A requested resend sends, as with Stall."""
     await invited(life, departurePolicy="Settle")
     await depart(life, reason)
     async with life.counting() as counted:

@@ -1,4 +1,4 @@
-"""The events of the real API server, which the operator may create and patch, and not read."""
+"""The events of the real API server, which the operator may create and patch, but not read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JANE = "jane@example.com"
 
 
 async def test_a_restart_does_not_lower_the_count_of_an_event(life: Life) -> None:
-    """The same change of roles again and again is one event with a count, which goes on after a restart."""
+    """The same change of roles again and again is one event with a count, which continues after a restart."""
     await life.create("jane", username=JANE)
     await life.reaches("jane", "Invited")
     for count in (1, 2):
@@ -28,14 +28,14 @@ async def test_a_restart_does_not_lower_the_count_of_an_event(life: Life) -> Non
 
 
 async def test_a_transition_is_one_event(life: Life) -> None:
-    """A person joins and leaves, and the Secret is lost: each is published once, in order."""
+    """A person joins and leaves, and the Secret is deleted: each is published once, in order."""
     await life.create("jane", username=JANE)
     await life.reaches("jane", "Invited")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted", state="Accepted")
     await life.people("remove", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "MemberRemoved", state="Removed")
     await life.edit("jane", connectionSecretRef={"name": "lost"})
     await life.told("jane", "SecretNotFound", "Warning")
@@ -48,7 +48,7 @@ async def test_a_transition_is_one_event(life: Life) -> None:
 
 
 async def change_roles(life: Life, role: str, count: int) -> None:
-    """Give Jane another role, and wait until the event of that has the count."""
+    """Give Jane another role, and wait until the event of the change has this count."""
     await life.edit("jane", roles=[role])
 
     async def counted() -> bool:

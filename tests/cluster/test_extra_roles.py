@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def extra_roles(control_plane: ControlPlane, crds: None, apply: Apply, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """The CRD with the component extra-roles; gives what installs the CRD without it."""
+    """The CRD with the component extra-roles; returns a function that installs the CRD without it."""
     del crds
 
     def is_known() -> bool:
@@ -46,7 +46,7 @@ def extra_roles(control_plane: ControlPlane, crds: None, apply: Apply, tmp_path:
 
 
 async def test_an_extra_role_is_granted(extra_roles: Callable[[], None], life: Life) -> None:
-    """The operator sends it as it is; if the CRD does not list it any more, the object stays usable and deletable."""
+    """The operator sends it unchanged; if the CRD no longer lists it, the object stays usable and deletable."""
     await life.create("jane", username=JANE, roles=[EXTRA_ROLE, READ_ONLY])
     await life.reaches("jane", "Invited", rolesSummary=f"{READ_ONLY},{EXTRA_ROLE}")
     assert await life.roles_of(JANE) == [READ_ONLY, EXTRA_ROLE]
@@ -54,7 +54,7 @@ async def test_an_extra_role_is_granted(extra_roles: Callable[[], None], life: L
     await life.edit("jane", memberPolicy="Manage")
     await life.reaches("jane", "Invited")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.edit("jane", roles=[OWNER])
     await life.reaches("jane", "Accepted")

@@ -1,4 +1,4 @@
-"""Objects that were made under an older CRD, on the real API server: usable, or reported and still deletable."""
+"""Objects that were created with an older CRD, on the real API server: usable, or reported and still deletable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULE = "spec.username: must not have a dot at either end"
 
 
 def create_under_old_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
-    """Create an object while the CRD has no rules for an address, and put them back."""
+    """Create an object while the CRD has no rules for an address, and restore the rules."""
 
     def create(*options: str) -> bool:
         try:
@@ -48,7 +48,7 @@ def create_under_old_crd(control_plane: ControlPlane, manifest: dict[str, Any]) 
 
 
 def change_crd(control_plane: ControlPlane, *changes: dict[str, str]) -> None:
-    """Change the CRD back to what it was once."""
+    """Change the CRD back to an older version."""
     control_plane.kubectl("patch", CRD, "--type=json", "-p", json.dumps(changes))
 
 
@@ -58,7 +58,7 @@ def restore_crd(control_plane: ControlPlane) -> None:
 
 
 def until(check: Callable[[], bool]) -> None:
-    """Wait until the API server serves a CRD that was changed."""
+    """Wait until the API server serves a changed CRD."""
     deadline = time.monotonic() + 30
     while not check():
         assert time.monotonic() < deadline, "the API server does not serve the changed CRD"
@@ -79,7 +79,7 @@ async def test_an_old_address_is_reported(life: Life, control_plane: ControlPlan
         status = await life.reaches("old", "InvalidRequest")
         await life.edit("old", roles=[OWNER])
         await life.reaches("old", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
     assert counted == {}
     assert all(RULE in condition["message"] for condition in status["conditions"] if condition["type"] != "Accepted")
     found = await life.get("old")
@@ -90,7 +90,7 @@ async def test_an_old_address_is_reported(life: Life, control_plane: ControlPlan
 
 
 async def test_an_old_address_that_was_invited_can_be_deleted(life: Life, control_plane: ControlPlane) -> None:
-    """Its finalizer and its status can be written, and its invitation in Atlas stays as it is."""
+    """Its finalizer and its status can be written, and its invitation in Atlas stays unchanged."""
     await life.stop()
     invitation = await life.invited_by_hand(OLD)
     create_under_old_crd(control_plane, old_object(life))
@@ -109,12 +109,12 @@ async def test_an_old_address_that_was_invited_can_be_deleted(life: Life, contro
 
 
 TWICE = {"roles": [OWNER, OWNER]}
-"""Refused by each CRD, in its own words."""
+"""Rejected by each CRD, with its own message."""
 
 
 @pytest.fixture
 def roles_are_a_set(control_plane: ControlPlane, crds: None, apply: Apply) -> Iterator[Callable[[], None]]:
-    """The CRD as it was while ``roles`` was a set; gives what upgrades it."""
+    """The CRD with ``roles`` as a set, as it was once; returns a function that upgrades it."""
     del crds
     change_crd(
         control_plane,
@@ -143,7 +143,7 @@ FORCE = "--force-conflicts"
 def test_roles_of_a_set_are_one_value_after_the_upgrade(
     roles_are_a_set: Callable[[], None], apply: Apply, control_plane: ControlPlane, namespace: str
 ) -> None:
-    """As a set, a role of another field manager survived each apply; after the upgrade the next apply removes it."""
+    """In a set, a role of another field manager survived each apply; after the upgrade the next apply removes it."""
 
     def roles(name: str) -> list[str]:
         shown = control_plane.kubectl("get", "ainv", name, "-n", namespace, "-o", "jsonpath={.spec.roles}").stdout
@@ -171,7 +171,7 @@ def test_roles_of_a_set_are_one_value_after_the_upgrade(
 def test_a_set_that_was_applied_by_the_client_can_be_applied_after_the_upgrade(
     roles_are_a_set: Callable[[], None], apply: Apply, control_plane: ControlPlane, namespace: str
 ) -> None:
-    """So does the client-side apply, and a plain patch."""
+    """Client-side apply works, and so does a plain patch."""
     assert apply(invite({"roles": [OWNER, READ_ONLY]})).returncode == 0
     roles_are_a_set()
     patch = (

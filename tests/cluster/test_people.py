@@ -1,4 +1,4 @@
-"""Who is who, on the real API server: renamed members, other people under an old e-mail, odd entries."""
+"""Identity on the real API server: renamed members, other people under an old e-mail, odd entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def accepted(life: Life, **spec: Any) -> str:  # noqa: ANN401 - the spec a
     """Let jane accept, and return her user id."""
     await invited(life, **spec)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Accepted")
     return str(status["member"]["id"])
 
@@ -26,17 +26,20 @@ async def rename(life: Life, old: str, new: str) -> None:
 
 
 async def members(life: Life) -> dict[str, list[str]]:
-    """Return the roles of every member by the e-mail."""
+    """Return the roles of every member, by e-mail."""
     held = await life.truth()
     return {u["username"]: sorted(u["roles"]) for u in held["users"] if u["orgMembershipStatus"] == "ACTIVE"}
 
 
 async def test_a_renamed_member_is_the_same_member(life: Life) -> None:
-    """The login e-mail changes and another person joins under the old one: managed and revoked is who accepted."""
+    """The login e-mail changes and another person joins under the old one.
+
+    The operator manages and revokes the member who accepted.
+    """
     member_id = await accepted(life, memberPolicy="Manage", deletionPolicy="Revoke")
     await rename(life, JANE, RENAMED)
     await life.people("members", JANE, roles=[OWNER])
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[READ_ONLY, "GROUP_CLUSTER_MANAGER"])
     status = await life.reaches("jane", "Accepted")
     assert (status["member"]["id"], status["member"]["username"]) == (member_id, RENAMED)
@@ -46,13 +49,13 @@ async def test_a_renamed_member_is_the_same_member(life: Life) -> None:
     assert await members(life) == {JANE: [OWNER]}
 
 
-async def test_another_person_under_the_email_is_never_touched(life: Life) -> None:
-    """The member leaves, somebody else joins under the e-mail: reported, not managed, not revoked."""
+async def test_another_person_under_the_email_is_never_changed(life: Life) -> None:
+    """The member leaves, another person joins under the e-mail: reported, not managed, not revoked."""
     member_id = await accepted(life, memberPolicy="Manage", deletionPolicy="Revoke")
     await rename(life, JANE, RENAMED)
     await life.people("remove", RENAMED)
     await life.people("members", JANE, roles=[OWNER])
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "IdentityMismatch", state="Removed")
     assert status["member"]["id"] == member_id
     await life.edit("jane", roles=[READ_ONLY, "GROUP_CLUSTER_MANAGER"])
@@ -62,18 +65,18 @@ async def test_another_person_under_the_email_is_never_touched(life: Life) -> No
     assert await members(life) == {JANE: [OWNER]}
 
 
-async def test_who_is_removed_and_invited_again_by_hand_is_managed_again(life: Life) -> None:
-    """A later invitation under the e-mail is adopted, and its acceptance seen."""
+async def test_a_person_removed_and_invited_again_by_hand_is_managed_again(life: Life) -> None:
+    """A later invitation under the e-mail is adopted, and its acceptance observed."""
     await life.lever("PATCH", "/settings", {"memberInvite": "pending"})
     await accepted(life)
     await life.people("remove", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "MemberRemoved")
     await life.invited_by_hand(JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", state="Pending")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted", state="Accepted")
 
 
@@ -90,13 +93,13 @@ async def test_who_is_removed_and_invited_again_by_hand_is_managed_again(life: L
 async def test_an_invitation_that_the_object_sent_is_its_own(
     life: Life, override: dict[str, Any], policy: str | None
 ) -> None:
-    """Whatever e-mail Atlas shows for it: settled, not sent again, and canceled by the deletion."""
+    """With any e-mail that Atlas shows for it: settled, not sent again, and canceled by the deletion."""
     email = "jane@bücher.example"
     await life.lever("POST", "/overrides", {"username": email, **override})
     await life.create("jane", username=email, **({"deletionPolicy": policy} if policy else {}))
     await life.reaches("jane", "Invited", origin="Created")
     await life.restart()
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
     assert (await life.calls())["CreateInvite"] == 1
     await life.delete("jane")
@@ -104,8 +107,8 @@ async def test_an_invitation_that_the_object_sent_is_its_own(
     assert (await life.truth())["invitations"] == []
 
 
-async def test_an_invitation_by_id_that_the_list_does_not_show_is_still_there(life: Life) -> None:
-    """The list lags, and the same e-mail is pending in the Users API: the id is read before anything is said."""
+async def test_an_invitation_by_id_that_the_list_does_not_show_still_exists(life: Life) -> None:
+    """The list lags, and the same e-mail is pending in the Users API: the id is read before anything is reported."""
     await life.invited_by_hand(JANE, api="Users")
     await life.lever("PATCH", "/settings", {"listLag": {"seconds": 600}})
     by_hand = await life.invited_by_hand(JANE)
@@ -127,24 +130,22 @@ async def test_an_invitation_by_id_that_the_list_does_not_show_is_still_there(li
     ids=lambda unreadable: next(iter(unreadable)),
 )
 @pytest.mark.parametrize("by", ["Invites", "Users"])
-async def test_an_entry_of_somebody_else_that_cannot_be_read_stops_nobody(
-    life: Life, unreadable: dict[str, Any], by: str
-) -> None:
-    """A new object is invited, a settled one stays settled, and one whose invitation is withdrawn says so."""
+async def test_another_persons_unreadable_entry_stops_nothing(life: Life, unreadable: dict[str, Any], by: str) -> None:
+    """A new object invites, a settled one stays settled, and one whose invitation is withdrawn reports that."""
     await invited(life)
     await life.invited_by_hand("joe@example.com", api=by)
     await life.lever("POST", "/overrides", {"username": "joe@example.com", "attributes": unreadable})
     await life.create("ann", username="ann@example.com")
     await life.reaches("ann", "Invited", origin="Created")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
 
 
-async def test_what_may_be_the_invitation_is_never_said_to_be_gone(life: Life) -> None:
-    """The entry of the object itself cannot be read, in no list: nothing is concluded, and nothing is sent."""
+async def test_an_unreadable_entry_of_the_object_is_never_reported_gone(life: Life) -> None:
+    """The object's own entry cannot be read in any list: nothing is concluded, and nothing is sent."""
     await life.invited_by_hand(JANE)
     await life.lever("POST", "/overrides", {"username": JANE, "attributes": {"id": {"$oid": "1"}}})
     await life.create("jane", username=JANE)

@@ -1,4 +1,4 @@
-"""``atlas-invites plan --cluster`` on the real API server: what the operator remembers counts; nothing is written."""
+"""``atlas-invites plan --cluster`` on the real API server: the stored status counts, and nothing is written."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def manifest(life: Life, name: str, **changes: Any) -> dict[str, Any]:  # noqa: 
     return body | {"metadata": {"name": name, "namespace": life.namespace}}
 
 
-async def test_what_the_operator_remembers_counts(life: Life, control_plane: ControlPlane) -> None:
-    """A removed member is not invited, a withdrawn invitation not sent again, and what is pruned is canceled.
+async def test_the_stored_status_counts(life: Life, control_plane: ControlPlane) -> None:
+    """A removed member is not invited, a withdrawn invitation not sent again, and a pruned one is canceled.
 
-    A change that the API server would refuse is a fault.
+    A change that the API server would reject is a fault.
     """
     for name in ("removed", "withdrawn", "pruned", "kept"):
         await life.create(name, username=f"{name}@example.com", roles=[READ_ONLY])
         await life.reaches(name, "Invited")
     await life.people("accept", "removed@example.com")
     await life.people("decline", "withdrawn@example.com")
-    await life.sweep()
+    await life.resync()
     await life.reaches("removed", "Accepted")
     await life.people("remove", "removed@example.com")
-    await life.sweep()
+    await life.resync()
     await life.reaches("removed", "MemberRemoved")
     await life.reaches("withdrawn", "InvitationWithdrawn")
     wanted = [manifest(life, name) for name in ("removed", "withdrawn")]
@@ -85,7 +85,7 @@ async def test_what_the_operator_remembers_counts(life: Life, control_plane: Con
 
 @pytest.mark.parametrize("rights", ["edit in the namespace", "none"])
 async def test_the_rights_of_a_team(life: Life, control_plane: ControlPlane, rights: str) -> None:
-    """Whoever may list the objects of the namespace sees the plan, with a warning; else it is an error."""
+    """A user who may list the objects of the namespace sees the plan, with a warning; otherwise it is an error."""
     control_plane.kubectl("create", "serviceaccount", "ci", "-n", life.namespace)
     if rights != "none":
         role = ("create", "rolebinding", "ci", "--clusterrole=edit", f"--serviceaccount={life.namespace}:ci")
@@ -102,7 +102,7 @@ async def test_the_rights_of_a_team(life: Life, control_plane: ControlPlane, rig
 
 
 async def test_no_cluster(life: Life, tmp_path: Path) -> None:
-    """A kubeconfig that is not there is one line and exit code 1."""
+    """A missing kubeconfig is one line and exit code 1."""
     code, out, err = await plan(life, tmp_path / "none", manifests=[manifest(life, "new")])
     assert (code, out) == (1, "")
     assert err.startswith("atlas-invites: no cluster: ")

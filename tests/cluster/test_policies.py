@@ -1,4 +1,4 @@
-"""Admission policies that refuse what the operator writes, on the real API server."""
+"""Admission policies that reject what the operator writes, on the real API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELED = "has(object.metadata.labels) && 'team' in object.metadata.labels"
 
 @asynccontextmanager
 async def policy(life: Life, control_plane: ControlPlane, resource: str) -> AsyncIterator[None]:
-    """Let a ValidatingAdmissionPolicy hold updates of a namespace's invitations, or their status, to a label."""
+    """Let a ValidatingAdmissionPolicy require a label for updates of a namespace's invitations, or of their status."""
     name = f"{life.namespace}-{resource.replace('/', '-')}"
     kinds = {"apiGroups": ["atlasinvites.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": [resource]}
     selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": life.namespace}}}
@@ -56,8 +56,8 @@ def label(life: Life, control_plane: ControlPlane) -> None:
     control_plane.kubectl("label", "--namespace", life.namespace, "ainv/jane", "team=payments")
 
 
-async def test_a_finalizer_that_a_policy_refuses_is_stalled(life: Life, control_plane: ControlPlane) -> None:
-    """The policy's words are on status, nothing is sent; once the label is there, the person is invited."""
+async def test_a_finalizer_that_a_policy_rejects_is_stalled(life: Life, control_plane: ControlPlane) -> None:
+    """The policy's message is on status, nothing is sent; once the label is there, the invitation is sent."""
     async with policy(life, control_plane, "atlasprojectinvites"):
         await life.create("jane", username=JANE)
         status = await life.reaches("jane", "WriteRefused")
@@ -69,8 +69,8 @@ async def test_a_finalizer_that_a_policy_refuses_is_stalled(life: Life, control_
         await life.reaches("jane", "Invited", origin="Created")
 
 
-async def test_a_status_that_a_policy_refuses_is_told_by_an_event(life: Life, control_plane: ControlPlane) -> None:
-    """The role change is sent once; an event says why status does not show it; allowed again, status does."""
+async def test_a_status_that_a_policy_rejects_causes_an_event(life: Life, control_plane: ControlPlane) -> None:
+    """The role change is sent once; an event says why status does not show it; once allowed, status does."""
     await invited(life)
     async with policy(life, control_plane, "atlasprojectinvites/status"):
         async with life.counting() as counted:
@@ -85,8 +85,8 @@ async def test_a_status_that_a_policy_refuses_is_told_by_an_event(life: Life, co
     assert (await life.calls())["UpdateInvite"] == 1
 
 
-async def test_a_deletion_that_a_policy_refuses_asks_atlas_once(life: Life, control_plane: ControlPlane) -> None:
-    """The invitation is canceled once; status says why the object still stands."""
+async def test_a_deletion_that_a_policy_rejects_calls_atlas_once(life: Life, control_plane: ControlPlane) -> None:
+    """The invitation is canceled once; status says why the object still exists."""
     await invited(life, deletionPolicy="Cancel")
     async with policy(life, control_plane, "atlasprojectinvites"):
         async with life.counting() as counted:

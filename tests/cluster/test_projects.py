@@ -1,4 +1,4 @@
-"""projectRef, the sweep, and the end of a namespace, on the real API server."""
+"""projectRef, the resync, and the end of a namespace, on the real API server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ spec:
 
 
 async def test_a_project_by_reference_is_waited_for(life: Life, control_plane: ControlPlane) -> None:
-    """No CRD, no object, no id yet: a clear Waiting each time; ready, it is picked up within 30 seconds."""
+    """No CRD, no object, no id yet: a clear Waiting each time; once ready, it is used within 30 seconds."""
     await life.create("jane", username=JANE, projectRef={"name": "mine"})
     status = await life.reaches("jane", "ProjectNotReady")
     assert "mine" in str(status["conditions"])
@@ -50,7 +50,7 @@ async def test_a_project_by_reference_is_waited_for(life: Life, control_plane: C
         status = await life.reaches("jane", "Invited", origin="Created")
         assert status["invitation"]["groupId"] == PROJECT_ID
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     finally:
         control_plane.kubectl("delete", "crd", "atlasprojects.atlas.mongodb.com", "--wait=false")
@@ -63,11 +63,11 @@ async def _make_project(life: Life, control_plane: ControlPlane) -> None:
         made = control_plane.kubectl("apply", "--namespace", life.namespace, "-f", "-", input=manifest, check=False)
         return made.returncode == 0
 
-    await life.until("the new kind is served", apply)
+    await life.until("the new resource is served", apply)
 
 
-async def test_a_sweep_of_many_objects_costs_two_lists(life: Life) -> None:
-    """Nothing changed: one list of invitations and one of users, and no write; one that differs is found."""
+async def test_a_resync_of_many_objects_costs_two_lists(life: Life) -> None:
+    """No change: one list of invitations and one of users, and no write; one object that differs is found."""
     names = [f"user-{number}" for number in range(30)]
     for name in names:
         await life.create(name, username=f"{name}@example.com")
@@ -76,18 +76,18 @@ async def test_a_sweep_of_many_objects_costs_two_lists(life: Life) -> None:
     await life.quiet()
     versions = [(await _found(life, name))["metadata"]["resourceVersion"] for name in names]
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
     assert counted == {"ListInvites": 1, "ListUsers": 1}
     assert versions == [(await _found(life, name))["metadata"]["resourceVersion"] for name in names]
     async with life.counting() as counted:
         await life.people("accept", "user-7@example.com")
-        await life.sweep()
+        await life.resync()
         await life.reaches("user-7", "Accepted")
     assert sum(counted.values()) <= 4
 
 
-async def test_a_restart_writes_nothing_and_looks_once(life: Life) -> None:
-    """Settled objects after a restart: the first sweep looks, nothing is written, nothing is sent."""
+async def test_a_restart_writes_nothing_and_reads_once(life: Life) -> None:
+    """Settled objects after a restart: the first resync reads, nothing is written, nothing is sent."""
     await invited(life)
     before = await _found(life, "jane")
     async with life.counting() as counted:
@@ -97,8 +97,8 @@ async def test_a_restart_writes_nothing_and_looks_once(life: Life) -> None:
     assert (await _found(life, "jane"))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
-async def test_many_that_are_created_at_once_share_their_looks(life: Life) -> None:
-    """Thirty at once: thirty sendings, and a few lists for all of them."""
+async def test_many_objects_created_at_once_share_their_reads(life: Life) -> None:
+    """Thirty at once: thirty sends, and a few lists for all of them."""
     names = [f"user-{number}" for number in range(30)]
     async with life.counting() as counted:
         await asyncio.gather(*(life.create(name, username=f"{name}@example.com") for name in names))
@@ -108,17 +108,20 @@ async def test_many_that_are_created_at_once_share_their_looks(life: Life) -> No
     assert counted["ListUsers"] <= len(names) // 2
 
 
-async def test_roles_changed_by_hand_are_put_right(life: Life) -> None:
-    """Somebody changes the roles of a pending invitation in Atlas: the sweep finds it, and the spec wins."""
+async def test_roles_changed_by_hand_are_corrected(life: Life) -> None:
+    """The roles of a pending invitation are changed in Atlas: the resync finds it, and the spec wins."""
     await invited(life)
     await life.invited_by_hand(JANE, [OWNER])
     assert await life.roles_of(JANE) == [OWNER]
-    await life.sweep()
+    await life.resync()
     await life.until("put right", lambda: _has_roles(life, [READ_ONLY]))
 
 
 async def test_a_namespace_with_every_state_ends(life: Life) -> None:
-    """A namespace with an object in every state, its Secret gone first: the namespace controller gets it deleted."""
+    """A namespace with an object in every state is deleted, its Secret first.
+
+    The namespace controller finishes the deletion.
+    """
     for name in ("pending", "accepted", "expired", "withdrawn", "removed"):
         await life.create(name, username=f"{name}@example.com", deletionPolicy="Cancel")
         await life.reaches(name, "Invited")
@@ -127,17 +130,17 @@ async def test_a_namespace_with_every_state_ends(life: Life) -> None:
     await life.people("accept", "accepted@example.com")
     await life.people("accept", "removed@example.com")
     await life.people("decline", "withdrawn@example.com")
-    await life.sweep()
+    await life.resync()
     await life.people("remove", "removed@example.com")
-    await life.sweep()
+    await life.resync()
     await life.reaches("removed", "MemberRemoved", state="Removed")
     await life.move(days=31)
-    await life.sweep()
+    await life.resync()
     await life.reaches("expired", "InvitationExpired", state="Expired")
     await life.reaches("withdrawn", "InvitationWithdrawn", state="Withdrawn")
     await life.stop()
     await life.drop_secret()
-    life.clock.offset = 0.0  # the API server's clock has not moved, and it says when the deletion began
+    life.clock.offset = 0.0  # the API server's clock has not moved, and it sets the start of the deletion
     await life.start()
     await CoreV1Api(life.admin).delete_namespace(life.namespace)
     await life.until("they wait for the Secret", lambda: _some_left(life))

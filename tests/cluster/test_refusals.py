@@ -1,4 +1,4 @@
-"""What Atlas refuses, on the real API server: writes are withheld, looks go on."""
+"""Requests that Atlas refuses, on the real API server: writes are withheld, reads go on."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def message_of(status: dict[str, object]) -> str:
 async def test_a_project_that_is_refused_for_a_while_goes_on_with_the_next_resync(
     life: Life, status: int, code: str
 ) -> None:
-    """Two refused lists, then healthy: nothing asks in between, and the first list that succeeds ends it."""
+    """Two refused lists, then success: nothing is read in between, and the first list that succeeds ends it."""
     reason = "Forbidden" if status == 403 else "ProjectNotFound"
     await life.fault(kind="status", status=status, errorCode=code, operations=["ListInvites"], count=2)
     await life.create("jane", username=JANE)
     await life.reaches("jane", reason)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.move(minutes=8)
         await life.quiet()
     assert set(counted) <= {"ListInvites"}
     await life.reaches("jane", reason)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
 
 
 @BOTH
 @pytest.mark.parametrize(("status", "code", "reason"), [(400, "BAD", "InvalidRequest"), (403, "NO", "Forbidden")])
-async def test_a_refused_sending_is_not_repeated_and_what_is_made_by_hand_is_adopted(
+async def test_a_rejected_send_is_not_repeated_and_what_is_made_by_hand_is_adopted(
     life: Life, api: str, status: int, code: str, reason: str
 ) -> None:
-    """Six resyncs look and none sends again, also after a restart; what somebody sends by hand is adopted."""
+    """Six resyncs read and none sends again, also after a restart; an invitation sent by hand is adopted."""
     fault = {"kind": "status", "status": status, "errorCode": code, "detail": "jane may not be invited."}
     await life.fault(**fault, operations=[OPERATION[api]], count=None)
     async with life.counting() as counted:
@@ -47,47 +47,47 @@ async def test_a_refused_sending_is_not_repeated_and_what_is_made_by_hand_is_ado
         shown = await life.reaches("jane", reason)
         for _ in range(6):
             await life.move(minutes=9)
-            await life.sweep()
+            await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 1
     if status == 403:
         assert "Atlas says: jane may not be invited." in message_of(shown)
         assert "Project Owner" not in message_of(shown)
     await life.invited_by_hand(JANE, api=api.capitalize())
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Adopted")
 
 
 @BOTH
-async def test_who_leaves_the_team_is_invited_by_the_next_resync(life: Life, api: str) -> None:
-    """The message says to remove the person from the team; nothing else has to be asked for."""
+async def test_a_person_who_leaves_the_team_is_invited_by_the_next_resync(life: Life, api: str) -> None:
+    """The message says to remove the person from the team; nothing else is needed."""
     await life.people("members", JANE, via="team", roles=[READ_ONLY])
     await life.create("jane", username=JANE)
     await life.move(seconds=10)
     await life.reaches("jane", "InvalidRequest")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvalidRequest")
     await life.lever("DELETE", f"/organization/members/{JANE}")
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Created")
     assert (await life.truth())["invitations" if api == "invites" else "users"]
 
 
 async def test_a_conflict_while_the_lists_lag_ends_with_the_lag(life: Life) -> None:
-    """Somebody has just invited by hand, and no list shows it yet: once one does, the invitation is adopted."""
+    """The person was just invited by hand, and no list shows it yet: once one does, the invitation is adopted."""
     await life.lever("PATCH", "/settings", {"listLag": {"seconds": 8, "filtered": True}, "duplicateInvite": "conflict"})
     await life.invited_by_hand(JANE)
     await life.create("jane", username=JANE)
     await life.move(seconds=4)
     await life.reaches("jane", "InvalidRequest")
     await life.move(seconds=10)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Invited", origin="Adopted")
 
 
-async def test_other_roles_than_asked_for_are_said_once(life: Life) -> None:
-    """Atlas drops a role and adds another: one PATCH, one status, quiet over resyncs and a restart."""
+async def test_other_roles_than_requested_are_reported_once(life: Life) -> None:
+    """Atlas drops a role and adds another: one PATCH, one status, and no more over resyncs and a restart."""
     await invited(life)
     await life.lever("PATCH", "/settings", {"droppedRoles": [OWNER], "addedRoles": ["GROUP_SEARCH_INDEX_EDITOR"]})
     async with life.counting() as counted:
@@ -96,9 +96,9 @@ async def test_other_roles_than_asked_for_are_said_once(life: Life) -> None:
         before = await life.get("jane")
         for _ in range(3):
             await life.move(minutes=11)
-            await life.sweep()
+            await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
     assert counted["UpdateInvite"] == 1
     assert before == await life.get("jane")
     asked, shown = f"Requested: {OWNER}, {READ_ONLY}.", f"Atlas shows: {READ_ONLY}, GROUP_SEARCH_INDEX_EDITOR."
@@ -110,8 +110,8 @@ async def test_other_roles_than_asked_for_are_said_once(life: Life) -> None:
     assert await life.roles_of(JANE) == [OWNER, READ_ONLY]
 
 
-async def test_a_role_change_with_an_empty_response_is_looked_at(life: Life) -> None:
-    """200 and no body: done or not? The lists say so, and no second PATCH is sent."""
+async def test_a_role_change_with_an_empty_response_is_confirmed(life: Life) -> None:
+    """200 and no body: the lists show whether it was done, and no second PATCH is sent."""
     await invited(life)
     await life.fault(kind="empty", operations=["UpdateInvite"], when="after")
     async with life.counting() as counted:
@@ -122,8 +122,8 @@ async def test_a_role_change_with_an_empty_response_is_looked_at(life: Life) -> 
     assert await life.roles_of(JANE) == [OWNER]
 
 
-async def test_the_words_of_a_failure_are_renewed_on_request(life: Life) -> None:
-    """Atlas names another address by now: whoever asks for a reconcile sees it."""
+async def test_the_text_of_a_failure_is_renewed_on_request(life: Life) -> None:
+    """Atlas names another address now: a request to reconcile shows it."""
     await invited(life)
     refused = {
         "kind": "status",
@@ -133,7 +133,7 @@ async def test_the_words_of_a_failure_are_renewed_on_request(life: Life) -> None
     }
     await life.fault(**refused, detail="IP address 192.0.2.1 is not on the access list.", count=2)
     await life.fault(**refused, detail="IP address 192.0.2.2 is not on the access list.", count=None)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Forbidden")
     assert "192.0.2.1" in status["error"]["detail"]
     await life.annotate("jane", reconcile_requested_at="now")
@@ -146,13 +146,13 @@ WORDS = f"Atlas says: An invalid enumeration value {REJECTED} was specified. Cor
 
 
 @BOTH
-async def test_a_role_that_atlas_rejects_is_said_in_its_words(life: Life, api: str) -> None:
-    """Nothing is sent again until the spec changes; without the role the person is invited."""
+async def test_a_role_that_atlas_rejects_is_reported_with_atlass_message(life: Life, api: str) -> None:
+    """Nothing is sent again until the spec changes; without the role the invitation is sent."""
     await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
     async with life.counting() as counted:
         await life.create("jane", username=JANE, roles=[READ_ONLY, REJECTED])
         status = await life.reaches("jane", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 1
     assert WORDS in message_of(status)
     assert (status["error"]["operation"], status["error"]["errorCode"]) == (OPERATION[api], "INVALID_ENUM_VALUE")
@@ -163,7 +163,7 @@ async def test_a_role_that_atlas_rejects_is_said_in_its_words(life: Life, api: s
 
 @BOTH
 async def test_a_pending_invitation_keeps_its_roles_if_atlas_rejects_one(life: Life) -> None:
-    """A change of roles that Atlas rejects takes nothing away."""
+    """A change of roles that Atlas rejects removes nothing."""
     await invited(life)
     await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
     await life.edit("jane", roles=[OWNER, REJECTED])
@@ -174,10 +174,10 @@ async def test_a_pending_invitation_keeps_its_roles_if_atlas_rejects_one(life: L
 
 @BOTH
 async def test_a_managed_member_keeps_the_roles_if_atlas_rejects_one(life: Life) -> None:
-    """Roles are added before others are removed: a role that Atlas rejects costs the member nothing."""
+    """Roles are added before others are removed: if Atlas rejects a role, the member loses nothing."""
     await invited(life, memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.lever("PATCH", "/settings", {"unknownRoles": [REJECTED]})
     await life.edit("jane", roles=[REJECTED])
     status = await life.reaches("jane", "InvalidRequest", state="Accepted")
@@ -191,7 +191,7 @@ FUTURE = "GROUP_FUTURE_2030_ROLE"
 @BOTH
 @pytest.mark.parametrize("policy", ["Observe", "Manage"])
 async def test_a_member_with_a_role_that_the_crd_does_not_list(life: Life, policy: str) -> None:
-    """A role is a name: Observe reports an unlisted one and leaves it, Manage removes it like every other."""
+    """A role is a name: Observe reports an unlisted one and leaves it, Manage removes it like any other."""
     await life.people("members", JANE, roles=[READ_ONLY, FUTURE, CLUSTER_MANAGER])
     await life.create("jane", username=JANE, roles=[READ_ONLY, OWNER], memberPolicy=policy)
     if policy == "Observe":

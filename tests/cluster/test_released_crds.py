@@ -1,4 +1,4 @@
-"""Objects that were stored under the CRD of any release, on the real API server: kept, writable and deletable.
+"""Objects that were stored with the CRD of any release, on the real API server: kept, writable and deletable.
 
 ``released/`` has the CRD of every release; ``make release-prepare`` adds one.
 """
@@ -27,7 +27,7 @@ RELEASES = sorted(Path(__file__).parent.joinpath("released").glob("*.yaml"))
 SERVED = "this release is served"
 STATUS = ("--server-side", "--force-conflicts", "--subresource=status")
 ID_OF_PROBE = "f" * 24
-"""Rejected only while the CRD of a release is served, which gets a rule for this."""
+"""Rejected only while the test serves the CRD of a release, with an added rule."""
 Schema = dict[str, Any]
 
 pytestmark = pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)
@@ -46,7 +46,7 @@ def fields(part: Schema, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def known(value: Any, field: Schema) -> Any:  # noqa: ANN401 - JSON
-    """Return what a schema knows of a value."""
+    """Return the part of a value that a schema knows."""
     if isinstance(value, dict) and "properties" in field:
         below = field["properties"]
         return {name: known(inner, below[name]) for name, inner in value.items() if name in below}
@@ -70,7 +70,7 @@ def objects(spec: Schema) -> list[dict[str, Any]]:
 def stored(
     release: Path, control_plane: ControlPlane, crds: None, apply: Apply, namespace: str
 ) -> Iterator[dict[str, dict[str, Any]]]:
-    """Objects by name, as the API server held them before the CRD was upgraded from a release to the current one."""
+    """Return objects by name, as the API server stored them before the upgrade from a release to the current CRD."""
     del crds
     crd = yaml.safe_load(release.read_text())
     spec = schema(crd)["spec"]
@@ -100,7 +100,10 @@ def held(control_plane: ControlPlane, namespace: str) -> dict[str, dict[str, Any
 
 
 def test_no_field_is_lost(release: Path) -> None:
-    """The CRD has every field of the release, of the same type: what the CRD does not know is removed from objects."""
+    """The CRD has every field of the release, of the same type.
+
+    Fields that the CRD does not know are removed from objects.
+    """
     current = yaml.safe_load((CRDS / "atlasprojectinvites.yaml").read_text())
     was = dict(fields({"properties": schema(yaml.safe_load(release.read_text()))}))
     assert was.items() <= dict(fields({"properties": schema(current)})).items()
@@ -109,7 +112,7 @@ def test_no_field_is_lost(release: Path) -> None:
 def test_stored_objects_survive_the_upgrade(
     stored: dict[str, dict[str, Any]], control_plane: ControlPlane, apply: Apply, namespace: str
 ) -> None:
-    """Each object is as it was, with the defaults of new fields; it can be labeled, applied and reported on."""
+    """Each object is unchanged but for defaults of new fields; labels, spec, status and manifest can be written."""
     assert len(stored) > len(RELEASES)
     fields_now = schema(yaml.safe_load((CRDS / "atlasprojectinvites.yaml").read_text()))["spec"]["properties"]
     defaults = {field: now["default"] for field, now in fields_now.items() if "default" in now}

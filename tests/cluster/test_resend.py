@@ -22,7 +22,7 @@ async def handled(life: Life, reason: str) -> dict[str, Any]:
 
 
 @BOTH
-async def test_a_pending_invitation_is_canceled_and_sent_anew(life: Life, api: str) -> None:
+async def test_a_pending_invitation_is_canceled_and_sent_again(life: Life, api: str) -> None:
     """One cancellation, one send; the object shows the new invitation as its own."""
     await invited(life)
     before = await life.status("jane")
@@ -38,22 +38,22 @@ async def test_a_pending_invitation_is_canceled_and_sent_anew(life: Life, api: s
 
 @BOTH
 @pytest.mark.parametrize("act", ["decline", "expire", "remove"])
-async def test_what_has_ended_is_sent_anew(life: Life, api: str, act: str) -> None:
+async def test_an_ended_invitation_is_sent_again(life: Life, api: str, act: str) -> None:
     """Declined, expired, or a member who was removed: one send.
 
-    Through the users API, who was a member before is one again at once: the person is in the organization.
+    Through the Users API, a former member is a member again at once: the person is in the organization.
     """
     await invited(life)
     if act == "remove":
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     await life.people(act, JANE)
-    await life.sweep()
+    await life.resync()
     await life.until("it has ended", lambda: _has_ended(life))
     is_member = (act, api) == ("remove", "users")
     async with life.counting() as counted:
-        if (act, api) == ("expire", "users"):  # it may have been sent again under OnExpiry
+        if (act, api) == ("expire", "users"):  # it may have been sent again with OnExpiry
             await handled(life, "ConfirmingInvitation")
             await life.move(minutes=2)
         status = await handled(life, "Accepted" if is_member else "Invited")

@@ -1,4 +1,4 @@
-"""Nobody is invited twice: lost answers, restarts, conflicts, limits, on the real API server."""
+"""Nobody is invited twice: lost responses, restarts, conflicts, limits, on the real API server."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ async def live_invitations(life: Life) -> int:
 
 
 @BOTH
-async def test_a_lost_answer_is_looked_for_at_once(life: Life, api: str) -> None:
-    """Sent, but the answer is lost: the next look finds it, and it is ours."""
+async def test_an_unconfirmed_send_is_looked_up_at_once(life: Life, api: str) -> None:
+    """Sent, but the response is lost: the next read finds it, and it is ours."""
     await life.fault(kind="close", operations=[OPERATION[api]], when="after")
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
@@ -31,13 +31,13 @@ async def test_a_lost_answer_is_looked_for_at_once(life: Life, api: str) -> None
 
 
 @BOTH
-async def test_a_lost_answer_is_looked_for_before_anything_is_sent_again(life: Life, api: str) -> None:
-    """Sent, the answer lost, and the lists lag: a minute later it is found, and nothing was sent a second time."""
+async def test_an_unconfirmed_send_is_confirmed_before_another(life: Life, api: str) -> None:
+    """Sent, the response lost, and the lists lag: it is found a minute later, and nothing was sent a second time."""
     await life.lever("PATCH", "/settings", {"listLag": {"seconds": 50, "filtered": True}})
     await life.fault(kind="close", operations=[OPERATION[api]], when="after")
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
-        await life.until("the answer is lost", lambda: reason(life))
+        await life.until("the response is lost", lambda: reason(life))
         await life.move(seconds=30)
         await life.reaches("jane", "ConfirmingInvitation")
         await life.move(seconds=31)
@@ -48,8 +48,8 @@ async def test_a_lost_answer_is_looked_for_before_anything_is_sent_again(life: L
 
 @BOTH
 @pytest.mark.parametrize("kind", ["reset", "garbage", "html", "empty", "truncated"])
-async def test_a_sending_that_failed_is_repeated_only_a_minute_later(life: Life, api: str, kind: str) -> None:
-    """Not sent, but nobody can know: it is sent again after a minute, and not before."""
+async def test_a_failed_send_is_repeated_only_a_minute_later(life: Life, api: str, kind: str) -> None:
+    """Not sent, but this is not known: it is sent again after a minute, and not before."""
     await life.fault(kind=kind, operations=[OPERATION[api]], when="before")
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
@@ -65,8 +65,8 @@ async def test_a_sending_that_failed_is_repeated_only_a_minute_later(life: Life,
 
 
 @BOTH
-async def test_a_restart_between_finalizer_and_sending_waits_for_a_minute(life: Life, api: str) -> None:
-    """The finalizer is not from this process: somebody may have sent, so it waits a minute and looks again."""
+async def test_a_restart_between_finalizer_and_send_waits_for_a_minute(life: Life, api: str) -> None:
+    """The finalizer is from another process, which may have sent, so this one waits a minute and reads again."""
     await life.fault(kind="status", status=503, operations=[OPERATION[api]], count=None)
     await life.create("jane", username=JANE)
     await life.until("the finalizer", lambda: _finalizer(life))
@@ -85,11 +85,11 @@ async def test_a_restart_between_finalizer_and_sending_waits_for_a_minute(life: 
 
 
 @BOTH
-async def test_a_restart_after_a_lost_answer_adopts(life: Life, api: str) -> None:
-    """Killed between the sending and the status write: the invitation is found, and counts as adopted."""
+async def test_a_restart_after_a_lost_response_adopts(life: Life, api: str) -> None:
+    """Killed between the send and the status write: the invitation is found, and counts as adopted."""
     await life.fault(kind="close", operations=[OPERATION[api]], when="after")
     await life.create("jane", username=JANE)
-    await life.until("the answer is lost", lambda: reason(life))
+    await life.until("the response is lost", lambda: reason(life))
     async with life.counting() as counted:
         await life.restart()
         await life.reaches("jane", "Invited", origin="Adopted")
@@ -100,8 +100,8 @@ async def test_a_restart_after_a_lost_answer_adopts(life: Life, api: str) -> Non
 
 
 @BOTH
-async def test_a_second_conflict_with_nothing_to_see_is_the_last_word(life: Life, api: str) -> None:
-    """Atlas says that somebody is there, and shows nobody: looked at again, tried once more, then Stalled."""
+async def test_a_second_conflict_with_nothing_observed_is_final(life: Life, api: str) -> None:
+    """Atlas reports a conflict, and shows nobody: read again, tried once more, then Stalled."""
     await life.people("members", JANE, via="team", roles=[READ_ONLY])
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
@@ -109,7 +109,7 @@ async def test_a_second_conflict_with_nothing_to_see_is_the_last_word(life: Life
         await life.move(seconds=10)
         status = await life.reaches("jane", "InvalidRequest")
         await life.move(minutes=30)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 2
     assert status["error"]["error"] == 409
     assert status["error"]["operation"] == OPERATION[api]
@@ -119,7 +119,7 @@ async def test_a_second_conflict_with_nothing_to_see_is_the_last_word(life: Life
 
 @BOTH
 async def test_the_limit_on_invitations_is_waited_for(life: Life, api: str) -> None:
-    """The invitation rate limit arrives as a 400, and is no fault of the spec."""
+    """The invitation rate limit arrives as a 400, and is not an error of the spec."""
     await life.fault(
         kind="status", status=400, errorCode="INVITATIONS_RATE_LIMITED_IP", operations=[OPERATION[api]], count=1
     )
@@ -131,17 +131,17 @@ async def test_the_limit_on_invitations_is_waited_for(life: Life, api: str) -> N
 
 
 @BOTH
-async def test_a_hundred_sweeps_after_acceptance_change_nothing(life: Life) -> None:
-    """Accepted for good: a hundred sweeps send nothing, change nothing in Atlas, write nothing to Kubernetes."""
+async def test_a_hundred_resyncs_after_acceptance_change_nothing(life: Life) -> None:
+    """Accepted: a hundred resyncs send nothing, change nothing in Atlas, write nothing to Kubernetes."""
     await invited(life, reinvitePolicy="OnExpiry", memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     before = await life.get("jane")
     async with life.counting() as counted:
         for _ in range(100):
             await life.move(days=1)
-            await life.sweep()
+            await life.resync()
     after = await life.get("jane")
     assert before is not None
     assert after is not None
@@ -151,10 +151,10 @@ async def test_a_hundred_sweeps_after_acceptance_change_nothing(life: Life) -> N
 
 @BOTH
 async def test_the_finalizer_is_on_before_anything_is_sent(life: Life, api: str) -> None:
-    """A sending that is held shows that the object has its finalizer already."""
+    """A send that is held shows that the object has its finalizer already."""
     await life.fault(kind="timeout", operations=[OPERATION[api]], when="before", seconds=3)
     await life.create("jane", username=JANE)
-    await life.until("a sending is on its way", lambda: _struck(life))
+    await life.until("a send is under way", lambda: _struck(life))
     found = await life.get("jane")
     assert found is not None
     assert has_finalizer(found)

@@ -1,4 +1,4 @@
-"""Secrets of other namespaces on a real API server: what their annotations allow, and from when on."""
+"""Secrets of other namespaces on a real API server: what their annotations allow, and when a change takes effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def vault_of(life: Life, namespace: str) -> tuple[Life, dict[str, str]]:
 
 
 async def test_a_permission_that_is_given_withdrawn_and_given_again(life: Life, namespace_b: str) -> None:
-    """Each takes effect within a minute, or for what is settled with the sweep; Atlas holds what it held."""
+    """Each takes effect within a minute, or at the resync for settled objects; what Atlas holds stays."""
     vault, reference = await vault_of(life, namespace_b)
     await life.create("jane", username=JANE, connectionSecretRef=reference)
     await life.reaches("jane", "SecretNotAllowed")
@@ -37,7 +37,7 @@ async def test_a_permission_that_is_given_withdrawn_and_given_again(life: Life, 
         await life.reaches("jane", "Invited")
         await (vault.allow(projects=OTHER_PROJECT) if number else vault.allow(namespaces=None))
         await life.move(seconds=61)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "SecretNotAllowed")
         await life.edit("jane", roles=[OWNER if number % 2 else READ_ONLY])
         await life.reaches("jane", "SecretNotAllowed")
@@ -45,7 +45,7 @@ async def test_a_permission_that_is_given_withdrawn_and_given_again(life: Life, 
 
 
 async def test_the_default_secret(life: Life, namespace_b: str) -> None:
-    """It serves objects that name none, by the same rules; without it they wait, and say what to do."""
+    """It serves objects that name no Secret, by the same rules; without it they wait, and say what to do."""
     vault, _ = await vault_of(life, namespace_b)
     await life.create("jane", username=JANE, connectionSecretRef=None)
     status = await life.reaches("jane", "SecretNotFound")
@@ -63,8 +63,8 @@ async def test_the_default_secret(life: Life, namespace_b: str) -> None:
     await life.reaches("joe", "Invited")
 
 
-async def test_a_secret_beside_the_object_for_other_projects(life: Life) -> None:
-    """The annotation limits a Secret of the same namespace too, and there the message says what is wrong."""
+async def test_a_secret_of_the_same_namespace_for_other_projects(life: Life) -> None:
+    """The annotation limits it too, and the message says what is wrong."""
     for projects, word in ((OTHER_PROJECT, f"does not list {PROJECT_ID}"), ("my-project", "malformed")):
         await life.allow(projects=projects)
         await life.move(seconds=61)

@@ -1,4 +1,4 @@
-"""The end of the invites API: users go over to its successor without noticing, on the real API server."""
+"""The end of the Invites API: the operator switches to the Users API without an error, on the real API server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ async def end_invites_api(life: Life) -> None:
 
 
 async def test_a_410_switches_the_project_without_a_restart(life: Life) -> None:
-    """410 VERSION_GONE: from then on the users API, in the same reconcile, and the object never says otherwise."""
+    """After 410 VERSION_GONE the same reconcile uses the Users API, and the object never reports an error."""
     await end_invites_api(life)
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
@@ -24,8 +24,11 @@ async def test_a_410_switches_the_project_without_a_restart(life: Life) -> None:
     assert await life.roles_of(JANE) == [OWNER]
 
 
-async def test_a_role_change_that_meets_the_end_is_told(life: Life) -> None:
-    """A pending invitation of the old API whose roles change after its end: said, not sent again, and nothing lost."""
+async def test_a_role_change_after_the_end_is_reported(life: Life) -> None:
+    """A pending invitation of the Invites API whose roles change after its end.
+
+    Reported, not sent again, and nothing lost.
+    """
     await invited(life)
     await end_invites_api(life)
     async with life.counting() as counted:
@@ -35,26 +38,26 @@ async def test_a_role_change_that_meets_the_end_is_told(life: Life) -> None:
         status = await life.reaches("jane", "Invited", state="Pending")
         assert status["atlas"]["api"] == "Users"
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted", state="Accepted")
     assert sent(counted) == 0
 
 
 async def test_pending_over_the_end_is_never_sent_twice(life: Life) -> None:
-    """Pending when the API ends, over sweeps, restarts and its own expiry: at most one invitation is alive."""
+    """Pending when the API ends, over resyncs, restarts and its own expiry: at most one invitation is alive."""
     await invited(life, reinvitePolicy="OnExpiry")
     await end_invites_api(life)
     async with life.counting() as counted:
         for _ in range(3):
-            await life.sweep()
+            await life.resync()
             await life.restart()
             await life.move(days=9)
-            await life.sweep()
+            await life.resync()
         await life.reaches("jane", "Invited", state="Pending")
     assert sent(counted) == 0
     async with life.counting() as counted:
         await life.move(days=4)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "ConfirmingInvitation")
         await life.move(seconds=61)
         status = await life.reaches("jane", "Invited", origin="Created")
@@ -62,8 +65,8 @@ async def test_pending_over_the_end_is_never_sent_twice(life: Life) -> None:
     assert status["invitation"]["api"] == "Users"
 
 
-async def test_the_day_itself_switches(life: Life) -> None:
-    """After the date of the Sunset header the users API is used, although the old one still answers."""
+async def test_the_date_switches(life: Life) -> None:
+    """After the date of the Sunset header the Users API is used, although the Invites API still responds."""
     await invited(life)
     await life.move(days=300)
     await life.create("bob", username="bob@example.com")
@@ -71,10 +74,10 @@ async def test_the_day_itself_switches(life: Life) -> None:
     assert status["invitation"]["api"] == "Users"
 
 
-async def test_a_sunset_that_is_near_is_warned_of(life: Life) -> None:
-    """Within 180 days of the end each object is warned of it once; before, it is not."""
+async def test_a_near_sunset_causes_a_warning(life: Life) -> None:
+    """Within 180 days of the end each object gets one warning; before, none."""
     await invited(life)
-    await life.sweep()
+    await life.resync()
     assert "SunsetNear" not in [reason for _, reason in await life.events("jane")]
     status = await life.status("jane")
     assert status["atlas"] == {
@@ -83,10 +86,10 @@ async def test_a_sunset_that_is_near_is_warned_of(life: Life) -> None:
         "sunset": "2027-07-01T00:00:00Z",
     }
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.move(days=100)
-    await life.sweep()
-    await life.sweep()
+    await life.resync()
+    await life.resync()
 
     async def warned() -> bool:
         return ("Warning", "SunsetNear") in await life.events("jane")
@@ -95,7 +98,7 @@ async def test_a_sunset_that_is_near_is_warned_of(life: Life) -> None:
 
 
 async def test_invites_mode_never_switches(life: Life) -> None:
-    """With --atlas-api invites a 410 is what Atlas refuses, and nothing else is tried."""
+    """With --atlas-api invites a 410 is a rejection by Atlas, and nothing else is tried."""
     await life.restart(api="invites")
     await end_invites_api(life)
     async with life.counting() as counted:

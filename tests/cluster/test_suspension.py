@@ -22,11 +22,11 @@ async def suspend(life: Life, name: str = "jane", **changes: Any) -> None:  # no
 
 
 async def settles(life: Life, wanted: str, name: str = "jane") -> dict[str, Any]:
-    """Wait until kstatus waits no longer for what a commit has applied, and return the object.
+    """Wait until kstatus is done with what a commit has applied, and return the object.
 
     Args:
         life: the namespace.
-        wanted: what kstatus must say then.
+        wanted: what kstatus must report then.
         name: the object.
     """
 
@@ -43,7 +43,7 @@ async def settles(life: Life, wanted: str, name: str = "jane") -> dict[str, Any]
 
 @BOTH
 async def test_suspend_and_resume_settle(life: Life) -> None:
-    """Each commit is evaluated. A role that is changed with or during the suspension is set after the resume only."""
+    """Each commit is evaluated. A role that is changed with or during the suspension is set only after the resume."""
     await invited(life)
     async with life.counting() as counted:
         await suspend(life, roles=[OWNER])
@@ -52,9 +52,9 @@ async def test_suspend_and_resume_settle(life: Life) -> None:
         await suspend(life, roles=[OWNER, READ_ONLY])
         found = await settles(life, "Current")
         assert found["status"]["rolesSummary"] == f"{OWNER},{READ_ONLY}"
-        await life.sweep()
+        await life.resync()
         await life.restart()
-        await life.sweep()
+        await life.resync()
         assert (await life.get("jane")) == found
     assert counted == {}
     assert reason_of(found["status"]) == "Invited"
@@ -65,7 +65,7 @@ async def test_suspend_and_resume_settle(life: Life) -> None:
 
 
 @BOTH
-async def test_a_resume_while_the_operator_is_away_is_done_when_it_is_back(life: Life) -> None:
+async def test_a_resume_while_the_operator_is_down_is_done_when_it_is_back(life: Life) -> None:
     """Suspended, changed and resumed, with restarts in between: the last spec is set."""
     await invited(life)
     await suspend(life, roles=[OWNER])
@@ -79,11 +79,14 @@ async def test_a_resume_while_the_operator_is_away_is_done_when_it_is_back(life:
 
 @BOTH
 async def test_suspended_from_the_start(life: Life, control_plane: ControlPlane) -> None:
-    """Current without Ready, no finalizer and no call; kubectl shows the roles. Resumed, the invitation is sent."""
+    """Current without Ready, no finalizer and no call; kubectl shows the roles.
+
+    After the resume the invitation is sent.
+    """
     async with life.counting() as counted:
         await life.create("jane", username=JANE, suspend=True)
         found = await settles(life, "Current")
-        await life.sweep()
+        await life.resync()
     assert counted == {}
     assert flux_complaints(found) == NO_READY
     assert not has_finalizer(found)
@@ -94,7 +97,10 @@ async def test_suspended_from_the_start(life: Life, control_plane: ControlPlane)
 
 @BOTH
 async def test_suspended_while_in_progress(life: Life) -> None:
-    """Atlas is away and the object retries: suspended it is Current, and resumed it is sent; over a restart too."""
+    """Atlas is unavailable and the object retries: suspended it is Current, and after the resume it is sent.
+
+    Over a restart too.
+    """
     await life.fault(kind="status", status=503, count=None)
     await life.create("jane", username=JANE)
     await life.reaches("jane", "AtlasUnavailable")
@@ -103,7 +109,7 @@ async def test_suspended_while_in_progress(life: Life) -> None:
     assert flux_complaints(found) == NO_READY
     await life.lever("DELETE", "/faults")
     await life.restart()
-    await life.sweep()
+    await life.resync()
     assert (await life.get("jane")) == found
     await life.edit("jane", suspend=None)
     await settles(life, "Current")
@@ -113,17 +119,17 @@ async def test_suspended_while_in_progress(life: Life) -> None:
 
 @BOTH
 async def test_suspended_while_stalled(life: Life) -> None:
-    """A stalled object stays stalled: Failed at once, and nobody waits. Resumed, it is looked at again."""
+    """A stalled object stays stalled: Failed at once, and no tool waits. After the resume it is reconciled again."""
     await invited(life)
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     await suspend(life)
     found = await settles(life, "Failed")
     assert flux_complaints(found) == []
     assert reason_of(found["status"]) == "InvitationWithdrawn"
     await life.invited_by_hand(JANE, api=API_OF[life.api])
-    await life.sweep()
+    await life.resync()
     assert (await life.get("jane")) == found
     await life.edit("jane", suspend=None)
     await life.reaches("jane", "Invited", origin="Adopted")
@@ -132,7 +138,7 @@ async def test_suspended_while_stalled(life: Life) -> None:
 @BOTH
 @pytest.mark.parametrize("suspended_at", ["the start", "rest", "a retry"])
 async def test_a_deletion_while_suspended_settles(life: Life, suspended_at: str) -> None:
-    """Whatever the object was, it goes at once, and Atlas is left as it is."""
+    """In any state the object is finalized at once, and Atlas is left unchanged."""
     if suspended_at == "a retry":
         await life.fault(kind="status", status=503, count=None)
         await life.create("jane", username=JANE)

@@ -22,14 +22,14 @@ def sent(counted: dict[str, int]) -> int:
 
 
 async def invited(life: Life, name: str = "jane", **spec: object) -> None:
-    """Create an object by e-mail, and see its invitation sent."""
+    """Create an object by e-mail, and wait until its invitation is sent."""
     await life.create(name, **({"username": JANE} | spec))
     await life.reaches(name, "Invited", state="Pending", origin="Created")
 
 
 @BOTH
 async def test_nothing_and_never_had_one_by_email_is_sent(life: Life, api: str) -> None:
-    """Nobody is there: the invitation is sent once, with the spec's roles, for an object that has our finalizer."""
+    """No invitation exists: one is sent, with the spec's roles, for an object that has our finalizer."""
     async with life.counting() as counted:
         await life.create("jane", username=JANE, roles=[READ_ONLY, OWNER])
         status = await life.reaches("jane", "Invited", state="Pending", origin="Created")
@@ -44,20 +44,20 @@ async def test_nothing_and_never_had_one_by_email_is_sent(life: Life, api: str) 
 
 
 @BOTH
-async def test_somebody_of_the_organisation_is_accepted_at_once(life: Life, api: str) -> None:
-    """Someone who is in the organisation already needs no e-mail: the answer, or the next look, says Accepted."""
+async def test_a_person_in_the_organization_is_accepted_at_once(life: Life, api: str) -> None:
+    """A person in the organization needs no e-mail: the response, or the next read, shows Accepted."""
     await life.lever("POST", "/organization/members", {"username": JANE})
     await life.create("jane", username=JANE)
     if api == "invites":
         await life.reaches("jane", "Invited", origin="Created")
-        await life.sweep()
+        await life.resync()
     status = await life.reaches("jane", "Accepted", state="Accepted", origin="Created")
     assert status["member"]["orgMembershipStatus"] == "ACTIVE"
 
 
 @BOTH
 async def test_pending_with_equal_roles_is_adopted(life: Life, api: str) -> None:
-    """An invitation that is there already is adopted, and nothing is sent or changed."""
+    """An existing invitation is adopted, and nothing is sent or changed."""
     by_hand = await life.invited_by_hand(JANE, api=API_OF[api])
     async with life.counting() as counted:
         await life.create("jane", username="Jane@Example.com")
@@ -82,7 +82,7 @@ async def test_pending_with_other_roles_is_changed(life: Life, api: str) -> None
 
 
 async def test_pending_of_the_users_api_is_pending_in_the_invites_api_too(life: Life) -> None:
-    """What another tool sent through the users API is pending like an invitation, and its roles are kept equal."""
+    """What another tool sent through the Users API is pending like an invitation, and its roles are kept in sync."""
     await life.invited_by_hand(JANE, api="Users")
     await life.create("jane", username=JANE, roles=[OWNER])
     status = await life.reaches("jane", "Invited", state="Pending", origin="Adopted")
@@ -90,8 +90,8 @@ async def test_pending_of_the_users_api_is_pending_in_the_invites_api_too(life: 
     assert await life.roles_of(JANE) == [OWNER]
 
 
-async def test_pending_for_somebody_else_is_left_alone(life: Life) -> None:
-    """An id and an e-mail that do not belong together: nothing is changed, and nothing of the other is shown."""
+async def test_pending_for_another_person_is_left(life: Life) -> None:
+    """An id and an e-mail of different people: nothing is changed, and nothing about the other person is shown."""
     by_hand = await life.invited_by_hand("bob@example.com")
     await life.create("jane", username=JANE, invitationId=by_hand["id"], roles=[OWNER])
     status = await life.reaches("jane", "IdentityMismatch")
@@ -102,10 +102,10 @@ async def test_pending_for_somebody_else_is_left_alone(life: Life) -> None:
 
 @BOTH
 async def test_member_with_equal_roles_is_accepted(life: Life, api: str) -> None:
-    """Acceptance is a success, seen by the sweep, and said once."""
+    """Acceptance is a success, found by the resync, and reported once."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Accepted", state="Accepted")
     assert status["member"]["roles"] == [READ_ONLY]
     assert status["invitation"]["api"] == API_OF[api]
@@ -114,10 +114,10 @@ async def test_member_with_equal_roles_is_accepted(life: Life, api: str) -> None
 
 @BOTH
 async def test_member_with_other_roles_is_observed(life: Life) -> None:
-    """Under Observe a member's roles are left alone, and the difference is named."""
+    """With Observe a member's roles are not changed, and the difference is listed."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER])
     status = await life.reaches("jane", "RolesDiffer", state="Accepted")
     ready = next(c for c in status["conditions"] if c["type"] == "Ready")
@@ -129,10 +129,10 @@ async def test_member_with_other_roles_is_observed(life: Life) -> None:
 
 @BOTH
 async def test_member_with_other_roles_is_managed(life: Life) -> None:
-    """Under Manage a member's roles become the spec's."""
+    """With Manage a member's roles become the spec's."""
     await invited(life, memberPolicy="Manage")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.edit("jane", roles=[OWNER, CLUSTER_MANAGER])
     await life.reaches("jane", "Accepted", state="Accepted")
     assert await life.roles_of(JANE) == sorted([OWNER, CLUSTER_MANAGER])
@@ -141,17 +141,17 @@ async def test_member_with_other_roles_is_managed(life: Life) -> None:
 @BOTH
 @pytest.mark.parametrize("policy", ["Never", "OnExpiry"])
 async def test_a_removed_member_is_never_invited_again(life: Life, policy: str) -> None:
-    """Who was a member and was removed is not invited again, under any policy, however long it goes on."""
+    """A member who was removed is never invited again, with any policy."""
     await invited(life, reinvitePolicy=policy)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.people("remove", JANE)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "MemberRemoved", state="Removed")
         await life.move(days=60)
-        await life.sweep()
+        await life.resync()
         await life.restart()
         await life.edit("jane", roles=[OWNER])
         await life.reaches("jane", "MemberRemoved", state="Removed")
@@ -160,15 +160,15 @@ async def test_a_removed_member_is_never_invited_again(life: Life, policy: str) 
 
 @BOTH
 @pytest.mark.parametrize("policy", ["Never", "OnExpiry"])
-async def test_a_declined_invitation_is_withdrawn_and_latched(life: Life, policy: str) -> None:
-    """Declined, or cancelled elsewhere: Withdrawn for ever, also when its time would have come anyway."""
+async def test_a_declined_invitation_stays_withdrawn(life: Life, policy: str) -> None:
+    """Declined, or canceled elsewhere: always Withdrawn, also after the time of its expiry."""
     await invited(life, reinvitePolicy=policy)
     await life.people("decline", JANE)
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
         await life.move(days=40)
-        await life.sweep()
+        await life.resync()
         await life.restart()
         await life.edit("jane", roles=[OWNER])
         await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
@@ -177,7 +177,7 @@ async def test_a_declined_invitation_is_withdrawn_and_latched(life: Life, policy
 
 @BOTH
 async def test_an_expired_invitation_is_reported(life: Life) -> None:
-    """After 30 days without an answer: Expired; under Never nothing is sent."""
+    """30 days without a response: Expired; with Never nothing is sent."""
     await invited(life)
     async with life.counting() as counted:
         await life.move(days=30, seconds=1)
@@ -189,7 +189,7 @@ async def test_an_expired_invitation_is_reported(life: Life) -> None:
 
 @BOTH
 async def test_an_expired_invitation_is_sent_again_on_expiry(life: Life) -> None:
-    """Under OnExpiry it is sent again, with a new end, and only one is alive at any time."""
+    """With OnExpiry it is sent again, with a new expiry, and only one is alive at any time."""
     await invited(life, reinvitePolicy="OnExpiry")
     first = await life.status("jane")
     async with life.counting() as counted:
@@ -202,30 +202,30 @@ async def test_an_expired_invitation_is_sent_again_on_expiry(life: Life) -> None
 
 
 @BOTH
-async def test_on_expiry_waits_for_a_day_since_the_last_sending(life: Life) -> None:
-    """What expired within a day of its sending is not sent again before that day is over, whatever restarts."""
+async def test_on_expiry_waits_for_a_day_since_the_last_send(life: Life) -> None:
+    """An invitation that expired within a day of its send is sent again only after that day, also over restarts."""
     await invited(life, reinvitePolicy="OnExpiry")
     await life.people("expire", JANE)
     ended = "InvitationExpired" if life.api == "users" else "InvitationWithdrawn"
     async with life.counting() as counted:
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", ended)
         await life.restart()
         await life.move(hours=23)
-        await life.sweep()
+        await life.resync()
     assert sent(counted) == 0
     if life.api == "users":
         async with life.counting() as counted:
             await life.move(hours=2)
-            await life.sweep()
+            await life.resync()
             await life.reaches("jane", "ConfirmingInvitation")
             await life.move(seconds=61)
             await life.reaches("jane", "Invited", state="Pending")
         assert sent(counted) == 1
 
 
-async def test_a_legacy_invitation_cannot_be_seen_in_users_mode(life: Life) -> None:
-    """Sent by the invites API, before its end, now in users mode: taken as pending; nobody is invited twice."""
+async def test_a_legacy_invitation_is_not_visible_in_users_mode(life: Life) -> None:
+    """Sent by the Invites API, before its end, now in users mode: counts as pending; nobody is invited twice."""
     await invited(life)
     async with life.counting() as counted:
         await life.restart(api="users")
@@ -238,7 +238,7 @@ async def test_a_legacy_invitation_cannot_be_seen_in_users_mode(life: Life) -> N
         await life.edit("jane", roles=[READ_ONLY])
         await life.reaches("jane", "Invited", state="Pending")
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted", state="Accepted")
     assert sent(counted) == 0
 
@@ -260,7 +260,7 @@ async def test_an_unknown_id_is_never_created(life: Life) -> None:
 
 
 async def test_by_id_and_email_what_is_pending_for_the_email_is_adopted(life: Life) -> None:
-    """Both given, and the id is gone: what is pending under the e-mail is adopted."""
+    """Both given, and the id is gone: an invitation that is pending for the e-mail is adopted."""
     by_hand = await life.invited_by_hand(JANE)
     await life.create("jane", invitationId="b" * 24, username=JANE, roles=[OWNER])
     status = await life.reaches("jane", "Invited", origin="Adopted")
@@ -268,38 +268,41 @@ async def test_by_id_and_email_what_is_pending_for_the_email_is_adopted(life: Li
     assert await life.roles_of(JANE) == [OWNER]
 
 
-async def test_by_id_alone_never_turns_to_another_id(life: Life) -> None:
-    """By id alone, cancelled and invited anew by hand: the object stays with the id that it was given."""
+async def test_an_object_by_id_never_switches_to_another_id(life: Life) -> None:
+    """With only an id, canceled and invited again by hand: the object keeps its id."""
     first = await life.invited_by_hand(JANE)
     await life.create("jane", invitationId=first["id"])
     await life.reaches("jane", "Invited")
     await life.people("decline", JANE)
     await life.invited_by_hand(JANE)
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "InvitationWithdrawn", state="Withdrawn")
     assert status["invitation"]["id"] == first["id"]
 
 
 @BOTH
 async def test_a_new_id_under_the_same_email_is_adopted(life: Life, api: str) -> None:
-    """By e-mail: what was cancelled and sent anew by hand is adopted, with its own id."""
+    """By e-mail: an invitation that was canceled and sent again by hand is adopted, with its own id."""
     await invited(life)
     await life.people("decline", JANE)
     again = await life.invited_by_hand(JANE, api=API_OF[api])
-    await life.sweep()
+    await life.resync()
     status = await life.reaches("jane", "Invited", state="Pending", origin="Adopted")
     assert status["invitation"]["id"] == again["id"]
 
 
 @BOTH
-async def test_an_invalid_request_is_not_resent(life: Life, api: str) -> None:
-    """What Atlas refuses is not sent again, over sweeps and restarts, until the spec, the Secret or a request asks."""
+async def test_an_invalid_request_is_not_repeated(life: Life, api: str) -> None:
+    """A rejected request is not repeated over resyncs and restarts.
+
+    It is repeated if the spec or the Secret changes, or on request.
+    """
     operation = "CreateInvite" if api == "invites" else "AddUser"
     await life.fault(kind="status", operations=[operation], status=400, errorCode="INVALID_ATTRIBUTE", count=2)
     async with life.counting() as counted:
         await life.create("jane", username=JANE)
         status = await life.reaches("jane", "InvalidRequest")
-        await life.sweep()
+        await life.resync()
         await life.move(seconds=61)
         await life.quiet()
         await life.restart()

@@ -15,13 +15,13 @@ def removed(counted: dict[str, int]) -> int:
 
 
 async def kept(life: Life, username: str = JANE) -> bool:
-    """Whether somebody is still invited or a member."""
+    """Return whether a person is still invited or a member."""
     return await life.roles_of(username) is not None
 
 
 @BOTH
-async def test_a_suspended_object_goes_and_atlas_is_left_alone(life: Life) -> None:
-    """Suspended: the finalizer goes at once, Atlas is not called, and what the object created is warned of."""
+async def test_a_suspended_object_is_finalized_without_a_call(life: Life) -> None:
+    """Suspended: the finalizer is removed at once, Atlas is not called, and a warning names what the object created."""
     await invited(life, deletionPolicy="Cancel")
     await life.edit("jane", suspend=True)
     await life.until("suspended", lambda: _condition(life, "Suspended"))
@@ -40,7 +40,7 @@ async def test_retain_leaves_atlas_alone(life: Life, *, accepted: bool) -> None:
     await invited(life, deletionPolicy="Retain")
     if accepted:
         await life.people("accept", JANE)
-        await life.sweep()
+        await life.resync()
         await life.reaches("jane", "Accepted")
     async with life.counting() as counted:
         await life.delete("jane")
@@ -51,7 +51,7 @@ async def test_retain_leaves_atlas_alone(life: Life, *, accepted: bool) -> None:
 
 @BOTH
 async def test_unset_cancels_what_was_created_and_retains_what_was_adopted(life: Life, api: str) -> None:
-    """No policy: what this object sent is cancelled, what it found is left."""
+    """No policy: what this object sent is canceled, what it adopted stays."""
     await life.invited_by_hand("bob@example.com", api=API_OF[api])
     await life.create("bob", username="bob@example.com")
     await life.reaches("bob", "Invited", origin="Adopted")
@@ -66,7 +66,7 @@ async def test_unset_cancels_what_was_created_and_retains_what_was_adopted(life:
 
 
 async def test_identity_mismatch_leaves_atlas_alone(life: Life) -> None:
-    """An id and an e-mail that do not belong together: deleting the object touches neither."""
+    """An id and an e-mail of different people: deleting the object changes neither."""
     by_hand = await life.invited_by_hand("bob@example.com")
     await life.create("jane", username=JANE, invitationId=by_hand["id"], deletionPolicy="Revoke")
     await life.reaches("jane", "IdentityMismatch")
@@ -79,7 +79,7 @@ async def test_identity_mismatch_leaves_atlas_alone(life: Life) -> None:
 
 @BOTH
 async def test_a_younger_duplicate_leaves_atlas_alone(life: Life) -> None:
-    """The younger of two goes without a call, whatever its policy."""
+    """The younger of two is finalized without a call, with any policy."""
     await invited(life)
     await life.create_younger("younger", username=JANE, deletionPolicy="Revoke")
     await life.reaches("younger", "DuplicateInvite")
@@ -90,7 +90,7 @@ async def test_a_younger_duplicate_leaves_atlas_alone(life: Life) -> None:
     assert await kept(life)
 
 
-async def test_an_object_whose_project_was_never_resolved_goes(life: Life) -> None:
+async def test_an_object_whose_project_was_never_resolved_is_finalized(life: Life) -> None:
     """A projectRef that leads nowhere: there can be nothing in Atlas."""
     await life.create("jane", username=JANE, projectRef={"name": "nowhere"}, deletionPolicy="Revoke")
     await life.reaches("jane", "ProjectNotReady")
@@ -102,8 +102,11 @@ async def test_an_object_whose_project_was_never_resolved_goes(life: Life) -> No
 
 @BOTH
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
-async def test_what_another_live_object_claims_is_left_alone(life: Life, policy: str) -> None:
-    """Renamed or moved: the old object goes, the new one takes over; no e-mail, no cancellation, under every policy."""
+async def test_what_another_live_object_claims_is_left(life: Life, policy: str) -> None:
+    """Renamed or moved: the old object is deleted, the new one takes over.
+
+    No e-mail, no cancellation, with any policy.
+    """
     await invited(life, deletionPolicy=policy)
     before = await life.status("jane")
     await life.create_younger("renamed", username=JANE, deletionPolicy=policy)
@@ -118,11 +121,14 @@ async def test_what_another_live_object_claims_is_left_alone(life: Life, policy:
 
 
 @BOTH
-async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
-    """Reading the project says that it is gone: the object goes with a warning, and nothing is said to be orphaned."""
+async def test_an_object_of_a_project_that_is_gone_is_finalized(life: Life) -> None:
+    """Reading the project says that it is gone.
+
+    The object is finalized with a warning, and nothing is reported as orphaned.
+    """
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.lever("DELETE", "/projects/32b6e34b3d91647abb20e7b8")
     await life.delete("jane")
@@ -132,8 +138,8 @@ async def test_an_object_of_a_project_that_is_gone_goes(life: Life) -> None:
 
 
 @BOTH
-async def test_one_answer_that_a_project_is_gone_is_not_the_end(life: Life) -> None:
-    """A removal is answered GROUP_NOT_FOUND once, and the project is there: the object stays, then it is done."""
+async def test_one_response_that_a_project_is_gone_is_not_enough(life: Life) -> None:
+    """A removal gets GROUP_NOT_FOUND once, and the project exists: the object stays, then the removal succeeds."""
     await invited(life, deletionPolicy="Cancel")
     await life.fault(kind="status", operations=sorted(REMOVES), status=404, errorCode="GROUP_NOT_FOUND")
     async with life.counting() as counted:
@@ -148,11 +154,11 @@ async def test_one_answer_that_a_project_is_gone_is_not_the_end(life: Life) -> N
 
 
 @BOTH
-async def test_nothing_seen_lets_go(life: Life) -> None:
-    """Declined and then deleted: there is nothing to cancel, and nothing is said to be orphaned."""
+async def test_nothing_observed_removes_the_finalizer(life: Life) -> None:
+    """Declined and then deleted: there is nothing to cancel, and nothing is reported as orphaned."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("decline", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "InvitationWithdrawn")
     await life.delete("jane")
     await life.gone("jane")
@@ -160,8 +166,8 @@ async def test_nothing_seen_lets_go(life: Life) -> None:
 
 
 @BOTH
-async def test_pending_is_cancelled(life: Life, api: str) -> None:
-    """Cancel: one call (the users API reads first), and the event says so."""
+async def test_pending_is_canceled(life: Life, api: str) -> None:
+    """Cancel: one call (the Users API reads first), and the event reports it."""
     await invited(life, deletionPolicy="Cancel")
     async with life.counting() as counted:
         await life.delete("jane")
@@ -174,16 +180,19 @@ async def test_pending_is_cancelled(life: Life, api: str) -> None:
     await life.told("jane", "Canceled")
 
 
-async def test_cancelling_what_is_cancelled_already_is_a_success(life: Life) -> None:
-    """Cancel: a 404 is what was wanted."""
+async def test_canceling_a_canceled_invitation_is_a_success(life: Life) -> None:
+    """Cancel: a 404 is the wanted result."""
     await invited(life, deletionPolicy="Cancel")
     await life.people("decline", JANE)
     await life.delete("jane")
     await life.gone("jane")
 
 
-async def test_revoke_removes_somebody_who_has_just_accepted(life: Life) -> None:
-    """Revoke, and the invitation was accepted a moment ago: the 404 is looked at, and the member removed."""
+async def test_revoke_removes_a_person_who_has_just_accepted(life: Life) -> None:
+    """Revoke, and the invitation was accepted a moment ago.
+
+    After the 404 the operator reads again and removes the member.
+    """
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
     await life.delete("jane")
@@ -193,7 +202,7 @@ async def test_revoke_removes_somebody_who_has_just_accepted(life: Life) -> None
 
 
 @BOTH
-async def test_cancel_leaves_somebody_who_has_just_accepted(life: Life) -> None:
+async def test_cancel_leaves_a_person_who_has_just_accepted(life: Life) -> None:
     """Cancel, and the invitation was accepted a moment ago: the member stays."""
     await invited(life, deletionPolicy="Cancel")
     await life.people("accept", JANE)
@@ -204,11 +213,11 @@ async def test_cancel_leaves_somebody_who_has_just_accepted(life: Life) -> None:
 
 @BOTH
 @pytest.mark.parametrize(("policy", "stays"), [("Cancel", True), ("Revoke", False)])
-async def test_a_member_goes_only_under_revoke(life: Life, policy: str, *, stays: bool) -> None:
+async def test_a_member_is_removed_only_by_revoke(life: Life, policy: str, *, stays: bool) -> None:
     """A member loses access only if the policy is Revoke."""
     await invited(life, deletionPolicy=policy)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.delete("jane")
     await life.gone("jane")
@@ -216,8 +225,8 @@ async def test_a_member_goes_only_under_revoke(life: Life, policy: str, *, stays
 
 
 @BOTH
-async def test_a_lost_secret_is_no_obstacle_while_its_credentials_are_held(life: Life) -> None:
-    """The Secret went first: the credentials last used still cancel."""
+async def test_a_deleted_secret_is_no_obstacle_while_its_credentials_are_in_memory(life: Life) -> None:
+    """The Secret was deleted first: the credentials last used still cancel."""
     await invited(life, deletionPolicy="Cancel")
     await life.drop_secret()
     await life.move(seconds=61)
@@ -227,8 +236,11 @@ async def test_a_lost_secret_is_no_obstacle_while_its_credentials_are_held(life:
 
 
 @BOTH
-async def test_a_lost_secret_holds_an_object_for_a_minute(life: Life) -> None:
-    """The Secret is gone and nobody holds its credentials: after a minute the object goes, with a warning."""
+async def test_a_deleted_secret_delays_an_object_for_a_minute(life: Life) -> None:
+    """The Secret is gone and its credentials are not in memory.
+
+    After a minute the object is finalized, with a warning.
+    """
     await invited(life, deletionPolicy="Cancel")
     await life.stop()
     await life.drop_secret()
@@ -251,7 +263,7 @@ async def test_a_lost_secret_holds_an_object_for_a_minute(life: Life) -> None:
     ],
 )
 async def test_a_refusal_is_tried_for_ten_minutes(life: Life, answer: dict[str, object], reason: str) -> None:
-    """401, 403, other 4xx: tried for ten minutes, then the object goes, with a warning."""
+    """401, 403, other 4xx: tried for ten minutes, then the object is finalized, with a warning."""
     await invited(life, deletionPolicy="Cancel")
     await life.fault(kind="status", count=None, **answer)
     await life.delete("jane")
@@ -266,8 +278,8 @@ async def test_a_refusal_is_tried_for_ten_minutes(life: Life, answer: dict[str, 
 
 
 @BOTH
-async def test_the_ten_minutes_begin_when_the_operator_does(life: Life) -> None:
-    """Deleted while no operator ran, a quarter of an hour before one starts: one refusal is not the end."""
+async def test_the_ten_minutes_begin_with_the_operator(life: Life) -> None:
+    """Deleted while no operator ran, a quarter of an hour before one starts: one refusal does not end it."""
     await invited(life, deletionPolicy="Cancel")
     await life.stop()
     await life.delete("jane")
@@ -286,7 +298,10 @@ async def test_the_ten_minutes_begin_when_the_operator_does(life: Life) -> None:
 
 @BOTH
 async def test_a_secret_that_is_restored_after_the_start_is_used(life: Life) -> None:
-    """Deleted while no operator ran, and the Secret is back within a minute of the start: the invitation is ended."""
+    """Deleted while no operator ran, and the Secret is back within a minute of the start.
+
+    The invitation is canceled.
+    """
     await invited(life, deletionPolicy="Cancel")
     await life.stop()
     await life.drop_secret()
@@ -302,7 +317,7 @@ async def test_a_secret_that_is_restored_after_the_start_is_used(life: Life) -> 
 
 
 async def test_a_legacy_invitation_is_tried_for_ten_minutes(life: Life) -> None:
-    """Sent by the invites API, now in users mode: it cannot be cancelled; after ten minutes the object goes."""
+    """Sent by the Invites API, now in users mode: it cannot be canceled; after ten minutes the object is finalized."""
     await invited(life, deletionPolicy="Cancel")
     await life.restart(api="users")
     await life.delete("jane")
@@ -323,12 +338,15 @@ async def test_a_legacy_invitation_is_tried_for_ten_minutes(life: Life) -> None:
     ],
     ids=["503", "429", "409", "reset"],
 )
-async def test_an_outage_holds_an_object_until_it_ends(life: Life, fault: dict[str, object]) -> None:
-    """Atlas unavailable, rate limited, in conflict: the finalizer stays however long it takes, and then it is done."""
+async def test_an_outage_delays_an_object_until_it_ends(life: Life, fault: dict[str, object]) -> None:
+    """Atlas unavailable, rate limited, in conflict.
+
+    The finalizer stays however long it takes, and then the cancellation succeeds.
+    """
     await invited(life, deletionPolicy="Cancel")
     await life.fault(count=None, **fault)
     await life.delete("jane")
-    await life.until("an outage is said", lambda: _retrying(life))
+    await life.until("status reports an outage", lambda: _retrying(life))
     await life.move(hours=2)
     await life.quiet()
     assert await life.get("jane") is not None
@@ -339,8 +357,8 @@ async def test_an_outage_holds_an_object_until_it_ends(life: Life, fault: dict[s
 
 
 @BOTH
-async def test_force_delete_lets_go_after_one_try(life: Life) -> None:
-    """Annotated with force-delete: one try, then the object goes, with a warning."""
+async def test_force_delete_finalizes_after_one_try(life: Life) -> None:
+    """Annotated with force-delete: one try, then the object is finalized, with a warning."""
     await invited(life, deletionPolicy="Cancel")
     await life.fault(kind="status", status=503, count=None)
     await life.annotate("jane", force_delete="true")
@@ -352,7 +370,7 @@ async def test_force_delete_lets_go_after_one_try(life: Life) -> None:
 
 @BOTH
 async def test_what_a_killed_operator_may_have_sent_is_left_and_warned_of(life: Life, api: str) -> None:
-    """Killed before status could say what was sent, and no policy: nothing is removed, and somebody is told."""
+    """Killed before status could show what was sent, and no policy: nothing is removed, and a warning is published."""
     operation = "CreateInvite" if api == "invites" else "AddUser"
     await life.fault(kind="timeout", operations=[operation], when="after")
     await life.create("jane", username=JANE)
@@ -366,12 +384,12 @@ async def test_what_a_killed_operator_may_have_sent_is_left_and_warned_of(life: 
 
 
 @BOTH
-async def test_deleted_while_a_sending_may_be_under_way(life: Life, api: str) -> None:
-    """A POST got no answer, and the object is deleted: what was sent is looked for a minute later, and ended."""
+async def test_deleted_while_a_send_may_be_under_way(life: Life, api: str) -> None:
+    """A POST got no response, and the object is deleted: what was sent is found a minute later, and canceled."""
     operation = "CreateInvite" if api == "invites" else "AddUser"
     await life.fault(kind="close", operations=[operation], when="after")
     await life.create("jane", username=JANE, deletionPolicy="Cancel", roles=[READ_ONLY, OWNER])
-    await life.until("the answer is lost", lambda: _retrying(life))
+    await life.until("the response is lost", lambda: _retrying(life))
     assert await kept(life)
     await life.delete("jane")
     await life.move(seconds=61)

@@ -20,12 +20,12 @@ WRITES = {"CreateInvite", "AddUser", "CancelInvite", "RemoveUser"}
 
 @pytest.fixture
 def grace() -> float:
-    """So long that no test waits for it in real time."""
+    """Return a grace so long that no test waits for it in real time."""
     return GRACE
 
 
 async def naming(life: Life, by: str) -> dict[str, Any]:
-    """Return how another object names the invitation of jane."""
+    """Return the spec of another object for jane's invitation."""
     return {"username": JANE} if by == "email" else {"invitationId": (await life.status("jane"))["invitation"]["id"]}
 
 
@@ -38,7 +38,7 @@ async def is_there(life: Life) -> bool:
 @pytest.mark.parametrize("by", ["email", "id"])
 @pytest.mark.parametrize("first", ["delete", "create"])
 async def test_a_rename_in_one_commit_keeps_the_invitation(life: Life, by: str, first: str) -> None:
-    """In either order: nothing is sent or canceled, and who takes over is Created, so that a prune cancels it."""
+    """In either order nothing is sent or canceled, and the new object is Created, so that a prune cancels it."""
     await invited(life)
     before, spec = (await life.status("jane"))["invitation"], await naming(life, by)
     async with life.counting() as counted:
@@ -77,7 +77,7 @@ async def test_a_move_to_another_namespace_keeps_the_invitation(life: Life, name
 
 @BOTH
 async def test_a_rename_over_a_restart_keeps_the_invitation(life: Life) -> None:
-    """The operator is away, or ends in the middle: who takes over is Created all the same."""
+    """The operator is down, or ends in the middle: the new object is still Created."""
     await invited(life)
     async with life.counting() as counted:
         await life.delete("jane")
@@ -94,7 +94,7 @@ async def test_a_rename_over_a_restart_keeps_the_invitation(life: Life) -> None:
 
 @BOTH
 async def test_a_prune_leaves_what_the_former_object_had_adopted(life: Life, api: str) -> None:
-    """What a person sent by hand stays Adopted over a rename: no later deletion cancels it."""
+    """An invitation sent by hand stays Adopted over a rename: no later deletion cancels it."""
     await life.invited_by_hand(JANE, api="Users" if api == "users" else "Invites")
     await life.create("jane", username=JANE)
     await life.reaches("jane", "Invited", origin="Adopted")
@@ -108,10 +108,10 @@ async def test_a_prune_leaves_what_the_former_object_had_adopted(life: Life, api
 
 @BOTH
 async def test_a_member_is_not_removed_by_a_rename(life: Life) -> None:
-    """Revoke waits too: the member stays, and the new object shows who it is."""
+    """Revoke waits too: the member stays, and the new object shows the member."""
     await invited(life, deletionPolicy="Revoke")
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     member = (await life.reaches("jane", "Accepted"))["member"]
     async with life.counting() as counted:
         await life.delete("jane")
@@ -124,8 +124,8 @@ async def test_a_member_is_not_removed_by_a_rename(life: Life) -> None:
 
 @BOTH
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
-async def test_a_deletion_without_heir_ends_after_its_grace(life: Life, policy: str) -> None:
-    """It waits without a write, is over after the grace, and who accepts meanwhile is looked at again."""
+async def test_a_deletion_that_nothing_takes_over_ends_after_its_grace(life: Life, policy: str) -> None:
+    """It waits without a write, ends after the grace, and reads again, in case the person accepted meanwhile."""
     await invited(life, deletionPolicy=policy)
     await life.delete("jane")
     await life.quiet()
@@ -149,17 +149,17 @@ async def test_force_delete_does_not_wait(life: Life) -> None:
 
 @BOTH
 async def test_a_deletion_that_removes_nothing_does_not_wait(life: Life) -> None:
-    """A member under Cancel keeps the access, so there is nothing to wait for."""
+    """A member keeps the access with Cancel, so there is nothing to wait for."""
     await invited(life)
     await life.people("accept", JANE)
-    await life.sweep()
+    await life.resync()
     await life.reaches("jane", "Accepted")
     await life.delete("jane")
     await life.gone("jane")
 
 
 async def test_a_namespace_that_is_being_deleted_does_not_wait(life: Life) -> None:
-    """Nobody can create an object there: its invitations are canceled at once, and the namespace goes."""
+    """No object can be created there: its invitations are canceled at once, and the namespace is deleted."""
     namespace = f"test-{secrets.token_hex(4)}"
     core = CoreV1Api(life.admin)
     await core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=namespace)))

@@ -1,4 +1,4 @@
-"""The client of the operator and the sandbox, on real sockets: neither knows the other's code."""
+"""The operator's client and the sandbox, on real sockets: neither uses the other's code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACCOUNT = ServiceAccount(f"mdb_sa_id_{CANARY}", f"mdb_sa_sk_{CANARY}")
 
 @dataclass
 class Bench:
-    """The sandbox with its levers, and clients of it. Every credential holds the canary, in every field."""
+    """The sandbox with its controls, and clients of it. Every field of every credential contains the canary."""
 
     sandbox: Sandbox
     url: str
@@ -58,13 +58,13 @@ class Bench:
         settings.change(self.sandbox, body)
 
     def calls(self, *without: str) -> list[str]:
-        """Return the operations that were called and let in, in order."""
+        """Return the operations that were called and admitted, in order."""
         latest = self.sandbox.calls.latest(100_000)
         return [call.operation for call in latest if call.status != 401 and call.operation not in without]
 
 
 async def look(project: Project, username: str | None, invitation_id: str | None = None) -> Observation:
-    """Look until something is seen, or all is asked for."""
+    """Read until an invitation or user is found, or everything was read."""
 
     def is_enough(seen: Observation) -> bool:
         return bool(seen.invitations or seen.users)
@@ -90,14 +90,14 @@ async def bench() -> AsyncIterator[Bench]:
 
 @pytest.fixture(params=["digest", "bearer"])
 def way(request: pytest.FixtureRequest, bench: Bench) -> Bench:
-    """The bench in both ways to authenticate."""
+    """The bench, for both ways to authenticate."""
     bench.credentials = KEY if request.param == "digest" else ACCOUNT
     return bench
 
 
 @pytest.fixture(params=["plain", "enveloped", "enveloped with its status"])
 def every_way(request: pytest.FixtureRequest, way: Bench) -> Bench:
-    """The bench in both ways to authenticate, plain and enveloped (whose HTTP status may say 200 or the truth)."""
+    """The bench, for both ways to authenticate, plain and enveloped (whose HTTP status may be 200 or the real one)."""
     way.envelope = request.param != "plain"
     way.sandbox.envelope_keeps_status = request.param.endswith("status")
     return way

@@ -1,4 +1,4 @@
-"""How few requests it takes."""
+"""The number of requests that calls need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def many(count: int, at_once: int, call: Callable[[], Awaitable[object]]) -> list[object]:
-    """Make many calls, so many at a time; return what came of each."""
+    """Make many calls, this many at a time; return the results."""
     places = asyncio.Semaphore(at_once)
 
     async def one() -> object:
@@ -39,7 +39,7 @@ async def test_1000_calls_cold_50_at_once_are_1001_requests(way: Bench) -> None:
 
 
 async def test_1000_calls_meet_the_end_of_what_they_share(way: Bench) -> None:
-    """Challenges and tokens that end in the middle cost at most one more round for who was out at the time."""
+    """Challenges and tokens that end in between cost at most one more round for the calls that are out at the time."""
     async with way.project() as project:
         await many(500, 50, project.list_invites)
         way.sandbox.auth.digest.end_all()
@@ -51,7 +51,7 @@ async def test_1000_calls_meet_the_end_of_what_they_share(way: Bench) -> None:
 
 @pytest.mark.parametrize("credentials", [ApiKey("sandbox", "dead"), ServiceAccount("mdb_sa_id_sandbox", "dead")])
 async def test_1000_calls_with_a_dead_key_are_one_probe(bench: Bench, credentials: ApiKey | ServiceAccount) -> None:
-    """A challenge and a refusal, or one refused token; all 1,000 get the verdict."""
+    """A challenge and a rejection, or one rejected token; all 1,000 calls get the result."""
     bench.credentials = credentials
     async with bench.project() as project:
         results = await many(1000, 50, project.list_invites)
@@ -59,8 +59,8 @@ async def test_1000_calls_with_a_dead_key_are_one_probe(bench: Bench, credential
     assert bench.sandbox.calls.total == (2 if isinstance(credentials, ApiKey) else 1)
 
 
-async def test_1000_looks_at_once_are_two_lists(way: Bench) -> None:
-    """Whoever wakes at once shares one pair of lists, also those who wait for a worker."""
+async def test_1000_concurrent_reads_are_two_lists(way: Bench) -> None:
+    """Objects that wake at the same time share one pair of lists, also those that wait for a worker."""
     async with way.project() as project:
         woke = time.monotonic()
         results = await many(1000, 50, lambda: project.look(Target("a@example.com"), woke, lambda _: True))
@@ -68,8 +68,8 @@ async def test_1000_looks_at_once_are_two_lists(way: Bench) -> None:
     assert way.calls("Token") == ["ListInvites", "ListUsers"]
 
 
-async def test_looks_that_go_on_waking_share_too(way: Bench) -> None:
-    """Askers that trickle in get lists that are younger than they are, one pair at a time."""
+async def test_reads_that_keep_coming_share_too(way: Bench) -> None:
+    """Callers that come one by one get lists that began after they woke, one pair at a time."""
     way.sandbox.latency = 0.01
     async with way.project() as project:
 
@@ -82,7 +82,7 @@ async def test_looks_that_go_on_waking_share_too(way: Bench) -> None:
 
 
 async def test_a_role_change_is_one_request(way: Bench) -> None:
-    """One round trip: neither challenge, nor token, nor look."""
+    """One round trip: no challenge, no token, no other read."""
     async with way.project() as project:
         made = await project.create_invite("a@example.com", ["GROUP_OWNER"])
         before = way.sandbox.calls.total

@@ -1,4 +1,4 @@
-"""``atlas-invites export`` as a process: what becomes of its output, and its way to Atlas through a proxy."""
+"""``atlas-invites export`` as a process: its output, and its connection to Atlas through a proxy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Bench
 
 ATLAS = "https://atlas.example.com"
-"""Where only the proxy leads."""
+"""A host that only the proxy reaches."""
 LEGACY = Path(__file__).parent.parent / "unit" / "atlas" / "legacy.pem"
 LEGACY_CA = LEGACY.with_name("legacy_ca.pem")
 PASSWORD, ENCODED = f"{CANARY}/@:%", f"{CANARY}%2F%40%3A%25"
@@ -66,7 +66,7 @@ async def started(
 async def done(
     *command: str, variables: dict[str, str] | None = None, redirect: str = "", out: int = asyncio.subprocess.PIPE
 ) -> Done:
-    """Run a command to its end; nothing that it says holds a password or is a traceback."""
+    """Run a command to its end, and check that its output contains no password and no traceback."""
     async with started(command, variables or {}, redirect=redirect, out=out) as process:
         said, complained = await process.communicate()
     err = complained.decode()
@@ -81,7 +81,7 @@ def export(url: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def invited(bench: Bench) -> Bench:
-    """A project with a pending invitation, whose e-mail is not ASCII."""
+    """A project with a pending invitation whose e-mail is not ASCII."""
     state = bench.sandbox.state
     state.invite(state.project(PROJECT_ID), NAME, ("GROUP_OWNER",), "inviter")
     return bench
@@ -94,14 +94,14 @@ def invited(bench: Bench) -> Bench:
     ("redirect", "why"), [(">/dev/full", "No space left on device"), (">&-", "it is closed")], ids=["full", "closed"]
 )
 @pytest.mark.parametrize("command", ["export", "help"])
-async def test_an_output_that_takes_nothing(invited: Bench, command: str, redirect: str, why: str) -> None:
+async def test_an_output_that_cannot_be_written(invited: Bench, command: str, redirect: str, why: str) -> None:
     """A full disk or a closed output is one line and exit code 1."""
     code, _, err = await done(*(export(invited.url) if command == "export" else ("--help",)), redirect=redirect)
     assert (code, err) == (1, f"atlas-invites: cannot write to standard output: {why}\n")
 
 
-async def test_a_reader_that_has_read_enough(invited: Bench) -> None:
-    """Into ``head`` the command ends quietly, as if by the signal SIGPIPE."""
+async def test_a_reader_that_stops_reading(invited: Bench) -> None:
+    """Into ``head`` the command ends without a message, as if by the signal SIGPIPE."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -112,7 +112,7 @@ async def test_a_reader_that_has_read_enough(invited: Bench) -> None:
 
 
 @pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])
-async def test_errors_that_nobody_can_read(redirect: str) -> None:
+async def test_errors_that_cannot_be_written(redirect: str) -> None:
     """They do not change the exit code, and do not go to standard output instead."""
     assert (await done("export", redirect=redirect))[:2] == (2, b"")
 
@@ -121,14 +121,14 @@ async def test_errors_that_nobody_can_read(redirect: str) -> None:
     "variables", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}]
 )
 async def test_the_output_is_utf_8(invited: Bench, variables: dict[str, str]) -> None:
-    """Kubernetes reads UTF-8, whatever the locale is."""
+    """Kubernetes reads UTF-8, so the locale does not matter."""
     code, out, err = await done(*export(invited.url), variables=variables)
     assert (code, err) == (0, "")
     assert f'  username: "{NAME}"\n'.encode() in out
 
 
-async def test_ctrl_c_ends_it_quietly() -> None:
-    """While Atlas does not respond, the command ends as one that has no handler, without a traceback."""
+async def test_ctrl_c_ends_it_without_a_traceback() -> None:
+    """While Atlas does not respond, the command ends like one without a handler."""
     arrived, end = asyncio.Event(), asyncio.Event()
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,7 +152,7 @@ async def test_ctrl_c_ends_it_quietly() -> None:
 
 @pytest.fixture
 def proxy(invited: Bench) -> Iterator[ForwardProxy]:
-    """A proxy that asks for credentials and reads TLS, with a certificate that an old CA has issued."""
+    """A proxy that requires credentials and intercepts TLS, with a certificate of an old CA."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(LEGACY)
     with ForwardProxy(invited.url, f"user:{PASSWORD}", tls) as proxy:
@@ -164,7 +164,7 @@ EXCEPTIONS = "fd00:10:96::/112,[::1],[fd00::]/8,10.96.0.0/12,.svc,127.0.0.1:1"
 
 @pytest.mark.parametrize(("variable", "scheme"), [("HTTPS_PROXY", "http://"), ("all_proxy", "")])
 async def test_through_a_proxy(proxy: ForwardProxy, variable: str, scheme: str) -> None:
-    """With credentials, whatever is in the password, and whatever NO_PROXY excepts; its CA comes from SSL_CERT_FILE."""
+    """With credentials, any characters in the password, and any NO_PROXY; its CA comes from SSL_CERT_FILE."""
     code, out, err = await done(
         *export(ATLAS),
         variables={
@@ -178,8 +178,8 @@ async def test_through_a_proxy(proxy: ForwardProxy, variable: str, scheme: str) 
     assert set(proxy.asked) == {"CONNECT atlas.example.com:443 HTTP/1.1"}
 
 
-async def test_an_exception_that_is_unknown(proxy: ForwardProxy) -> None:
-    """It is one line on standard error; the rest counts."""
+async def test_an_unknown_exception(proxy: ForwardProxy) -> None:
+    """It is one line on standard error; the other exceptions count."""
     url = f"http://user:{ENCODED}@{proxy.address}"
     code, _, err = await done(
         *export(ATLAS),
@@ -190,8 +190,8 @@ async def test_an_exception_that_is_unknown(proxy: ForwardProxy) -> None:
 
 
 @pytest.mark.parametrize("credentials", ["", f"user:{CANARY}@"])
-async def test_a_proxy_that_wants_other_credentials(proxy: ForwardProxy, credentials: str) -> None:
-    """It is said to be the proxy that refuses, not Atlas."""
+async def test_a_proxy_that_rejects_the_credentials(proxy: ForwardProxy, credentials: str) -> None:
+    """The message says that the proxy rejected them, not Atlas."""
     code, _, err = await done(*export(ATLAS), variables={"HTTPS_PROXY": f"http://{credentials}{proxy.address}"})
     assert code == 1
     assert err.startswith("atlas-invites: Atlas is unavailable (ListInvites: no connection: the proxy responded with")
@@ -200,7 +200,7 @@ async def test_a_proxy_that_wants_other_credentials(proxy: ForwardProxy, credent
 
 
 async def test_a_ca_that_is_not_trusted(proxy: ForwardProxy) -> None:
-    """The reason is OpenSSL's."""
+    """The message has OpenSSL's reason."""
     code, _, err = await done(*export(ATLAS), variables={"HTTPS_PROXY": f"http://user:{ENCODED}@{proxy.address}"})
     assert code == 1
     assert "(ListInvites: no connection: unable to get local issuer certificate)" in err
@@ -216,7 +216,7 @@ async def test_a_ca_that_is_not_trusted(proxy: ForwardProxy) -> None:
     ],
 )
 async def test_a_proxy_that_cannot_be_used(tmp_path: Path, command: str, value: str) -> None:
-    """Both commands end with exit code 2 and one line, which names the variable and shows nothing of its value."""
+    """Both commands end with exit code 2 and one line that names the variable and shows nothing of its value."""
     config = {
         "clusters": [{"name": "it", "cluster": {"server": "https://cluster.example.com"}}],
         "users": [{"name": "it", "user": {"token": CANARY}}],

@@ -1,4 +1,4 @@
-"""Every fault between the client and Atlas: what is made of it, and that no secret comes out of it."""
+"""Every fault between the client and Atlas: its result, and that no secret is shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shows_nothing(error: BaseException) -> None:
-    """Neither the exception, nor its cause, context and traceback with the locals of each frame of ours."""
+    """Check the exception, its cause, context and traceback with the locals of each of our frames."""
     assert error.__cause__ is None
     assert error.__context__ is None
     assert CANARY not in f"{error!r} {error} {vars(error)!r}"
@@ -59,10 +59,10 @@ async def failing(call: Awaitable[object]) -> AtlasFailure:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_no_fault_is_an_answer(way: Bench, caplog: pytest.LogCaptureFixture, when: str) -> None:
-    """Every kind of fault on every call is AtlasUnavailable; a write may have worked; then all is as before.
+async def test_no_fault_is_a_response(way: Bench, caplog: pytest.LogCaptureFixture, when: str) -> None:
+    """Every kind of fault on every call is AtlasUnavailable; a write may have worked; then calls work as before.
 
-    With a canary in every field of the credentials, all logs on, every exception and its traceback looked at.
+    With a canary in every field of the credentials and all logs on, every exception and its traceback is checked.
     """
     caplog.set_level(logging.DEBUG)
     state = way.sandbox.state
@@ -87,8 +87,8 @@ async def test_no_fault_is_an_answer(way: Bench, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_post_without_an_answer_went_out_once(way: Bench, kind: FaultKind) -> None:
-    """It was carried out all the same, its answer was lost, and it was not sent again: a look finds it."""
+async def test_a_post_without_a_response_went_out_once(way: Bench, kind: FaultKind) -> None:
+    """It was carried out, its response was lost, and it was not sent again: a read finds it."""
     async with way.project() as project:
         await project.list_invites()
         way.fault(Fault(kind, frozenset({"CreateInvite"}), when="after", count=None))
@@ -101,7 +101,7 @@ async def test_a_post_without_an_answer_went_out_once(way: Bench, kind: FaultKin
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_token_endpoint_that_breaks(bench: Bench, caplog: pytest.LogCaptureFixture, kind: FaultKind) -> None:
-    """No token, no call: whatever was to be written is in no doubt; the next try has its token."""
+    """Without a token there is no call, so no write is in doubt; the next try has its token."""
     caplog.set_level(logging.DEBUG)
     bench.credentials = ACCOUNT
     bench.fault(Fault(kind, frozenset({"Token"}), challenges=True, count=None))
@@ -120,8 +120,8 @@ async def test_a_token_endpoint_that_breaks(bench: Bench, caplog: pytest.LogCapt
     ("status", "kind"),
     [(400, CredentialsRejected), (401, CredentialsRejected), (429, RateLimited), (503, AtlasUnavailable)],
 )
-async def test_what_the_token_endpoint_says(bench: Bench, status: int, kind: type[AtlasFailure]) -> None:
-    """OAuth's body has no errorCode; the rate limit is honoured with its Retry-After."""
+async def test_errors_of_the_token_endpoint(bench: Bench, status: int, kind: type[AtlasFailure]) -> None:
+    """OAuth's body has no errorCode; the rate limit is honored with its Retry-After."""
     bench.credentials = ACCOUNT
     headers = {"Retry-After": "7"} if status == 429 else {}
     body = '{"error": "invalid_client"}'
@@ -134,7 +134,7 @@ async def test_what_the_token_endpoint_says(bench: Bench, status: int, kind: typ
 
 
 async def test_a_challenge_that_breaks(bench: Bench) -> None:
-    """The first round of a digest meets every fault; nothing is said of the key."""
+    """The first round of a digest meets every fault; nothing is concluded about the key."""
     for kind in KINDS:
         async with bench.project() as project:
             bench.fault(Fault(kind, frozenset({"ListInvites"}), challenges=True, count=None))
@@ -143,8 +143,8 @@ async def test_a_challenge_that_breaks(bench: Bench) -> None:
             await project.list_invites()
 
 
-async def test_credentials_that_end_in_mid_air(way: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Deleted in Atlas: rejected in words that show no part of them."""
+async def test_credentials_that_are_deleted_during_use(way: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Deleted in Atlas: rejected, and the message shows no part of them."""
     caplog.set_level(logging.DEBUG)
     async with way.project() as project:
         await project.list_invites()
@@ -158,7 +158,7 @@ async def test_credentials_that_end_in_mid_air(way: Bench, caplog: pytest.LogCap
 
 
 async def test_a_view_that_breaks_between_its_lists(way: Bench) -> None:
-    """Half a view is none."""
+    """Half a view counts as none."""
     async with way.project() as project:
         await project.create_invite(JANE, ["GROUP_OWNER"])
         way.fault(Fault("html", frozenset({"ListUsers"})))
@@ -167,7 +167,7 @@ async def test_a_view_that_breaks_between_its_lists(way: Bench) -> None:
 
 
 async def test_html_with_a_404_is_not_gone(way: Bench) -> None:
-    """A proxy's page about a wrong path is no reason to invite anybody again."""
+    """A proxy's page about a wrong path does not cause another invitation."""
     async with way.project() as project:
         made = await project.create_invite(JANE, ["GROUP_OWNER"])
         for operation in ("ReadInvite", "UpdateInvite", "CancelInvite", "ListInvites", "ListUsers"):
@@ -180,7 +180,7 @@ async def test_html_with_a_404_is_not_gone(way: Bench) -> None:
 
 @pytest.mark.parametrize("new", ["rotated"])
 async def test_no_object_shows_a_secret(way: Bench, new: str) -> None:
-    """Whatever of the client is printed, with all that hangs on it."""
+    """Printing any object of the client, with everything it refers to, shows no secret."""
     way.sandbox.credentials.add(Credential("apiKey", "other", new))
     async with way.client() as atlas:
         project = atlas.project(way.credentials, PROJECT_ID)

@@ -1,4 +1,4 @@
-"""Every operation of the client against the sandbox, in every way to authenticate, plain and enveloped."""
+"""Every operation of the client against the sandbox, for every way to authenticate, with and without an envelope."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOBODY = "5f00000000000000000000aa"
 
 
 async def test_the_invites_api(every_way: Bench) -> None:
-    """Create, list, list one e-mail, read, update and cancel, typed as Atlas sent it."""
+    """Create, list, list by e-mail, read, update and cancel, typed as Atlas sent it."""
     async with every_way.project() as project:
         made = await project.create_invite(JANE, {"GROUP_READ_ONLY"})
         assert made.to_wire() | {"id": "", "createdAt": "", "expiresAt": ""} == {
@@ -70,7 +70,7 @@ async def test_the_invites_api(every_way: Bench) -> None:
 
 
 async def test_the_users_api(every_way: Bench) -> None:
-    """Add, list, list one e-mail, read, add and remove a role, and remove, typed, without personal data."""
+    """Add, list, list by e-mail, read, add and remove a role, and remove, typed, without personal data."""
     async with every_way.project() as project:
         made = await project.add_user(JANE, ["GROUP_READ_ONLY"])
         assert (made.username, made.roles, made.org_membership_status) == (JANE, ("GROUP_READ_ONLY",), "PENDING")
@@ -111,7 +111,7 @@ async def test_the_users_api(every_way: Bench) -> None:
 
 
 async def test_the_project_itself(every_way: Bench) -> None:
-    """A project that is there can be read; one that is not is told by GROUP_NOT_FOUND of that very call."""
+    """An existing project can be read; for a missing one that call returns GROUP_NOT_FOUND."""
     async with every_way.project() as project:
         await project.read_project()
     async with every_way.project(group_id=NOBODY) as project:
@@ -120,8 +120,8 @@ async def test_the_project_itself(every_way: Bench) -> None:
     assert set(every_way.calls()) - {"Token"} == {"ReadProject"}
 
 
-async def test_what_answers_say_besides(every_way: Bench) -> None:
-    """What time it is, and of those of the invites API, when that ends."""
+async def test_what_every_response_contains(every_way: Bench) -> None:
+    """The time and, in the Invites API, when it ends."""
     async with every_way.client() as atlas:
         project = atlas.project(every_way.credentials, PROJECT_ID)
         await project.list_invites()
@@ -138,7 +138,7 @@ async def test_what_answers_say_besides(every_way: Bench) -> None:
 
 
 async def test_1100_users_come_in_pages(way: Bench) -> None:
-    """500 a page, every one of them, in every status."""
+    """500 a page, all users, in every status."""
     state, project_ = way.sandbox.state, way.sandbox.state.project(PROJECT_ID)
     seeding.invite(state, project_, {"api": "Users", "count": 1100})
     people.decline(state, project_, "user00001@example.com")
@@ -173,7 +173,7 @@ async def failing(call: Callable[[Project], Awaitable[object]], project: Project
 
 
 async def test_no_such_project(every_way: Bench) -> None:
-    """A project that is gone is never taken for an invitation that is gone, whatever is asked."""
+    """For every call, a project that is gone is never confused with an invitation that is gone."""
     async with every_way.project(group_id=NOBODY) as project:
         for operation, call in ALL:
             failure = await failing(call, project)
@@ -183,7 +183,7 @@ async def test_no_such_project(every_way: Bench) -> None:
 
 
 async def test_a_project_that_the_credentials_lost(every_way: Bench) -> None:
-    """404 NOT_IN_GROUP is Forbidden: somebody must grant something."""
+    """404 NOT_IN_GROUP is Forbidden: a right must be granted."""
     for credential in every_way.sandbox.credentials.all():
         credential.projects = frozenset()
     async with every_way.project() as project:
@@ -195,7 +195,7 @@ async def test_a_project_that_the_credentials_lost(every_way: Bench) -> None:
 
 
 async def test_a_key_that_is_wrong(bench: Bench) -> None:
-    """Rejected, whatever is asked, with Atlas's error."""
+    """Rejected for every call, with Atlas's error."""
     bench.credentials = ApiKey("sandbox", "wrong")
     for operation, call in ALL:
         async with bench.project() as project:
@@ -206,7 +206,7 @@ async def test_a_key_that_is_wrong(bench: Bench) -> None:
 
 
 async def test_an_account_that_is_wrong(bench: Bench) -> None:
-    """Rejected, whatever is asked, and nothing is sent but the request for the token; its error is OAuth's."""
+    """Rejected for every call, and only the request for the token is sent; its error is OAuth's."""
     bench.credentials = ServiceAccount("mdb_sa_id_sandbox", "wrong")
     for _, call in ALL:
         async with bench.project() as project:
@@ -217,7 +217,7 @@ async def test_an_account_that_is_wrong(bench: Bench) -> None:
 
 
 async def test_credentials_without_the_role(every_way: Bench) -> None:
-    """403: a write is forbidden, and says with which code."""
+    """403: a write is forbidden, and the error has the code."""
     for credential in every_way.sandbox.credentials.all():
         credential.project_owner = False
     async with every_way.project() as project:
@@ -227,7 +227,7 @@ async def test_credentials_without_the_role(every_way: Bench) -> None:
 
 
 async def test_a_bad_request(every_way: Bench) -> None:
-    """Atlas's error is kept whole."""
+    """Atlas's error is kept in full."""
     async with every_way.project() as project:
         failure = await failing(lambda it: it.create_invite("no-e-mail", ["GROUP_OWNER"]), project)
     assert type(failure) is InvalidRequest
@@ -237,8 +237,8 @@ async def test_a_bad_request(every_way: Bench) -> None:
     assert failure.error.detail
 
 
-async def test_somebody_is_there_already(every_way: Bench) -> None:
-    """409 asks to look again."""
+async def test_a_conflict_with_an_existing_user(every_way: Bench) -> None:
+    """409 asks for a new read."""
     async with every_way.project() as project:
         await project.add_user(JANE, ["GROUP_OWNER"])
         failure = await failing(ALL[6][1], project)
@@ -248,7 +248,7 @@ async def test_somebody_is_there_already(every_way: Bench) -> None:
 
 @pytest.mark.parametrize("retry_after", [True, False])
 async def test_the_rate_limit(every_way: Bench, *, retry_after: bool) -> None:
-    """429 of a bucket that somebody else has emptied, with or without Retry-After."""
+    """429 of a bucket that another client has emptied, with or without Retry-After."""
     every_way.sandbox.limits.buckets = [Bucket(frozenset({"ListInvites"}), 1, 60.0, "project", retry_after)]
     async with every_way.project() as somebody, every_way.project() as project:
         await somebody.list_invites()
@@ -269,7 +269,7 @@ async def test_the_limit_on_sending(every_way: Bench) -> None:
 
 
 async def test_digest_challenges_end(every_way: Bench) -> None:
-    """Challenges and tokens that Atlas forgets are renewed without a word."""
+    """Challenges and tokens that Atlas forgets are renewed without an error."""
     async with every_way.project() as project:
         await project.list_invites()
         every_way.sandbox.auth.digest.end_all()
@@ -278,7 +278,7 @@ async def test_digest_challenges_end(every_way: Bench) -> None:
 
 
 async def test_a_secret_that_is_rotated(every_way: Bench) -> None:
-    """New credentials are new ones at once; the old ones are rejected."""
+    """New credentials are used at once; the old ones are rejected."""
     async with every_way.client() as atlas:
         await atlas.project(every_way.credentials, PROJECT_ID).list_invites()
         new = (
@@ -294,7 +294,7 @@ async def test_a_secret_that_is_rotated(every_way: Bench) -> None:
 
 
 async def test_the_end_of_the_invites_api(every_way: Bench) -> None:
-    """410: the look goes on with the users API, and what was pending in the invites API cannot be seen."""
+    """410: the read continues with the Users API, in which invitations pending in the Invites API are not visible."""
     async with every_way.project() as project, every_way.project("invites") as stubborn:
         made = await project.create_invite(JANE, ["GROUP_OWNER"])
         every_way.change({"sunset": {"mode": "on"}})
@@ -309,7 +309,7 @@ async def test_the_end_of_the_invites_api(every_way: Bench) -> None:
         assert failure.error.error_code == "VERSION_GONE"
 
 
-async def test_a_look_sees_the_whole_life(every_way: Bench) -> None:
+async def test_a_read_over_the_whole_life(every_way: Bench) -> None:
     """Pending, accepted, and gone, which is confirmed by id and by e-mail."""
     state = every_way.sandbox.state
     async with every_way.project() as project:
@@ -334,7 +334,7 @@ async def test_a_list_that_lags(every_way: Bench) -> None:
 
 
 async def test_the_list_of_projects(every_way: Bench) -> None:
-    """Every project that the credentials see, on however many pages, and no other."""
+    """Every project that the credentials can read, on any number of pages, and no other."""
     state = every_way.sandbox.state
     more = [f"{number:024x}" for number in range(1, 520)]
     for project_id in more:
@@ -345,7 +345,7 @@ async def test_the_list_of_projects(every_way: Bench) -> None:
 
 
 async def test_the_list_of_projects_is_what_the_credentials_see(way: Bench) -> None:
-    """A credential of one project sees that one; a wrong one sees none, and is told so."""
+    """A credential of one project lists that one; a wrong one gets an error."""
     way.sandbox.state.add_project("a" * 24, "other")
     id_ = KEY.public_key if way.credentials is KEY else ACCOUNT.client_id
     known = way.sandbox.credentials.get(id_)

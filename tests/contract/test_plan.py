@@ -1,4 +1,4 @@
-"""``atlas-invites plan`` against the sandbox: a line for each row of Tables A and D that can occur, in both APIs."""
+"""``atlas-invites plan`` against the sandbox: a line for each possible row of Tables A and D, in both APIs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BYSTANDER = Key(KEY.namespace, "bystander")
 
 @dataclass
 class Stage:
-    """Atlas, the manifest of one object, and what the cluster holds of it; scenarios arrange all three."""
+    """Atlas, the manifest of one object, and its state in the cluster; scenarios set all three."""
 
     bench: Bench
     api: Api
@@ -60,21 +60,21 @@ class Stage:
         return state, state.project(PROJECT_ID)
 
     def invite(self, *roles: str, email: str = EMAIL) -> str:
-        """Somebody invites a person, through the API in use; return the id."""
+        """Invite the person through the API in use; return the id."""
         send: Callable[..., Any] = invites.create if self.api is Api.INVITES else users.add
         return str(send(*self._there, email, roles or (READER,), INVITER).id)
 
     def join(self, *roles: str, email: str = EMAIL) -> str:
-        """Somebody is a member; return the id."""
+        """Make the person a member; return the id."""
         self.invite(*roles, email=email)
         return str(people.accept(*self._there, email).id)
 
     def happen(self, act: Callable[..., object]) -> None:
-        """Something happens to the person."""
+        """Let something happen to the person."""
         act(*self._there, EMAIL)
 
     def remember(self, reason: Reason, state: str | None, /, **fields: Any) -> None:  # noqa: ANN401
-        """Let the object have been evaluated before: with this reason and state, and more fields of status."""
+        """Let the object have been evaluated before, with this reason and state, and more fields of status."""
         condition: Condition = ready(reason)
         self.status = {
             "observedGeneration": 1,
@@ -86,7 +86,7 @@ class Stage:
         }
 
     def invitation(self, id_: str, *roles: str, days: float = 1, api: Api | None = None) -> dict[str, Any]:
-        """Return ``status.invitation`` of one that was sent so many days ago."""
+        """Return ``status.invitation`` of an invitation that was sent this many days ago."""
         sent = self.bench.sandbox.clock() - timedelta(days=days)
         return {
             "id": id_,
@@ -104,7 +104,7 @@ class Stage:
 
     @property
     def live(self) -> Resource | None:
-        """The object in the cluster, if it is there."""
+        """Return the object in the cluster, if it exists."""
         if self.status is None:
             return None
         return Resource.from_body(body(spec=dict(self.spec), status=self.status, finalizers=list(self.finalizers)))
@@ -128,19 +128,19 @@ class Stage:
         return line
 
     async def prune(self, *others: Resource) -> list[Line]:
-        """Return the lines if the object's manifest is taken away, and that of a suspended bystander stays."""
+        """Return the lines if the object's manifest is removed, and that of another, suspended object stays."""
         spec = with_defaults(wire_spec(username=OTHER_EMAIL, suspend=True))
         manifest = Manifest(Source("m.yaml", 2), BYSTANDER, spec, None, None)
         _, *lines = await self.plan(manifest, prune=True, others=others)
         return lines
 
     async def delete(self) -> Line:
-        """Return the line of the object if its manifest is taken away."""
+        """Return the line of the object if its manifest is removed."""
         (line,) = await self.prune()
         return line
 
     def waiting(self, **spec: Any) -> Resource:  # noqa: ANN401 - fields of a spec
-        """Return a younger object of another namespace for the same person, which waits for the first to go."""
+        """Return a younger object of another namespace for the same person, which waits to take over from the first."""
         status = {
             "observedGeneration": 1,
             "conditions": [ready(Reason.DUPLICATE_INVITE).to_wire()],
@@ -159,7 +159,7 @@ class Stage:
 
 @pytest.fixture(params=list(Api))
 def stage(request: pytest.FixtureRequest, bench: Bench) -> Stage:
-    """A stage for each API; that of users after the end of the Invites API."""
+    """A stage for each API; that of the Users API after the end of the Invites API."""
     if request.param is Api.USERS:
         bench.change({"sunset": {"mode": "on"}})
     return Stage(bench, request.param)
@@ -289,12 +289,12 @@ ROWS_A: list[tuple[Callable[[Stage], None], frozenset[Api], Action]] = [
     (_took_over, BOTH, ATTENTION),
     (_nobody, BOTH, SEND),
 ]
-"""In the order of Table A: what leads to the row, in which API it can occur, and what the plan shows."""
+"""In the order of Table A: how to reach the row, in which API it can occur, and what the plan shows."""
 
 
 @pytest.fixture
 def matched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Row]]:
-    """The rows of Table A that the rehearsals matched."""
+    """Return the rows of Table A that the scenarios matched."""
     rows: list[Row] = []
 
     def remember(case: Any) -> Decision:  # noqa: ANN401 - a Case
@@ -319,7 +319,7 @@ async def test_table_a(  # noqa: PLR0913, PLR0917 - the columns of the table
     apis: frozenset[Api],
     action: Action,
 ) -> None:
-    """Each row that can occur has its line, with the reason that the object would have."""
+    """Each possible row has its line, with the reason that the object would have."""
     if stage.api not in apis:
         stage.bench.change({"sunset": {"mode": "on" if apis == NEW else "off"}})
         stage.api = next(iter(apis))
@@ -332,22 +332,22 @@ async def test_table_a(  # noqa: PLR0913, PLR0917 - the columns of the table
 
 
 async def test_a_change_of_roles_names_them(stage: Stage) -> None:
-    """The line says which roles come and go, whether it is one call or one a role."""
+    """The line lists added and removed roles, and says whether it is one call or one for each role."""
     stage.invite(OWNER)
     line = await stage.apply()
     assert (line.added, line.removed) == ([READER], [OWNER])
     assert line.text(0, color=False) == f"~ set roles       team-a/jane {EMAIL} +{READER} -{OWNER} (Invited)"
 
 
-async def test_what_was_pending_when_status_was_written_is_looked_for(stage: Stage) -> None:
-    """An invitation that status shows, and that has gone since, is no change of roles."""
+async def test_what_was_pending_at_the_last_status_write_is_read(stage: Stage) -> None:
+    """An invitation that status shows, and that is gone since, is not a change of roles."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(UNKNOWN_ID, OWNER))
     stage.spec["roles"] = [OWNER]
     assert (await stage.apply()).reason == Reason.INVITATION_WITHDRAWN
 
 
 async def test_a_removed_member_is_not_invited(stage: Stage) -> None:
-    """Without the cluster nobody knows of a member who was removed; with it, nothing is sent."""
+    """Without the cluster a removed member is not known; with it, nothing is sent."""
     assert (await stage.apply()).action is SEND
     stage.remember(Reason.ACCEPTED, "Accepted", member=stage.member(UNKNOWN_ID))
     line = await stage.apply()
@@ -355,7 +355,7 @@ async def test_a_removed_member_is_not_invited(stage: Stage) -> None:
 
 
 async def test_a_requested_resend(stage: Stage) -> None:
-    """A new value of the annotation sends once more: what is pending is canceled first."""
+    """A new value of the annotation sends once more: a pending invitation is canceled first."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
     manifest = stage.manifest()
     again = Manifest(manifest.source, KEY, manifest.spec, None, "1")
@@ -372,14 +372,14 @@ async def test_suspended(stage: Stage) -> None:
     assert stage.bench.calls() == []
 
 
-async def test_people_who_are_new_are_no_duplicates(stage: Stage) -> None:
+async def test_new_people_are_no_duplicates(stage: Stage) -> None:
     """Each of two new people in a project gets an e-mail."""
     lines = await stage.plan(stage.manifest(), stage.manifest(BYSTANDER, username=OTHER_EMAIL))
     assert [line.action for line in lines] == [SEND, SEND]
 
 
 async def test_no_write_leaves_the_process(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The client itself is closed for writes: a mistake in the rehearsal is an error, and no e-mail."""
+    """The client itself is closed for writes: a bug in the plan is an error, and sends no e-mail."""
 
     async def send(project: RehearsedProject, username: str, roles: list[str]) -> object:
         real = project._observed.project  # noqa: SLF001 - the mistake
@@ -396,7 +396,7 @@ async def test_no_write_leaves_the_process(stage: Stage, monkeypatch: pytest.Mon
 
 
 async def test_two_new_manifests_for_one_person(stage: Stage) -> None:
-    """Nobody knows which one is created first, so both say so; the e-mail counts once."""
+    """It is not known which one is created first, so both lines say so; the e-mail counts once."""
     one, other = await stage.plan(
         stage.manifest(), stage.manifest(Key("team-b", "jane"), username=EMAIL.upper(), roles=[OWNER])
     )
@@ -434,36 +434,36 @@ async def test_a_renamed_manifest_with_other_roles(stage: Stage) -> None:
 
 
 async def test_an_object_without_a_manifest_takes_over(stage: Stage) -> None:
-    """Whoever waits for a pruned object acts once that one has gone, also in a namespace of which nothing is given."""
+    """An object that waits for a pruned one acts once that one is gone, also in a namespace without manifests."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    pruned, heir = await stage.prune(stage.waiting(roles=[OWNER]))
+    pruned, successor = await stage.prune(stage.waiting(roles=[OWNER]))
     assert (pruned.key, pruned.action, pruned.writes) == (KEY, Action.NOTHING, ())
-    assert (heir.key, heir.action, heir.source) == (Key("team-b", "waiting"), SET_ROLES, None)
-    assert (heir.added, heir.removed) == ([OWNER], [READER])
+    assert (successor.key, successor.action, successor.source) == (Key("team-b", "waiting"), SET_ROLES, None)
+    assert (successor.added, successor.removed) == ([OWNER], [READER])
     (alone,) = await stage.prune(stage.waiting())
     assert alone.key == KEY
 
 
 async def test_an_object_with_a_reference_takes_over(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does one of which only its reference leads to the project."""
+    """So does an object that names its project only by reference."""
 
     async def group_id(*_: object) -> str:
         return PROJECT_ID
 
     monkeypatch.setattr(FromEnvironment, "group_id", group_id)
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    _, heir = await stage.prune(stage.waiting(roles=[OWNER], groupId=None, projectRef={"name": "my-project"}))
-    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
+    _, successor = await stage.prune(stage.waiting(roles=[OWNER], groupId=None, projectRef={"name": "my-project"}))
+    assert (successor.action, successor.added) == (SET_ROLES, [OWNER])
 
 
-async def test_an_object_without_a_manifest_acts_when_its_elder_is_being_deleted(stage: Stage) -> None:
-    """So it is where the older one has a manifest, and is being deleted all the same."""
+async def test_an_object_without_a_manifest_acts_if_the_older_one_is_being_deleted(stage: Stage) -> None:
+    """It does so even if the older one has a manifest."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
-    elder = replace(stage.live, deleted_at=datetime.now(UTC))  # type: ignore[type-var]
+    older = replace(stage.live, deleted_at=datetime.now(UTC))  # type: ignore[type-var]
     stage.status = None
-    old, heir = await stage.plan(stage.manifest(), others=[elder, stage.waiting(roles=[OWNER])])  # type: ignore[list-item]
+    old, successor = await stage.plan(stage.manifest(), others=[older, stage.waiting(roles=[OWNER])])  # type: ignore[list-item]
     assert (old.key, old.writes) == (KEY, ())
-    assert (heir.action, heir.added) == (SET_ROLES, [OWNER])
+    assert (successor.action, successor.added) == (SET_ROLES, [OWNER])
 
 
 # Table D.
@@ -483,7 +483,7 @@ async def test_an_object_without_a_manifest_acts_when_its_elder_is_being_deleted
     ],
 )
 async def test_table_d(stage: Stage, presence: Presence, policy: DeletionPolicy, action: Action) -> None:
-    """What a deletion takes away has its line: canceled, removed, or nothing."""
+    """What a deletion removes has its line: canceled, removed, or nothing."""
     assert ((presence, policy) in TABLE_D) == (action is not Action.NOTHING)
     stage.spec["deletionPolicy"] = policy.value
     id_ = UNKNOWN_ID if presence is Presence.NOTHING else stage.invite()
@@ -537,7 +537,7 @@ def _never_resolved(on: Stage) -> None:
     ids=lambda value: getattr(value, "__name__", None) or value.why,
 )
 async def test_what_a_deletion_retains(stage: Stage, row: Any, arrange: Callable[[Stage], None]) -> None:  # noqa: ANN401
-    """A row that leaves Atlas as it is has a line too, with the warning that an event would have."""
+    """A row that leaves Atlas unchanged has a line too, with the warning that an event would have."""
     stage.remember(Reason.INVITED, "Pending", invitation=stage.invitation(stage.invite()), origin="Created")
     arrange(stage)
     line = await stage.delete()

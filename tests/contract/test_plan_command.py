@@ -47,7 +47,7 @@ def invited(bench: Bench) -> Bench:
 
 
 async def test_text(invited: Bench, tmp_path: Path) -> None:
-    """A line for each object, and a summary that counts the e-mails; plain where it is no terminal."""
+    """A line for each object, and a summary that counts the e-mails; without colors if it is not a terminal."""
     file = manifests(tmp_path, *people("ann", "bob"), *people("zoe", suspend=True))
     code, out, err = await done("plan", "-f", file, "--atlas-url", invited.url)
     assert (code, err) == (0, "")
@@ -60,7 +60,7 @@ async def test_text(invited: Bench, tmp_path: Path) -> None:
 
 
 async def test_a_reference_without_a_cluster(invited: Bench, tmp_path: Path) -> None:
-    """Nobody knows what happens for it, so the e-mails that are counted are the least, and the exit code is 1."""
+    """Its result is not known, so the number of e-mails is a minimum, and the exit code is 1."""
     file = manifests(tmp_path, *people("bob"), *people("zoe", groupId=None, projectRef={"name": "p"}))
     plan = ("plan", "-f", file, "--detailed-exitcode", "--atlas-url", invited.url)
     code, out, err = await done(*plan)
@@ -78,8 +78,8 @@ async def test_a_reference_without_a_cluster(invited: Bench, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
-async def test_what_atlas_does_not_show_is_not_known(invited: Bench, tmp_path: Path, status: int) -> None:
-    """An error of Atlas is never taken for no e-mail."""
+async def test_what_atlas_does_not_show_is_unknown(invited: Bench, tmp_path: Path, status: int) -> None:
+    """An error of Atlas never counts as no e-mail."""
     invited.fault(Fault("status", frozenset({"ListUsers"}), status=status, count=None))
     plan = ("plan", "-f", manifests(tmp_path, *people("bob", "zoe")), "--atlas-url", invited.url)
     code, out, _ = await done(*plan)
@@ -90,7 +90,7 @@ async def test_what_atlas_does_not_show_is_not_known(invited: Bench, tmp_path: P
 
 
 async def test_json(invited: Bench, tmp_path: Path) -> None:
-    """The same for a program."""
+    """The same as JSON for programs."""
     file = manifests(tmp_path, *people("ann", roles=["GROUP_OWNER"]), *people("bob"))
     code, out, _ = await done("plan", "-f", file, "--output", "json", "--atlas-url", invited.url)
     plan = json.loads(out)
@@ -116,7 +116,7 @@ async def test_the_detailed_exit_code(invited: Bench, tmp_path: Path, name: str,
 
 
 async def test_every_fault_is_a_line(invited: Bench, tmp_path: Path) -> None:
-    """File, document, field and rule; all are there, Atlas is not even read, and the exit code is 1."""
+    """File, document, field and rule; all faults are listed, Atlas is not even read, and the exit code is 1."""
     first = manifests(tmp_path, *people("ann", roles=["ROOT"], suspend="yes"), *people("ann"), name="a.yaml")
     second = manifests(tmp_path, {"kind": "Other"}, *people("bob", groupId="x"), name="b.yaml")
     (tmp_path / "c.yaml").write_text("a: [")
@@ -140,7 +140,7 @@ async def test_every_fault_is_a_line(invited: Bench, tmp_path: Path) -> None:
 
 
 async def test_an_error_of_atlas(invited: Bench, tmp_path: Path) -> None:
-    """It stands whole in the line of the object; the other project has its lines, and the exit code is 1."""
+    """The object's line shows it in full; the other project has its lines, and the exit code is 1."""
     file = manifests(tmp_path, *people("ann"), *people("bob", groupId=OTHER_PROJECT))
     code, out, err = await done("plan", "-f", file, "--detailed-exitcode", "--atlas-url", invited.url)
     assert (code, err) == (1, "")
@@ -152,7 +152,7 @@ async def test_an_error_of_atlas(invited: Bench, tmp_path: Path) -> None:
 
 
 async def test_no_connection(tmp_path: Path) -> None:
-    """Where Atlas cannot be reached, nothing is said to be without change, and the exit code is 1."""
+    """If Atlas cannot be reached, no line says "no change", and the exit code is 1."""
     code, out, _ = await done("plan", "-f", manifests(tmp_path, *people("ann")), "--atlas-url", "http://127.0.0.1:9")
     assert code == 1
     assert out.startswith(b"! needs attention default/ann AtlasUnavailable: Atlas is unavailable")
@@ -165,7 +165,7 @@ async def test_nothing_to_plan(invited: Bench, tmp_path: Path) -> None:
 
 
 async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
-    """Without one no namespace is compared, while a GitOps tool deletes all that it has applied."""
+    """Without a manifest no namespace is compared, whereas a GitOps tool deletes all that it has applied."""
     file = manifests(tmp_path, {"kind": "Other"})
     code, out, err = await done("plan", "-f", file, "--cluster", "--prune", "--atlas-url", invited.url)
     assert (code, out) == (1, b"")
@@ -176,8 +176,8 @@ async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
     )
 
 
-def test_the_summary_names_the_namespaces_that_are_pruned() -> None:
-    """Nothing is said of the others."""
+def test_the_summary_names_the_pruned_namespaces() -> None:
+    """It says nothing about the others."""
     assert as_text([], color=False, compared=["a", "b"]).endswith(" Compared for pruning: namespaces a, b.\n")
     assert as_text([], color=False, compared=["a"]).endswith(" Compared for pruning: namespace a.\n")
     assert json.loads(as_json([], compared=["a"]))["summary"]["comparedNamespaces"] == ["a"]
@@ -193,8 +193,8 @@ def test_the_summary_names_the_namespaces_that_are_pruned() -> None:
         (["-f"], "expected one argument"),
     ],
 )
-async def test_bad_settings(arguments: list[str], said: str) -> None:
-    """They are one line and exit code 1: 2 would say that something changes."""
+async def test_invalid_settings(arguments: list[str], said: str) -> None:
+    """They are one line and exit code 1: 2 would mean that something changes."""
     code, out, err = await done("plan", *arguments)
     assert (code, out) == (1, b"")
     assert said in err
@@ -211,7 +211,7 @@ async def test_standard_input(invited: Bench, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
 async def test_color(invited: Bench, tmp_path: Path, variables: dict[str, str], colored: bool) -> None:  # noqa: FBT001
-    """On a terminal only, and not if NO_COLOR is set."""
+    """Only on a terminal, and not if NO_COLOR is set."""
     master, terminal = pty.openpty()
     try:
         plan = ("plan", "-f", manifests(tmp_path, *people("bob")), "--atlas-url", invited.url)
@@ -230,7 +230,7 @@ async def test_color(invited: Bench, tmp_path: Path, variables: dict[str, str], 
     "options", [[], ["--detailed-exitcode"], ["--output", "json"], ["--output", "json", "--detailed-exitcode"]]
 )
 async def test_it_never_writes(invited: Bench, tmp_path: Path, options: list[str], sunset: str) -> None:
-    """Whatever would be sent and changed, under every option, Atlas is only read."""
+    """With every option, whatever would be sent and changed, Atlas is only read."""
     invited.change({"sunset": {"mode": sunset}})
     bodies = [
         *people("ann", roles=["GROUP_OWNER"]),
@@ -244,9 +244,9 @@ async def test_it_never_writes(invited: Bench, tmp_path: Path, options: list[str
 
 @pytest.mark.parametrize("sunset", ["off", "on"])
 async def test_an_export_changes_nothing(bench: Bench, tmp_path: Path, sunset: str) -> None:
-    """The plan of an export of every project says "no change" for every line, members and pending people of both APIs.
+    """Every line of the plan of an export says "no change", also for members and pending people of both APIs.
 
-    Who is in a project through a team or the organization is not exported.
+    People who are in a project through a team or the organization are not exported.
     """
     state = bench.sandbox.state
     for project in (state.project(PROJECT_ID), state.add_project(OTHER_PROJECT, "other")):
@@ -273,8 +273,8 @@ async def test_an_export_changes_nothing(bench: Bench, tmp_path: Path, sunset: s
     assert set(bench.calls()) <= READS | {"ListProjects"}
 
 
-async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench) -> None:
-    """The others are printed, the error names the project, and the exit code is 1."""
+async def test_an_export_with_one_unreadable_project(invited: Bench) -> None:
+    """The other projects are printed, the error names the project, and the exit code is 1."""
     projects = ("--group-id", PROJECT_ID, "--group-id", OTHER_PROJECT)
     code, out, err = await done("export", *projects, "--atlas-url", invited.url)
     assert code == 1
@@ -283,8 +283,8 @@ async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench)
     assert err.count("\n") == 1
 
 
-async def test_a_file_whose_project_cannot_be_read(invited: Bench, tmp_path: Path) -> None:
-    """It stays as it was, and the error says so."""
+async def test_the_file_of_an_unreadable_project(invited: Bench, tmp_path: Path) -> None:
+    """It stays unchanged, and the error says so."""
     (tmp_path / f"{OTHER_PROJECT}.yaml").write_text("old")
     options = ("--output-directory", str(tmp_path), "--atlas-url", invited.url)
     code, _, err = await done("export", "--group-id", OTHER_PROJECT, *options)
@@ -294,7 +294,7 @@ async def test_a_file_whose_project_cannot_be_read(invited: Bench, tmp_path: Pat
 
 
 async def test_members_are_observed_and_stay(bench: Bench) -> None:
-    """The manifest of a member changes no roles and takes nothing away."""
+    """The manifest of a member changes no roles and removes nothing."""
     state = bench.sandbox.state
     state.activate(state.project(PROJECT_ID), "ann@example.com", ("GROUP_OWNER",))
     export = ("export", "--group-id", PROJECT_ID, "--atlas-url", bench.url)
@@ -320,7 +320,7 @@ async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: 
     assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: is not a directory\n")
 
 
-async def test_many_manifests_cost_two_lists_a_project(bench: Bench, tmp_path: Path) -> None:
+async def test_many_manifests_cost_two_lists_per_project(bench: Bench, tmp_path: Path) -> None:
     """1,000 manifests over 10 projects, of people who are pending, members or neither: at most 20 reads, no write."""
     state = bench.sandbox.state
     projects = [f"{number:024x}" for number in range(1, 11)]

@@ -1,4 +1,4 @@
-"""Projects that Atlas answers 401 for, and the others that share the credentials."""
+"""Projects that get a 401 from Atlas, and other projects that share the credentials."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ async def projects(every_way: Bench) -> AsyncIterator[list[Project]]:
 
 
 def reject(bench: Bench, project_id: str, count: int | None = None) -> Fault:
-    """Let Atlas answer 401 for a project, or for all if it is empty."""
+    """Let Atlas return a 401 for a project, or for all if it is empty."""
     operations = frozenset({"ListInvites", "ListUsers", "CreateInvite"})
     fault = Fault("status", operations, project_id, status=401, error_code="USER_UNAUTHORIZED", count=count)
     return bench.sandbox.faults.add(fault)
 
 
 async def test_a_401_for_one_project_is_about_that_project(every_way: Bench, projects: list[Project]) -> None:
-    """A thousand calls for it are one probe; those for another project are one request each, and succeed."""
+    """A thousand calls for it are one probe; calls for another project are one request each, and succeed."""
     fault = reject(every_way, OTHER)
     good, bad, _ = projects
     rejected = await many(1000, 50, bad.list_invites)
@@ -58,8 +58,8 @@ async def test_a_401_for_one_project_is_about_that_project(every_way: Bench, pro
     assert every_way.calls().count("Token") <= 2
 
 
-async def test_a_401_that_passes_is_not_noticed(every_way: Bench, projects: list[Project]) -> None:
-    """At the first call, at any later one, and of a write, which was not carried out."""
+async def test_a_single_401_causes_no_error(every_way: Bench, projects: list[Project]) -> None:
+    """At the first call, at any later one, and for a write, which was not carried out."""
     for _ in range(2):
         reject(every_way, PROJECT_ID, count=1)
         assert await projects[0].list_invites() == Entries(())
@@ -69,17 +69,15 @@ async def test_a_401_that_passes_is_not_noticed(every_way: Bench, projects: list
 
 
 async def test_a_401_for_every_project_is_about_the_credentials(every_way: Bench, projects: list[Project]) -> None:
-    """The first one may be about the project; after the second nobody asks for the third one."""
+    """The first 401 may be about the project; after the second the third project is not called."""
     fault = reject(every_way, "")
     failures = [(await many(1, 1, project.list_invites))[0] for project in projects]
     assert [type(failure) for failure in failures] == [RejectedForProject, CredentialsRejected, CredentialsRejected]
     assert fault.struck == 4
 
 
-async def test_credentials_that_have_gone_are_not_tried_for_other_projects(
-    every_way: Bench, projects: list[Project]
-) -> None:
-    """Another challenge after a fresh signature, or a token endpoint that refuses, is a verdict for all."""
+async def test_deleted_credentials_are_not_tried_for_other_projects(every_way: Bench, projects: list[Project]) -> None:
+    """Another challenge after a fresh signature, or a token endpoint that rejects, counts for all projects."""
     for credential in (KEY.public_key, ACCOUNT.client_id):
         every_way.sandbox.credentials.remove(credential)
     failures = [(await many(1, 1, project.list_invites))[0] for project in projects]
@@ -87,8 +85,8 @@ async def test_credentials_that_have_gone_are_not_tried_for_other_projects(
     assert every_way.sandbox.calls.total == (2 if every_way.credentials is KEY else 1)
 
 
-async def test_a_401_for_writes_leaves_the_looks_alone(every_way: Bench, projects: list[Project]) -> None:
-    """A key that may read a project and not invite: what is there is seen, and one send a minute is tried."""
+async def test_a_401_for_writes_does_not_stop_reads(every_way: Bench, projects: list[Project]) -> None:
+    """A key that may read a project and not invite: reads work, and one send a minute is tried."""
     good, limited, _ = projects
     await limited.list_invites()
     fault = Fault("status", frozenset({"CreateInvite"}), OTHER, status=401, error_code="USER_UNAUTHORIZED", count=None)

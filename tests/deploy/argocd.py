@@ -1,4 +1,4 @@
-"""What Argo CD is told about an invitation: the scripts in its own layout, and the files that are made from them."""
+"""The scripts for Argo CD about an invitation, in their source layout, and the files that are generated from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACTIONS = SCRIPTS / "actions"
 NAMES = ("reconcile", "resend", "resume", "suspend")
 """The actions."""
 ANY_TIME = "0001-01-01T00:00:00Z"
-"""The time of an action in the testdata; Argo CD's own tests write it like this too."""
+"""The time of an action in the testdata; Argo CD's own tests use the same form."""
 _WIDTH = 120
 
 
@@ -42,7 +42,7 @@ def customizations() -> dict[str, str]:
 
 
 def actions() -> str:
-    """Return the actions as argocd-cm has them."""
+    """Return the actions in the format of argocd-cm."""
     definitions = "".join(
         f"  - name: {name}\n    action.lua: |\n{textwrap.indent(_script(f'actions/{name}/action.lua'), ' ' * 6)}"
         for name in NAMES
@@ -56,7 +56,7 @@ def _script(name: str) -> str:
 
 
 def installations() -> dict[Path, str]:
-    """Return the files that bring the scripts into an Argo CD, by path: one for each way in which it is installed."""
+    """Return the files that add the scripts to an Argo CD, by path: one for each way to install it."""
     return {
         ARGOCD / "argocd-cm.yaml": _CONFIG_MAP + _data(indent="  "),
         ARGOCD / "argo-cd-values.yaml": _VALUES + _data(indent="    "),
@@ -109,7 +109,7 @@ def _data(indent: str) -> str:
 
 
 def action_testdata() -> dict[Path, str]:
-    """Return the objects of Argo CD's own test of the actions, by path: inputs, and what each action makes of one."""
+    """Return the objects of Argo CD's own test of the actions, by path: inputs, and the result of each action."""
     return {
         ACTIONS / "testdata" / f"{name}.yaml": yaml.safe_dump(one, sort_keys=False, width=_WIDTH)
         for name, one in _objects()

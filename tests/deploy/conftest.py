@@ -1,4 +1,4 @@
-"""A control plane for what is installed for a whole cluster, and the kinds of others that deploy/ names."""
+"""A control plane for cluster-wide installations, with the CRDs of other projects that deploy/ names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _plane(folder: Path) -> Iterator[ControlPlane]:
-    """Run a control plane with an audit log, and with the kinds of others that our manifests name."""
+    """Run a control plane with an audit log, and with the foreign CRDs that our manifests name."""
     assert folder.is_dir()
     kinds = json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()})
     with ControlPlane(audit=True) as running:
@@ -33,7 +33,7 @@ def _plane(folder: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="package")
 def bare(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A control plane on which each test installs, and leaves nothing."""
+    """A control plane on which each test installs, and cleans up."""
     with _plane(control_plane_binaries) as running:
         yield running
 
@@ -53,7 +53,7 @@ def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def team(cluster: ControlPlane) -> Iterator[str]:
-    """Name of a new namespace on the cluster, which is deleted afterwards without waiting for it to be gone."""
+    """Name of a new namespace on the cluster, which is deleted afterwards without a wait."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     yield name
@@ -62,7 +62,7 @@ def team(cluster: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def processes() -> Iterator[ProcessGroup]:
-    """What the tests start, which ends with them."""
+    """The processes that the tests start; they end with the tests."""
     group = ProcessGroup()
     yield group
     group.close()

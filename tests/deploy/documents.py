@@ -1,4 +1,4 @@
-"""The documentation as the tests read it, and its commands, run as a reader runs them."""
+"""Read the documentation for the tests, and run its commands as a reader does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def page(name: str) -> str:
 
 
 def blocks(text: str, language: str, after: str = "") -> list[str]:
-    """Return the blocks of code of a language, or those alone that follow a line ``after``."""
+    """Return the code blocks of a language, or only those that follow a line ``after``."""
     return re.findall(rf"^{re.escape(after)}\n?```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def commands(text: str, test: str) -> list[str]:
 
 
 def section(text: str, heading: str) -> str:
-    """Return what stands below a heading, up to the next one of its level."""
+    """Return the text below a heading, up to the next heading of its level."""
     level = heading.split(" ", maxsplit=1)[0]
     found = re.search(rf"^{re.escape(heading)}$(.*?)(?=^{level} |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found is not None, heading
@@ -47,16 +47,16 @@ def headings(text: str, level: int) -> list[str]:
 
 
 def first_cells(text: str) -> list[str]:
-    """Return what is written as code in the first cell of every row of every table."""
+    """Return the code in the first cell of every row of every table."""
     cells = re.findall(r"^\| ([^|]*`[^|]*) \|", text, re.MULTILINE)
     return [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
 
 
 def run(cluster: ControlPlane, block: str, folder: Path = ROOT, seconds: float = 90) -> str:
-    """Run a block of commands as a reader does, for so many seconds at most, and return what it printed.
+    """Run a block of commands as a reader does, for so many seconds at most, and return the output.
 
     Raises:
-        AssertionError: a command of it failed.
+        AssertionError: a command failed.
     """
     tools = str(Path(tool("kubectl")).parent)
     environment = os.environ | {

@@ -1,4 +1,4 @@
-"""The rules by which Flux's checker judges the conditions of a status.
+"""The rules of Flux's checker for the conditions of a status.
 
 They are those of runtime/conditions/check/fail.go of fluxcd/pkg (read at commit e2cfd1a, July 2026), each under its own
 number.
@@ -12,7 +12,7 @@ Object = dict[str, Any]
 
 
 def flux_complaints(item: Object) -> list[str]:
-    """Return what Flux's checker has against an object's conditions: the numbers of the rules that are broken."""
+    """Return the numbers of the rules of Flux's checker that an object's conditions break."""
     status, generation = item["status"], item["metadata"]["generation"]
     observed = status["observedGeneration"]
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}

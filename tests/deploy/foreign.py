@@ -1,4 +1,4 @@
-"""Kinds of other projects that deploy/ and docs/ name, with the fields that are used; others are refused.
+"""CRDs of other projects that deploy/ and docs/ use, with only the used fields; others are rejected.
 
 Taken from their published CRDs: Argo CD's Application and ApplicationSet, the ArgoCD of argocd-operator, Flux's
 GitRepository, HelmRelease and Kustomization, ExternalSecret, SealedSecret, the Prometheus Operator's ServiceMonitor and

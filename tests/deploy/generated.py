@@ -1,4 +1,4 @@
-"""The files that are made from others. ``python -m tests.deploy.generated`` (``make generate``) writes them anew."""
+"""The files that are generated from others. ``python -m tests.deploy.generated`` (``make generate``) writes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHART_FILES = (
         for name in ("network-policy", "monitoring", "role-guard", "credentials-namespace")
     ),
 )
-"""What the chart shares with kustomize; a chart cannot reach outside its own folder."""
+"""Files that the chart shares with kustomize; a chart cannot reach outside its own folder."""
 DASHBOARD = DEPLOY / "components" / "dashboard"
 RULES = ROOT / "operator" / "atlas_invites" / "preview" / "crd.json"
 WIDTH = 120
@@ -41,7 +41,7 @@ Schema = dict[str, Any]
 
 
 def files() -> dict[Path, str]:
-    """Return every generated file and what it holds."""
+    """Return every generated file with its content."""
     found = {CHART / "files" / source.name: source.read_text() for source in CHART_FILES}
     found[DASHBOARD / "dashboard.yaml"] = found[CHART / "files" / "dashboard.yaml"] = dashboard()
     found |= installations() | action_testdata()
@@ -56,7 +56,7 @@ def files() -> dict[Path, str]:
 
 
 def rules() -> str:
-    """Return the schema of the spec without descriptions, by which ``atlas-invites plan`` checks manifests."""
+    """Return the schema of the spec without descriptions; ``atlas-invites plan`` checks manifests with it."""
     (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
     spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return json.dumps(_without_descriptions(spec), indent=2, ensure_ascii=False) + "\n"
@@ -79,7 +79,7 @@ def chart_values(schema: Schema) -> str:
 
 
 def _value(name: str, field: Schema, default: object, indent: str = "") -> str:
-    """Return a value as YAML under its description, and so each field that the schema knows."""
+    """Return a value as YAML under its description, with each field that the schema knows."""
     described = "".join(f"{indent}# {line}\n" for line in textwrap.wrap(field["description"], WIDTH - len(indent) - 2))
     known = field.get("properties")
     if known and isinstance(default, dict) and default:
@@ -128,7 +128,7 @@ def dashboard() -> str:
 
 
 def testdata() -> dict[str, str]:
-    """Return objects as the operator leaves them, for Argo CD's own test of a health check."""
+    """Return objects with statuses of the operator, for Argo CD's own test of a health check."""
     invited = settled(Reason.INVITED, State.PENDING, f"The invitation of {EMAIL} is pending.")
     accepted = settled(
         Reason.ACCEPTED,
@@ -177,7 +177,7 @@ def _object(status: Status, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 
 
 
 def reference() -> str:
-    """Return docs/crd.md: the schema for people."""
+    """Return docs/crd.md: the schema as a page."""
     version = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]
     parts = [
@@ -211,7 +211,10 @@ The operator takes any name that begins with `GROUP_`. If Atlas has a role that 
 
 
 def _roles(description: str) -> str:
-    """Return the table of the roles that a description explains, one a line: name in the API, name in the UI, use."""
+    """Return the table of the roles that a description explains, one in each row.
+
+    Name in the API, name in the UI, use.
+    """
     rows = ["| role | in the Atlas UI | |", "| --- | --- | --- |"]
     for line in description.splitlines()[1:]:
         name, _, text = line.partition(": ")
@@ -253,7 +256,7 @@ _LISTED = {"string": "list of strings", "object": "list of objects", "any": "lis
 
 
 def _rules(schema: dict[str, Any], path: str) -> list[str]:
-    """Return the words of every rule below."""
+    """Return the text of every rule below."""
     found = [f"`{path}`: {rule['message']}." for rule in schema.get("x-kubernetes-validations", ())]
     for name, field in schema.get("properties", {}).items():
         found += _rules(field.get("items", field), f"{path}.{name}")
@@ -261,7 +264,7 @@ def _rules(schema: dict[str, Any], path: str) -> list[str]:
 
 
 def main() -> int:
-    """Write what has changed, and say so."""
+    """Write the files that have changed, and print their names."""
     for path, text in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:

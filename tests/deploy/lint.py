@@ -1,4 +1,7 @@
-"""``python -m tests.deploy.lint FOLDER``: lints the chart, and renders what is shipped into a folder, for checkov."""
+"""``python -m tests.deploy.lint FOLDER``.
+
+Lint the chart, and render the shipped manifests into a folder, for checkov.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _WARNING = 2
 
 
 def complaints() -> list[str]:
-    """Return what Helm's linter warns of, or worse."""
+    """Return the warnings and errors of Helm's linter."""
     report = helm_python.lint(CHART, strict=True)
     return [*report["errors"], *(m["error"] for m in report["messages"] if m["severity"] >= _WARNING)]
 

@@ -1,4 +1,4 @@
-"""Lua scripts, run as Argo CD runs them (its util/lua): Lua 5.1, the object as the global ``obj``, few libraries."""
+"""Run Lua scripts as Argo CD does (its util/lua): Lua 5.1, the object as the global ``obj``, few libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ for _, library in ipairs({"string", "math", "io", "debug", "coroutine", "python"
   package.loaded[library] = nil
 end
 """
-"""Argo CD opens the libraries package, base and table, and of os what tells the time."""
+"""Argo CD opens the libraries package, base and table, and the time functions of os."""
 
 
 class ScriptError(Exception):
@@ -25,9 +25,9 @@ class ScriptError(Exception):
 
 
 def run_script(script: str, item: Object) -> Any:  # noqa: ANN401 - what it returns, as JSON
-    """Return what a script returns for an object.
+    """Return the result of a script for an object.
 
-    An empty table may have been a list or an object: it is taken for what was there before, as Argo CD does.
+    An empty table may be a list or an object: it counts as what was there before, as in Argo CD.
 
     Raises:
         ScriptError: the script refused.
@@ -43,7 +43,7 @@ def run_script(script: str, item: Object) -> Any:  # noqa: ANN401 - what it retu
 
 
 def _plain(value: Any, before: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a Lua value as JSON; ``before`` is what was in its place."""
+    """Return a Lua value as JSON; ``before`` is the earlier value in its place."""
     if lua51.lua_type(value) != "table":
         return value
     fields = dict(value.items())

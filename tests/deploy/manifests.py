@@ -1,4 +1,4 @@
-"""What a platform engineer's tools make of deploy/: kustomize's manifests and the chart's, as objects."""
+"""Render deploy/ with the tools of a platform engineer: kustomize's manifests and the chart's, as objects."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CRD = "crd/atlasprojectinvites.atlasinvites.io"
 CHART = DEPLOY / "chart"
 COMPONENTS = ("network-policy", "monitoring", "dashboard", "role-guard")
 EXTRA_ROLE = "GROUP_REPLACE_ME"
-"""The role that the component extra-roles adds as it is shipped."""
+"""The role that the shipped component extra-roles adds."""
 ALL_COMPONENTS = {name: {"enabled": True} for name in ("roleGuard", "networkPolicy", "monitoring", "dashboard")}
-"""The chart's values for what kustomize has as components."""
+"""The chart's values that match kustomize's components."""
 FIRST_VALUES: Object = {
     "image": {"repository": "atlas-invites", "tag": "", "digest": "", "pullPolicy": "IfNotPresent"},
     "imagePullSecrets": [],
@@ -69,17 +69,17 @@ def kustomized(folder: Path) -> list[Object]:
 
 
 def kustomized_with(folder: Path, *components: str, scratch: Path, **fields: Any) -> list[Object]:  # noqa: ANN401 - YAML
-    """Return the objects of a kustomization of ours together with components of ours, as a user joins them.
+    """Return the objects of one of our kustomizations with some of our components, as a user combines them.
 
     Args:
-        folder: of ours.
-        components: the names of ours.
+        folder: the kustomization.
+        components: the names of the components.
         scratch: where the user's kustomization is written.
-        fields: what else is in it.
+        fields: its other fields.
     """
     wanted = {"resources": [folder], "components": [DEPLOY / "components" / name for name in components]}
     relative = {
-        field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize takes no other
+        field: [os.path.relpath(path, scratch.resolve()) for path in paths]  # kustomize accepts no other path
         for field, paths in wanted.items()
     }
     (scratch / "kustomization.yaml").write_text(yaml.safe_dump(relative | fields))

@@ -1,4 +1,4 @@
-"""The operator as a real process with a ServiceAccount's rights, and what the API server's audit log tells of it."""
+"""The operator as a real process with a ServiceAccount's rights, and what the API server's audit log has of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Right = tuple[str, str, str]
 def start(
     group: ProcessGroup, cluster: ControlPlane, sandbox: Sandbox, namespace: str = NAME, *options: str
 ) -> Operator:
-    """Start the operator as the ServiceAccount of that namespace, with a leader election as in a Pod."""
+    """Start the operator as the ServiceAccount of that namespace, with leader election as in a Pod."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "KUBE"))}
     environment["KUBECONFIG"] = str(cluster.kubeconfig_for(namespace, NAME))
     settings = ["--atlas-url", sandbox.url, "--listen", "off", "--leader-election", "--lease-namespace", namespace]
@@ -44,7 +44,7 @@ def start(
 def operator(
     group: ProcessGroup, cluster: ControlPlane, sandbox: Sandbox, namespace: str = NAME, *options: str
 ) -> Iterator[Operator]:
-    """Run the operator while the context lasts; it must end well."""
+    """Run the operator while the context lasts; it must exit with 0."""
     running = start(group, cluster, sandbox, namespace, *options)
     try:
         yield running
@@ -89,12 +89,13 @@ def wait_for(cluster: ControlPlane, namespace: str, name: str, condition: str = 
 def audited(cluster: ControlPlane, namespace: str, about: str, since: int) -> list[Object]:
     """Return the requests of a namespace's operator since a mark of the audit log.
 
-    Of those about a namespace only those about its own and the one that is given: in others, earlier tests' objects go.
+    Of requests about a namespace, only those about its own and the given one count: in others, objects of earlier tests
+    are deleted.
     """
     user = f"system:serviceaccount:{namespace}:{NAME}"
     wanted = {None, namespace, about}
-    cluster.kubectl("get", "--raw", "/livez")  # whatever was answered before is in the log once this is
-    # A watch is used from its start, and complete only at its end.
+    cluster.kubectl("get", "--raw", "/livez")  # once this request is in the log, all earlier responses are too
+    # A watch is in use from its start, and complete only at its end.
     return [
         r
         for r in cluster.audit_log.requests(since)
@@ -116,13 +117,13 @@ def used(requests: list[Object]) -> set[Right]:
 
 
 def forbidden(requests: list[Object]) -> list[str]:
-    """Return the requests that were refused."""
+    """Return the requests that were forbidden."""
     refused = [r for r in requests if r.get("responseStatus", {}).get("code") == httpx.codes.FORBIDDEN]
     return [f"{request['verb']} {request['requestURI']}" for request in refused]
 
 
 def granted(*roles: Object) -> set[Right]:
-    """Return the rights that roles give."""
+    """Return the rights that roles grant."""
     return {
         (group, resource, verb)
         for role in roles
@@ -133,8 +134,8 @@ def granted(*roles: Object) -> set[Right]:
     }
 
 
-def seen_event(cluster: ControlPlane, namespace: str, note: str, count: int) -> None:
-    """Wait until an event with that note was counted so many times."""
+def wait_for_event(cluster: ControlPlane, namespace: str, note: str, count: int) -> None:
+    """Wait until an event with that note was counted this many times."""
 
     def times() -> bool:
         listed = json.loads(cluster.kubectl("get", "events.events.k8s.io", "-n", namespace, "-o", "json").stdout)

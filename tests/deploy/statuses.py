@@ -1,4 +1,4 @@
-"""Every status that the operator can write: of each reason in each state, of the API's errors, suspended or not."""
+"""Every status that the operator can write: each reason in each state, the API's errors, suspended or not."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ IN_PROGRESS = "suspended while in progress"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An object as the API server holds it; and the kind of outcome that its status shows, None for none.
+    """An object as the API server stores it, and the kind of outcome that its status shows (None for none).
 
-    ``evaluated``: its generation was.
+    ``evaluated``: whether its generation was.
     """
 
     group: str
@@ -44,7 +44,7 @@ def settled(  # noqa: PLR0913 - the fields of an outcome
     *,
     departure_policy: DeparturePolicy = DeparturePolicy.STALL,
 ) -> Status:
-    """Return the status that an outcome of this reason leads to, with an error where Atlas answered one."""
+    """Return the status of an outcome with this reason, with an error if Atlas returned one."""
     outcome = Outcome(
         reason,
         message,
@@ -70,7 +70,7 @@ def cases() -> list[Case]:
         for state in (None, *State):
             status = settled(reason, state, answer=error() if reason.kind is Kind.STALLED else None)
             found.append(Case(reason, body(status=status.to_wire()), reason.kind))
-            # After another outcome nothing of the earlier conditions may be left.
+            # After another outcome nothing of the earlier conditions may remain.
             for before in (Reason.INVITED, Reason.ATLAS_UNAVAILABLE, Reason.INVALID_REQUEST):
                 after = settled(reason, state, previous=settled(before, State.PENDING))
                 found.append(Case(reason, body(status=after.to_wire()), reason.kind))

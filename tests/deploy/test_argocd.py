@@ -1,4 +1,4 @@
-"""Argo CD's actions on an invitation, by Argo CD's own kind of test, and on the real API server."""
+"""Argo CD's actions on an invitation, in Argo CD's own kind of test, and on the real API server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DISCOVERY = (ACTIONS / "discovery.lua").read_text()
 
 
 def action(name: str, item: Object) -> Object:
-    """Return what an action makes of an object.
+    """Return the result of an action on an object.
 
     Raises:
         ScriptError: it refuses.
@@ -49,7 +49,7 @@ def read(path: str) -> Object:
 
 
 def requests(item: Object) -> dict[str, str]:
-    """Return the annotations of an object by which something is requested."""
+    """Return the annotations of an object that request something."""
     annotations = item["metadata"].get("annotations", {})
     return {name: annotations[name] for name in (RECONCILE_REQUESTED_AT, RESEND_REQUESTED_AT) if name in annotations}
 
@@ -62,7 +62,7 @@ def test_discovery(test: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("test", TESTS["actionTests"], ids=lambda test: f"{test['action']} {test['inputPath']}")
 def test_action(test: dict[str, Any]) -> None:
-    """Argo CD's own test of the actions passes; a time is any time, in RFC 3339."""
+    """Argo CD's own test of the actions passes; a time may be any time in RFC 3339."""
     item = read(test["inputPath"])
     if refusal := test.get("expectedErrorMessage"):
         with pytest.raises(ScriptError) as caught:
@@ -76,7 +76,7 @@ def test_action(test: dict[str, Any]) -> None:
     assert made == read(test["expectedOutputPath"])
 
 
-def test_action_test_is_whole() -> None:
+def test_action_test_is_complete() -> None:
     """Every file of the testdata is used, and every action is tested, and found by the discovery."""
     used = {test[field] for tests in TESTS.values() for test in tests for field in test if field.endswith("Path")}
     assert used == {f"testdata/{path.name}" for path in (ACTIONS / "testdata").iterdir()}
@@ -99,8 +99,8 @@ def test_action_changes_nothing_else(name: str) -> None:
         assert made == item
 
 
-def test_resend_refuses_where_it_is_disabled() -> None:
-    """Argo CD runs a disabled action too, so resend refuses exactly where the discovery disables it."""
+def test_resend_refuses_if_it_is_disabled() -> None:
+    """Argo CD runs a disabled action too, so resend refuses exactly if the discovery disables it."""
     items = [case.item for case in cases()] + [read(test["inputPath"]) for test in TESTS["discoveryTests"]]
     seen = set()
     for item in items:
@@ -115,7 +115,7 @@ def test_resend_refuses_where_it_is_disabled() -> None:
 
 
 def test_operator_reads_what_the_actions_write() -> None:
-    """The annotations are those that the operator reads, and a suspension is one to it."""
+    """The operator reads these annotations, and reads the suspension as one."""
     item = read("testdata/invited.yaml")
     for name in NAMES:
         made = Resource.from_body(action(name, copy.deepcopy(item)))
@@ -125,7 +125,7 @@ def test_operator_reads_what_the_actions_write() -> None:
 
 
 def test_every_installation_has_the_scripts() -> None:
-    """ConfigMap, Helm values and the object of argocd-operator hold the very scripts, under the keys of Argo CD."""
+    """ConfigMap, Helm values and the object of argocd-operator contain the exact scripts, under Argo CD's keys."""
     (config_map,) = load((ARGOCD / "argocd-cm.yaml").read_text())
     (values,) = load((ARGOCD / "argo-cd-values.yaml").read_text())
     (operator,) = load((ARGOCD / "argocd-operator.yaml").read_text())
@@ -160,7 +160,7 @@ def live(cluster: ControlPlane, namespace: str, name: str) -> Object:
 
 
 def patched(cluster: ControlPlane, namespace: str, name: str, action_name: str) -> Object:
-    """Run an action as Argo CD does, which sends what changed as a merge patch, and return the new object."""
+    """Run an action as Argo CD does, which sends the changes as a merge patch, and return the new object."""
     before = live(cluster, namespace, name)
     made = action(action_name, copy.deepcopy(before))
     assert made.keys() == before.keys()
@@ -181,8 +181,8 @@ def test_actions_on_the_api_server(cluster: ControlPlane, team: str) -> None:
     assert discovered(patched(cluster, team, "jane", "resume"))["resend"] is False
 
 
-def test_resend_in_git_is_known_by_the_field_manager(cluster: ControlPlane, team: str) -> None:
-    """What Argo CD applied is known as from Git; what a person or the action annotated is not."""
+def test_resend_in_git_is_detected_by_the_field_manager(cluster: ControlPlane, team: str) -> None:
+    """What Argo CD applied counts as from Git; what a user or the action annotated does not."""
     manifest = invite("jane", GROUP_ID)
     apply(cluster, team, manifest)
     cluster.kubectl("annotate", "ainv/jane", "-n", team, f"{RESEND_REQUESTED_AT}=1")

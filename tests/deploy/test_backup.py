@@ -1,4 +1,4 @@
-"""Backup and restore by the commands of docs/backup.md: what the operator remembers comes back with the status."""
+"""Backup and restore by the commands of docs/backup.md: the operator's memory is restored with the status."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SAVE, RESTORE, START, SUSPEND = commands(page("backup"), __file__)
 
 
 def test_restore(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A member who left while the objects were lost is not invited again, for the restored status knows of them."""
+    """A member who left while the objects were lost is not invited again. The restored status knows the member."""
     cluster, team = bare, "team-of-the-backup"
     cluster.kubectl("apply", "-k", str(DEPLOY))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", CRD)
     cluster.kubectl("create", "namespace", team)
     project = sandbox.control("POST", "/projects", {})["id"]
-    # Whoever accepts joins the organisation: no other test may meet this person.
+    # A person who accepts joins the organization: no other test may use this person.
     person = {"username": "leaver@example.com"}
     put_secret(cluster, team)
     with operator(processes, cluster, sandbox):

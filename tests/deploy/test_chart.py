@@ -1,4 +1,4 @@
-"""The chart: the same manifests as kustomize's, values that are checked, and an uninstall that leaves the CRD."""
+"""The chart: the same manifests as kustomize's, values that are validated, and an uninstall that leaves the CRD."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEEP = "helm.sh/resource-policy"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 PROJECT = read()
 OWN = {"lease_namespace"}
-"""Settings that are the chart's: where the rights on the Lease are given."""
+"""Settings that the chart sets: where the rights on the Lease are granted."""
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -53,25 +53,25 @@ def container(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def same(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> bool:
-    """Tell whether the chart's objects are kustomize's: all but the Namespace, which Helm makes if it is told to."""
+    """Return whether the chart's objects equal kustomize's, except the Namespace, which Helm creates on request."""
     named = by_name(theirs)
     for crd in of_kind(theirs, "CustomResourceDefinition"):
         assert crd["metadata"]["annotations"].pop(KEEP) == "keep"
     return named == by_name(one for one in ours if one["kind"] != "Namespace")
 
 
-def test_default_rendering_is_kustomizes() -> None:
-    """The chart with its defaults is what ``kubectl apply -k deploy/`` applies, but for the CRD's keep policy."""
+def test_default_rendering_equals_kustomize() -> None:
+    """The chart with its defaults is what ``kubectl apply -k deploy/`` applies, except the CRD's keep policy."""
     assert same(chart(), kustomized(DEPLOY))
 
 
-def test_everything_is_kustomizes(tmp_path: Path) -> None:
-    """With all that can be switched on, too, it is what kustomize makes with all components."""
+def test_everything_equals_kustomize(tmp_path: Path) -> None:
+    """With all options enabled it equals the kustomization with all components."""
     assert same(chart(ALL_COMPONENTS), kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path))
 
 
 def test_one_namespace_is_the_overlay() -> None:
-    """With scope: namespace it is the overlay for one namespace, with the CRD if wanted."""
+    """With scope: namespace it is the overlay for one namespace, with the CRD on request."""
     overlay = kustomized(DEPLOY / "overlays" / "one-namespace")
     values = {"scope": "namespace", "crd": {"create": False}}
     assert same(chart(values, namespace="team-a"), overlay)
@@ -84,8 +84,8 @@ def test_a_namespace_for_credentials_is_the_overlay() -> None:
 
 
 @pytest.mark.parametrize("scope", ["cluster", "namespace", {"namespaces": ["team-a", "team-b"]}], ids=str)
-def test_secrets_of_one_namespace_alone(scope: object) -> None:
-    """Wherever the operator works, it can get Secrets in ``credentials.namespace``, and nowhere else."""
+def test_only_secrets_of_one_namespace(scope: object) -> None:
+    """In any scope, it can get Secrets in ``credentials.namespace``, and nowhere else."""
     objects = chart({"scope": scope, "credentials": {"namespace": "vault"}}, namespace="platform")
     roles = of_kind(objects, "ClusterRole", "Role")
     (role,) = [role for role in roles if "secrets" in json.dumps(role["rules"])]
@@ -97,12 +97,12 @@ def test_secrets_of_one_namespace_alone(scope: object) -> None:
 
 
 def test_any_user_is_the_component(tmp_path: Path) -> None:
-    """With fixedUser: false it is what kustomize makes with the component for OpenShift."""
+    """With fixedUser: false it equals the kustomization with the component for OpenShift."""
     assert same(chart({"fixedUser": False}), kustomized_with(DEPLOY, "any-user", scratch=tmp_path))
 
 
 def test_extra_roles_are_the_component(tmp_path: Path) -> None:
-    """With extraRoles it is what kustomize makes with the component; a role that the CRD lists is not listed twice."""
+    """With extraRoles it equals the kustomization with the component; a role that the CRD lists is not listed twice."""
     component = kustomized_with(DEPLOY, "extra-roles", scratch=tmp_path)
     assert same(chart({"extraRoles": [EXTRA_ROLE]}), component)
     assert same(chart({"extraRoles": ["GROUP_OWNER", EXTRA_ROLE]}), component)
@@ -118,13 +118,13 @@ def test_lint() -> None:
 
 
 def test_defaults_fit_the_schema() -> None:
-    """The schema knows every value that the chart has, and no others but those that Helm uses."""
+    """The schema has every value of the chart, and no others except those that Helm uses."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     assert SCHEMA["properties"].keys() - {"enabled", "global"} == defaults.keys()
 
 
 def test_the_readme_lists_every_value() -> None:
-    """README.md has a row for every value, and the default in it is that of values.yaml."""
+    """README.md has a row for every value, with the default of values.yaml."""
     rows = re.findall(r"^\| `([^`]+)` \| (?:`([^`]+)`)? \|", (CHART / "README.md").read_text(), re.MULTILINE)
     assert [name for name, _ in rows if "." not in name] == list(SCHEMA["properties"])
     for name, default in rows:
@@ -135,7 +135,7 @@ def test_the_readme_lists_every_value() -> None:
 
 
 def notes(values: dict[str, Any]) -> str:
-    """Return what Helm prints after it has installed the chart."""
+    """Return what Helm prints after the installation of the chart."""
     with helm_python.Chart.load(CHART) as loaded:
         return str(loaded.render(values, name=NAME, namespace="platform")[f"{NAME}/templates/NOTES.txt"])
 
@@ -163,21 +163,21 @@ def notes(values: dict[str, Any]) -> str:
     ids=["cluster", "namespace", "namespaces", "credentials"],
 )
 def test_notes(values: dict[str, Any], expected: list[str], other: list[str]) -> None:
-    """The notes say where the operator works, where a Secret goes, and what goes first at an uninstall."""
+    """The notes say where the operator works, where a Secret belongs, and what to delete first in an uninstall."""
     text = notes(values)
     assert [part for part in expected if part not in text] == []
     assert [part for part in other if part in text] == []
 
 
 def test_settings_are_the_operators() -> None:
-    """Every setting of the operator can be given, by its name in camel case, but for what is the chart's own."""
+    """Every setting of the operator can be given, by its name in camel case, except those that the chart sets."""
     assert set(SCHEMA["properties"]["settings"]["properties"]) == {
         to_camel(name) for name in Settings.model_fields if name not in OWN
     }
 
 
 def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is given as settings is what the operator reads from its environment."""
+    """Settings in the values are what the operator reads from its environment."""
     given = {
         "atlasUrl": "https://cloud.example.com",
         "namespaces": ["team-a", "team-b"],
@@ -240,8 +240,8 @@ def test_settings_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=str,
 )
-def test_bad_values_are_refused(values: dict[str, Any]) -> None:
-    """A value that does not exist, or cannot be, is refused before anything is rendered."""
+def test_invalid_values_are_rejected(values: dict[str, Any]) -> None:
+    """An unknown or invalid value is rejected before anything is rendered."""
     with pytest.raises(helm_python.HelmValuesError):
         chart(values)
 
@@ -264,7 +264,7 @@ def test_image(image: dict[str, str], expected: str) -> None:
 
 
 def test_pod_settings() -> None:
-    """Where the Pods run, with which priority and how they are spread, is up to the values."""
+    """The values decide where the Pods run, with which priority and how they are spread."""
     values = {
         "nodeSelector": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"},
         "tolerations": [{"key": "infra", "operator": "Exists"}],
@@ -284,13 +284,13 @@ def test_pod_settings() -> None:
     "objects", [kustomized(DEPLOY), chart(), chart({"nodeSelector": {"zone": "a"}})], ids=["kustomize", "chart", "more"]
 )
 def test_pods_run_on_linux(objects: list[dict[str, Any]]) -> None:
-    """The Pods do not go to a node of another operating system, also where more is asked of the node."""
+    """The Pods do not run on a node of another operating system, also with other node requirements."""
     (deployment,) = of_kind(objects, "Deployment")
     assert deployment["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"] == "linux"
 
 
 def test_labels_and_annotations() -> None:
-    """Common labels are on every object and on the Pods; the Pods and the Deployment have more of their own."""
+    """Common labels are on every object and on the Pods; the Pods and the Deployment have additional ones."""
     common, own = {"example.com/team": "platform"}, {"example.com/tier": "control"}
     values = ALL_COMPONENTS | {
         "commonLabels": common,
@@ -311,7 +311,7 @@ def test_labels_and_annotations() -> None:
 
 
 def test_security_contexts() -> None:
-    """A security context of one's own is added to the default field by field."""
+    """A security context in the values is merged into the default field by field."""
     values = {
         "podSecurityContext": {"runAsUser": 2000, "fsGroup": 2000, "runAsNonRoot": False},
         "securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}, "readOnlyRootFilesystem": False},
@@ -333,7 +333,7 @@ def test_security_contexts() -> None:
 
 
 def test_env() -> None:
-    """More environment variables go before the settings."""
+    """Additional environment variables go before the settings."""
     env = container({"env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}], "settings": {"workers": 5}})["env"]
     assert env == [
         {"name": "HTTPS_PROXY", "value": "http://proxy"},
@@ -348,7 +348,7 @@ def test_env_from() -> None:
 
 
 def test_without_leader_election() -> None:
-    """Who goes without a Lease has one Pod, which ends before the next one starts."""
+    """Without a Lease there is one Pod, which ends before the next one starts."""
     (deployment,) = of_kind(chart({"settings": {"leaderElection": False}, "replicas": 1}), "Deployment")
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     (usual,) = of_kind(chart({"settings": {"leaderElection": True}}), "Deployment")
@@ -356,7 +356,7 @@ def test_without_leader_election() -> None:
 
 
 def test_certificates() -> None:
-    """The CA of a proxy that reads TLS can be mounted, and named."""
+    """The CA of a proxy that intercepts TLS can be mounted and used."""
     volume = {"name": "ca", "configMap": {"name": "corporate-ca"}}
     mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
     (deployment,) = of_kind(chart({"volumes": [volume], "volumeMounts": [mount]}), "Deployment")
@@ -368,7 +368,7 @@ def test_certificates() -> None:
 @pytest.mark.parametrize("scope", ["cluster", "namespace", {"namespaces": ["team-a"]}], ids=str)
 @pytest.mark.parametrize("create", [True, False], ids=["created", "existing"])
 def test_service_account(scope: object, *, create: bool) -> None:
-    """The ServiceAccount can have another name and annotations, and can exist already; Pods and rights follow it."""
+    """The ServiceAccount can have another name and annotations, or exist already; Pods and rights use it."""
     account = {"create": create, "name": "invites", "annotations": {"example.com/team": "platform"}}
     objects = chart({"scope": scope, "serviceAccount": account}, namespace="platform")
     found = [one["metadata"] | {"labels": None} for one in of_kind(objects, "ServiceAccount")]
@@ -387,7 +387,7 @@ def test_service_account(scope: object, *, create: bool) -> None:
     ids=["scope", "settings"],
 )
 def test_several_namespaces(values: dict[str, Any]) -> None:
-    """For several namespaces there are a Role and a RoleBinding in each, by the former name of the value too.
+    """For several namespaces there are a Role and a RoleBinding in each, also by the former name of the value.
 
     Nothing else gives the operator rights: no ClusterRole lets it read the Secrets of the cluster.
     """
@@ -413,14 +413,14 @@ RIGHTS = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 
 
 def test_namespaces_are_named_once() -> None:
-    """Where both names of the value are used, the error says which one to remove."""
+    """If both names of the value are used, the error says which one to remove."""
     values = {"scope": {"namespaces": ["team-a"]}, "settings": {"namespaces": ["team-b"]}}
     with pytest.raises(helm_python.HelmRenderError, match=r"remove settings\.namespaces"):
         chart(values)
 
 
-def test_monitoring_of_ones_own() -> None:
-    """What Prometheus selects, where it is, where alerts lead, a proxy's port: as in the example for kustomize.
+def test_custom_monitoring() -> None:
+    """What Prometheus selects, the namespace, the links of alerts, a proxy's port: as in the example for kustomize.
 
     Kustomize cannot add the anchor of each alert.
     """
@@ -458,12 +458,12 @@ def alert_urls(objects: list[Object]) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("former", [{}, {"runbookUrl": "docs/runbook.md"}], ids=["default", "former default"])
 def test_no_runbook_url_by_default(former: Object) -> None:
-    """A path is no URL: without a setting, and under the former default, alerts have no link at all."""
+    """A path is not a URL: without a setting, and with the former default, alerts have no link at all."""
     assert set(alert_urls(chart({"monitoring": {"enabled": True, **former}})).values()) == {None}
 
 
 def test_dashboard() -> None:
-    """The ConfigMap holds the JSON file, has the label that Grafana's sidecar selects, and is off by default."""
+    """The ConfigMap contains the JSON file, has the label that Grafana's sidecar selects, and is off by default."""
     (found,) = of_kind(chart({"dashboard": {"enabled": True}}), "ConfigMap")
     source = (DEPLOY / "components" / "dashboard" / "dashboard.json").read_text()
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -481,7 +481,7 @@ def test_package(tmp_path: Path) -> None:
 
 
 def test_install_upgrade_uninstall(bare: ControlPlane, tmp_path: Path) -> None:
-    """Helm installs the chart whole; an upgrade reaches the CRD; an uninstall leaves the CRD and the invitations.
+    """Helm installs the whole chart; an upgrade changes the CRD; an uninstall leaves the CRD and the invitations.
 
     An upgrade can reuse the values of the first release.
     """

@@ -23,14 +23,14 @@ DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 
 
 def reusing(values: Object, scratch: Path) -> Path:
-    """Return the chart as ``helm upgrade --reuse-values`` sees it: the older values are in place of its own."""
+    """Return the chart as ``helm upgrade --reuse-values`` uses it: the older values replace its own."""
     copy = shutil.copytree(CHART, scratch / "chart")
     (copy / "values.yaml").write_text(yaml.safe_dump(values))
     return copy
 
 
 def umbrella(folder: Path, values: Object, alias: str | None = None) -> Path:
-    """Return a chart of a user's that has ours as a dependency, switched on or off by a condition."""
+    """Return a user's chart that has ours as a dependency, enabled or disabled by a condition."""
     dependency = {"name": NAME, "version": read().version, "condition": f"{alias or NAME}.enabled"}
     if alias:
         dependency["alias"] = alias
@@ -43,14 +43,14 @@ def umbrella(folder: Path, values: Object, alias: str | None = None) -> Path:
 
 @pytest.mark.parametrize("alias", [None, "invites"], ids=["name", "alias"])
 def test_a_condition_enables_the_chart(tmp_path: Path, alias: str | None) -> None:
-    """As a dependency with a condition, by its name or by an alias, the chart renders what it renders by itself."""
+    """As a dependency with a condition, by its name or by an alias, the chart renders the same as without a parent."""
     folder = umbrella(tmp_path, {alias or NAME: {"enabled": True, "replicas": 3}}, alias)
     assert by_name(rendered(folder)) == by_name(chart({"replicas": 3}))
 
 
 @pytest.mark.parametrize("alias", [None, "invites"], ids=["name", "alias"])
 def test_a_condition_disables_the_chart(tmp_path: Path, alias: str | None) -> None:
-    """Where the condition is false nothing of the chart is rendered."""
+    """If the condition is false, nothing of the chart is rendered."""
     folder = umbrella(tmp_path, {alias or NAME: {"enabled": True}}, alias)
     assert rendered(folder, {alias or NAME: {"enabled": False}}) == []
 
@@ -62,36 +62,36 @@ def test_a_dependency_has_global_values(tmp_path: Path) -> None:
 
 
 def test_a_dependency_without_its_maps(tmp_path: Path) -> None:
-    """A map that the other chart sets to null has the chart's own defaults."""
+    """A map that the other chart sets to null has this chart's defaults."""
     folder = umbrella(tmp_path, {NAME: {"enabled": True, "settings": None, "crd": None}})
     assert by_name(rendered(folder)) == by_name(chart())
 
 
 def test_the_values_of_a_dependency_are_checked(tmp_path: Path) -> None:
-    """A value that does not exist is refused in a dependency, too."""
+    """An unknown value is rejected in a dependency too."""
     folder = umbrella(tmp_path, {NAME: {"enabled": True}})
     with pytest.raises(helm_python.HelmValuesError, match="replica"):
         rendered(folder, {NAME: {"replica": 1}})
 
 
 @pytest.mark.parametrize("name", [name for name, value in DEFAULTS.items() if value is not None])
-def test_a_value_that_is_null_is_the_default(name: str) -> None:
-    """A value that is null at the top is as if it had not been set."""
+def test_a_null_value_is_the_default(name: str) -> None:
+    """A value that is null at the top level counts as not set."""
     assert by_name(chart({name: None})) == by_name(chart())
 
 
 def test_the_values_of_the_first_release_are_enough(tmp_path: Path) -> None:
-    """``helm upgrade --reuse-values`` from the first release works: what it did not know has its default."""
+    """``helm upgrade --reuse-values`` from the first release works: values that it did not have get their defaults."""
     (folder := tmp_path / "one").mkdir()
-    expected = chart({"nodeSelector": {"kubernetes.io/os": None}})  # it had a nodeSelector, an empty one
+    expected = chart({"nodeSelector": {"kubernetes.io/os": None}})  # it had an empty nodeSelector
     assert by_name(rendered(reusing(FIRST_VALUES, folder))) == by_name(expected)
     (folder := tmp_path / "other").mkdir()
     older = FIRST_VALUES | {"scope": "namespace", "nodeSelector": {"kubernetes.io/os": "linux"}}
     assert by_name(rendered(reusing(older, folder))) == by_name(chart({"scope": "namespace"}))
 
 
-def test_a_value_that_is_missing_has_its_default(tmp_path: Path) -> None:
-    """So it is from any release: without a value, or a field of a map, the chart renders its default."""
+def test_a_missing_value_has_its_default(tmp_path: Path) -> None:
+    """The same from any release: without a value, or a field of a map, the chart renders its default."""
     for name, value in DEFAULTS.items():
         lacking = [{key: other for key, other in DEFAULTS.items() if key != name}]
         if isinstance(value, dict) and name not in KUBERNETES_OWN:
@@ -103,12 +103,12 @@ def test_a_value_that_is_missing_has_its_default(tmp_path: Path) -> None:
 
 
 KUBERNETES_OWN = {"resources", "nodeSelector", "podSecurityContext", "securityContext"}
-"""Maps that go to Kubernetes as they are: what is not in them is not wanted."""
+"""Maps that go to Kubernetes unchanged: an absent key is not wanted."""
 
 
 @pytest.mark.parametrize("name", sorted(KUBERNETES_OWN))
-def test_a_field_of_kubernetes_own_can_be_taken_out(name: str) -> None:
-    """In a map that goes to Kubernetes as it is, null takes a default out."""
+def test_a_field_of_kubernetes_can_be_removed(name: str) -> None:
+    """In a map that goes to Kubernetes unchanged, null removes a default."""
     field = next(iter(DEFAULTS[name]))
     (deployment,) = of_kind(chart({name: {field: None}}), "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -122,7 +122,7 @@ def test_a_field_of_kubernetes_own_can_be_taken_out(name: str) -> None:
 
 
 def test_numbers_are_written_out() -> None:
-    """A large number reaches the operator in digits; as a string, and with a unit, it is the same string."""
+    """A large number reaches the operator as digits; as a string, and with a unit, it is the same string."""
     for given, expected in (
         (1000000, "1000000"),
         ("1000000", "1000000"),
@@ -135,6 +135,6 @@ def test_numbers_are_written_out() -> None:
         assert '{"name": "ATLAS_INVITES_WORKERS", "value": "1000"}' in text
 
 
-def test_a_setting_that_is_null_is_not_set() -> None:
-    """A setting that is null, as a file of values takes back what an earlier one gives, is the operator's default."""
+def test_a_null_setting_is_not_set() -> None:
+    """A null setting, with which a values file removes an earlier one, is the operator's default."""
     assert by_name(chart({"settings": {"resyncInterval": None, "logLevel": None}})) == by_name(chart())

@@ -1,4 +1,4 @@
-"""The documentation and the code say the same; what the documentation shows works."""
+"""The documentation and the code match; what the documentation shows works."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MANIFESTS = sorted(
 
 
 def metrics() -> dict[str, set[str]]:
-    """Return the name of every metric of ours, as Prometheus knows it, with its labels."""
+    """Return the name of every metric of the operator, as Prometheus knows it, with its labels."""
     state = Gauges(
         leader=lambda: True,
         queue_depth=int,
@@ -100,7 +100,7 @@ def test_kubernetes_versions() -> None:
 
 
 def test_reasons() -> None:
-    """The runbook has an entry for each reason of Ready, and for Suspended, and for no other."""
+    """The runbook has an entry for each reason of Ready and for Suspended, and no others."""
     assert headings(section(RUNBOOK, "## Reasons"), 3) == [*Reason, "Suspended"]
 
 
@@ -113,30 +113,30 @@ def test_reasons_of_a_stuck_invitation() -> None:
 
 
 def test_reasons_of_accepted() -> None:
-    """It names every reason of the condition Accepted."""
+    """The documentation names every reason of the condition Accepted."""
     for state in State:
         assert f"`{state}`" in section(RUNBOOK, "## Reasons")
 
 
 def test_events() -> None:
-    """The runbook lists every event, and no other."""
+    """The runbook lists every event, and no others."""
     assert first_cells(section(RUNBOOK, "## Events")) == list(EventReason)
 
 
 def test_alerts() -> None:
-    """The runbook has an entry for each alert that is shipped."""
+    """The runbook has an entry for each shipped alert."""
     assert headings(section(RUNBOOK, "## Alerts"), 3) == [rule["alert"] for rule in RULES]
     for rule in RULES:
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
 def test_each_alert_is_tested() -> None:
-    """`make monitoring-test` has a fault for each alert, and for no other."""
+    """`make monitoring-test` has a fault for each alert, and no others."""
     assert list(FAULTS) == [rule["alert"] for rule in RULES]
 
 
 def test_each_reason_that_needs_a_person_has_an_alert() -> None:
-    """Each reason that waits or has stalled is in the gauge of exactly one alert, and no other reason is."""
+    """Each reason of waiting or stalled objects is in exactly one alert with the gauge, and no other reason is."""
     asked = [
         matcher.value
         for rule in RULES
@@ -156,7 +156,7 @@ EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in RULES} | {
 
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
 def test_expressions(expression: str) -> None:
-    """Alerts and dashboard are PromQL, and ask only for metrics, labels and values that exist."""
+    """Alerts and dashboard are PromQL, and use only existing metrics, labels and values."""
     known = metrics()
     values: dict[str, list[str]] = {
         "outcome": [*Kind, telemetry.ERROR],
@@ -178,7 +178,7 @@ def test_expressions(expression: str) -> None:
 
 
 def test_metrics() -> None:
-    """docs/metrics.md lists every metric, and no other, with every outcome and state that a label can have."""
+    """docs/metrics.md lists every metric, and no others, with every outcome and state that a label can have."""
     listed = [name for name in first_cells(page("metrics")) if name.startswith("atlas_invites_")]
     assert len(listed) == len(set(listed))
     assert set(listed) == metrics().keys()
@@ -188,13 +188,13 @@ def test_metrics() -> None:
 
 @pytest.mark.parametrize(("command", "name"), [("run", "configuration"), ("plan", "plan"), ("export", "export")])
 def test_flags(command: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every flag of a command is in the documentation, and no other."""
+    """Every flag of a command is in the documentation, and no others."""
     documented = {cell for cell in first_cells(page(name)) if cell.startswith("--")}
     assert documented == flags(command, capsys)
 
 
 def test_variables() -> None:
-    """Every environment variable of the operator is in the documentation, and no other."""
+    """Every environment variable of the operator is in the documentation, and no others."""
     written = set(re.findall(r"`(ATLAS_INVITES_\w+)`", page("configuration")))
     assert written == {f"ATLAS_INVITES_{name.upper()}" for name in Settings.model_fields} | {*NAMESPACE_VARIABLES}
 
@@ -203,7 +203,7 @@ def test_variables() -> None:
     ("fields", "name"), [(Settings, "configuration"), (PlanSettings, "plan"), (ExportSettings, "export")], ids=str
 )
 def test_defaults(fields: type[Settings | PlanSettings | ExportSettings], name: str) -> None:
-    """A default that the documentation gives is the code's."""
+    """Defaults in the documentation are those of the code."""
     rows = dict(re.findall(r"^\| `--([a-z-]+)`(?:, `[a-z-]+`)? \|(.*)$", page(name), re.MULTILINE))
     for field, info in fields.model_fields.items():
         if isinstance(info.default, str) and info.default:
@@ -214,7 +214,7 @@ def test_defaults(fields: type[Settings | PlanSettings | ExportSettings], name: 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links(path: Path) -> None:
-    """Every link inside the project leads to a file, and to a heading where it names one."""
+    """Every link inside the project leads to a file, and to a heading if it names one."""
     for target in re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text()):
         file, _, anchor = target.partition("#")
         linked = (path.parent / file).resolve() if file else path
@@ -230,7 +230,7 @@ def heading(text: str) -> str:
 
 
 def test_every_page_is_linked() -> None:
-    """Every page of docs/ can be found from another one or from the README."""
+    """Every page of docs/ is linked from another page or from the README."""
     linked = {
         (path.parent / target.partition("#")[0]).resolve()
         for path in PAGES
@@ -241,7 +241,7 @@ def test_every_page_is_linked() -> None:
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.relative_to(DEPLOY)))
 def test_examples(cluster: ControlPlane, team: str, path: Path) -> None:
-    """Every manifest that a user copies is accepted whole, without a warning."""
+    """Every manifest that a user copies is accepted completely, without a warning."""
     for namespace in ("argocd", "flux-system"):
         cluster.kubectl("create", "namespace", namespace, check=False)
     objects = load(path.read_text())

@@ -31,7 +31,7 @@ READS = {"ListInvites", "ListUsers", "ReadInvite", "ReadUser", "ReadProject", "T
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, with this environment for credentials and no other."""
+    """Run the command as a user does, with only this environment for credentials."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ATLAS_INVITES_", "MONGODB_"))}
     return subprocess.run(  # noqa: S603 - our own command line
         [sys.executable, "-m", "atlas_invites", "export", *arguments],
@@ -43,7 +43,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 
 def test_manifest() -> None:
-    """An invitation becomes the manifest that takes it over: project, e-mail, roles, Secret, and Cancel."""
+    """An invitation becomes the manifest that adopts it: project, e-mail, roles, Secret, and Cancel."""
     settings = ExportSettings(group_id=(GROUP_ID,), namespaces=("team-a",), secret_name="atlas")
     done = written([invitation(roles=[READER, OWNER])], settings, GROUP_ID)
     assert done.complete
@@ -64,7 +64,7 @@ def test_manifest() -> None:
 
 
 def test_no_namespace() -> None:
-    """Without a namespace the manifests name none: kubectl's own applies."""
+    """Without a namespace the manifests have none: kubectl's own applies."""
     (manifest,) = load(written([invitation()], SETTINGS, GROUP_ID).text)
     assert manifest["metadata"] == {"name": name_of(EMAIL)}
 
@@ -85,7 +85,7 @@ def test_name(email: str, name: str) -> None:
 
 
 def test_names_differ() -> None:
-    """E-mails that read the same in a name have other hashes."""
+    """E-mails with the same readable part have different hashes."""
     assert name_of("jane.doe@example.com") != name_of("jane-doe@example.com")
 
 
@@ -104,7 +104,7 @@ def test_names_differ() -> None:
     ids=str,
 )
 def test_left_out(fields: dict[str, Any], why: str) -> None:
-    """What cannot be a manifest is a comment line that says which and why; the others are there."""
+    """An invitation that cannot be a manifest is a comment line that says which and why; the others are exported."""
     others = [invitation(id=OTHER_ID, username=OTHER_EMAIL)]
     done = written([invitation(**fields), *others], SETTINGS, GROUP_ID)
     assert not done.complete
@@ -116,7 +116,7 @@ def test_left_out(fields: dict[str, Any], why: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [(EMAIL, EMAIL.upper()), ("j@bücher.de", "j@xn--bcher-kva.de")])
 def test_one_object_for_an_email(one: str, other: str) -> None:
-    """Two invitations of one e-mail, in whatever form, are one manifest, of the first; the second is a comment."""
+    """Two invitations of one e-mail, in any form, are one manifest, of the first; the second is a comment."""
     done = written(
         [invitation(username=one), invitation(id=OTHER_ID, username=other, roles=[OWNER])], SETTINGS, GROUP_ID
     )
@@ -126,7 +126,7 @@ def test_one_object_for_an_email(one: str, other: str) -> None:
 
 
 def test_a_role_is_a_name() -> None:
-    """A role is written as it is, also one that the CRD does not list yet."""
+    """A role is written unchanged, also one that the CRD does not list yet."""
     roles = [*ROLES, "GROUP_FUTURE_2030"]
     done = written([invitation(roles=roles)], SETTINGS, GROUP_ID)
     assert done.complete
@@ -148,7 +148,7 @@ def project(sandbox: Sandbox) -> str:
 
 @pytest.mark.parametrize("credentials", [API_KEY, SERVICE_ACCOUNT], ids=["api-key", "service-account"])
 def test_command(sandbox: Sandbox, project: str, credentials: dict[str, str]) -> None:
-    """The command prints everyone who is pending, from both APIs, and nobody else; it only reads."""
+    """The command prints every pending person of both APIs, and nobody else; it only reads."""
     sandbox.control("DELETE", "/calls")
     done = run(credentials, "--group-id", project, "--atlas-url", sandbox.url)
     assert (done.returncode, done.stderr) == (0, "")
@@ -160,7 +160,7 @@ def test_command(sandbox: Sandbox, project: str, credentials: dict[str, str]) ->
 def test_applying_changes_nothing(
     cluster: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, project: str, team: str
 ) -> None:
-    """Once its output is applied every invitation is Ready, and Atlas holds what it held and was never written to."""
+    """Once its output is applied, every invitation is Ready, and Atlas is unchanged and was never written to."""
     before = sandbox.control("GET", f"/projects/{project}")
     done = run(API_KEY, "--group-id", project, "--namespace", team, "--atlas-url", sandbox.url)
     put_secret(cluster, team)
@@ -176,7 +176,7 @@ def test_applying_changes_nothing(
 
 
 def test_something_left_out(sandbox: Sandbox, project: str) -> None:
-    """Where something was left out, the exit code is 3 and the rest is printed."""
+    """If something was left out, the exit code is 3 and the rest is printed."""
     sandbox.control("POST", f"/projects/{project}/invitations", {"username": "_x@example.com", "roles": [READER]})
     done = run(API_KEY, "--group-id", project, "--atlas-url", sandbox.url)
     assert (done.returncode, done.stderr) == (3, "")
@@ -216,8 +216,8 @@ def test_atlas_error(sandbox: Sandbox, credentials: dict[str, str], group_id: st
     ],
     ids=["none", "both", "half", "no-project", "bad-project", "bad-namespace", "bad-secret", "plain-http"],
 )
-def test_bad_settings(credentials: dict[str, str], arguments: list[str], error: str) -> None:
-    """A bad setting is told in one line that says which, with exit code 2."""
+def test_invalid_settings(credentials: dict[str, str], arguments: list[str], error: str) -> None:
+    """An invalid setting is named in one line, with exit code 2."""
     done = run(credentials, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert error in done.stderr

@@ -1,4 +1,4 @@
-"""What is made from other files is up to date."""
+"""Generated files are up to date."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILES = generated.files()
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_generated_file_is_up_to_date(path: Path) -> None:
-    """A generated file holds what its source says; ``make generate`` writes it anew."""
+    """A generated file has the content of its source; ``make generate`` writes it."""
     assert path.read_text() == FILES[path]
 
 
 @pytest.mark.parametrize("folder", [CHART / "files", SCRIPTS / "testdata", ACTIONS / "testdata"], ids=str)
 def test_nothing_is_left_over(folder: Path) -> None:
-    """A folder of generated files has no others."""
+    """A folder of generated files contains no others."""
     assert set(folder.iterdir()) == {path for path in FILES if path.parent == folder}

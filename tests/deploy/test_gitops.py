@@ -1,4 +1,4 @@
-"""What Argo CD and Flux make of every status that the operator writes."""
+"""How Argo CD and Flux read every status that the operator writes."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_argo_cd_own_test(test: dict[str, Any]) -> None:
     assert health(item) == (test["healthStatus"]["status"], test["healthStatus"]["message"])
 
 
-def test_argo_cd_own_test_is_whole() -> None:
-    """Every input of Argo CD's test is used, and every health that the check gives is among its answers."""
+def test_argo_cd_own_test_is_complete() -> None:
+    """Every input of Argo CD's test is used, and every health that the check returns is tested."""
     assert {test["inputPath"] for test in TESTS} == {
         f"testdata/{path.name}" for path in (SCRIPTS / "testdata").iterdir()
     }
@@ -66,7 +66,7 @@ def test_argo_cd_own_test_is_whole() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_argo_cd_health(group: str) -> None:
-    """Argo CD shows every status as what it is, and says why."""
+    """Argo CD shows the right health for every status, and says why."""
     for case in of(group):
         status, message = health(case.item)
         expected = ARGO[case.kind] if case.evaluated else "Progressing"
@@ -76,9 +76,9 @@ def test_argo_cd_health(group: str) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_kstatus(group: str) -> None:
-    """Kstatus, and with it Flux, takes every status for what it is.
+    """Kstatus, and therefore Flux, reads every status correctly.
 
-    An object without any status would count as done: the CRD's default keeps that from happening.
+    An object without any status would count as done: the CRD's default prevents that.
     """
     for case in of(group):
         expected = KSTATUS[case.kind] if case.evaluated or "status" not in case.item else "InProgress"
@@ -86,17 +86,17 @@ def test_kstatus(group: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_nobody_waits_for_a_suspended_object(group: str) -> None:
-    """Whatever an object was when it was suspended, kstatus is done with it."""
+def test_no_tool_waits_for_a_suspended_object(group: str) -> None:
+    """Whatever the object was when it was suspended, kstatus is done with it."""
     assert {kstatus(case.item) for case in of(group) if case.suspended} <= {"Current", "Failed"}
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_flux_checker(group: str) -> None:
-    """Flux's checker of conditions finds nothing to complain about in any status that has some and is of its spec.
+    """Flux's checker of conditions accepts every status that has conditions and is of its spec.
 
-    The exceptions, which docs/gitops.md names: an object that was suspended from birth, or while it was in progress,
-    has nothing to say of Ready.
+    The exceptions, which docs/gitops.md names: an object that was suspended from the start, or while it was in
+    progress, has no Ready.
     """
     expected = ["FAIL0002: no Ready"] if group in {FROM_BIRTH, IN_PROGRESS} else []
     for case in of(group):
@@ -104,8 +104,8 @@ def test_flux_checker(group: str) -> None:
             assert flux_complaints(case.item) == expected, case
 
 
-def test_flux_checker_complains() -> None:
-    """The checker of these tests does see what is wrong."""
+def test_flux_checker_reports_errors() -> None:
+    """The checker of these tests finds broken rules."""
     conditions = [
         {"type": "Reconciling", "status": "True", "observedGeneration": 1},
         {"type": "Stalled", "status": "True", "observedGeneration": 1},
@@ -120,13 +120,13 @@ def test_flux_checker_complains() -> None:
 
 
 def test_argo_cd_does_not_wait_for_health_before_it_prunes() -> None:
-    """With PruneLast one stalled or suspended invitation would keep all others from being pruned, for ever."""
+    """With PruneLast one stalled or suspended invitation would prevent the pruning of all others."""
     for application in load((ARGOCD / "applications.yaml").read_text()):
         assert not [option for option in application["spec"]["syncPolicy"]["syncOptions"] if "PruneLast" in option]
 
 
 def test_gitops_tools_leave_the_crd() -> None:
-    """Neither tool deletes the CRD, and all invitations with it, because it deletes what brought it."""
+    """Neither tool deletes the CRD, and with it all invitations, when it deletes the installation."""
     (crd,) = load(CRD.read_text())
     assert crd["metadata"]["annotations"] == {
         "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
@@ -135,6 +135,6 @@ def test_gitops_tools_leave_the_crd() -> None:
 
 
 def test_every_kind_is_covered() -> None:
-    """The cases are of every outcome that there is, and of every reason."""
+    """The cases cover every kind of outcome and every reason."""
     assert {case.kind for case in CASES} == {None, *Kind}
     assert {*Reason, FROM_BIRTH, IN_PROGRESS} < set(GROUPS)

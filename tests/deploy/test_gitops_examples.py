@@ -1,4 +1,4 @@
-"""The examples for Argo CD and Flux render, with what each tool does to them, into what they promise."""
+"""The examples for Argo CD and Flux render as documented, with each tool's changes."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def images(objects: Iterable[Object]) -> list[str]:
 
 
 def checkout(path: str, scratch: Path, entries: list[dict[str, str]]) -> list[Object]:
-    """Return the objects of a folder of a repository, after a tool has put images into its kustomization.
+    """Return the objects of a folder of a repository after a tool has put images into its kustomization.
 
     Both tools change the file in their checkout: an entry of the same name is replaced, another is added. Argo CD runs
-    ``kustomize edit set image``, Flux the same by its package kustomize.
+    ``kustomize edit set image``, Flux does the same with its package kustomize.
     """
     for name in ("crds", "deploy"):
         shutil.copytree(ROOT / name, scratch / name)
@@ -78,7 +78,7 @@ def test_flux_image(tmp_path: Path) -> None:
 
 
 def test_argo_cd_chart() -> None:
-    """The Application with the chart installs the image that it names, where the chart's rights are bound."""
+    """The Application with the chart installs the image that it names, in the namespace of the chart's rights."""
     spec = first(ARGOCD / "application-chart.yaml", "Application")["spec"]
     assert ROOT / spec["source"]["path"] == CHART
     assert spec["source"]["helm"]["releaseName"] == "atlas-invites"
@@ -99,7 +99,7 @@ def test_flux_chart() -> None:
 
 
 def test_flux_sources() -> None:
-    """Every source and every dependency that the Flux examples name is in them."""
+    """Every source and every dependency that the Flux examples name is in these examples."""
     for path in (DEPLOY / "flux").glob("*.yaml"):
         objects = load(path.read_text())
         there = {(one["kind"], one["metadata"]["name"]) for one in objects}
@@ -115,7 +115,7 @@ def test_flux_sources() -> None:
     ids=str,
 )
 def test_options_are_documented(heading: str, path: Path) -> None:
-    """Each option that docs/gitops.md explains is in the example, and each option of a sync is explained."""
+    """Each option that docs/gitops.md explains is in the example, and each sync option is explained."""
     explained = first_cells(section(page("gitops"), heading))
     text = path.read_text()
     for option in explained:
@@ -129,7 +129,7 @@ SECRET = next(one for one in load((SECRETS / "secret.yaml").read_text()) if one[
 
 @pytest.mark.parametrize(("kind", "file"), [("ExternalSecret", "external-secret"), ("SealedSecret", "sealed-secret")])
 def test_secret(kind: str, file: str) -> None:
-    """The Secret that is written has name, labels, annotations and keys of the one that it stands for."""
+    """The created Secret has the name, labels, annotations and keys of the one that it replaces."""
     (written,) = load((SECRETS / f"{file}.yaml").read_text())
     assert written["kind"] == kind
     spec = written["spec"]
@@ -147,7 +147,7 @@ def test_secret(kind: str, file: str) -> None:
 
 @pytest.mark.parametrize("namespace", [None, "argocd", "another"])
 def test_component_adds_the_scripts_to_a_config_map_in_git(namespace: str | None, tmp_path: Path) -> None:
-    """With the component, kustomize adds health check and actions to an argocd-cm, and keeps the rest of it."""
+    """With the component, kustomize adds health check and actions to an argocd-cm, and keeps its other data."""
     held: Object = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -166,7 +166,7 @@ def test_component_adds_the_scripts_to_a_config_map_in_git(namespace: str | None
 
 
 def applications() -> dict[str, Object]:
-    """Return what the ApplicationSet makes of the example's files, by the name of the folder."""
+    """Return the ApplicationSet's result for the example's files, by the name of the folder."""
     (application_set,) = load((PEOPLE / "applicationset.yaml").read_text())
     (generator,) = application_set["spec"]["generators"]
     (files,) = generator["git"]["files"]
@@ -178,7 +178,7 @@ def applications() -> dict[str, Object]:
 
 
 def test_list_of_people(cluster: ControlPlane, team: str) -> None:
-    """From a list of people the ApplicationSet's Application makes an invitation each, which the API server accepts."""
+    """The ApplicationSet's Application creates an invitation for each person of a list. The API server accepts them."""
     (name,) = (found := applications())
     assert "{{" not in json.dumps(found)
     spec = found[name]["spec"]
@@ -192,7 +192,7 @@ def test_list_of_people(cluster: ControlPlane, team: str) -> None:
 
 
 def test_list_of_people_may_use_the_secret() -> None:
-    """The Secret of the example for credentials lets the team of the example use it, for the project of the list."""
+    """The Secret in the example for credentials allows the example's team, for the project of the list."""
     (name,) = applications()
     annotations = SECRET["metadata"]["annotations"]
     common = yaml.safe_load((PEOPLE / "teams" / name / "people.yaml").read_text())["common"]

@@ -1,4 +1,4 @@
-"""Install and uninstall as docs/install.md says, by its very commands, with invitations in Atlas."""
+"""Install and uninstall with the very commands of docs/install.md, with invitations in Atlas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Team:
         self.project: str = sandbox.control("POST", "/projects", {})["id"]
 
     def invite(self) -> None:
-        """Make it so."""
+        """Create the invitations."""
         order = {"username": "joe@example.com", "roles": ["GROUP_READ_ONLY"]}
         self._sandbox.control("POST", f"/projects/{self.project}/invitations", order)
         self._cluster.kubectl("create", "namespace", self.namespace)
@@ -42,14 +42,14 @@ class Team:
 
     @property
     def invited(self) -> set[str]:
-        """Who is invited in Atlas."""
+        """Return the invitees in Atlas."""
         held: Any = self._sandbox.control("GET", f"/projects/{self.project}")
         return {invitation["username"].partition("@")[0] for invitation in held["invitations"]}
 
 
 @contextmanager
 def installed(cluster: ControlPlane, group: ProcessGroup, sandbox: Sandbox) -> Iterator[Team]:
-    """Install as documented, and run the operator; at the end nothing of it may be left."""
+    """Install as documented, and run the operator; at the end nothing of it may remain."""
     run(cluster, INSTALL)
     team = Team(cluster, sandbox, start(group, cluster, sandbox))
     team.invite()
@@ -63,14 +63,14 @@ def installed(cluster: ControlPlane, group: ProcessGroup, sandbox: Sandbox) -> I
 
 
 def test_uninstall(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
-    """In the documented order nothing gets stuck: created invitations are cancelled, adopted ones stay."""
+    """In the documented order nothing gets stuck: created invitations are canceled, adopted ones stay."""
     with installed(bare, processes, sandbox) as team:
         run(bare, UNINSTALL)
         assert team.invited == {"joe"}
 
 
 def test_uninstall_and_keep(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
-    """With the documented command before it everything stays in Atlas."""
+    """With the documented command first, everything stays in Atlas."""
     with installed(bare, processes, sandbox) as team:
         run(bare, KEEP)
         run(bare, UNINSTALL)
@@ -78,7 +78,10 @@ def test_uninstall_and_keep(bare: ControlPlane, processes: ProcessGroup, sandbox
 
 
 def test_operator_first(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
-    """If the operator went first, invitations hang; the documented way out lets everything go, Atlas untouched."""
+    """If the operator was removed first, invitations hang.
+
+    The documented commands finalize them, and Atlas is unchanged.
+    """
     with installed(bare, processes, sandbox) as team:
         team.operator.process.kill()
         bare.kubectl("delete", "-k", str(DEPLOY), "--wait=false")

@@ -1,4 +1,4 @@
-"""The API server accepts what we ship, whole, and its controllers make Pods of it under the restricted standard."""
+"""The API server accepts all shipped manifests, and its controllers create Pods under the restricted standard."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def pods(cluster: ControlPlane, namespace: str) -> list[Object]:
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS)
 @pytest.mark.parametrize("options", [[], ["--server-side", "--field-manager=gitops", "--force-conflicts"]], ids=str)
-def test_kustomization_is_accepted_whole(cluster: ControlPlane, folder: str, options: list[str]) -> None:
-    """``kubectl apply -k`` is accepted whole, without a warning, by client-side and by server-side apply."""
+def test_kustomization_is_accepted(cluster: ControlPlane, folder: str, options: list[str]) -> None:
+    """``kubectl apply -k`` succeeds without a warning, with client-side and with server-side apply."""
     done = cluster.kubectl("apply", "-k", str(DEPLOY / folder), *options, "--dry-run=server")
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == len(kustomized(DEPLOY / folder))
 
 
-def test_another_namespace_is_accepted_whole(cluster: ControlPlane, tmp_path: Path) -> None:
-    """A kustomization of one's own may put all of it, with all components, into another namespace."""
+def test_another_namespace_is_accepted(cluster: ControlPlane, tmp_path: Path) -> None:
+    """A user's kustomization may put everything, with all components, into another namespace."""
     objects = kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path, namespace="team-a")
     for options in ([], ["--server-side", "--field-manager=gitops", "--force-conflicts"]):
         done = cluster.kubectl("apply", "-k", str(tmp_path), *options, "--dry-run=server")
@@ -63,8 +63,11 @@ def test_another_namespace_is_accepted_whole(cluster: ControlPlane, tmp_path: Pa
 @pytest.mark.parametrize(
     ("folder", "components"), [("", COMPONENTS), ("overlays/one-namespace", ("network-policy", "monitoring"))], ids=str
 )
-def test_everything_follows_into_another_namespace(folder: str, components: tuple[str, ...], tmp_path: Path) -> None:
-    """Whoever sets another namespace moves all of it: components, and whom the bindings name, for the Lease too."""
+def test_another_namespace_applies_to_everything(folder: str, components: tuple[str, ...], tmp_path: Path) -> None:
+    """A kustomization with another namespace moves everything.
+
+    Components, and the subjects of bindings, for the Lease too.
+    """
     objects = kustomized_with(DEPLOY / folder, *components, scratch=tmp_path, namespace="elsewhere")
     assert {one["metadata"].get("namespace", "elsewhere") for one in objects} == {"elsewhere"}
     bindings = of_kind(objects, "ClusterRoleBinding", "RoleBinding")
@@ -75,8 +78,8 @@ def test_everything_follows_into_another_namespace(folder: str, components: tupl
     assert lease["metadata"]["namespace"] == "elsewhere"
 
 
-def test_chart_is_accepted_whole(cluster: ControlPlane) -> None:
-    """The rendered chart is accepted whole, with everything that can be switched on."""
+def test_chart_is_accepted(cluster: ControlPlane) -> None:
+    """The rendered chart is accepted completely, with all options enabled."""
     objects = chart(ALL_COMPONENTS)
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     done = cluster.kubectl("apply", "-f", "-", "--dry-run=server", input=text)
@@ -94,8 +97,8 @@ def test_pods_are_admitted_as_restricted(cluster: ControlPlane) -> None:
     assert events == ""
 
 
-def test_pods_that_are_not_restricted_are_refused(cluster: ControlPlane) -> None:
-    """The namespace does refuse a Pod that asks for more."""
+def test_pods_that_are_not_restricted_are_rejected(cluster: ControlPlane) -> None:
+    """The namespace rejects a Pod that asks for more."""
     (deployment,) = of_kind(kustomized(DEPLOY), "Deployment")
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "more"}} | {
         "spec": deployment["spec"]["template"]["spec"]
@@ -125,13 +128,13 @@ def test_pod(cluster: ControlPlane) -> None:
 
 
 def test_one_namespace_watches_itself(cluster: ControlPlane) -> None:
-    """The overlay's operator watches the namespace that it is in, by the name that the namespace has."""
+    """The overlay's operator watches its own namespace, whatever its name is."""
     (variable,) = pods(cluster, "team-a")[0]["spec"]["containers"][0]["env"]
     assert variable["name"] == "ATLAS_INVITES_NAMESPACES"
     assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
 
 
-def test_everything_finds_the_pods(cluster: ControlPlane, tmp_path: Path) -> None:
+def test_everything_selects_the_pods(cluster: ControlPlane, tmp_path: Path) -> None:
     """Service, disruption budget, spread and network policy select the Pods, and the ServiceMonitor the Service."""
     labels = pods(cluster, "atlas-invites")[0]["metadata"]["labels"]
     objects = kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path)
@@ -151,7 +154,7 @@ def test_everything_finds_the_pods(cluster: ControlPlane, tmp_path: Path) -> Non
 
 
 def test_versions() -> None:
-    """Distribution, image, chart and manifests have one version."""
+    """Distribution, image, chart and manifests have the same version."""
     project = read()
     about = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert {about["version"], about["appVersion"]} == {project.version}
@@ -162,8 +165,8 @@ def test_versions() -> None:
         assert container["image"].endswith(f"atlas-invites:{project.version}")
 
 
-def test_everything_is_labelled(tmp_path: Path) -> None:
-    """Every object but the CRD has the label by which all of it is found."""
+def test_everything_is_labeled(tmp_path: Path) -> None:
+    """Every object except the CRD has the label that selects all of the installation."""
     for one in kustomized_with(DEPLOY, *COMPONENTS, scratch=tmp_path):
         if one["kind"] != "CustomResourceDefinition":
             assert one["metadata"]["labels"]["app.kubernetes.io/name"] == "atlas-invites", one["metadata"]

@@ -1,4 +1,4 @@
-"""The names that kustomize changes reach the fields of an invitation that refer to them."""
+"""Names that kustomize changes are updated in the fields of an invitation that refer to them."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def names(objects: list[Object]) -> tuple[str, str]:
     return secret["metadata"]["name"], project["metadata"]["name"]
 
 
-def test_names_are_followed(tmp_path: Path) -> None:
-    """With the component in a base, the names are followed there, and in an overlay that adds a prefix and a suffix."""
+def test_references_are_updated(tmp_path: Path) -> None:
+    """With the component in a base, references are updated there, and in an overlay that adds a prefix and a suffix."""
     objects = kustomized(base(tmp_path / "base", COMPONENT))
     assert references(objects) == names(objects)
     assert names(objects)[0].startswith("atlas-credentials-"), "kustomize added a hash"
@@ -66,12 +66,12 @@ def test_names_are_followed(tmp_path: Path) -> None:
 
 
 def test_the_component_is_needed(tmp_path: Path) -> None:
-    """Without the component kustomize changes the names and leaves the references, as it does for any unknown kind."""
+    """Without the component kustomize changes the names and not the references, as for any unknown resource."""
     assert references(kustomized(base(tmp_path / "base"))) == ("atlas-credentials", "my-project")
 
 
 def test_a_secret_from_elsewhere_keeps_its_name(tmp_path: Path) -> None:
-    """A reference to a Secret that is not part of the kustomization stays as it is."""
+    """A reference to a Secret that is not part of the kustomization is unchanged."""
     folder = base(tmp_path / "base", COMPONENT)
     kept = load((folder / "kustomization.yaml").read_text())[0]
     del kept["secretGenerator"]
@@ -80,7 +80,7 @@ def test_a_secret_from_elsewhere_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_example(cluster: ControlPlane) -> None:
-    """The example is accepted whole, and its invitation names the Secret that comes with it."""
+    """The example is accepted completely, and its invitation names the Secret that comes with it."""
     objects = kustomized(EXAMPLE)
     (secret,), (invitation,) = of_kind(objects, "Secret"), of_kind(objects, "AtlasProjectInvite")
     assert invitation["spec"]["connectionSecretRef"]["name"] == secret["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""The deletion of a namespace with invitations and the operator's rights: what hangs, and the runbook's ways out."""
+"""Deleting a namespace with invitations and the operator's rights: what hangs, and how the runbook resolves it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ FIRST, FROM_OUTSIDE, BY_HAND = commands(page("runbook"), __file__)
 def installed(
     cluster: ControlPlane, group: ProcessGroup, sandbox: Sandbox, where: str
 ) -> Iterator[tuple[Operator, str]]:
-    """Run the operator with rights in the team's namespace alone, where two invitations are Ready.
+    """Run the operator with rights only in the team's namespace, where two invitations are Ready.
 
     Args:
-        cluster: where.
+        cluster: the control plane.
         group: of the operator.
         sandbox: for Atlas.
         where: the namespace of the operator; the team's own (the overlay), or another (the chart).
@@ -68,18 +68,18 @@ def installed(
 
 
 def exists(cluster: ControlPlane, what: str, namespace: str = "default") -> bool:
-    """Return whether an object is there."""
+    """Return whether an object exists."""
     return bool(cluster.kubectl("get", what, "-n", namespace, "-o", "name", "--ignore-not-found").stdout)
 
 
 def left(sandbox: Sandbox, project: str) -> set[str]:
-    """Return who is invited in Atlas."""
+    """Return the invitees in Atlas."""
     held = sandbox.control("GET", f"/projects/{project}")["invitations"]
     return {invitation["username"].partition("@")[0] for invitation in held}
 
 
 def delete_namespace(cluster: ControlPlane, operator: Operator) -> None:
-    """Delete the team's namespace; the operator is too slow, so its rights go first, and it fails."""
+    """Delete the team's namespace; the operator is too slow, so its rights are deleted first, and it fails."""
     operator.process.popen.send_signal(signal.SIGSTOP)
     cluster.kubectl("delete", "namespace", TEAM, "--wait=false")
     wait_until("the RoleBinding is gone", lambda: not exists(cluster, f"rolebinding/{NAME}", TEAM))
@@ -88,7 +88,7 @@ def delete_namespace(cluster: ControlPlane, operator: Operator) -> None:
 
 
 def test_invitations_first(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> None:
-    """Where the invitations are deleted first, the namespace goes, with the operator and its rights in it."""
+    """If the invitations are deleted first, the namespace is deleted, with the operator and its rights in it."""
     with installed(bare, processes, sandbox, TEAM) as (_, project):
         run(bare, FIRST)
         assert left(sandbox, project) == {"joe"}
@@ -96,10 +96,13 @@ def test_invitations_first(bare: ControlPlane, processes: ProcessGroup, sandbox:
 
 @pytest.mark.parametrize(("where", "rescue"), [(TEAM, BY_HAND), ("operators", FROM_OUTSIDE)], ids=["inside", "outside"])
 def test_rescue(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, where: str, rescue: str) -> None:
-    """Where the rights went first, the namespace hangs, and the log names the reason; the runbook's way out works."""
+    """If the rights are deleted first, the namespace hangs, and the log gives the reason.
+
+    The runbook's commands resolve it.
+    """
     with installed(bare, processes, sandbox, where) as (operator, project):
         delete_namespace(bare, operator)
-        # With its ServiceAccount gone the operator may read 401 rather than 403.
+        # Without its ServiceAccount the operator may read 401 rather than 403.
         assert where == TEAM or "or the namespace is being deleted" in operator.log
         assert "check the operator's RBAC" not in operator.log
         assert exists(bare, f"namespace/{TEAM}")

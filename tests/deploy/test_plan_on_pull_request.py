@@ -1,4 +1,4 @@
-"""The CI job that the documentation gives away: its script runs ``plan``, and its exit code is that of the plan."""
+"""The CI job of the documentation: its script runs ``plan``, and has the exit code of the plan."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ spec: {{groupId: "{PROJECT}", username: new-in-ci@example.com, roles: [ROLE]}}
 
 @pytest.mark.parametrize(("role", "code", "shown"), [("GROUP_READ_ONLY", 0, "+ send"), ("GROUP_READER", 1, "")])
 def test_job(sandbox: Sandbox, tmp_path: Path, role: str, code: int, shown: str) -> None:
-    """A good manifest shows its plan in the summary of the run, a bad one fails the job."""
+    """A valid manifest shows its plan in the summary of the run, an invalid one fails the job."""
     job = yaml.safe_load(JOB.read_text())
     assert job[True] == "pull_request"  # "on", in YAML 1.1
     assert job["permissions"] == {"contents": "read"}

@@ -1,4 +1,4 @@
-"""Who may do what: the operator exactly what it uses, people what the cluster's own roles let them."""
+"""Permissions: the operator has exactly what it uses, and users have what the cluster's own roles grant."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.deploy.running import (
     invite,
     operator,
     put_secret,
-    seen_event,
     used,
     wait_for,
+    wait_for_event,
 )
 from tests.stack import wait_until
 
@@ -44,7 +44,7 @@ def operators_roles(objects: list[Object]) -> list[Object]:
 
 
 def test_least_privilege() -> None:
-    """No wildcard, Secrets only by name, and no invitation is ever created, replaced or deleted."""
+    """No wildcard, Secrets only by name, and no right to create, replace or delete invitations."""
     rights = granted(*operators_roles(kustomized(DEPLOY)))
     assert not [right for right in rights if "*" in "".join(right)]
     assert {verb for _, resource, verb in rights if resource == "secrets"} == {"get"}
@@ -52,7 +52,7 @@ def test_least_privilege() -> None:
 
 
 def test_one_namespace_has_the_same_rights() -> None:
-    """The overlay gives the same rights, in one namespace, and has nothing that belongs to the whole cluster."""
+    """The overlay grants the same rights, in one namespace, and has no cluster-wide object."""
     objects = kustomized(OVERLAY)
     assert granted(*operators_roles(objects)) == granted(*operators_roles(kustomized(DEPLOY)))
     assert {one["metadata"]["namespace"] for one in objects} == {"team-a"}
@@ -60,8 +60,8 @@ def test_one_namespace_has_the_same_rights() -> None:
     assert {subject["namespace"] for subject in subjects} == {"team-a"}
 
 
-def test_a_namespace_for_credentials_is_the_only_one_with_secrets() -> None:
-    """The overlay gives the same rights, but for Secrets: those are in one namespace, by a Role."""
+def test_with_a_namespace_for_credentials_only_that_one_has_secrets() -> None:
+    """The overlay grants the same rights, except for Secrets: those are in one namespace, by a Role."""
     objects = kustomized(CREDENTIALS)
     assert granted(*operators_roles(objects)) == granted(*operators_roles(kustomized(DEPLOY)))
     (role,) = [role for role in operators_roles(objects) if {right[1] for right in granted(role)} & {"secrets"}]
@@ -69,7 +69,10 @@ def test_a_namespace_for_credentials_is_the_only_one_with_secrets() -> None:
 
 
 def test_another_namespace_for_credentials(tmp_path: Path) -> None:
-    """The component goes with the overlay for one namespace; patches name another namespace, and the operator's own."""
+    """The component works with the overlay for one namespace.
+
+    Patches name another namespace, and the operator's own.
+    """
     patch = [
         {"op": "replace", "path": "/metadata/namespace", "value": "vault"},
         {"op": "replace", "path": "/subjects/0/namespace", "value": "team-a"},
@@ -90,7 +93,7 @@ def test_another_namespace_for_credentials(tmp_path: Path) -> None:
 def test_every_right_is_used_and_none_is_missing(
     cluster: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, team: str, where: str
 ) -> None:
-    """Under the shipped rights the operator does all its work: no request is refused, and no right is never used."""
+    """With the shipped rights the operator does all its work: no request is forbidden, and every right is used."""
     cluster.kubectl("delete", "lease", "--all", "--namespace", where)  # of an operator of another test
     since = cluster.audit_log.mark()
     project = sandbox.control("POST", "/projects", {})["id"]
@@ -113,7 +116,7 @@ def test_every_right_is_used_and_none_is_missing(
         wait_for(cluster, team, "jane")
         for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):  # the same event again is a patch
             apply(cluster, team, invite("jane", project, role))
-            seen_event(cluster, team, f"now {role}", 1 + count // 2)
+            wait_for_event(cluster, team, f"now {role}", 1 + count // 2)
         cluster.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
     requests = audited(cluster, where, team, since)
     assert forbidden(requests) == []
@@ -123,7 +126,7 @@ def test_every_right_is_used_and_none_is_missing(
 
 @pytest.mark.parametrize("by", ["overlay", "chart"])
 def test_a_namespace_for_credentials(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox, by: str) -> None:
-    """With the credentials in a namespace of their own the operator does its work, and can get Secrets there alone."""
+    """With the credentials in their own namespace the operator does its work, and can get Secrets only there."""
     for name in (VAULT, team := f"test-{secrets.token_hex(4)}"):
         bare.kubectl("create", "namespace", name)
     put_secret(bare, VAULT)
@@ -158,7 +161,7 @@ def test_a_namespace_for_credentials(bare: ControlPlane, processes: ProcessGroup
         for count, role in enumerate(["GROUP_OWNER", "GROUP_READ_ONLY"] * 2):
             jane["spec"]["roles"] = [role]
             apply(bare, team, jane)
-            seen_event(bare, team, f"now {role}", 1 + count // 2)
+            wait_for_event(bare, team, f"now {role}", 1 + count // 2)
         bare.kubectl("delete", "ainv", "--all", "--namespace", team, "--timeout=60s")
     requests = [*audited(bare, NAME, team, since), *audited(bare, NAME, VAULT, since)]
     assert forbidden(requests) == []
@@ -209,8 +212,8 @@ def test_several_namespaces(bare: ControlPlane, processes: ProcessGroup, sandbox
         ("admin", {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, set()),
     ],
 )
-def test_people(cluster: ControlPlane, team: str, role: str, verbs: set[str], refused: set[str]) -> None:
-    """Whoever has view, edit or admin in a namespace may see or edit invitations there, and never their status."""
+def test_users(cluster: ControlPlane, team: str, role: str, verbs: set[str], refused: set[str]) -> None:
+    """A user with view, edit or admin in a namespace may view or edit invitations there, and never their status."""
     cluster.kubectl("create", "rolebinding", "people", f"--clusterrole={role}", "--user=jane", "--namespace", team)
 
     def may(verb: str, *more: str) -> bool:
@@ -226,7 +229,7 @@ def test_people(cluster: ControlPlane, team: str, role: str, verbs: set[str], re
 
 @pytest.mark.parametrize(("role", "reads"), [("view", False), ("edit", True), ("admin", True)])
 def test_who_reads_the_secrets_of_a_namespace(cluster: ControlPlane, team: str, role: str, *, reads: bool) -> None:
-    """As docs/security.md says: edit and admin can get the Secrets of their namespace, and of no other one."""
+    """As in docs/security.md: edit and admin can get the Secrets of their namespace, and of no other."""
     cluster.kubectl("create", "rolebinding", "people", f"--clusterrole={role}", "--user=jane", "--namespace", team)
 
     def may(verb: str, namespace: str) -> bool:
@@ -239,7 +242,7 @@ def test_who_reads_the_secrets_of_a_namespace(cluster: ControlPlane, team: str, 
 
 
 def test_nobody_but_the_operator_has_its_rights() -> None:
-    """The operator's rights are bound to its ServiceAccount alone."""
+    """The operator's rights are bound only to its ServiceAccount."""
     subjects = [
         subject
         for binding in of_kind(kustomized(DEPLOY), "ClusterRoleBinding", "RoleBinding")

@@ -1,4 +1,4 @@
-"""The role guard, with real users on a real API server: who may add an Atlas role to an invitation."""
+"""The role guard, with real users on a real API server: which user may add an Atlas role to an invitation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DENIED = "ValidatingAdmissionPolicy 'atlas-invites-role-guard'"
 
 
 class AsLead(Protocol):
-    """Applies the invitation ``jane`` as a lead of the team, who may grant READ and DATA by the example."""
+    """Apply the invitation ``jane`` as a team lead, who may grant READ and DATA by the example."""
 
     def __call__(self, *roles: str, **spec: str) -> subprocess.CompletedProcess[str]: ...
 
 
 def granting(name: str, *roles: str) -> Object:
-    """Return a Role that lets one grant these Atlas roles; kubectl creates none for what exists in RBAC alone."""
+    """Return a Role that allows granting these Atlas roles; kubectl cannot create a Role for an RBAC-only resource."""
     rule = {"apiGroups": ["atlasinvites.io"], "resources": ["atlasroles"], "resourceNames": roles, "verbs": ["grant"]}
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
 
@@ -48,7 +48,7 @@ def grants(cluster: ControlPlane, team: str) -> None:
 
 @pytest.fixture
 def as_lead(cluster: ControlPlane, team: str, grants: None) -> AsLead:
-    """Apply the invitation ``jane`` as a lead of the team."""
+    """Apply the invitation ``jane`` as a team lead."""
     del grants
 
     def attempt(*roles: str, **spec: str) -> subprocess.CompletedProcess[str]:
@@ -66,19 +66,19 @@ def as_lead(cluster: ControlPlane, team: str, grants: None) -> AsLead:
 
 @pytest.fixture
 def by_admin(cluster: ControlPlane, team: str) -> Object:
-    """The invitation ``jane`` with a role that the lead may not grant, as an administrator has made it."""
+    """The invitation ``jane`` with a role that the lead may not grant, as an administrator has created it."""
     made: Object = invite("jane", PROJECT, READ, OWNER)
     apply(cluster, team, made)
     return made
 
 
-def test_a_role_that_one_holds(as_lead: AsLead) -> None:
-    """Roles that one may grant can be given."""
+def test_a_role_that_the_user_may_grant(as_lead: AsLead) -> None:
+    """A user can give roles that the user may grant."""
     assert as_lead(READ, DATA).returncode == 0
 
 
-def test_a_role_that_one_does_not_hold(as_lead: AsLead) -> None:
-    """A role that one may not grant is refused, by name, with the right that is missing."""
+def test_a_role_that_the_user_may_not_grant(as_lead: AsLead) -> None:
+    """It is rejected, by name, with the missing right."""
     done = as_lead(READ, OWNER)
     assert DENIED in done.stderr
     assert "to grant GROUP_READ_ONLY, GROUP_OWNER by an invitation" in done.stderr
@@ -86,15 +86,15 @@ def test_a_role_that_one_does_not_hold(as_lead: AsLead) -> None:
 
 
 def test_adding_a_role(as_lead: AsLead) -> None:
-    """A role that is added later is judged too, and only that one is named."""
+    """A role that is added later is checked too, and only that one is named."""
     as_lead(READ)
     done = as_lead(READ, OWNER)
     assert DENIED in done.stderr
     assert "to grant GROUP_OWNER by" in done.stderr
 
 
-def test_what_is_there_may_stay(as_lead: AsLead, by_admin: Object) -> None:
-    """Whoever may not grant a role may edit an invitation that has it, and take it away."""
+def test_an_existing_role_may_stay(as_lead: AsLead, by_admin: Object) -> None:
+    """A user who may not grant a role may edit an invitation that has it, and remove the role."""
     del by_admin
     assert as_lead(READ, OWNER, deletionPolicy="Retain").returncode == 0
     assert as_lead(READ).returncode == 0
@@ -104,7 +104,7 @@ def test_what_is_there_may_stay(as_lead: AsLead, by_admin: Object) -> None:
 @pytest.mark.parametrize(
     "power", [{"memberPolicy": "Manage"}, {"deletionPolicy": "Revoke"}, {"reinvitePolicy": "OnExpiry"}], ids=str
 )
-def test_power_over_people(as_lead: AsLead, by_admin: Object, power: dict[str, str]) -> None:
+def test_policies_that_need_all_roles(as_lead: AsLead, by_admin: Object, power: dict[str, str]) -> None:
     """Switching to Manage, to Revoke or to OnExpiry needs every role of the invitation, not only the added ones."""
     del by_admin
     assert DENIED in as_lead(READ, OWNER, **power).stderr
@@ -115,7 +115,7 @@ def test_power_over_people(as_lead: AsLead, by_admin: Object, power: dict[str, s
 
 
 def test_a_resend(cluster: ControlPlane, team: str, as_lead: AsLead, by_admin: Object) -> None:
-    """To send an invitation again needs every role of it, and each new value is judged."""
+    """A resend needs every role of the invitation, and each new value is checked."""
     del by_admin
 
     def resend(value: str, *who: str) -> subprocess.CompletedProcess[str]:
@@ -131,7 +131,7 @@ def test_a_resend(cluster: ControlPlane, team: str, as_lead: AsLead, by_admin: O
 
 
 def test_another_namespace(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
-    """A right in one namespace gives nothing in another."""
+    """A right in one namespace grants nothing in another."""
     assert as_lead(READ).returncode == 0
     other = f"{team}-other"
     cluster.kubectl("create", "namespace", other)
@@ -142,7 +142,7 @@ def test_another_namespace(cluster: ControlPlane, team: str, as_lead: AsLead) ->
 
 
 def test_service_accounts(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
-    """A tool is judged by its ServiceAccount: under GitOps that one needs the rights, whoever wrote the manifest."""
+    """A tool is checked by its ServiceAccount: with GitOps that one needs the rights, whoever wrote the manifest."""
     assert as_lead(READ).returncode == 0
     cluster.kubectl("create", "serviceaccount", "gitops", "-n", team)
     account = f"--serviceaccount={team}:gitops"
@@ -166,7 +166,7 @@ def grant_all(cluster: ControlPlane, team: str, *roles: str) -> None:
 
 
 def test_every_role_at_once(cluster: ControlPlane, team: str, as_lead: AsLead) -> None:
-    """An invitation with all 26 roles is judged whole, for a user who holds each and for an administrator."""
+    """An invitation with all 26 roles is checked completely, for a user who may grant each and for an administrator."""
     assert DENIED in as_lead(*ROLES).stderr
     apply(cluster, team, invite("joe", PROJECT, *ROLES))
     grant_all(cluster, team, *ROLES)
@@ -174,8 +174,10 @@ def test_every_role_at_once(cluster: ControlPlane, team: str, as_lead: AsLead) -
 
 
 @pytest.mark.parametrize("missing", [ROLES[0], ROLES[12], ROLES[25]])
-def test_one_role_of_26_that_one_does_not_hold(cluster: ControlPlane, team: str, as_lead: AsLead, missing: str) -> None:
-    """A single role that is not held is enough to deny all, wherever it stands."""
+def test_one_role_of_26_that_the_user_may_not_grant(
+    cluster: ControlPlane, team: str, as_lead: AsLead, missing: str
+) -> None:
+    """One such role is enough to reject all, at any position."""
     others = [role for role in ROLES if role != missing]
     grant_all(cluster, team, *others)
     wait_until("the right is in force", lambda: as_lead(*others).returncode == 0)

@@ -1,4 +1,4 @@
-"""Credentials in a namespace of their own, with a real user: what a team can do, and what it never learns."""
+"""Credentials in their own namespace, with a real user: what a team can do, and what it never learns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OTHER_PROJECT = "5f3c9d2e8a7b6c5d4e3f2a1b"
 
 
 class Team:
-    """A namespace where the user lea has the role edit, on a cluster with the overlay and a running operator."""
+    """A namespace in which the user lea has the role edit, on a cluster with the overlay and a running operator."""
 
     def __init__(self, cluster: ControlPlane, namespace: str, project: str, operator: Operator) -> None:
         self._cluster = cluster
@@ -54,7 +54,7 @@ class Team:
         self.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
 
     def get(self, name: str) -> Object:
-        """Return an invitation as lea sees it."""
+        """Return an invitation as lea reads it."""
         shown = self.kubectl("get", "ainv", name, "--namespace", self.namespace, "-o", "json").stdout
         found: Object = json.loads(shown)
         return found
@@ -69,7 +69,7 @@ class Team:
         return self.reason(name) == "SecretNotAllowed"
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
-        """Return type, reason and note of the events of an invitation as lea sees them."""
+        """Return type, reason and note of the events of an invitation as lea reads them."""
         shown = self.kubectl("get", "events.events.k8s.io", "--namespace", self.namespace, "-o", "json").stdout
         about = [event for event in json.loads(shown)["items"] if event["regarding"]["name"] == name]
         return [(event["type"], event["reason"], event["note"]) for event in about]
@@ -110,7 +110,7 @@ def team(bare: ControlPlane, processes: ProcessGroup, sandbox: Sandbox) -> Itera
 
 
 def test_a_team_uses_credentials_that_it_cannot_read(bare: ControlPlane, team: Team) -> None:
-    """Lea invites with the Secrets of another namespace that allow hers, and can neither read nor change these."""
+    """Lea invites with Secrets of another namespace that allow hers, and can neither read nor change these."""
     put(bare, VAULT, "shared", GOOD, namespaces=f"other,{team.namespace}", projects=team.project)
     team.invite("jane", {"name": "shared", "namespace": VAULT})
     team.invite("joe", None)
@@ -123,7 +123,7 @@ def test_a_team_uses_credentials_that_it_cannot_read(bare: ControlPlane, team: T
         assert "Forbidden" in refused.stderr, command
 
 
-def test_the_examples_belong_together(bare: ControlPlane, team: Team) -> None:
+def test_the_examples_match(bare: ControlPlane, team: Team) -> None:
     """The example's Secret allows the example's invitation, in the namespace that it lists."""
     texts = {name: (EXAMPLES / f"{name}.yaml").read_text() for name in ("secret", "invitation")}
     account = texts["secret"].replace("clientId: REPLACE_ME", f"clientId: {CLIENT_ID}")
@@ -133,8 +133,8 @@ def test_the_examples_belong_together(bare: ControlPlane, team: Team) -> None:
     wait_for(bare, team.namespace, "jane")
 
 
-def test_nobody_learns_why_a_secret_is_not_available(bare: ControlPlane, team: Team) -> None:
-    """Refused, absent, unreadable, invalid: lea sees the same status and events, and the log has no key."""
+def test_no_user_learns_why_a_secret_is_not_available(bare: ControlPlane, team: Team) -> None:
+    """Forbidden, absent, unreadable, invalid: lea reads the same status and events, and the log has no key."""
     put(bare, VAULT, "not-annotated", KEYS)
     put(bare, VAULT, "for-others", KEYS, namespaces="team-b,team-c")
     put(bare, VAULT, "malformed", KEYS, namespaces=f"{team.namespace},{CANARY}/*")

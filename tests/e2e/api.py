@@ -20,7 +20,7 @@ INVITES = "apis/atlasinvites.io/v1alpha1"
 PLURAL = "atlasprojectinvites"
 OPERATOR = "system:serviceaccount:atlas-invites:atlas-invites"
 FIELD_MANAGER = "e2e"
-"""Who the tests' own writes are attributed to in ``managedFields``."""
+"""The field manager of the tests' own writes."""
 FINALIZER = "atlasinvites.io/invitation"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
@@ -50,14 +50,14 @@ class Api:
         self._client.close()
 
     def ask(self, method: str, path: str, body: Any = None, **parameters: str) -> httpx.Response:  # noqa: ANN401
-        """Send a request, a PATCH as a merge patch, and return the answer whatever it is."""
+        """Send a request, a PATCH as a merge patch, and return any response."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         content = None if body is None else json.dumps(body)
         headers = {"Content-Type": kind}
         return self._client.request(method, f"/{path}", content=content, headers=headers, params=parameters)
 
     def do(self, method: str, path: str, body: Any = None) -> Object:  # noqa: ANN401
-        """Send a request that must succeed, and return what was answered."""
+        """Send a request that must succeed, and return the response."""
         writes = {"fieldManager": FIELD_MANAGER} if method in {"POST", "PATCH"} else {}
         answer = self.ask(method, path, body, **writes)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -73,20 +73,20 @@ class Api:
                 yield json.loads(line)
 
     def audit(self, since: int = 0) -> list[Object]:
-        """Return what the operator asked for since an earlier ``audit_mark``, oldest first."""
-        self.ask("GET", "livez")  # whatever was answered before is in the log once this is
+        """Return the operator's requests since an earlier ``audit_mark``, oldest first."""
+        self.ask("GET", "livez")  # once this request is in the log, all earlier responses are too
         requests = self._audit_log.requests(since)
         return [r for r in requests if r["user"].get("username") == OPERATOR and r["stage"] == "ResponseComplete"]
 
     def audit_mark(self) -> int:
-        """Return where the audit log ends now."""
+        """Return the current end of the audit log."""
         return self._audit_log.mark()
 
 
 class History:
-    """Every version of every invitation that the API server has shown since this began, oldest first.
+    """Every version of every invitation that the API server has shown since the start, oldest first.
 
-    A watch of its own, in a thread of its own; begins anew after an outage.
+    It has its own watch in its own thread, which starts again after an outage.
     """
 
     def __init__(self, control_plane: ControlPlane) -> None:
@@ -103,7 +103,7 @@ class History:
         self._api.close()
 
     def of(self, namespace: str, name: str) -> list[Object]:
-        """Return every version of the object of that name, those of earlier objects of the name too."""
+        """Return every version of the object of that name, including earlier objects with the name."""
         return list(self._versions.get((namespace, name), ()))
 
     def versions_of(self, namespace: str, name: str) -> list[str]:
@@ -111,7 +111,7 @@ class History:
         return [item["metadata"]["resourceVersion"] for item in self.of(namespace, name)]
 
     def names(self, namespace: str) -> list[str]:
-        """Return the names of all objects that there were."""
+        """Return the names of all objects that existed."""
         return [name for where, name in list(self._versions) if where == namespace]
 
     def _follow(self) -> None:

@@ -1,4 +1,4 @@
-"""The whole of it: the operator as its ServiceAccount, a real API server and the sandbox, each a real process."""
+"""The whole system: the operator as its ServiceAccount, a real API server and the sandbox, each a real process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEBUG = ("--listen", "off", "--log-level", "debug", "--deletion-grace", "0")
 
 
 class StartOperator(Protocol):
-    """Starts an operator for the test's namespace alone, which ends with the test."""
+    """Start an operator for only the test's namespace; it ends with the test."""
 
     def __call__(
         self,
@@ -36,7 +36,7 @@ class StartOperator(Protocol):
 
 @pytest.fixture(scope="package")
 def processes() -> Iterator[ProcessGroup]:
-    """What the tests start, which ends with them."""
+    """The processes that the tests start; they end with the tests."""
     group = ProcessGroup()
     yield group
     group.close()
@@ -44,13 +44,13 @@ def processes() -> Iterator[ProcessGroup]:
 
 @pytest.fixture(scope="package")
 def sandbox(processes: ProcessGroup) -> Sandbox:
-    """A sandbox for the session: leave its clock, its settings and its limits alone."""
+    """A sandbox for the session: do not change its clock, settings or limits."""
     return Sandbox.start(processes)
 
 
 @pytest.fixture(scope="package")
 def control_plane(control_plane_binaries: Path) -> Iterator[ControlPlane]:
-    """A control plane apart from other tests': an operator here is at work in every namespace."""
+    """A control plane for these tests only: the operator here works in every namespace."""
     assert control_plane_binaries.is_dir()
     with ControlPlane(audit=True) as running:
         yield running
@@ -74,13 +74,13 @@ def plane(control_plane: ControlPlane) -> Iterator[Plane]:
 
 @pytest.fixture(scope="package")
 def operator(processes: ProcessGroup, plane: Plane, sandbox: Sandbox) -> Operator:
-    """The operator that serves all tests."""
+    """The operator that all tests share."""
     return Operator.start(processes, plane.control_plane, "--atlas-url", sandbox.url, *DEBUG, name="operator-of-all")
 
 
 @pytest.fixture
 def world(plane: Plane, operator: Operator, sandbox: Sandbox, namespace: str) -> Iterator[World]:
-    """A world in which the operator of all is at work."""
+    """A world in which the shared operator works."""
     world = World.make(plane, sandbox, namespace)
     world.operators.append(operator)
     yield world
@@ -90,7 +90,7 @@ def world(plane: Plane, operator: Operator, sandbox: Sandbox, namespace: str) ->
 
 @pytest.fixture(scope="package")
 def second_plane(control_plane_binaries: Path) -> Iterator[Plane]:
-    """The control plane for tests that start an operator of their own, or stop the API server."""
+    """The control plane for tests that start their own operator, or stop the API server."""
     assert control_plane_binaries.is_dir()
     with ControlPlane(audit=True) as control_plane, _plane(control_plane) as plane:
         yield plane
@@ -113,7 +113,7 @@ def own(second_plane: Plane, sandbox: Sandbox) -> Iterator[World]:
 
 @pytest.fixture
 def vault(own: World) -> Iterator[World]:
-    """The test's own world as seen from another namespace, for Secrets that the operator does not watch."""
+    """The test's own world, seen from another namespace, for Secrets that the operator does not watch."""
     namespace = f"{own.namespace}-vault"
     own.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": namespace}})
     yield replace(own, namespace=namespace)
@@ -122,7 +122,7 @@ def vault(own: World) -> Iterator[World]:
 
 @pytest.fixture
 def start_operator(own: World) -> Iterator[StartOperator]:
-    """Starts an operator for the test's own world."""
+    """Start an operator for the test's own world."""
     group = ProcessGroup()
 
     def start(

@@ -1,4 +1,4 @@
-"""What every status must obey, whatever happened: kstatus, Flux's checker, and the project's own closed tables."""
+"""The rules for every status: kstatus, Flux's checker, and the project's own closed tables."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def reason(item: Object) -> str | None:
 
 
 def kstatus(item: Object) -> str:
-    """Return what kstatus makes of an object, by its own rules in their order.
+    """Return the kstatus of an object, by its own rules in their order.
 
     They are those of ``Compute`` in pkg/kstatus/status of sigs.k8s.io/cli-utils (read at commit 5895ad6, October 2025):
-    ``checkGenericProperties``, then ``checkReadyCondition``, and an object that has nothing of all this is Current.
+    ``checkGenericProperties``, then ``checkReadyCondition``; an object to which none applies is Current.
     """
     status, meta = item.get("status", {}), item["metadata"]
     if meta.get("deletionTimestamp"):
@@ -120,7 +120,7 @@ def check(item: Object, before: Object | None = None) -> None:
 
 
 def _check_outcome(item: Object, conditions: dict[str, Object]) -> None:
-    """Check that the conditions are those of exactly one outcome, and the rest of status goes with it."""
+    """Check that the conditions are those of exactly one outcome, and that the rest of status matches it."""
     status = item["status"]
     ready, accepted = conditions["Ready"], conditions.pop("Accepted")
     kind = next(kind for kind, reasons in REASONS.items() if ready["reason"] in reasons)
@@ -143,13 +143,13 @@ def _check_outcome(item: Object, conditions: dict[str, Object]) -> None:
 
 
 def _check_times(item: Object, before: Object) -> None:
-    """Check that a transition time moved only where the condition's status did, and that nothing was unlearnt."""
+    """Check that a transition time changed only with its condition's status, and that nothing known was lost."""
     for old in before.get("status", {}).get("conditions", []):
         new = condition(item, old["type"])
         if new is not None and new["status"] == old["status"]:
             assert new["lastTransitionTime"] == old["lastTransitionTime"], (old, new)
     assert item["status"]["observedGeneration"] >= before["status"]["observedGeneration"]
     if item["status"].get("lastHandledResendAt") != before["status"].get("lastHandledResendAt"):
-        return  # it began anew
+        return  # the object was reset
     for kept in ("invitation", "member", "origin"):
         assert kept in item["status"] or kept not in before["status"], f"{kept} was forgotten"

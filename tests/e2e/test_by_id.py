@@ -1,4 +1,4 @@
-"""An object that names an invitation by its id: adopted, kept equal, followed through its life."""
+"""An object that names an invitation by its id: adopted, kept in sync, reconciled through its whole life."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def test_adopts_what_is_pending_and_equal(world: World) -> None:
-    """A pending invitation with the roles of spec is adopted whole, for two Kubernetes writes and two Atlas reads."""
+    """A pending invitation with the roles of spec is adopted with all fields.
+
+    Two Kubernetes writes, two Atlas reads.
+    """
     roles = [OWNER, READ_ONLY]
     invitation = world.invite(roles=roles)
     world.create("jane", invitation["id"], roles)
@@ -37,7 +40,7 @@ def test_adopts_what_is_pending_and_equal(world: World) -> None:
 
 
 def test_sets_the_roles_of_spec(world: World) -> None:
-    """A pending invitation with other roles gets those of spec, by one PATCH of its id: nothing is created."""
+    """A pending invitation with other roles gets those of spec, by one PATCH with its id: nothing is created."""
     invitation = world.invite(roles=[OWNER])
     world.create("jane", invitation["id"], [READ_ONLY, CLUSTER])
     item = world.until("jane", "Invited")
@@ -49,7 +52,7 @@ def test_sets_the_roles_of_spec(world: World) -> None:
 
 
 def test_the_finalizer_comes_first(world: World) -> None:
-    """While Atlas has not yet answered the first write, the finalizer is on the object already (law 2)."""
+    """Before Atlas has responded to the first write, the finalizer is on the object already (law 2)."""
     invitation = world.invite(roles=[OWNER])
     held = world.fault("UpdateInvite", kind="timeout", seconds=2)
     world.create("jane", invitation["id"])
@@ -61,7 +64,7 @@ def test_the_finalizer_comes_first(world: World) -> None:
 
 
 def test_a_change_of_roles_costs_one_call_and_one_write(world: World) -> None:
-    """Other roles for a known pending invitation: one PATCH by id, one write of status, and nothing else."""
+    """Other roles for a known pending invitation: one PATCH by id, one status write, and nothing else."""
     world.adopt()
     world.edit("jane", roles=[OWNER])
     item = world.until("jane", "Invited")
@@ -72,7 +75,7 @@ def test_a_change_of_roles_costs_one_call_and_one_write(world: World) -> None:
 
 
 def test_quiet_stays_quiet(world: World) -> None:
-    """Labels, annotations, other finalizers and the order of roles make neither Atlas calls nor writes (law 5)."""
+    """Labels, annotations, other finalizers and the order of roles cause neither Atlas calls nor writes (law 5)."""
     world.adopt(roles=[READ_ONLY, OWNER])
     world.adopt("other")
     path = f"apis/atlasinvites.io/v1alpha1/namespaces/{world.namespace}/atlasprojectinvites/jane"
@@ -82,7 +85,7 @@ def test_quiet_stays_quiet(world: World) -> None:
     world.plane.api.do(
         "PATCH", path, {"metadata": {"finalizers": [*world.finalizers("jane"), "example.com/of-somebody-else"]}}
     )
-    world.handle("other", "now")  # by the same way, after all that
+    world.handle("other", "now")  # by the same way, after all of this
     assert world.calls() == ["ListInvites 200", "ListUsers 200"]
     assert world.writes("jane") == []
     assert world.writes("other") == ["status"]
@@ -90,7 +93,7 @@ def test_quiet_stays_quiet(world: World) -> None:
 
 
 def test_the_last_of_many_quick_edits_wins(world: World) -> None:
-    """Of 20 edits in a row the last is what Atlas holds, and what status says was evaluated (law 7)."""
+    """Of 20 edits in a row, Atlas ends with the last one, and status shows it as evaluated (law 7)."""
     world.adopt()
     every = [[OWNER], [CLUSTER], [OWNER, READ_ONLY], [READ_ONLY]]
     for number in range(19):
@@ -106,8 +109,8 @@ def test_the_last_of_many_quick_edits_wins(world: World) -> None:
     assert world.calls() == ["ListInvites 200", "ListUsers 200"]
 
 
-def test_an_invitation_of_somebody_else(world: World) -> None:
-    """An id whose e-mail is not the spec's is left alone, whatever its roles, and tells nobody whose it is."""
+def test_another_persons_invitation(world: World) -> None:
+    """An id whose e-mail is not the spec's is left unchanged, with any roles, and nothing shows whose it is."""
     invitation = world.invite("joan", [OWNER])
     world.create("jane", invitation["id"], username=world.email("jane"), deletionPolicy="Revoke")
     item = world.until("jane", "IdentityMismatch")
@@ -120,15 +123,15 @@ def test_an_invitation_of_somebody_else(world: World) -> None:
     assert world.atlas["invitations"] == [invitation]
 
 
-def test_case_of_an_e_mail_means_nothing(world: World) -> None:
-    """The e-mail of spec and that of Atlas are the same whatever their case."""
+def test_the_case_of_an_e_mail_is_not_significant(world: World) -> None:
+    """The e-mails of spec and of Atlas are equal in any case."""
     invitation = world.invite("Jane")
     world.create("jane", invitation["id"], username=world.email("jANE").replace("example.com", "Example.COM"))
     assert world.until("jane", "Invited")["status"]["invitation"]["username"] == world.email("Jane")
 
 
 def test_an_unknown_id(world: World) -> None:
-    """An id that Atlas does not know is InvitationNotFound, confirmed by a look-up of its own, and creates nothing."""
+    """An id that Atlas does not know is InvitationNotFound, confirmed by a read by id, and creates nothing."""
     world.create("jane", "0123456789abcdef01234567")
     item = world.until("jane", "InvitationNotFound")
     assert item["status"]["state"] == "Unknown"
@@ -142,7 +145,10 @@ def test_an_unknown_id(world: World) -> None:
 
 
 def test_an_unknown_id_beside_an_e_mail(world: World) -> None:
-    """With id and e-mail, what is pending for the e-mail is adopted where the id is not there; nothing is created."""
+    """With id and e-mail, an invitation pending for the e-mail is adopted if the id does not exist.
+
+    Nothing is created.
+    """
     invitation = world.invite()
     world.create("jane", "0123456789abcdef01234567", username=world.email("jane"))
     world.create("joan", "fedcba9876543210fedcba98", username=world.email("joan"))
@@ -152,7 +158,10 @@ def test_an_unknown_id_beside_an_e_mail(world: World) -> None:
 
 
 def test_accepted_before(world: World) -> None:
-    """Someone who had accepted when the object came is Accepted, found by the e-mail; no roles are changed."""
+    """A person who had accepted before the object was created is Accepted, found by the e-mail.
+
+    No roles are changed.
+    """
     invitation = world.invite(roles=[OWNER])
     world.happen("accept")
     world.create("jane", invitation["id"], [OWNER], username=world.email("jane"))
@@ -172,7 +181,7 @@ def test_accepted_before(world: World) -> None:
 
 
 def test_accepted_meanwhile(world: World) -> None:
-    """Acceptance is seen; roles that differ are reported by name and left alone until memberPolicy is Manage."""
+    """Acceptance is observed; different roles are reported by name and not changed until memberPolicy is Manage."""
     world.adopt(roles=[READ_ONLY])
     world.happen("accept")
     item = world.handle("jane", "accepted")
@@ -197,7 +206,7 @@ def test_accepted_meanwhile(world: World) -> None:
 
 
 def test_accepted_right_before_a_change_of_roles(world: World) -> None:
-    """A PATCH that finds the invitation accepted is no failure: the object becomes Accepted or RolesDiffer."""
+    """A PATCH that finds the invitation accepted is not a failure: the object becomes Accepted or RolesDiffer."""
     world.adopt()
     world.happen("accept")
     world.edit("jane", roles=[OWNER])
@@ -208,7 +217,7 @@ def test_accepted_right_before_a_change_of_roles(world: World) -> None:
 
 
 def test_a_member_who_left(world: World) -> None:
-    """A member who was removed stays so under every policy: MemberRemoved, and what was known is kept."""
+    """A member who was removed stays removed with every policy: MemberRemoved, and status keeps what was known."""
     world.adopt()
     world.happen("accept")
     world.handle("jane", "accepted")
@@ -224,7 +233,7 @@ def test_a_member_who_left(world: World) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "decline"])
 def test_gone_before_its_time(world: World, how: str) -> None:
-    """Cancelled elsewhere or declined is InvitationWithdrawn, for ever: also when the spec changes, nothing is sent."""
+    """Canceled elsewhere or declined is always InvitationWithdrawn: nothing is sent, also if the spec changes."""
     invitation = world.adopt(username=world.email("jane"))["status"]["invitation"]
     if how == "cancel":
         world.sandbox.cancel(invitation["id"], world.project)
@@ -243,7 +252,7 @@ def test_gone_before_its_time(world: World, how: str) -> None:
 
 
 def test_suspend_and_resume(world: World) -> None:
-    """While suspended Atlas is not called and the spec counts as evaluated; then the last spec is set."""
+    """While suspended, Atlas is not called and the spec counts as evaluated; then the last spec is set."""
     world.adopt()
     before = world.statuses("jane")[-1]
     world.edit("jane", suspend=True, roles=[OWNER])
@@ -270,7 +279,7 @@ def test_suspend_and_resume(world: World) -> None:
 
 
 def test_suspended_from_the_start(world: World) -> None:
-    """An object that is suspended when it comes gets no finalizer and calls nobody."""
+    """An object that is suspended at its creation gets no finalizer and causes no calls."""
     invitation = world.invite(roles=[OWNER])
     world.create("jane", invitation["id"], suspend=True)
     item = world.until_it("jane", "is suspended", lambda i: condition(i, "Suspended") is not None)
@@ -283,7 +292,7 @@ def test_suspended_from_the_start(world: World) -> None:
 
 
 def test_a_request_to_reconcile(world: World) -> None:
-    """A new value of the annotation is one reconcile, and is echoed; the same value once more is nothing."""
+    """A new value of the annotation is one reconcile, and is echoed; the same value again does nothing."""
     world.adopt()
     world.adopt("other")
     world.handle("jane", "2026-11-24T10:00:00Z")
@@ -297,17 +306,17 @@ def test_a_request_to_reconcile(world: World) -> None:
     assert world.calls() == ["ListInvites 200", "ListUsers 200"]
 
 
-def test_drift_in_atlas_is_set_right(own: World, start_operator: StartOperator) -> None:
-    """The sweep finds roles that somebody changed in Atlas and sets those of spec; what agrees costs reads alone."""
+def test_drift_in_atlas_is_corrected(own: World, start_operator: StartOperator) -> None:
+    """The resync finds roles that were changed in Atlas and sets those of spec; objects in sync cost only reads."""
     start_operator("--resync-interval", "1")
     own.adopt()
     own.adopt("other")
     own.sandbox.control("DELETE", "/calls")
     own.mark()
     own.change_in_atlas("jane", [OWNER])
-    wait_until("it is set right", lambda: own.atlas["invitations"][0]["roles"] == [READ_ONLY])
+    wait_until("it is corrected", lambda: own.atlas["invitations"][0]["roles"] == [READ_ONLY])
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     assert own.writes("other") == []
     assert len(own.writes("jane")) <= 1
@@ -319,7 +328,7 @@ def test_drift_in_atlas_is_set_right(own: World, start_operator: StartOperator) 
 
 
 def test_a_restart_is_quiet(own: World, start_operator: StartOperator) -> None:
-    """After a restart nothing that agrees is written anywhere; what changed meanwhile is done (law 5)."""
+    """After a restart nothing in sync is written; changes from meanwhile are made (law 5)."""
     first = start_operator()
     for name in ("jane", "joan", "john"):
         own.adopt(name)
@@ -327,7 +336,7 @@ def test_a_restart_is_quiet(own: World, start_operator: StartOperator) -> None:
     own.edit("john", roles=[OWNER])
     own.mark()
     start_operator()
-    own.until_it("john", "is evaluated anew", lambda i: i["status"]["observedGeneration"] == 2)
+    own.until_it("john", "is evaluated again", lambda i: i["status"]["observedGeneration"] == 2)
     own.handle("jane", "after the restart")
     own.handle("joan", "after the restart")
     assert own.atlas_writes() == ["UpdateInvite 200"]

@@ -1,4 +1,4 @@
-"""Deletion ends, and takes access away only if the policy says so (law 8)."""
+"""Every deletion ends, and removes access only if the policy says so (law 8)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("policy", [None, "Retain"])
 def test_what_was_adopted_stays(world: World, policy: str | None) -> None:
-    """Retain, and no policy for what was adopted, leave the invitation alone: no Atlas call, one write."""
+    """Retain, and no policy for an adopted invitation, leave it unchanged: no Atlas call, one write."""
     policies = {"deletionPolicy": policy} if policy else {}
     invitation = world.adopt(**policies)["status"]["invitation"]
     world.delete("jane")
@@ -28,7 +28,7 @@ def test_what_was_adopted_stays(world: World, policy: str | None) -> None:
 
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
-def test_what_is_pending_is_cancelled(world: World, policy: str) -> None:
+def test_what_is_pending_is_canceled(world: World, policy: str) -> None:
     """Cancel and Revoke cancel a pending invitation, by one call."""
     world.adopt(deletionPolicy=policy)
     world.adopt("other", deletionPolicy="Retain")
@@ -40,7 +40,7 @@ def test_what_is_pending_is_cancelled(world: World, policy: str) -> None:
 
 
 def test_the_policy_of_the_last_spec_counts(world: World) -> None:
-    """A policy that was changed right before the deletion is the one that is followed."""
+    """A policy that was changed right before the deletion counts."""
     world.adopt(deletionPolicy="Cancel")
     world.edit("jane", deletionPolicy="Retain")
     world.delete("jane")
@@ -49,8 +49,8 @@ def test_the_policy_of_the_last_spec_counts(world: World) -> None:
     assert len(world.atlas["invitations"]) == 1
 
 
-def test_gone_already_is_success(world: World) -> None:
-    """A 404 on cancelling is success."""
+def test_a_missing_invitation_is_success(world: World) -> None:
+    """A 404 on canceling is a success."""
     invitation = world.adopt(deletionPolicy="Cancel")["status"]["invitation"]
     world.sandbox.cancel(invitation["id"], world.project)
     world.delete("jane")
@@ -60,7 +60,7 @@ def test_gone_already_is_success(world: World) -> None:
 
 @pytest.mark.parametrize("policy", ["Cancel", "Retain", None])
 def test_a_member_keeps_access(world: World, policy: str | None) -> None:
-    """A member stays a member under every policy but Revoke."""
+    """A member stays a member with every policy except Revoke."""
     world.adopt(**({"deletionPolicy": policy} if policy else {}))
     world.happen("accept")
     world.handle("jane", "accepted")
@@ -72,8 +72,8 @@ def test_a_member_keeps_access(world: World, policy: str | None) -> None:
     assert [(one["username"], one["roles"]) for one in world.atlas["users"]] == [(world.email("jane"), [READ_ONLY])]
 
 
-def test_who_accepted_unseen_keeps_access(world: World) -> None:
-    """Under Cancel, someone who accepted right before the deletion stays a member."""
+def test_a_member_who_accepted_unseen_keeps_access(world: World) -> None:
+    """With Cancel, a person who accepted right before the deletion stays a member."""
     world.adopt(deletionPolicy="Cancel")
     world.happen("accept")
     world.delete("jane")
@@ -84,7 +84,7 @@ def test_who_accepted_unseen_keeps_access(world: World) -> None:
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 def test_revoke_removes_a_member(world: World, seen: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Revoke removes this member and no other, also one whose acceptance had not been seen."""
+    """Revoke removes this member and no other, also if the acceptance had not been observed."""
     world.adopt(deletionPolicy="Revoke")
     world.adopt("other", deletionPolicy="Revoke")
     world.happen("accept")
@@ -100,8 +100,11 @@ def test_revoke_removes_a_member(world: World, seen: bool) -> None:  # noqa: FBT
 
 
 @pytest.mark.parametrize(("status", "why"), [(503, "AtlasUnavailable"), (429, "RateLimited"), (409, "Conflict")])
-def test_while_atlas_does_not_do_it_the_finalizer_stays(world: World, status: int, why: str) -> None:
-    """Atlas unavailable, rate limited or in conflict: the object stays and says why; once it does it, it ends."""
+def test_the_finalizer_stays_until_atlas_has_canceled(world: World, status: int, why: str) -> None:
+    """Atlas unavailable, rate limited or in conflict: the object stays and says why.
+
+    Once the call succeeds, it is finalized.
+    """
     world.adopt(deletionPolicy="Cancel")
     fault = world.fault("CancelInvite", status=status)
     world.delete("jane")
@@ -116,8 +119,8 @@ def test_while_atlas_does_not_do_it_the_finalizer_stays(world: World, status: in
     assert world.atlas["invitations"] == []
 
 
-def test_a_refused_cancellation_is_tried_on(world: World) -> None:
-    """A 403 keeps the finalizer while somebody may still grant the right; then it is done."""
+def test_a_forbidden_cancellation_is_repeated(world: World) -> None:
+    """A 403 keeps the finalizer while the right may still be granted; then the cancellation succeeds."""
     world.adopt(deletionPolicy="Cancel")
     fault = world.fault("CancelInvite", status=403, errorCode="USER_UNAUTHORIZED")
     world.delete("jane")
@@ -129,7 +132,7 @@ def test_a_refused_cancellation_is_tried_on(world: World) -> None:
 
 
 def test_force_delete(world: World) -> None:
-    """With force-delete the object goes after one more try, with the warning that Atlas may still hold something."""
+    """With force-delete the object is finalized after one more try, with a warning of what may be left in Atlas."""
     world.adopt(deletionPolicy="Cancel")
     world.fault("CancelInvite", status=503)
     world.delete("jane")
@@ -141,7 +144,7 @@ def test_force_delete(world: World) -> None:
 
 
 def test_force_delete_still_tries(world: World) -> None:
-    """With force-delete set before, what Atlas does at once is done all the same."""
+    """If force-delete was set before, a call that succeeds at once is still made."""
     world.adopt(deletionPolicy="Cancel")
     world.annotate("jane", FORCE_DELETE, "true")
     world.delete("jane")
@@ -150,8 +153,8 @@ def test_force_delete_still_tries(world: World) -> None:
     assert world.atlas["invitations"] == []
 
 
-def test_a_suspended_object_leaves_atlas_alone(world: World) -> None:
-    """Deleting a suspended object touches nothing in Atlas, whatever its policy."""
+def test_a_suspended_object_leaves_atlas_unchanged(world: World) -> None:
+    """Deleting a suspended object changes nothing in Atlas, with any policy."""
     world.adopt(deletionPolicy="Revoke")
     world.edit("jane", suspend=True)
     world.delete("jane")
@@ -161,7 +164,7 @@ def test_a_suspended_object_leaves_atlas_alone(world: World) -> None:
 
 
 def test_a_project_that_is_gone(world: World) -> None:
-    """Where reading the project says that Atlas has it no more, there is nothing to cancel: the object goes."""
+    """If reading the project says that it is gone, there is nothing to cancel: the object is finalized."""
     world.adopt(deletionPolicy="Cancel")
     world.sandbox.control("DELETE", f"/projects/{world.project}")
     world.delete("jane")
@@ -169,7 +172,7 @@ def test_a_project_that_is_gone(world: World) -> None:
     assert world.calls() == ["CancelInvite 404", "ReadProject 404"]
 
 
-def test_a_project_that_is_said_to_be_gone_once(world: World) -> None:
+def test_a_project_that_is_reported_gone_once(world: World) -> None:
     """A wrong GROUP_NOT_FOUND does not orphan the invitation: the project can be read, and the next try cancels."""
     world.adopt(deletionPolicy="Cancel")
     world.fault("CancelInvite", status=404, errorCode="GROUP_NOT_FOUND", count=1)
@@ -183,9 +186,12 @@ def test_a_project_that_is_said_to_be_gone_once(world: World) -> None:
 
 
 def test_a_namespace_whose_secret_went_first(world: World) -> None:
-    """A namespace ends although its Secret is gone: what is pending is cancelled with the credentials last used."""
+    """A namespace is deleted although its Secret is gone.
+
+    A pending invitation is canceled with the credentials last used.
+    """
     world.adopt("kept", deletionPolicy="Retain")
-    world.adopt("cancelled", deletionPolicy="Cancel")
+    world.adopt("canceled", deletionPolicy="Cancel")
     world.delete_secret()
     path = f"api/v1/namespaces/{world.namespace}"
     world.plane.api.do("DELETE", path)
@@ -194,8 +200,8 @@ def test_a_namespace_whose_secret_went_first(world: World) -> None:
     world.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": world.namespace}})  # the fixture deletes it
 
 
-def test_a_deletion_while_the_operator_is_away(own: World, start_operator: StartOperator) -> None:
-    """An object that was deleted while no operator ran ends when one does."""
+def test_a_deletion_while_the_operator_is_down(own: World, start_operator: StartOperator) -> None:
+    """An object that was deleted while no operator ran is finalized when one runs."""
     first = start_operator()
     own.adopt(deletionPolicy="Cancel", roles=[OWNER])
     assert first.stop() == 0
@@ -207,7 +213,7 @@ def test_a_deletion_while_the_operator_is_away(own: World, start_operator: Start
 
 
 def test_a_rename_in_one_commit_keeps_the_invitation(own: World, start_operator: StartOperator) -> None:
-    """With the grace of the default the old object goes first, the new one comes, and Atlas notices nothing."""
+    """With the default grace the old object is deleted first, the new one is created, and nothing changes in Atlas."""
     start_operator("--deletion-grace", "5s")
     invitation = own.adopt(deletionPolicy="Cancel")["status"]["invitation"]
     own.delete("jane")

@@ -21,7 +21,7 @@ def put_secret(world: World, kind: str, *projects: str) -> None:
 
 @pytest.mark.parametrize("kind", ["apiKey", "serviceAccount"])
 def test_the_other_project_goes_on(world: World, kind: str) -> None:
-    """A 401 for one project, for ever: the other project's objects stay Ready, change, and are canceled."""
+    """While one project always gets a 401, the other project's objects stay Ready, change, and are canceled."""
     rejected = world.sandbox.control("POST", "/projects", {})["id"]
     put_secret(world, kind, world.project, rejected)
     detail = "This key may not use the project."

@@ -1,4 +1,4 @@
-"""The process as an administrator meets it: settings, signals, probes, a cluster that is not there or goes away."""
+"""The process as an administrator sees it: settings, signals, probes, a cluster that is missing or goes away."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CRD = "apis/apiextensions.k8s.io/v1/customresourcedefinitions/atlasprojectinvite
 
 @dataclass(frozen=True, slots=True)
 class SomeKubeconfig:
-    """A cluster of which there is a kubeconfig, whatever it holds."""
+    """A cluster whose kubeconfig has any content."""
 
     path: Path
 
     def kubeconfig_for(self, _namespace: str, _service_account: str) -> Path:
-        """Return it, whoever asks."""
+        """Return it for any user."""
         return self.path
 
 
@@ -52,10 +52,10 @@ class SomeKubeconfig:
         ([], {"ATLAS_INVITES_LISTEN": "canary"}, "ATLAS_INVITES_LISTEN"),
     ],
 )
-def test_bad_settings(
+def test_invalid_settings(
     processes: ProcessGroup, tmp_path: Path, options: list[str], variables: dict[str, str], names: str
 ) -> None:
-    """A setting that cannot be used ends the process with exit code 2 and one line: which and why, not its value."""
+    """An invalid setting ends the process with exit code 2 and one line: which setting and why, not its value."""
     name = f"bad-settings-{tmp_path.name}"
     cluster = SomeKubeconfig(tmp_path / "never-read")
     operator = Operator.start(processes, cluster, *options, name=name, wait=False, variables=variables)
@@ -85,8 +85,8 @@ def test_a_kubeconfig_that_cannot_be_used(processes: ProcessGroup, tmp_path: Pat
     assert "KUBECONFIG" in line
 
 
-def test_a_port_that_is_taken(own: World, start_operator: StartOperator) -> None:
-    """An address of the probes that cannot be bound ends the process with exit code 2 and one line."""
+def test_a_port_in_use(own: World, start_operator: StartOperator) -> None:
+    """If the address of the probes cannot be bound, the process ends with exit code 2 and one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         operator = start_operator("--listen", address, wait=False)
@@ -96,8 +96,8 @@ def test_a_port_that_is_taken(own: World, start_operator: StartOperator) -> None
     assert own.writes() == []
 
 
-def test_a_cluster_that_does_not_answer(processes: ProcessGroup, plane: Plane, tmp_path: Path) -> None:
-    """While the API server cannot be reached, one line says so, and SIGTERM ends the waiting with exit code 0."""
+def test_a_cluster_that_does_not_respond(processes: ProcessGroup, plane: Plane, tmp_path: Path) -> None:
+    """While the API server cannot be reached, one line says so, and SIGTERM ends the wait with exit code 0."""
     config = json.loads(plane.control_plane.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://{free_address()}"
     path = tmp_path / "kubeconfig"
@@ -114,7 +114,7 @@ def test_a_cluster_that_does_not_answer(processes: ProcessGroup, plane: Plane, t
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_an_idle_operator(own: World, start_operator: StartOperator, number: signal.Signals) -> None:
-    """SIGTERM and Ctrl-C end it with exit code 0, quietly."""
+    """SIGTERM and Ctrl-C end it with exit code 0, without an error."""
     operator = start_operator()
     own.adopt()
     assert operator.stop(number) == 0
@@ -122,7 +122,7 @@ def test_a_signal_ends_an_idle_operator(own: World, start_operator: StartOperato
 
 
 def test_sigterm_lets_a_running_reconcile_finish(own: World, start_operator: StartOperator) -> None:
-    """A PATCH under way at SIGTERM is waited for and its outcome written; then exit code 0."""
+    """The process waits for a PATCH under way at SIGTERM and writes its outcome; then exit code 0."""
     operator = start_operator()
     own.adopt()
     slow = own.fault("UpdateInvite", kind="timeout", seconds=2)
@@ -137,8 +137,8 @@ def test_sigterm_lets_a_running_reconcile_finish(own: World, start_operator: Sta
     assert own.writes() == ["status"]
 
 
-def test_sigterm_does_not_wait_for_ever(own: World, start_operator: StartOperator) -> None:
-    """A call that does not end is cut, exit code 0 all the same; whoever runs next converges."""
+def test_sigterm_does_not_wait_without_a_limit(own: World, start_operator: StartOperator) -> None:
+    """A call that does not end is cut, still with exit code 0; the next process converges."""
     operator = start_operator()
     own.adopt()
     hanging = own.fault("UpdateInvite", kind="timeout")
@@ -155,7 +155,7 @@ def test_sigterm_does_not_wait_for_ever(own: World, start_operator: StartOperato
 
 @pytest.fixture
 def without_crd(second_plane: Plane) -> Iterator[Plane]:
-    """The second plane without the CRD, which is there again afterwards."""
+    """The second plane without the CRD, which is restored afterwards."""
     api = second_plane.api
     for item in api.do("GET", f"{INVITES}/{PLURAL}")["items"]:
         path = f"{INVITES}/namespaces/{item['metadata']['namespace']}/{PLURAL}/{item['metadata']['name']}"
@@ -167,7 +167,7 @@ def without_crd(second_plane: Plane) -> Iterator[Plane]:
 
 
 def test_waits_for_its_crd(without_crd: Plane, own: World, start_operator: StartOperator) -> None:
-    """Without its CRD it says so once, is alive but not ready, and begins by itself when the CRD is applied."""
+    """Without its CRD it reports so once, is alive but not ready, and starts to work when the CRD is applied."""
     address = free_address()
     mark = without_crd.api.audit_mark()
     operator = start_operator("--listen", address, wait=False)
@@ -196,7 +196,7 @@ def test_waits_for_its_crd(without_crd: Plane, own: World, start_operator: Start
 
 
 def test_fields_of_another_version(own: World, start_operator: StartOperator) -> None:
-    """Where the CRD lets everything through, unknown fields are ignored, and a spec that is none is InvalidRequest."""
+    """If the CRD accepts everything, unknown fields are ignored, and an invalid spec is InvalidRequest."""
     api = own.plane.api
     crd = api.do("GET", CRD)
     before = json.loads(json.dumps(crd["spec"]))
@@ -234,7 +234,7 @@ def _is_accepted(world: World, spec: dict[str, int]) -> bool:
 
 
 def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> None:
-    """It outlives the API server, picks up what changed meanwhile, forgets what was deleted while its watch was cut."""
+    """The process continues, handles changes from meanwhile, and forgets objects deleted while its watch was cut."""
     operator = start_operator("--resync-interval", "1")
     for name in ("jane", "ghost"):
         own.adopt(name)
@@ -254,7 +254,7 @@ def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> N
     own.change_in_atlas("ghost", [OWNER])
     own.change_in_atlas("jane", [OWNER])
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     own.edit("jane", roles=["GROUP_READ_ONLY"])
     own.until("jane", "Invited")

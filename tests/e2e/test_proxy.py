@@ -1,4 +1,4 @@
-"""The operator in a company's network: Atlas is behind a proxy that wants a password and reads TLS."""
+"""The operator in a company's network: Atlas is behind a proxy that requires a password and intercepts TLS."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 ATLAS = ("--atlas-url", "https://atlas.example.com")
-"""Where only the proxy leads."""
+"""A host that only the proxy reaches."""
 LEGACY = Path(__file__).parent.parent / "unit" / "atlas" / "legacy.pem"
 PASSWORD, ENCODED = "canary-4d7c/@:%", "canary-4d7c%2F%40%3A%25"
 
 
 @pytest.fixture
 def proxy(own: World) -> Iterator[ForwardProxy]:
-    """The proxy, whose certificate a CA without key identifiers has issued."""
+    """The proxy, with a certificate of a CA without key identifiers."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(LEGACY)
     with ForwardProxy(own.sandbox.url, f"user:{PASSWORD}", tls) as proxy:
@@ -40,7 +40,7 @@ def variables(proxy: ForwardProxy) -> dict[str, str]:
 
 
 def test_atlas_behind_a_proxy(own: World, start_operator: StartOperator, proxy: ForwardProxy) -> None:
-    """Atlas is reached through it, the API server as ``NO_PROXY`` says directly, and no line has the password."""
+    """Atlas is reached through it, the API server directly by ``NO_PROXY``, and no line has the password."""
     environment = variables(proxy) | {"SSL_CERT_FILE": str(LEGACY.with_name("legacy_ca.pem"))}
     operator = start_operator(*ATLAS, variables=environment)
     own.adopt()
@@ -50,7 +50,7 @@ def test_atlas_behind_a_proxy(own: World, start_operator: StartOperator, proxy: 
 
 
 def test_a_ca_that_is_not_trusted(own: World, start_operator: StartOperator, proxy: ForwardProxy) -> None:
-    """Status and log say why, in OpenSSL's words, and go on saying it once."""
+    """Status and log give OpenSSL's reason, once."""
     operator = start_operator(*ATLAS, variables=variables(proxy))
     own.create("jane", own.invite()["id"])
     item = own.until("jane", "AtlasUnavailable")

@@ -1,4 +1,4 @@
-"""What the operator never shows (law 9), never writes (law 10), and never asks for."""
+"""What the operator never shows (law 9), never writes (law 10), and never requests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BREAKAGES = ("html", "empty", "truncated", "garbage", "reset", "close")
 
 
 def test_no_secret_is_shown(own: World, vault: World, start_operator: StartOperator) -> None:
-    """Keys, client secrets and tokens, right ones and wrong ones, are in no log, status or event, whatever breaks.
+    """No log, status or event has keys, client secrets or tokens, valid or not, in any failure.
 
-    Nor are those of another namespace, nor the annotations there.
+    The same holds for Secrets of another namespace and their annotations.
     """
     options = ["--resync-interval", "1", "--log-format", "json", "--default-secret", f"{vault.namespace}/refused"]
     started = start_operator(*options)
@@ -71,7 +71,7 @@ def test_no_secret_is_shown(own: World, vault: World, start_operator: StartOpera
 
 
 def test_no_e_mail_is_logged(own: World, start_operator: StartOperator) -> None:
-    """Logs at debug level name objects: no e-mail of an object, of an invitation or of a member is in them."""
+    """Logs at level debug name objects, but no e-mail of an object, an invitation or a member."""
     started = start_operator("--resync-interval", "1")
     own.adopt("jane", username=own.email("jane"))
     own.adopt("joan", deletionPolicy="Cancel")
@@ -91,7 +91,7 @@ def test_no_e_mail_is_logged(own: World, start_operator: StartOperator) -> None:
 
 
 def test_only_status_and_finalizer_are_written(world: World) -> None:
-    """Labels, annotations, owners, the finalizers of others and spec are as the user left them, in every version."""
+    """Labels, annotations, owners, the finalizers of others and spec stay unchanged, in every version."""
     kept: Object = {
         "labels": {"app": "one", "argocd.argoproj.io/instance": "two"},
         "annotations": {"example.com/three": "four"},
@@ -121,7 +121,7 @@ def test_only_status_and_finalizer_are_written(world: World) -> None:
 
 
 def test_every_right_is_needed_and_none_is_missing(own: World, start_operator: StartOperator) -> None:
-    """The operator asks for what deploy/base names, no request of its is forbidden, and it writes nothing else."""
+    """The operator uses all rights of deploy/base, none of its requests is forbidden, and it writes nothing else."""
     started = start_operator("--resync-interval", "1")
     mark = own.plane.api.audit_mark()
     own.adopt(deletionPolicy="Cancel")
@@ -141,7 +141,7 @@ def test_every_right_is_needed_and_none_is_missing(own: World, start_operator: S
 
 
 def test_no_right_is_wide() -> None:
-    """The manifests give no wildcard, no list of Secrets, and no write but to status, finalizers, Events and Leases."""
+    """The manifests grant no wildcard, no list of Secrets, and only writes to status, finalizers, Events and Leases."""
     documents = list(yaml.safe_load_all((ROOT / "deploy/base/rbac.yaml").read_text()))
     rules = [rule for document in documents for rule in document.get("rules", [])]
     assert rules
@@ -153,8 +153,8 @@ def test_no_right_is_wide() -> None:
             assert set(rule["resources"]) <= {PLURAL, f"{PLURAL}/status", "events", "leases"}
 
 
-def test_a_right_that_is_missing_is_said(own: World, start_operator: StartOperator) -> None:
-    """Where RBAC withholds a Secret, status says so, and nothing crashes."""
+def test_a_missing_right_is_reported(own: World, start_operator: StartOperator) -> None:
+    """If RBAC does not allow a Secret, status says so, and nothing crashes."""
     path = "apis/rbac.authorization.k8s.io/v1/clusterroles/atlas-invites"
     role = own.plane.api.do("GET", path)
     without = [rule for rule in role["rules"] if "secrets" not in rule["resources"]]
@@ -168,11 +168,11 @@ def test_a_right_that_is_missing_is_said(own: World, start_operator: StartOperat
     finally:
         own.plane.api.do("PATCH", path, {"rules": role["rules"]})
         _wait_for_rbac(own, allowed=True)
-    own.forgive_refusals()
+    own.ignore_forbidden()
 
 
 def _wait_for_rbac(world: World, *, allowed: bool) -> None:
-    """Wait until the API server heeds a change of the ClusterRole."""
+    """Wait until the API server applies a change of the ClusterRole."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

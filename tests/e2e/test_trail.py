@@ -1,4 +1,4 @@
-"""What docs/stuck.md looks at: the log has every change in Atlas and every new reason, and nobody's e-mail."""
+"""What docs/stuck.md uses: the log has every change in Atlas and every new reason, and no e-mail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_the_trail_of_an_object(own: World, start_operator: StartOperator) -> None:
-    """Sent, refused, changed, canceled: a line for each change with its HTTP status, and one for each new reason."""
+    """Sent, rejected, changed, canceled: a line for each change with its HTTP status, and one for each new reason."""
     operator = start_operator("--log-format", "json")
     fault = own.fault("CreateInvite", status=403, errorCode="FORBIDDEN")
     send(own, "jane")

@@ -1,4 +1,7 @@
-"""What comes back by itself only after a minute: all is broken and mended at once, each test waits for its own."""
+"""Recoveries that take up to a minute.
+
+Everything is broken and repaired at the same time, and each test waits for its own.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,12 @@ NAMED = {
     "both": "clientId",
     "empty": "privateApiKey",
 }
-"""What the message must name: the Secret, or the key to mend."""
+"""What the message must name: the Secret, or the key to correct."""
 
 
 @dataclass(slots=True)
 class Broken:
-    """Worlds in which everything was broken, and has just been mended (but for what must end without)."""
+    """Worlds in which everything was broken, and has just been repaired (except what must end without)."""
 
     secrets: World
     messages: dict[str, str]
@@ -51,7 +54,7 @@ class Broken:
 
 @pytest.fixture(scope="module")
 def mended(plane: Plane, second_plane: Plane, operator: Operator, sandbox: Sandbox) -> Iterator[Broken]:
-    """Break it all, wait until status says so, and mend it."""
+    """Break everything, wait until status says so, and repair it."""
     group = ProcessGroup()
     orphaned = _world(second_plane, sandbox, "orphaned")
     options = ("--atlas-url", sandbox.url, "--namespace", orphaned.namespace, *DEBUG)
@@ -84,7 +87,7 @@ def _world(plane: Plane, sandbox: Sandbox, name: str) -> World:
 
 
 def _break_secrets(world: World) -> dict[str, str]:
-    """Give each object a Secret that cannot be used, and return what each says."""
+    """Give each object a Secret that cannot be used, and return its message."""
     messages = {}
     for name, values in SECRETS.items():
         if values is not None:
@@ -99,7 +102,7 @@ def _break_secrets(world: World) -> dict[str, str]:
 
 
 def _break_credentials(world: World) -> None:
-    """Let Atlas reject the key of an object that was fine."""
+    """Let Atlas reject the key of an object that was settled."""
     world.adopt()
     world.sandbox.control("PATCH", f"/credentials/{world.public_key}", {"secret": "rotated"})
     world.annotate("jane", "atlasinvites.io/reconcile-requested-at", "rotated")
@@ -109,15 +112,18 @@ def _break_credentials(world: World) -> None:
 
 
 def test_messages_name_the_key_and_no_value(mended: Broken) -> None:
-    """Missing, half filled, doubly filled, empty: the message names Secret and key to mend, and never a value."""
+    """Missing, half filled, doubly filled, empty.
+
+    The message names the Secret and the key to correct, and never a value.
+    """
     for name, message in mended.messages.items():
         assert name in message
         assert NAMED[name] in message
         assert "canary" not in message
 
 
-def test_a_mended_secret_is_found(mended: Broken) -> None:
-    """Every object whose Secret was mended is Ready within the minute, without a restart and without a touch."""
+def test_a_corrected_secret_is_found(mended: Broken) -> None:
+    """Every object whose Secret was corrected is Ready within a minute, without a restart or another change."""
     for name in SECRETS:
         item = mended.secrets.until(name, "Invited", WITHIN)
         assert item["metadata"]["generation"] == 1
@@ -126,13 +132,13 @@ def test_a_mended_secret_is_found(mended: Broken) -> None:
 
 
 def test_accepted_credentials_are_found(mended: Broken) -> None:
-    """Credentials that Atlas rejected and accepts again are tried within the minute."""
+    """Credentials that Atlas rejected and accepts again are tried within a minute."""
     item = mended.rejected.until("jane", "Invited", WITHIN)
     assert "error" not in item["status"]
 
 
 def test_a_namespace_without_secret_ends(mended: Broken) -> None:
-    """An object whose Secret was never seen by this process lets go after a minute, with the warning."""
+    """An object whose Secret was never read by this process is finalized after a minute, with the warning."""
     world = mended.orphaned
     path = f"api/v1/namespaces/{world.namespace}"
     wait_until("the namespace is gone", lambda: world.plane.api.ask("GET", path).status_code == 404, WITHIN)

@@ -1,4 +1,4 @@
-"""One test's part of the world: a namespace, an Atlas project and a credential of its own, so that counts are exact."""
+"""The world of one test: its own namespace, Atlas project and credential, so that counts are exact."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class World:
     """The world of one test.
 
     Attributes:
-        namespace: where its objects are, with a good Secret ``atlas-credentials`` for the project.
+        namespace: where its objects are, with a valid Secret ``atlas-credentials`` for the project.
         project: id of its Atlas project.
         key: its API key's private half, which appears nowhere else.
         operators: the operators that may act on it.
@@ -54,7 +54,7 @@ class World:
 
     @classmethod
     def make(cls, plane: Plane, sandbox: Sandbox, namespace: str) -> World:
-        """Make project, credential and Secret for a namespace that is there."""
+        """Create project, credential and Secret for an existing namespace."""
         project = sandbox.control("POST", "/projects", {})["id"]
         world = cls(plane, sandbox, namespace, project, f"canary-{secrets.token_hex(8)}")
         sandbox.control("POST", "/credentials", {"id": world.public_key, "secret": world.key, "projects": [project]})
@@ -71,7 +71,7 @@ class World:
     # Atlas, as people use it
 
     def email(self, name: str) -> str:
-        """Return someone's e-mail: another one in each world, for all share one Atlas organisation."""
+        """Return a person's e-mail: a different one in each world, because all share one Atlas organization."""
         return f"{name}@{self.namespace}.example.com"
 
     def invite(self, name: str = "jane", roles: Iterable[str] = (READ_ONLY,), **more: Any) -> Object:  # noqa: ANN401
@@ -81,7 +81,7 @@ class World:
         return made[0]
 
     def happen(self, what: str, name: str = "jane") -> None:
-        """Let a person ``accept``, ``decline``, or be subject to ``expire`` or ``remove``."""
+        """Let a person ``accept`` or ``decline``, or ``expire`` or ``remove`` them."""
         self.sandbox.control("POST", f"/projects/{self.project}/{what}", {"username": self.email(name)})
 
     def change_in_atlas(self, name: str, roles: Iterable[str]) -> None:
@@ -90,18 +90,18 @@ class World:
 
     @property
     def atlas(self) -> Object:
-        """The whole truth about the project."""
+        """Return everything that the project holds."""
         found: Object = self.sandbox.control("GET", f"/projects/{self.project}")
         return found
 
     def fault(self, *operations: str, kind: str = "status", **attributes: Any) -> str:  # noqa: ANN401
-        """Order a fault for calls of this project, for ever, and return its id."""
+        """Order a fault without a limit for calls of this project, and return its id."""
         return self.sandbox.fault(kind, operations=list(operations), project=self.project, **attributes)
 
     # Kubernetes, as a user uses it
 
     def put_secret(self, name: str = "atlas-credentials", **values: str) -> None:
-        """Create a Secret, or replace all that it holds."""
+        """Create a Secret, or replace its content."""
         path = f"api/v1/namespaces/{self.namespace}/secrets"
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
         if self.plane.api.ask("GET", f"{path}/{name}").is_success:
@@ -164,20 +164,20 @@ class World:
         return answer.json() if answer.is_success else None
 
     def finalizers(self, name: str) -> list[str]:
-        """Return the finalizers of an object that is there."""
+        """Return the finalizers of an existing object."""
         item = self.get(name)
         assert item is not None
         return list(item["metadata"].get("finalizers", []))
 
     def adopt(self, name: str = "jane", roles: Iterable[str] = (READ_ONLY,), **spec: Any) -> Object:  # noqa: ANN401
-        """Invite someone in Atlas, create the object for it, wait until it is Ready, and begin counting anew."""
+        """Invite someone in Atlas, create the object for it, wait until it is Ready, and count from here."""
         invitation = self.invite(name, roles)
         self.create(name, invitation["id"], roles, **spec)
         settled = self.until(name, "Invited")
         self.mark()
         return settled
 
-    # What came of it
+    # Results
 
     def until(self, name: str, reason: str, seconds: float = PATIENCE) -> Object:
         """Wait until the object's latest generation was evaluated, with that reason, and return the object."""
@@ -186,7 +186,7 @@ class World:
         )
 
     def until_it(self, name: str, what: str, holds: Callable[[Object], bool], seconds: float = PATIENCE) -> Object:
-        """Wait until something holds for the object, and return the object."""
+        """Wait until the condition holds for the object, and return the object."""
         seen: Object | None = None
 
         def check() -> Object | None:
@@ -205,17 +205,17 @@ class World:
         wait_until(f"{name} is gone", lambda: self.get(name) is None, seconds)
 
     def handle(self, name: str, request: str) -> Object:
-        """Ask for one reconcile, and wait until it was done."""
+        """Request one reconcile, and wait until it is done."""
         self.annotate(name, REQUESTED_AT, request)
         return self.until_it(name, f"handles {request}", lambda i: i["status"].get("lastHandledReconcileAt") == request)
 
     def mark(self) -> None:
-        """Begin counting anew."""
+        """Count from here."""
         self._calls_before = len(self.sandbox.calls(self.project))
         self._audit_before = self.plane.api.audit_mark()
 
     def calls(self, *methods: str) -> list[str]:
-        """Return what the operator asked of Atlas in the project since ``mark``: operation and status, oldest first."""
+        """Return the operator's calls to Atlas in the project since ``mark``: operation and status, oldest first."""
         return [
             f"{call['operation']} {call['status']}"
             for call in self.sandbox.calls(self.project)[self._calls_before :]
@@ -223,7 +223,7 @@ class World:
         ]
 
     def atlas_writes(self) -> list[str]:
-        """Return those of ``calls`` that change something."""
+        """Return the calls that change something."""
         return self.calls("POST", "PATCH", "PUT", "DELETE")
 
     def writes(self, name: str | None = None) -> list[str]:
@@ -236,7 +236,7 @@ class World:
         ]
 
     def versions(self, name: str) -> list[Object]:
-        """Return every version of the object that there was, oldest first."""
+        """Return every version of the object, oldest first."""
         latest, history = self.get(name), self.plane.history
         if latest is not None:
             version = latest["metadata"]["resourceVersion"]
@@ -251,16 +251,16 @@ class World:
                 found.append(version["status"])
         return found
 
-    def forgive_refusals(self) -> None:
-        """Let ``check_laws`` overlook what the operator was forbidden so far: the test took its rights away."""
+    def ignore_forbidden(self) -> None:
+        """Let ``check_laws`` ignore the requests that were forbidden so far: the test removed the operator's rights."""
         self._born = self.plane.api.audit_mark()
 
     def check_laws(self) -> None:
-        """Check what must hold whatever the test did.
+        """Check what must hold after every test.
 
         Raises:
-            AssertionError: a status breaks a rule of GitOps; something else than status and finalizers was written; the
-                operator asked for what it may not do; a key or an e-mail is in a log, a status or an event.
+            AssertionError: a status breaks a rule of GitOps; something other than status and finalizers was written;
+                the operator requested what it may not do; a key or an e-mail is in a log, a status or an event.
         """
         for name in self.plane.history.names(self.namespace):
             versions = self.versions(name)
@@ -282,7 +282,7 @@ class World:
 
 
 def check_managed_fields(item: Object) -> None:
-    """Check that only status and our finalizer were ever set by anybody but the test (law 10)."""
+    """Check that only status and our finalizer were set by anyone but the test (law 10)."""
     for entry in item["metadata"]["managedFields"]:
         if entry["manager"] == FIELD_MANAGER:
             continue
@@ -297,7 +297,7 @@ def check_managed_fields(item: Object) -> None:
 
 
 def check_rights(requests: Iterable[Object]) -> None:
-    """Check that the operator asked for nothing that it may not do, nor for what ``deploy/base`` does not name."""
+    """Check that the operator requested nothing that it may not do, and nothing that ``deploy/base`` does not name."""
     for request in requests:
         refused = request["responseStatus"]["code"] == 403
         assert not refused or "is being terminated" in request["responseStatus"]["message"], request
@@ -308,7 +308,7 @@ def check_rights(requests: Iterable[Object]) -> None:
 
 
 def check_log(log: str) -> None:
-    """Check that a log names no person and shows no surprise."""
+    """Check that a log names no person and has no unexpected line."""
     assert "example.com" not in log
     for surprise in ("Traceback", "unexpected way", "could not process", "Unclosed", "never awaited"):
         assert surprise not in log

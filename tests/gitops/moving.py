@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.gitops.scenario import scenario
@@ -87,8 +85,7 @@ def move_to_another_namespace(stage: Stage) -> None:
 def move_to_another_application(stage: Stage) -> None:
     """An object is added to another application, and then removed from the first: nothing changes in Atlas."""
     stage.begin()
-    name = f"{stage.name}-b-{secrets.token_hex(1)}"
-    second = replace(stage, repository=stage.rig.git.repository(name), name=name)
+    second = stage.beside()
     second.commit("Begin", {"team": other(stage.world.namespace, "other-team")})
     second.sync()
     second.until()
@@ -97,7 +94,7 @@ def move_to_another_application(stage: Stage) -> None:
     stage.commit("Give Jane to the other team", {"jane": None})
     stage.measure("second commit to Healthy", lambda: second.until(seconds=300))
     _check_heir(second)
-    stage.tool.delete(name)
+    stage.tool.delete(second.name)
 
 
 def _check_heir(stage: Stage) -> None:

@@ -63,7 +63,7 @@ def prune_a_member(stage: Stage) -> None:
     assert [user["username"] for user in stage.world.atlas["users"]] == [stage.world.email("jane")]
 
 
-@scenario()
+@scenario("argocd")
 def prune_while_operator_is_away(stage: Stage) -> None:
     """A prune waits while no operator runs, and the invitation is canceled when the operator runs again."""
     stage.begin()
@@ -77,6 +77,25 @@ def prune_while_operator_is_away(stage: Stage) -> None:
     finally:
         stage.rig.kubelet.allow_operator()
     stage.measure("operator back to Healthy", stage.until)
+    stage.until_gone("jane")
+    assert stage.world.atlas_writes() == ["CancelInvite 204"]
+
+
+@scenario("flux")
+def prune_after_operator_is_back(stage: Stage) -> None:
+    """Because of ``dependsOn``, Flux applies no commit while no operator runs: it prunes when the operator is back."""
+    stage.begin()
+    stage.rig.kubelet.stop_operator()
+    try:
+        stage.commit("Take Jane out", {"jane": None})
+        said = stage.until_says("not ready")
+        stage.note(f"with the operator away: {said.message[:200]!r}")
+        kept = stage.world.get("jane")
+        assert kept is not None
+        assert "deletionTimestamp" not in kept["metadata"]
+    finally:
+        stage.rig.kubelet.allow_operator()
+    stage.measure("operator back to Healthy", lambda: stage.until(seconds=300))
     stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,11 @@ class Stage:
         stage = cls(tool, rig, World.make(rig.plane, rig.sandbox, name), rig.git.repository(name), name)
         stage.commit("Begin", {"team": other(name)})
         return stage
+
+    def beside(self) -> Stage:
+        """Return another application, with its own repository, for the same namespace and the same Atlas project."""
+        name = f"{self.name}-b"
+        return replace(self, repository=self.rig.git.repository(name), name=name, _commits=[])
 
     # Git
 

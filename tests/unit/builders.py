@@ -1,4 +1,4 @@
-"""Builders of what the tests speak about: one project, one person, one object, with whatever a test changes."""
+"""Build the test data: one project, one person, one object, with the changes that a test makes."""
 
 # ruff: noqa: ANN401 - fields are whatever JSON holds
 
@@ -30,12 +30,12 @@ NOW = CREATED + timedelta(days=1)
 
 
 def time_text(time: datetime) -> str:
-    """Return a time as Atlas and Kubernetes write it."""
+    """Return a time in the format of Atlas and Kubernetes."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def wire_spec(**changes: Any) -> dict[str, Any]:
-    """Return ``.spec`` as a user writes it; a field that is changed to None is left out."""
+    """Return ``.spec`` as a user writes it; a field set to None is left out."""
     fields = {
         "groupId": GROUP_ID,
         "username": EMAIL,
@@ -52,7 +52,10 @@ def spec(**changes: Any) -> Spec:
 
 
 def body(key: Key = KEY, **metadata: Any) -> dict[str, Any]:
-    """Return an object as the API server sends it; ``spec`` and ``status`` replace theirs, the rest is metadata."""
+    """Return an object as the API server sends it.
+
+    ``spec`` and ``status`` replace those parts; the rest is metadata.
+    """
     spec_ = metadata.pop("spec", None) or wire_spec()
     status_ = metadata.pop("status", None) or {"observedGeneration": -1}
     return {
@@ -73,12 +76,12 @@ def body(key: Key = KEY, **metadata: Any) -> dict[str, Any]:
 
 
 def resource(key: Key = KEY, **metadata: Any) -> Resource:
-    """Return ``body`` as the operator remembers it."""
+    """Return ``body`` as the operator stores it."""
     return Resource.from_body(body(key, **metadata))
 
 
 def invitation(**changes: Any) -> Invitation:
-    """Return the pending invitation of the invites API."""
+    """Return the pending invitation of the Invites API."""
     fields = {
         "id": INVITATION_ID,
         "groupId": GROUP_ID,
@@ -94,7 +97,7 @@ def invitation(**changes: Any) -> Invitation:
 
 
 def user(membership: str = Membership.ACTIVE, **changes: Any) -> User:
-    """Return a user as the users API shows one, with the dates of an invitation unless ACTIVE."""
+    """Return a user as the Users API shows one, with the dates of an invitation unless ACTIVE."""
     fields: dict[str, Any] = {
         "id": USER_ID,
         "username": EMAIL,
@@ -109,7 +112,7 @@ def user(membership: str = Membership.ACTIVE, **changes: Any) -> User:
 
 
 def users_invitation(**changes: Any) -> Invitation:
-    """Return the pending invitation of the users API, as status remembers it."""
+    """Return the pending invitation of the Users API, as status stores it."""
     return invitation(id=USER_ID, api=Api.USERS, groupName=None, **changes)
 
 
@@ -131,10 +134,10 @@ def ready(reason: Reason, *, status: str = "False", generation: int = 1, message
 
 
 def status(**fields: Any) -> Status:
-    """Return ``.status``: what the operator remembers."""
+    """Return ``.status`` as the operator stores it."""
     return Status(**fields)
 
 
 def error(http: int = 400, code: str = "INVALID_ATTRIBUTE", **fields: Any) -> ErrorBody:
-    """Return an error as Atlas answers it."""
+    """Return an error as Atlas returns it."""
     return ErrorBody.model_validate({"error": http, "errorCode": code, **fields})

@@ -1,4 +1,4 @@
-"""E-mail addresses that a spec may have and may not have: for the CRD and for the operator's own model."""
+"""Valid and invalid e-mail addresses of a spec: for the CRD and for the operator's own model."""
 
 from __future__ import annotations
 
@@ -119,6 +119,6 @@ BAD: dict[str, tuple[str, str]] = {
     "65 characters before the @": ("j" * 65 + "@example.com", _LONG_LOCAL),
     "65 letters of a language before the @": ("é" * 65 + "@example.com", _LONG_LOCAL),
 }
-"""The address, and what the message says of it. One that is too long has words of the API server's own."""
+"""The address, and the message about it. For an address that is too long, the API server uses its own text."""
 
 TOO_LONG = "j" * 64 + "@" + "e" * 186 + ".com"

@@ -1,7 +1,7 @@
-"""Specs that the CRD accepts and refuses, and changes of them: one corpus for the API server and for ``plan``.
+"""Specs that the CRD accepts and rejects, and changes of them: one corpus for the API server and for ``plan``.
 
-``tests/cluster/test_crd_spec.py`` lets a real API server judge each; ``tests/unit/preview/test_rules.py`` holds
-``atlas-invites plan`` to the same verdicts.
+``tests/cluster/test_crd_spec.py`` lets a real API server judge each; ``tests/unit/preview/test_rules.py`` checks that
+``atlas-invites plan`` gives the same verdicts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEEDS_USERNAME = "spec.reinvitePolicy: Invalid value: reinvitePolicy OnExpiry ne
 
 
 def invite(*changes: dict[str, Any], name: str = "jane") -> dict[str, Any]:
-    """Return a manifest that is fine, with these fields of its spec changed (None: left out)."""
+    """Return a valid manifest with these fields of its spec changed (None: left out)."""
     spec: dict[str, Any] = {
         "groupId": ID,
         "username": "jane@example.com",
@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "too many roles": ({"roles": [*ROLES, "GROUP_MORE"]}, "spec.roles: Too many: 27: must have at most 26 items"),
     "a role in lower case": ({"roles": ["group_owner"]}, 'spec.roles[0]: Unsupported value: "group_owner"'),
-    "an organisation's role": ({"roles": ["ORG_OWNER"]}, 'spec.roles[0]: Unsupported value: "ORG_OWNER"'),
+    "an organization's role": ({"roles": ["ORG_OWNER"]}, 'spec.roles[0]: Unsupported value: "ORG_OWNER"'),
     "roles as one word": ({"roles": "GROUP_OWNER"}, "spec.roles in body must be of type array"),
     "a misspelt role": (
         {"roles": ["GROUP_READONLY"]},

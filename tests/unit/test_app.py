@@ -1,4 +1,4 @@
-"""The life of the process: it acts while it may, and ends in order and in time, whatever hangs."""
+"""The life of the process: it acts while it may, and ends in order and in time, even if calls hang."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ async def for_ever() -> None:
 
 @dataclass
 class Fakes:
-    """The parts, each of which does nothing, for ever, unless a test says otherwise.
+    """The parts of the process, each of which does nothing and never ends, unless a test changes that.
 
     Attributes:
         finish: seconds that running reconciles take to finish once the queue is closed.
         unwind: seconds that they take to end once they are cut.
-        flush: seconds that publishing what waits would take.
+        flush: seconds that it would take to publish the waiting events.
         list: what the first list does.
         listing: what the complete list does.
         said: what was done, in order.
@@ -70,7 +70,7 @@ class Fakes:
     # The engine.
 
     def on_event(self, what: str, **_: bool) -> None:
-        """Record the end of the watch, which is all that it tells."""
+        """Record the end of the watch, which is the only event that it reports."""
         self.said.append(what)
 
     async def list_first(self) -> None:
@@ -94,7 +94,7 @@ class Fakes:
     def succeed(self) -> None:
         pass
 
-    # Events and the sweep.
+    # Events and the resync.
 
     async def keep_publishing(self) -> None:
         await for_ever()
@@ -112,7 +112,7 @@ class Fakes:
 
 @pytest.fixture(autouse=True)
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the process would have been ended at once; it would be the end of the tests."""
+    """Record when the process would have been killed at once, which would end the tests."""
     ended: list[float] = []
     monkeypatch.setattr(stopping, "end_at_once", lambda _: ended.append(now()))
 
@@ -137,7 +137,7 @@ class Life:
 
     @classmethod
     async def begin(cls, fakes: Fakes) -> Life:
-        """Run a process that leads."""
+        """Run a process that is leading."""
         leases = FakeLeases()
         session: Any = fakes
         process = Process(session, fakes.parts(), Lease(leases, "one", clock=now), Stopping())
@@ -151,7 +151,7 @@ class Life:
         self.process.stopping._on_signal()  # noqa: SLF001 - what the signal calls
 
     async def end(self) -> tuple[int, float]:
-        """Return the exit code, and the seconds since the end began."""
+        """Return the exit code, and the seconds since the shutdown began."""
         return await asyncio.wait_for(self.running, 60), now() - self.began
 
 
@@ -167,7 +167,7 @@ HUNG: list[dict[str, float]] = [
 
 @pytest.mark.parametrize("hung", HUNG, ids=str)
 def test_with_a_hung_api_server_it_ends_in_order_and_in_time(hung: dict[str, float], ends: list[float]) -> None:
-    """A status write, an event and the release of the lease hang all at once: exit code 0, before the last moment."""
+    """A status write, an event and the release of the Lease hang together: exit code 0, before the deadline."""
 
     @virtual_time
     async def test() -> None:
@@ -187,8 +187,8 @@ def is_given_back(life: Life) -> bool:
 
 
 @virtual_time
-async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given_back() -> None:
-    """In that order, where nothing hangs. What is sent heeds a change of its object until the last sending."""
+async def test_reconciles_finish_events_are_published_and_the_lease_is_released() -> None:
+    """In that order, if nothing hangs. A send checks for changes of its object until the last one."""
     fakes = Fakes(finish=5, flush_takes=0.5)
     life = await Life.begin(fakes)
     life.signal()
@@ -198,8 +198,8 @@ async def test_what_runs_is_finished_events_are_published_and_the_lease_is_given
 
 
 @virtual_time
-async def test_what_was_cut_has_nothing_to_publish() -> None:
-    """Where reconciles had to be cut there is no time for events; two seconds before, no write to Atlas may begin."""
+async def test_what_was_cut_publishes_nothing() -> None:
+    """If reconciles had to be cut there is no time for events; two seconds before, no write to Atlas may begin."""
     fakes = Fakes(finish=NEVER)
     life = await Life.begin(fakes)
     life.signal()
@@ -212,7 +212,7 @@ async def test_what_was_cut_has_nothing_to_publish() -> None:
 
 @virtual_time
 async def test_while_the_first_list_hangs_a_signal_ends_it() -> None:
-    """Nothing runs yet: the lease is given back at once."""
+    """Nothing runs yet: the Lease is released at once."""
     life = await Life.begin(Fakes(first=for_ever))
     life.signal()
     code, seconds = await life.end()
@@ -223,7 +223,7 @@ async def test_while_the_first_list_hangs_a_signal_ends_it() -> None:
 
 @virtual_time
 async def test_a_part_that_ends_ends_the_process() -> None:
-    """What runs is finished, the lease is given back, and the exit code is 1."""
+    """Running reconciles finish, the Lease is released, and the exit code is 1."""
     fakes = Fakes(finish=1, listing=lambda: asyncio.sleep(10))
     life = await Life.begin(fakes)
     assert (await life.end())[0] == FAILED
@@ -232,8 +232,8 @@ async def test_a_part_that_ends_ends_the_process() -> None:
 
 
 @virtual_time
-async def test_who_loses_the_lease_cuts_at_once_what_runs() -> None:
-    """Nothing is waited for, and nothing is published: another one may act already. Exit code 1."""
+async def test_a_lost_lease_cuts_at_once_what_runs() -> None:
+    """The process waits for nothing and publishes nothing: another replica may act already. Exit code 1."""
     fakes = Fakes(finish=NEVER)
     life = await Life.begin(fakes)
     life.leases.before = lambda: asyncio.sleep(NEVER)
@@ -244,8 +244,8 @@ async def test_who_loses_the_lease_cuts_at_once_what_runs() -> None:
 
 
 @pytest.mark.parametrize("why", ["a signal", "a lost lease", "a part that ends"])
-def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, ends: list[float]) -> None:
-    """Whatever the end began with, the process ends at the last moment if it has not ended before."""
+def test_a_shutdown_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, ends: list[float]) -> None:
+    """Whatever started the shutdown, the process ends at the deadline at the latest."""
 
     @virtual_time
     async def test() -> None:
@@ -274,8 +274,8 @@ def test_an_end_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, why: str, e
 
 
 @virtual_time
-async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    """In a quiet cluster small lists show that it is there, whatever they meet; each new error is logged once."""
+async def test_the_api_server_is_called_regularly(caplog: pytest.LogCaptureFixture) -> None:
+    """In a quiet cluster small lists show that it responds; whatever they return, each new error is logged once."""
     checks: list[float] = []
     errors: list[Exception] = [ClusterUnavailable("HTTP 503")] * 3 + [ValueError("a bug")]
 
@@ -299,8 +299,8 @@ async def test_the_api_server_is_asked_now_and_then(caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("leads", [None, False, True], ids=["no election", "standby", "leader"])
 @virtual_time
-async def test_who_is_out_of_touch_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
-    """Whether it acts or stands by, and whatever the cause: the probes count successes, not errors."""
+async def test_a_process_without_contact_for_a_minute_is_neither_alive_nor_ready(leads: bool | None) -> None:  # noqa: FBT001
+    """Leader or standby, and whatever the cause: the probes count successes, not errors."""
     nothing: Any = SimpleNamespace(lasts=NEVER)
     session = Session(nothing, nothing, nothing, now)
     engine = SimpleNamespace(watch_lag=lambda: 0.0, listed=True, on_event=lambda *_, **__: None)

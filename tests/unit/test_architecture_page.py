@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the phases of a reconcile, and the guard of a send, as the code has them."""
+"""docs/architecture.md shows the phases of a reconcile and the guard of a send as they are in the code."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def test_phases(heading: str, phases: tuple[object, ...]) -> None:
 
 
 def test_guard() -> None:
-    """Each row of Table G is a row of the page, in order, with its verdict and the laws that it keeps."""
+    """Each row of Table G is a row of the page, in order, with its verdict and its laws."""
     ours = [[row.condition, row.then.name.replace("_", " ").lower(), ", ".join(map(str, row.laws))] for row in TABLE_G]
     assert rows("## The guard of a send") == ours

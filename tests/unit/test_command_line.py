@@ -1,4 +1,4 @@
-"""The command line: every flag is also a variable, and bad settings are one line and exit code 2."""
+"""The command line: every flag is also a variable, and invalid settings are one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CANARY = "canary-7b3c"
 ENDS_WITHIN = 60.0
-"""Seconds in which a process has ended for sure, and in which what it is kept from waiting for has not."""
+"""Seconds after which a process has certainly ended, but the work that must not delay it has not."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
-    """Run the command line with an operator that only remembers its settings."""
+    """Run the command line with an operator that only records its settings."""
     given: list[Settings] = []
 
     async def remember(settings: Settings) -> int:
@@ -82,7 +82,7 @@ def test_every_flag_is_a_variable(  # noqa: PLR0913, PLR0917 - the columns of th
     name: str,
     value: Any,  # noqa: ANN401 - of any type
 ) -> None:
-    """A setting may come by flag or by variable; other settings keep their defaults."""
+    """A setting may be given by flag or by variable; other settings keep their defaults."""
     by_flag = run(flag, text)
     assert getattr(by_flag, name) == value
     assert getattr(run(f"{flag}={text}"), name) == value
@@ -93,7 +93,7 @@ def test_every_flag_is_a_variable(  # noqa: PLR0913, PLR0917 - the columns of th
 
 
 def test_the_envelope_is_a_switch(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    """--atlas-envelope has no value; its variable has."""
+    """--atlas-envelope has no value; its variable has one."""
     assert run().atlas_envelope is False
     assert run("--atlas-envelope").atlas_envelope is True
     monkeypatch.setenv("ATLAS_INVITES_ATLAS_ENVELOPE", "true")
@@ -110,13 +110,13 @@ def test_a_flag_goes_before_its_variable(  # noqa: PLR0913, PLR0917 - the column
     name: str,
     value: Any,  # noqa: ANN401 - of any type
 ) -> None:
-    """What is given on the command line wins, also over a variable that cannot be used."""
+    """The command line has priority, also over a variable with an invalid value."""
     monkeypatch.setenv(variable, "@@@")
     assert getattr(run(flag, text), name) == value
 
 
-def test_leader_election_goes_both_ways(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On and off by flag, whatever the variable says; by variable otherwise."""
+def test_leader_election_is_turned_on_and_off(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By flag, whatever the variable says; by variable otherwise."""
     assert run("--leader-election").leader_election is True
     monkeypatch.setenv("ATLAS_INVITES_LEADER_ELECTION", "true")
     assert run().leader_election is True
@@ -124,12 +124,12 @@ def test_leader_election_goes_both_ways(run: Callable[..., Settings], monkeypatc
 
 
 def test_namespaces_repeat(run: Callable[..., Settings]) -> None:
-    """--namespace may be given again and again."""
+    """--namespace may be given several times."""
     assert run("--namespace", "team-a", "--namespace", "team-b").namespaces == ("team-a", "team-b")
 
 
 def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help names every setting, and no line of it breaks on a percent sign."""
+    """--help names every setting, and formats a percent sign correctly."""
     with pytest.raises(SystemExit) as caught:
         command_line.main(["run", "--help"])
     assert caught.value.code == 0
@@ -151,7 +151,7 @@ def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_the_help_shows_defaults(capsys: pytest.CaptureFixture[str], flag: str, default: str) -> None:
-    """Each flag that has the same default everywhere shows it, as one would write it."""
+    """Each flag whose default is the same everywhere shows it, in the form of a value."""
     with pytest.raises(SystemExit):
         command_line.main(["run", "--help"])
     _, _, told = " ".join(capsys.readouterr().out.partition("options:")[2].split()).partition(f" {flag} ")
@@ -159,18 +159,18 @@ def test_the_help_shows_defaults(capsys: pytest.CaptureFixture[str], flag: str, 
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """--version is the distribution's."""
+    """--version shows the version of the distribution."""
     with pytest.raises(SystemExit) as caught:
         command_line.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out.strip() == version("atlas-invites")
 
 
-# Bad settings.
+# Invalid settings.
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command line and return the one line that it says before it exits with 2."""
+    """Run the command line and return the one line that it prints before it exits with 2."""
     try:
         code = command_line.main(arguments)
     except SystemExit as end:
@@ -200,7 +200,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("flag", "variable", "text", "rule"), BAD)
-def test_a_bad_setting_is_one_line(  # noqa: PLR0913, PLR0917 - the columns of the table
+def test_an_invalid_setting_is_one_line(  # noqa: PLR0913, PLR0917 - the columns of the table
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     flag: str,
@@ -222,7 +222,7 @@ GROUP = ["--group-id", "32b6e34b3d91647abb20e7b8"]
 
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ExportSettings]:
-    """Run the command line with an export that only remembers its settings."""
+    """Run the command line with an export that only records its settings."""
     given: list[ExportSettings] = []
 
     async def export(settings: ExportSettings, *_: object) -> list[Export]:
@@ -247,7 +247,7 @@ def test_both_commands_read_the_namespace_from_either_variable(
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
-    """Nobody who takes the other one watches everything unawares; a flag has priority."""
+    """A user who sets the other command's variable does not watch all namespaces by mistake; a flag has priority."""
     monkeypatch.setenv(variable, "team-a")
     assert run().namespaces == ("team-a",)
     assert exported().namespace == "team-a"
@@ -258,8 +258,10 @@ def test_both_commands_read_the_namespace_from_either_variable(
     assert exported().namespace is None
 
 
-def test_both_variables_may_say_the_same(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spaces and repetitions are no difference; a flag decides where there is one."""
+def test_both_variables_may_have_the_same_namespaces(
+    run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spaces and repetitions do not matter; if there is a flag, it decides."""
     monkeypatch.setenv("ATLAS_INVITES_NAMESPACE", "team-a, team-b")
     monkeypatch.setenv("ATLAS_INVITES_NAMESPACES", "team-a,team-b,team-a")
     assert run().namespaces == ("team-a", "team-b")
@@ -268,10 +270,10 @@ def test_both_variables_may_say_the_same(run: Callable[..., Settings], monkeypat
 
 
 @pytest.mark.parametrize("command", [["run"], ["export", *GROUP]])
-def test_namespaces_that_differ_are_refused(
+def test_namespaces_that_differ_are_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
-    """Which of the two variables is meant, nobody can know."""
+    """It is not known which of the two variables is meant."""
     monkeypatch.setenv("ATLAS_INVITES_NAMESPACE", "team-a")
     monkeypatch.setenv("ATLAS_INVITES_NAMESPACES", "team-a,team-b")
     assert refusal(capsys, *command) == (
@@ -283,7 +285,7 @@ def test_namespaces_that_differ_are_refused(
     "given", [["--namespace", "team-a", "--namespace", "team-b"], ["--namespace", "team-a,team-b"]]
 )
 def test_an_export_is_for_one_namespace(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
-    """Several are refused: the first or the last one would be a guess."""
+    """Several are rejected: the first or the last one would be a guess."""
     assert refusal(capsys, "export", *GROUP, *given) == (
         "atlas-invites: --namespace (ATLAS_INVITES_NAMESPACES or ATLAS_INVITES_NAMESPACE):"
         " must be a single namespace: the manifests are for one"
@@ -302,7 +304,7 @@ def test_an_export_is_for_one_namespace(capsys: pytest.CaptureFixture[str], give
         ("atlas_invites_log", "ATLAS_INVITES_LOG_LEVEL"),
     ],
 )
-def test_an_unknown_variable_is_refused(
+def test_an_unknown_variable_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     command: list[str],
@@ -315,7 +317,7 @@ def test_an_unknown_variable_is_refused(
 
 
 def test_the_variables_of_a_service_are_known(run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes gives each Pod variables for the Services of its namespace, also for those named as we are."""
+    """Kubernetes gives each Pod variables for the Services of its namespace, also for one with the operator's name."""
     for service in ("ATLAS_INVITES", "ATLAS_INVITES_METRICS"):
         for name, value in {
             "SERVICE_HOST": "10.0.0.1",
@@ -336,7 +338,7 @@ def test_the_variables_of_a_service_are_known(run: Callable[..., Settings], monk
 def test_a_file_of_certificates_that_is_missing_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
-    """It is looked for before anything connects."""
+    """The file is checked before anything connects."""
     monkeypatch.setenv("MONGODB_ATLAS_CLIENT_ID", "id")
     monkeypatch.setenv("MONGODB_ATLAS_CLIENT_SECRET", "secret")
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
@@ -356,12 +358,12 @@ def test_a_file_of_certificates_that_is_missing_is_one_line(
     ],
 )
 def test_a_project_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: list[str], rule: str) -> None:
-    """Without one, or with another word, the line says what it must be."""
+    """Without an id, or with other text, the line says what it must be."""
     assert refusal(capsys, "export", *given) == f"atlas-invites: --group-id (ATLAS_INVITES_GROUP_ID): {rule}"
 
 
-def test_many_bad_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """All that is wrong is said at once."""
+def test_many_invalid_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """All errors are reported together."""
     said = refusal(capsys, "run", "--workers", CANARY, "--listen", CANARY, "--namespace", "team-a")
     assert "--workers (ATLAS_INVITES_WORKERS): " in said
     assert "--listen (ATLAS_INVITES_LISTEN): " in said
@@ -381,8 +383,10 @@ def test_many_bad_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> N
         (["run", f"--wokers={CANARY}", "--x", CANARY], "unknown option --wokers, --x; see --help"),
     ],
 )
-def test_a_bad_command_line_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
-    """A word that means nothing is exit code 2 and one line too; a value is not shown."""
+def test_an_invalid_command_line_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """An unknown argument is exit code 2 and one line too; a value is not shown."""
     assert said in refusal(capsys, *arguments)
 
 
@@ -390,7 +394,7 @@ def test_a_bad_command_line_is_one_line(capsys: pytest.CaptureFixture[str], argu
 def test_no_cluster_is_one_line(
     run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
-    """What the operator cannot start with is said as a bad setting, however many lines its cause has."""
+    """A missing prerequisite is reported like an invalid setting, however many lines its cause has."""
     run()
 
     async def no_cluster(_: Settings) -> int:
@@ -401,10 +405,10 @@ def test_no_cluster_is_one_line(
 
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), json.JSONDecodeError("a bug", "{", 1), TypeError("a bug")])
-def test_what_goes_wrong_later_is_no_bad_setting(
+def test_a_later_failure_is_no_invalid_setting(
     run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bug: Exception
 ) -> None:
-    """Only what the operator cannot start with is exit code 2; everything else is 1, and logged whole."""
+    """Only a missing prerequisite is exit code 2; any other failure is 1, and logged in full."""
     run()
 
     async def go_wrong(_: Settings) -> int:
@@ -421,7 +425,7 @@ def test_what_goes_wrong_later_is_no_bad_setting(
 def test_the_exit_code_is_the_operators(
     run: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """0 after a signal, 1 for what ended by itself."""
+    """0 after a signal, 1 if a part ended unexpectedly."""
     run()
 
     async def end(_: Settings) -> int:
@@ -434,7 +438,7 @@ def test_the_exit_code_is_the_operators(
 
 
 def test_the_end_waits_for_no_thread() -> None:
-    """A thread that hangs, and that nobody can end, does not hold up the end of the process: nor does a look-up."""
+    """A thread or a DNS look-up that hangs, and that cannot be ended, does not delay the end of the process."""
     hung = """
         async def run(settings):
             asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
@@ -450,8 +454,8 @@ def test_the_end_waits_for_no_thread() -> None:
 
 @pytest.mark.parametrize("module", ["atlas_invites.command_line", "pydantic", "atlas_invites.app"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_while_it_starts_ends_it(number: signal.Signals, module: str) -> None:
-    """Before it imports anything it has a handler: without one, the first process of a container goes on."""
+def test_a_signal_during_the_start_ends_it(number: signal.Signals, module: str) -> None:
+    """A handler is installed before any import: without one, the first process of a container would go on."""
     slow = """
         class Slow:
             def find_spec(self, name, path, target=None):
@@ -471,7 +475,7 @@ def test_a_signal_while_it_starts_ends_it(number: signal.Signals, module: str) -
 
 @contextmanager
 def python(*parts: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that has the entry as ``main``, and kill it in the end."""
+    """Run a program that has the entry point as ``main``, and kill it at the end."""
     before = (
         "import sys; sys.argv = ['atlas-invites', 'run', '--listen', 'off']",
         "from atlas_invites.__main__ import main",
@@ -484,7 +488,9 @@ def python(*parts: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_bad_settings_answer_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_are_reported_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The operator's parts are not even imported."""
     monkeypatch.delitem(sys.modules, "atlas_invites.app", raising=False)
     refusal(capsys, "run", "--workers", "0")

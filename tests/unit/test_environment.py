@@ -1,4 +1,4 @@
-"""The environment: which proxy leads where, and which certificates are accepted."""
+"""The environment: which proxy is used for which URL, and which certificates are accepted."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_scheme_of_the_url_selects_the_variable(
     ],
 )
 def test_a_proxy_has_one_form(monkeypatch: pytest.MonkeyPatch, value: str, proxy: str) -> None:
-    """All clients understand the result, whether the variable has a scheme, and whatever a password consists of."""
+    """All clients understand the result, with or without a scheme in the variable, and with any password."""
     monkeypatch.setenv("HTTPS_PROXY", value)
     assert proxy_for(ATLAS) == proxy
 
@@ -101,7 +101,7 @@ def test_a_proxy_has_one_form(monkeypatch: pytest.MonkeyPatch, value: str, proxy
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    """The operator does not start, and no part of a value that may hold a password is shown."""
+    """The operator does not start, and no part of a value that may contain a password is shown."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(StartupError) as refused:
         proxy_for(ATLAS)
@@ -111,8 +111,8 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
     assert refused.value.__context__ is None
 
 
-def test_a_proxy_that_leads_nowhere_we_go_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable for other programs, or for hosts that are exceptions, keeps nobody from starting."""
+def test_a_proxy_that_is_not_needed_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable for other programs, or for hosts that are exceptions, does not prevent the start."""
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     assert proxy_for(ATLAS) == PROXY
@@ -123,7 +123,7 @@ def test_a_proxy_that_leads_nowhere_we_go_is_not_judged(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("url", ["https://[::1", "https://host:port", "cluster"])
 def test_a_url_without_a_host_has_no_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """A kubeconfig may hold such a server; who connects to it says so."""
+    """A kubeconfig may contain such a server; the client that connects to it reports the error."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", "10.0.0.0/8")
     assert proxy_for(url) is None
@@ -173,7 +173,7 @@ EXCEPTIONS: list[tuple[str, str, bool]] = [
 def test_exceptions(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, exceptions: str, url: str, *, direct: bool
 ) -> None:
-    """NO_PROXY takes names, domains, addresses and ranges of either family, each with a port if it has one."""
+    """NO_PROXY takes names, domains, addresses and ranges of either family, each with an optional port."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", exceptions)
     assert proxy_for(url) == (None if direct else PROXY)
@@ -187,7 +187,7 @@ def test_exceptions(
 def test_an_unknown_exception_is_ignored_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unknown: str
 ) -> None:
-    """Other programs may understand it: the entries beside it count, and nobody is told twice."""
+    """Other programs may understand it: the other entries count, and the warning is not repeated."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("no_proxy", f"{unknown},mongodb.com")
     assert [proxy_for(ATLAS), proxy_for("https://10.0.0.1"), proxy_for(ATLAS)] == [None, PROXY, None]
@@ -208,7 +208,7 @@ def test_an_unknown_exception_is_ignored_with_one_warning(
 def test_a_file_without_a_certificate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, why: str
 ) -> None:
-    """SSL_CERT_FILE must name a file that can be used; nobody has to read a traceback to learn which is not."""
+    """SSL_CERT_FILE must name a usable file; the error is not a traceback."""
     file = tmp_path / "ca.crt"
     if content is not None:
         file.write_text(content)
@@ -229,7 +229,7 @@ def test_certificates_are_verified_but_not_strictly() -> None:
 
 
 def test_the_reason_is_openssls() -> None:
-    """It is found behind the errors of a client, which are of the same types; an error without TLS has none."""
+    """It is found behind the errors of a client, which have the same types; an error without TLS has none."""
     error = ssl.SSLCertVerificationError()
     error.verify_message = "Missing Authority Key Identifier"
     outer = ssl.SSLCertVerificationError("of the client")

@@ -1,4 +1,4 @@
-"""The kopf handlers: every event reaches the sink, and nothing that goes wrong loses more than that one event."""
+"""The kopf handlers: every event reaches the sink, and an error loses at most one event."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-SESSION: Any = None  # whatever kopf sends its requests by
+SESSION: Any = None  # the session with which kopf sends its requests
 
 
 class Sink:
-    """Remembers what it was given."""
+    """Record what it was given."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[Resource, str]] = []
@@ -33,7 +33,7 @@ class Sink:
 
 
 def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
-    """Return the one handler that is registered."""
+    """Return the one registered handler."""
     registry = kopf.OperatorRegistry()
     handlers.register(registry, sink, SESSION)
     (registered,) = registry._watching.get_all_handlers()  # noqa: SLF001 - kopf shows it nowhere else
@@ -44,13 +44,13 @@ def handler(sink: handlers.Sink) -> Any:  # noqa: ANN401 - kopf's
     ("type_", "what"), [(None, "listed"), ("ADDED", "there"), ("MODIFIED", "there"), ("DELETED", "deleted")]
 )
 def test_every_event_reaches_the_sink(type_: str | None, what: str) -> None:
-    """Listed, added, modified, deleted: the object, trimmed, and whether it is still there."""
+    """Listed, added, modified, deleted: the trimmed object, and whether it still exists."""
     sink = Sink()
     asyncio.run(handler(sink).fn(event={"type": type_, "object": body()}, namespace="team-a", name="jane"))
     assert sink.taken == [(resource(), what)]
 
 
-def test_only_our_kind_is_watched() -> None:
+def test_only_our_resource_is_watched() -> None:
     """The handler is for AtlasProjectInvite, and has no filter that could hide an event."""
     registered = handler(Sink())
     selector = registered.selector
@@ -67,8 +67,8 @@ def test_only_our_kind_is_watched() -> None:
         {"type": "MODIFIED"},
     ],
 )
-def test_what_cannot_be_read_is_logged(event: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that raises loses the event: it is logged, and left to the next complete list."""
+def test_an_unreadable_event_is_logged(event: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that raises loses the event: it is logged, and covered by the next complete list."""
     asyncio.run(handler(Sink()).fn(event=event))
     (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
     assert record.levelno == logging.ERROR
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_logged(event: dict[str, Any], caplog: pytest.Log
 
 
 def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever happens behind it, the handler returns, and the log names no person."""
+    """Whatever the sink raises, the handler returns, and the log names no person."""
 
     class Broken(Sink):
         def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
@@ -91,13 +91,13 @@ def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Kopf:
-    """Stands in for kopf: each time it is started, one of its tasks ends as it is told, and another one goes on."""
+    """Replace kopf: at each start one of its tasks ends in a chosen way, and another one continues."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *ends: Exception | None) -> None:
         self.ends = list(ends)
         self.started = 0
         self.watched: list[list[str]] = []
-        self.cancelled = 0
+        self.canceled = 0
         monkeypatch.setattr(kopf, "spawn_tasks", self.spawn_tasks)
 
     async def spawn_tasks(self, *, namespaces: list[str], clusterwide: bool, **_: object) -> list[asyncio.Task[None]]:
@@ -117,7 +117,7 @@ class Kopf:
         try:
             await asyncio.Event().wait()
         finally:
-            self.cancelled += 1
+            self.canceled += 1
 
 
 def watch(
@@ -129,24 +129,24 @@ def watch(
 
 
 @virtual_time
-async def test_a_watch_that_ends_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    """However kopf ends, what is left of it is ended, and it is started again; the signals are taken back."""
+async def test_a_watch_that_ends_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    """However kopf ends, its remaining tasks are ended, and it is started again; the signal handlers are restored."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake, taken = Kopf(monkeypatch, RuntimeError("410"), None, RuntimeError("404")), []
         watching = asyncio.create_task(handlers.keep_watching(watch(lambda: taken.append(1))))
         await asyncio.sleep(60)
         assert fake.started == len(taken) == 4
-        assert fake.cancelled == 3
+        assert fake.canceled == 3
         watching.cancel()
         await asyncio.wait([watching])
-        assert fake.cancelled == 4
+        assert fake.canceled == 4
         said = [r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"]
         assert said[0] == "the watch ended; restarting in 2 s: 410"
 
 
 @virtual_time
-async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> None:
-    """Where there is nothing to watch, kopf is started twice a minute, not all the time."""
+async def test_a_watch_that_ends_at_once_is_started_less_and_less_often() -> None:
+    """If there is nothing to watch, kopf is started twice a minute, not all the time."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake = Kopf(monkeypatch, *[RuntimeError("404")] * 1000)
         watching = asyncio.create_task(handlers.keep_watching(watch()))
@@ -157,8 +157,8 @@ async def test_a_watch_that_ends_at_once_begins_anew_less_and_less_often() -> No
 
 
 @virtual_time
-async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
-    """Where kopf found no kind to watch, or one namespace's watch stays closed; later where it has not begun before."""
+async def test_a_watch_that_does_not_begin_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    """If kopf found no CRD to watch, or one namespace's watch stays closed; later if it never began."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake, closed = Kopf(monkeypatch), {"b"}
         fake.ends = []
@@ -188,7 +188,10 @@ async def test_a_watch_that_does_not_begin_is_begun_anew(caplog: pytest.LogCaptu
 
 @virtual_time
 async def test_namespaces_come_and_go() -> None:
-    """Another namespace is watched at once; one that is refused does not disturb the others; none is nothing to do."""
+    """Another namespace is watched at once; a forbidden one does not disturb the others.
+
+    With none there is nothing to do.
+    """
     with pytest.MonkeyPatch.context() as monkeypatch:
         fake = Kopf(monkeypatch)
         fake.ends = []

@@ -1,4 +1,7 @@
-"""What the operator relies on beyond kopf's documentation, with the real kopf; see the list in ``handlers.py``."""
+"""What the operator needs of kopf beyond its documentation, tested with the real kopf.
+
+See the list in ``handlers.py``.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,15 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """An API server with one object, and the session by which kopf reaches it.
+    """An API server with one object, and the session with which kopf reaches it.
 
     Attributes:
-        fails: requests for a list that are answered HTTP 500.
-        gone: watches that are answered 410 Gone, each way in turn, before one is held.
+        fails: the number of list requests that get HTTP 500.
+        gone: watches that get 410 Gone, in each form in turn, before one is held.
         lists, watches: how often each path was listed and watched.
         writes: the methods of all other requests.
-        sent: the requests that were sent by the session.
-        closed: as aiohttp's session has it.
+        sent: the requests that were sent through the session.
+        closed: as in aiohttp's session.
     """
 
     def __init__(self, *, fails: int = 0, gone: int = 0) -> None:
@@ -76,7 +79,7 @@ class Cluster:
                 return web.json_response({"type": "ERROR", "object": gone})
             return web.json_response(gone, status=410)
         if self.watches[path] == self.gone + 1:
-            return web.Response()  # ended as the API server ends it now and then: no reason to relist
+            return web.Response()  # ended as the API server sometimes ends a watch: no reason to relist
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -93,7 +96,7 @@ class Cluster:
 
     @asynccontextmanager
     async def watched(self, namespaces: tuple[str, ...] = ()) -> AsyncIterator[None]:
-        """Let kopf run, until each watch is held."""
+        """Let kopf run until each watch is held."""
         loop = asyncio.get_running_loop()
         take = loop.add_signal_handler
 
@@ -141,7 +144,10 @@ def tasks() -> set[asyncio.Task[Any]]:
 async def test_kopf_leaves_no_task_behind(
     caplog: pytest.LogCaptureFixture, gone: int, namespaces: tuple[str, ...]
 ) -> None:
-    """However its watches ended, what is left of kopf is known by its files, and canceled; no error is logged twice."""
+    """However its watches ended, its remaining tasks are found by their files, and canceled.
+
+    No error is logged twice.
+    """
     cluster = Cluster(gone=gone)
     async with cluster.watched(namespaces):
         files = {Path(code.co_filename) for task in tasks() if (code := getattr(task.get_coro(), "cr_code", None))}
@@ -154,22 +160,22 @@ async def test_kopf_leaves_no_task_behind(
     assert "never retrieved" not in caplog.text
 
 
-async def test_kopf_takes_the_signals_only_when_it_is_started() -> None:
-    """So the operator can take them back at once, for good; each start is the same."""
+async def test_kopf_installs_signal_handlers_only_at_its_start() -> None:
+    """So the operator can restore its own at once, and finally; each start is the same."""
     cluster = Cluster(gone=2)
     async with cluster.watched():
         assert cluster.signals == {}
 
 
-async def test_kopf_sends_every_request_by_the_session_it_is_given() -> None:
-    """And needs no more of it than there is here: it is not one of aiohttp's."""
+async def test_kopf_sends_every_request_through_its_session() -> None:
+    """It needs no more of the session than this class has: it is not one of aiohttp's."""
     cluster = Cluster()
     async with cluster.watched():
         assert cluster.sent == cluster.received > 0
 
 
-async def test_kopf_tries_again_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The back-off of a request may be without an end and without a length, and begins again for each request."""
+async def test_kopf_retries_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The back-off of a request may be endless and without a length, and starts again for each request."""
     begun = 0
 
     class BackOffs:
@@ -186,7 +192,7 @@ async def test_kopf_tries_again_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_kopf_writes_nothing() -> None:
-    """An object that is listed, and listed again, is passed on each time, and left as it is."""
+    """An object that is listed again is passed on each time, and not changed."""
     cluster = Cluster(gone=1)
     async with cluster.watched(), asyncio.timeout(5):
         while len(cluster.shown) < 2:  # noqa: ASYNC110 - kopf has a task for it

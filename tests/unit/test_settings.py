@@ -1,4 +1,4 @@
-"""The settings: defaults, bounds, durations, and that plain http goes to loopback alone."""
+"""The settings: defaults, bounds, durations, and that plain http goes only to loopback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def problem(**given: Any) -> str:  # noqa: ANN401 - whatever a user gives
 
 
 def test_defaults() -> None:
-    """The defaults are those that docs/configuration.md promises."""
+    """The defaults are those in docs/configuration.md."""
     plain = settings()
     assert plain.atlas_url == "https://cloud.mongodb.com"
     assert plain.namespaces == ()
@@ -52,7 +52,7 @@ def test_defaults() -> None:
 
 
 def test_in_a_pod_logs_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes sets a variable in every container: there logs are JSON, unless asked otherwise."""
+    """Kubernetes sets a variable in every container: there logs are JSON, unless configured otherwise."""
     assert not in_pod()
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert in_pod()
@@ -60,8 +60,8 @@ def test_in_a_pod_logs_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(log_format="text").log_format == "text"
 
 
-def test_in_a_pod_one_of_several_leads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Leader election is on in a pod, and the Lease is in the pod's namespace, unless asked otherwise."""
+def test_in_a_pod_leader_election_is_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a pod the Lease is in the pod's namespace, unless configured otherwise."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     (tmp_path / "namespace").write_text("operators\n")
     monkeypatch.setattr("atlas_invites.settings._NAMESPACE_FILE", tmp_path / "namespace")
@@ -71,13 +71,13 @@ def test_in_a_pod_one_of_several_leads(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("given", ["", "Team", "a/b", "-a", "a" * 64])
-def test_a_lease_is_in_a_namespace(given: str) -> None:
-    """What cannot be a namespace is refused."""
+def test_a_lease_has_a_namespace(given: str) -> None:
+    """An invalid namespace is rejected."""
     assert problem(lease_namespace=given) == "Value error, must be the name of a namespace"
 
 
 def test_settings_do_not_change() -> None:
-    """Nobody changes a setting while the operator runs."""
+    """Settings cannot be changed while the operator runs."""
     with pytest.raises(ValidationError):
         settings().workers = 1  # type: ignore[misc]
 
@@ -92,22 +92,22 @@ def test_durations(given: Any, seconds: float) -> None:  # noqa: ANN401 - text o
 
 
 @pytest.mark.parametrize("given", ["", "m", "10 m", "10d", "-1", "1e3", "ten", "inf", "nan", "1h30m", "10M"])
-def test_what_is_no_duration(given: str) -> None:
-    """Anything else is refused with the rule."""
+def test_invalid_durations(given: str) -> None:
+    """Anything else is rejected with the rule."""
     assert problem(resync_interval=given) == (
         "Value error, must be seconds, or a number with s, m or h, for example 10m"
     )
 
 
 @pytest.mark.parametrize("given", ["0", "0.5", "0h"])
-def test_a_sweep_takes_a_second_at_least(given: str) -> None:
-    """A resync interval of nothing would sweep without a pause."""
+def test_a_resync_interval_is_a_second_at_least(given: str) -> None:
+    """An interval of zero would resync without a pause."""
     assert problem(resync_interval=given) == "Input should be greater than or equal to 1"
 
 
 @pytest.mark.parametrize("given", ["0", "0s", 0])
 def test_a_deletion_need_not_wait(given: Any) -> None:  # noqa: ANN401 - text or number
-    """Without a grace a deletion cancels at once."""
+    """Without a grace period a deletion cancels at once."""
     assert settings(deletion_grace=given).deletion_grace == 0
 
 
@@ -125,13 +125,13 @@ def test_a_deletion_need_not_wait(given: Any) -> None:  # noqa: ANN401 - text or
     ],
 )
 def test_namespaces(given: Any, names: tuple[str, ...]) -> None:  # noqa: ANN401 - text or list
-    """Comma-separated, repeated, or both; nothing is no namespace of the name "nothing"."""
+    """Comma-separated, repeated, or both; an empty value is no namespace."""
     assert settings(namespaces=given).namespaces == names
 
 
 @pytest.mark.parametrize("given", ["team-*", "!team-a", "a/b", "Team A", "team-a,team_b", "-a", "a" * 64])
 def test_a_namespace_is_a_name(given: str) -> None:
-    """A pattern, which kopf would take, or what cannot be a namespace, is refused."""
+    """A pattern, which kopf would accept, or an invalid name is rejected."""
     assert problem(namespaces=given) == "Value error, must be the name of a namespace"
 
 
@@ -139,7 +139,7 @@ def test_a_namespace_is_a_name(given: str) -> None:
     ("given", "key"), [("platform/atlas", ("platform", "atlas")), ("p/a.b-c", ("p", "a.b-c")), (None, None)]
 )
 def test_default_secret(given: str | None, key: Key | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Namespace and name of a Secret, by flag or variable; none unless it is given."""
+    """Namespace and name of a Secret, by flag or variable; there is no default."""
     assert settings(default_secret=given).default_secret == key
     if given is not None:
         monkeypatch.setenv("ATLAS_INVITES_DEFAULT_SECRET", given)
@@ -165,7 +165,7 @@ def test_default_secret(given: str | None, key: Key | None, monkeypatch: pytest.
     ],
 )
 def test_a_default_secret_has_a_namespace_and_a_name(given: str) -> None:
-    """What cannot be a Secret is refused."""
+    """An invalid Secret reference is rejected."""
     assert problem(default_secret=given) == "Value error, must be NAMESPACE/NAME of a Secret"
 
 
@@ -183,8 +183,8 @@ def test_a_default_secret_has_a_namespace_and_a_name(given: str) -> None:
         ("http://[::1]:8081", "http://[::1]:8081"),
     ],
 )
-def test_good_urls(given: str, kept: str) -> None:
-    """Https to anywhere, plain http to loopback."""
+def test_valid_urls(given: str, kept: str) -> None:
+    """Any https URL is valid, and plain http to loopback."""
     assert settings(atlas_url=given).atlas_url == kept
 
 
@@ -221,20 +221,20 @@ HOST = "Value error, must name a host only, without user, path or query"
         ("https://host#", HOST),
     ],
 )
-def test_bad_urls(given: str, rule: str) -> None:
-    """Each is refused with its rule, which never shows the value: it may hold a password."""
+def test_invalid_urls(given: str, rule: str) -> None:
+    """Each is rejected with its rule, which never shows the value: it may contain a password."""
     assert problem(atlas_url=given) == rule
 
 
 @pytest.mark.parametrize("given", ["off", "0.0.0.0:8080", "127.0.0.1:0", "[::]:9090", "localhost:65535"])
-def test_good_addresses(given: str) -> None:
+def test_valid_addresses(given: str) -> None:
     """host:port, or off."""
     assert settings(listen=given).listen == given
 
 
 @pytest.mark.parametrize("given", ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:-1", "on"])
-def test_bad_addresses(given: str) -> None:
-    """Anything else is refused with the rule."""
+def test_invalid_addresses(given: str) -> None:
+    """Anything else is rejected with the rule."""
     assert problem(listen=given) == "Value error, must be host:port, or off"
 
 
@@ -251,5 +251,5 @@ def test_bad_addresses(given: str) -> None:
     ],
 )
 def test_bounds_and_choices(given: dict[str, Any], rule: str) -> None:
-    """What is out of bounds, or no choice, is refused with what would be good."""
+    """A value out of bounds, or not among the choices, is rejected with the valid values."""
     assert problem(**given) == rule

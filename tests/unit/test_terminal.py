@@ -1,4 +1,4 @@
-"""What a command says when Atlas does not show what it reads."""
+"""What a command prints if Atlas does not return what it reads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ OF_A_LIST = [
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, AtlasFailure) and kind not in {AtlasFailure, Gone}
 ]
-"""All that a call can meet; ``Gone`` is about a single invitation."""
+"""All failures of a call; ``Gone`` is about a single invitation."""
 
 
 @pytest.mark.parametrize("kind", OF_A_LIST)
-def test_the_message_is_for_who_runs_the_command(kind: type[AtlasFailure]) -> None:
-    """It has the call, what came back, and what Atlas said; nothing in it is about an operator or its objects."""
+def test_the_message_is_for_the_user_of_the_command(kind: type[AtlasFailure]) -> None:
+    """It has the call, its result and Atlas's message; nothing in it is about an operator or its objects."""
     body = ErrorBody(error=403, errorCode="X", detail="Not now.")
     message = explained(kind(Operation.LIST_INVITES, "403 X", error=body))
     assert "(ListInvites: 403 X)." in message

@@ -1,4 +1,4 @@
-"""Virtual time goes on, however late it is."""
+"""Virtual time continues at any time value."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from tests.unit.virtual_time import VirtualTimeLoop
 
 HALF_A_YEAR = 18_550_744.97599999
-"""So late that a nanosecond is less than what a float can tell."""
+"""So late that a float cannot represent a nanosecond."""
 
 
 def test_a_timer_is_due_at_its_time_however_late_it_is() -> None:
-    """A timer whose time has come is run, also where the time is too late to be told to the nanosecond."""
+    """A timer whose time has come is run, even if the time is too large to be exact to the nanosecond."""
     loop = VirtualTimeLoop()
     selector: Any = loop._selector  # type: ignore[attr-defined]  # noqa: SLF001
     select, selects = selector.select, count()

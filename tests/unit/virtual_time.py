@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when nothing else can happen: hours of waiting cost no time, and never vary."""
+"""An event loop whose time passes only if nothing else can happen: hours of waiting take no time, and never vary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer instead of waiting for it."""
+    """Jump to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ def virtual_time(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 def now() -> float:
-    """Return the seconds of the running loop, for whoever takes a monotonic clock."""
+    """Return the seconds of the running loop, for code that takes a monotonic clock."""
     return asyncio.get_running_loop().time()
 
 
 async def settle() -> None:
-    """Let everything run that can run without time passing."""
+    """Let everything run that can run without passing time."""
     for _ in range(50):
         await asyncio.sleep(0)

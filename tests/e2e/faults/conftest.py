@@ -1,4 +1,4 @@
-"""Operators with a faulty network: between each and the API server, and between each and Atlas, there is a proxy."""
+"""Operators with a faulty network: a proxy is between each operator and the API server, and between each and Atlas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LEASE = f"apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/atlas-invites"
 AT_ONCE = ("--deletion-grace", "0")
-"""Deletions do not wait, where a test is not about that."""
+"""Deletions do not wait, unless a test is about the wait."""
 
 ELECTION = ("--leader-election", "--lease-namespace", OPERATOR_NAMESPACE)
 
@@ -76,7 +76,7 @@ class Behind:
 
 @dataclass(slots=True)
 class Contender:
-    """An operator behind its two proxies, and where its metrics and probes are."""
+    """An operator behind its two proxies, and the address of its metrics and probes."""
 
     operator: Operator
     kube: Proxy
@@ -85,31 +85,31 @@ class Contender:
 
     @property
     def leads(self) -> bool:
-        """Whether it has begun to lead."""
+        """Return whether it has started to lead."""
         return "leading as" in self.operator.log
 
     def writes(self, since: float = 0.0) -> list[Observation]:
-        """Return what it has asked Atlas and the API server to change since a time, oldest first."""
+        """Return its requests for changes to Atlas and the API server since a time, oldest first."""
         return sorted([*self.kube.writes(since), *self.atlas.writes(since)], key=lambda seen: seen.at)
 
     def atlas_writes(self, since: float = 0.0) -> list[str]:
-        """Return what it has asked Atlas to change since a time."""
+        """Return its requests for changes to Atlas since a time."""
         return [seen.line for seen in self.atlas.writes(since) if "/oauth/" not in seen.line]
 
     def kill(self) -> None:
-        """End it as kill -9 does."""
+        """Kill it as kill -9 does."""
         self.operator.process.kill()
 
     def freeze(self) -> None:
-        """Stop it as SIGSTOP does."""
+        """Stop it with SIGSTOP."""
         self.operator.process.popen.send_signal(signal.SIGSTOP)
 
     def cut_off(self) -> None:
-        """Cut it off from the API server, as a broken cable does; it still reaches Atlas."""
+        """Disconnect it from the API server, as a broken cable does; it still reaches Atlas."""
         self.kube.silent = True
 
     def wake(self) -> float:
-        """Let it go on, and return when that was."""
+        """Continue it, and return the time."""
         self.operator.process.popen.send_signal(signal.SIGCONT)
         return time.monotonic()
 
@@ -118,15 +118,15 @@ class Contender:
         return self.operator.process.popen.wait(PATIENCE)
 
     def terminate(self) -> int:
-        """Send SIGTERM, and return the exit code: 0 only where it has ended in order, within 10 seconds."""
+        """Send SIGTERM, and return the exit code: 0 only if it has ended in order, within 10 seconds."""
         return self.operator.stop()
 
     def get(self, path: str) -> httpx.Response:
-        """Ask its probes or metrics."""
+        """Get a response of its probes or metrics."""
         return httpx.get(f"http://{self.address}{path}", timeout=10)
 
     def metric(self, name: str) -> float:
-        """Return a metric without labels."""
+        """Return the value of a metric without labels."""
         found = re.search(rf"^atlas_invites_{name} (\S+)$", self.get("/metrics").text, re.MULTILINE)
         assert found is not None, name
         return float(found[1])
@@ -136,14 +136,14 @@ PLAIN_HTTP = Way()
 
 
 class Start(Protocol):
-    """Starts an operator for the test's own world behind proxies of its own."""
+    """Start an operator for the test's own world behind its own proxies."""
 
     def __call__(self, *options: str, wait: bool = True, silent: bool = False, way: Way = PLAIN_HTTP) -> Contender: ...
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox for the test alone: its clock, settings and limits are the test's."""
+    """A sandbox only for the test, which may change its clock, settings and limits."""
     group = ProcessGroup()
     yield Sandbox.start(group)
     group.close()
@@ -151,7 +151,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def start(own: World) -> Iterator[Start]:
-    """Starts operators; they end with the test."""
+    """Start operators; they end with the test."""
     control_plane, group = own.plane.control_plane, ProcessGroup()
     authority = json.loads(control_plane.kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
     tls = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
@@ -172,13 +172,13 @@ def start(own: World) -> Iterator[Start]:
         yield begin
         for one in own.operators:
             one.process.kill()
-            sys.stdout.write(f"{one.process.name}:\n{one.log}\n")  # pytest shows it where the test fails
+            sys.stdout.write(f"{one.process.name}:\n{one.log}\n")  # pytest shows it if the test fails
         own.check_laws()
 
 
 @pytest.fixture
 def no_lease(own: World) -> Iterator[None]:
-    """Nobody holds the lease."""
+    """Wait until the Lease is free."""
     own.plane.api.ask("DELETE", LEASE)
     yield
     own.plane.api.ask("DELETE", LEASE)
@@ -195,7 +195,7 @@ def pair(own: World, start: Start, no_lease: None) -> tuple[Contender, Contender
 
 
 def send(world: World, name: str, **spec: Any) -> None:  # noqa: ANN401 - fields are JSON
-    """Create an object for an e-mail that nobody has invited yet."""
+    """Create an object for an e-mail that was never invited."""
     manifest = {
         "apiVersion": "atlasinvites.io/v1alpha1",
         "kind": "AtlasProjectInvite",
@@ -218,14 +218,14 @@ def strip(world: World, name: str) -> None:
 
 
 def vanish(world: World, name: str) -> None:
-    """Let an object go without its end in Atlas: its finalizer is taken off, and it is deleted."""
+    """Delete an object without finalizing it: its finalizer is removed first."""
     strip(world, name)
     world.delete(name)
     world.until_gone(name)
 
 
 def adopt_all(world: World, names: Sequence[str]) -> None:
-    """Invite people in Atlas, create an object for each, and begin counting anew when all are settled."""
+    """Invite people in Atlas, create an object for each, and count from the moment all are settled."""
     order = {"usernames": [world.email(name) for name in names], "roles": [READ_ONLY]}
     world.sandbox.control("POST", f"/projects/{world.project}/invitations", order)
     ids = {invitation["username"]: invitation["id"] for invitation in world.atlas["invitations"]}
@@ -238,7 +238,7 @@ def adopt_all(world: World, names: Sequence[str]) -> None:
 def until_all(
     world: World, names: Iterable[str], what: str, holds: Callable[[Object], bool], seconds: float = PATIENCE
 ) -> None:
-    """Wait until something holds for all of these objects."""
+    """Wait until the condition holds for all of these objects."""
     wanted = set(names)
 
     def missing() -> int:
@@ -249,7 +249,7 @@ def until_all(
 
     def check() -> bool:
         nonlocal left
-        time.sleep(len(wanted) / 2000)  # a list of all is no small thing to ask for
+        time.sleep(len(wanted) / 2000)  # a list of all objects is expensive
         left = missing()
         return not left
 
@@ -260,7 +260,7 @@ def until_all(
 
 
 def has_roles(*roles: str) -> Callable[[Object], bool]:
-    """Return a check: the latest generation was evaluated, and Atlas has answered with these roles."""
+    """Return a check: the latest generation was evaluated, and Atlas has responded with these roles."""
     return lambda item: (
         reason(item) == "Invited"
         and item["status"]["observedGeneration"] == item["metadata"]["generation"]
@@ -269,11 +269,11 @@ def has_roles(*roles: str) -> Callable[[Object], bool]:
 
 
 def until_more(what: str, count: Callable[[], int]) -> None:
-    """Wait until something has been counted once more."""
+    """Wait until the counter has increased."""
     before = count()
     wait_until(what, lambda: count() > before)
 
 
 def sent(world: World) -> list[str]:
-    """Return what Atlas answered to the operators' invitations since ``mark``."""
+    """Return Atlas's responses to the operators' invitations since ``mark``."""
     return [call for call in world.calls("POST") if call.startswith("CreateInvite")]

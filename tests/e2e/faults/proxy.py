@@ -1,4 +1,4 @@
-"""A reverse proxy on loopback with levers: what a network or a server in trouble does to a client."""
+"""A reverse proxy on loopback with controls: what a failing network or server does to a client."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class Fault:
     """What happens to the requests whose ``METHOD /path?query`` matches.
 
     Attributes:
-        status: the answer, with a Kubernetes Status as its body; None: there is none, the request is held.
-        gone: the answer is a watch that says 410 Gone.
+        status: the status of the response, with a Kubernetes Status as its body; None: there is no response, the
+            request is held.
+        gone: the response is a watch that says 410 Gone.
         after: the request is carried out first.
-        count: how many are struck; None for ever.
-        seconds: for which the request is held before it is struck.
-        struck: how many were.
+        count: how many requests are struck; None: all.
+        seconds: how long the request is held before it is struck.
+        struck: how many were struck.
     """
 
     matches: re.Pattern[str]
@@ -46,7 +47,7 @@ class Fault:
     struck: int = 0
 
     def strikes(self, line: str) -> bool:
-        """Tell whether a request is struck, and count it."""
+        """Return whether a request is struck, and count it."""
         if not self.matches.search(line) or (self.count is not None and self.struck >= self.count):
             return False
         self.struck += 1
@@ -55,25 +56,26 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A request that came through: when it came (monotonic seconds), and what it asked for."""
+    """A request that came through: its time (monotonic seconds), and its content."""
 
     at: float
     line: str
 
     @property
     def writes(self) -> bool:
-        """Whether it changes something."""
+        """Return whether it changes something."""
         return self.line.split(" ", 1)[0] not in _READS
 
 
 @dataclass(slots=True)
 class Proxy(InThread):
-    """Passes requests on to a server, in a thread of its own.
+    """Pass requests on to a server, in its own thread.
 
     Attributes:
         certificate: certificate and key for TLS on the side of the client; None: plain HTTP.
-        silent: nothing is passed on in either direction, and nothing is refused: what a cut cable looks like.
-        swallowed: requests, and pieces of answers, that silence has swallowed: they never come, also when it has ended.
+        silent: nothing is passed on in either direction, and nothing is refused, as with a cut cable.
+        swallowed: requests, and parts of responses, that were lost during silence: they never come, even after it has
+            ended.
         seen: the requests that were passed on.
     """
 
@@ -93,7 +95,7 @@ class Proxy(InThread):
         if self.certificate is not None:
             self._presented = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.present(self.certificate)
-        return InThread.__enter__(self)  # super() does not know the class that slots make
+        return InThread.__enter__(self)  # super() does not know the class that slots create
 
     def fault(  # noqa: PLR0913 - the levers
         self,
@@ -105,33 +107,33 @@ class Proxy(InThread):
         count: int | None = None,
         seconds: float = 0.0,
     ) -> Fault:
-        """Order a fault for requests that match, for ever unless it says how often; see ``Fault``."""
+        """Order a fault for requests that match, without a limit unless it has a count; see ``Fault``."""
         fault = Fault(re.compile(pattern), status, gone, after, count, seconds)
         self._faults.append(fault)
         return fault
 
     def mend(self, fault: Fault) -> None:
-        """Call a fault off. What it holds stays held until the client leaves."""
+        """Remove a fault. The requests that it holds stay held until the client leaves."""
         self._faults.remove(fault)
 
     def present(self, certificate: Path) -> None:
-        """Present another certificate to connections that begin from here on."""
+        """Present another certificate on new connections."""
         assert self._presented is not None
         self._presented.load_cert_chain(certificate)
 
     def cut_streams(self) -> None:
-        """Reset the connections of all watches; one that was asked for a moment ago is waited for."""
+        """Reset the connections of all watches; wait for a watch that was just requested."""
         assert self._loop is not None
         wait_until("there is a watch to cut", lambda: self._streams)
         self._loop.call_soon_threadsafe(self._cut)
 
     def cut_connections(self) -> None:
-        """Reset the connections of all clients, as an API server that ends does."""
+        """Reset the connections of all clients, as an API server that stops does."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._cut_all)
 
     def writes(self, since: float = 0.0) -> list[Observation]:
-        """Return the requests since a time that change something, but for those of the lease."""
+        """Return the changing requests since a time, except those for the Lease."""
         return [seen for seen in list(self.seen) if seen.writes and seen.at >= since and "/leases" not in seen.line]
 
     def _cut(self) -> None:
@@ -207,7 +209,7 @@ class Proxy(InThread):
                 await response.write(chunk)
             await response.write_eof()
         except aiohttp.ClientConnectionResetError:
-            pass  # The client has left: nobody reads the rest.
+            pass  # The client has left: nothing reads the rest.
         finally:
             self._streams -= {stream}
         return response

@@ -1,4 +1,4 @@
-"""A connection to the API server whose credentials and certificates change, as they do in real clusters."""
+"""A connection to the API server whose credentials and certificates change, as in real clusters."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def strict(*args, **options):
     return context
 ssl.create_default_context = strict
 """
-"""What Python 3.13 does."""
+"""The behavior of Python 3.13."""
 
 
 def changes_arrive(own: World) -> None:
-    """Change an object's roles, and see it done by one call: list, watch and writes work."""
+    """Change an object's roles, and wait until one call has done it: list, watch and writes work."""
     own.mark()
     own.edit("jane", roles=[OWNER])
     own.until_it("jane", "is changed", has_roles(OWNER))
@@ -53,14 +53,14 @@ def changes_arrive(own: World) -> None:
 
 @dataclass(slots=True)
 class Rotation:
-    """A token of the operator's ServiceAccount in a file, which can be replaced by another one, and revoked."""
+    """A token of the operator's ServiceAccount in a file, which can be replaced and revoked."""
 
     own: World
     file: Path
     _number: int = 0
 
     def rotate(self) -> None:
-        """Write a new token to the file, and revoke the one that was there."""
+        """Write a new token to the file, and revoke the previous one."""
         api, old = self.own.plane.api, self.file.read_text() if self.file.exists() else None
         secret = api.do("POST", SECRETS, {"metadata": {"name": f"{self.own.namespace}-{self._number + 1}"}})
         bound = {"apiVersion": "v1", "kind": "Secret", **{n: secret["metadata"][n] for n in ("name", "uid")}}
@@ -91,12 +91,12 @@ def rotation(own: World, tmp_path: Path) -> Iterator[Rotation]:
 
 
 def by_file(token: Path) -> dict[str, Any]:
-    """Return a user of a kubeconfig whose token is in a file."""
+    """Return a kubeconfig user whose token is in a file."""
     return {"tokenFile": str(token)}
 
 
 def by_plugin(token: Path) -> dict[str, Any]:
-    """Return a user of a kubeconfig whose token is what a credential plugin prints."""
+    """Return a kubeconfig user whose token is printed by a credential plugin."""
     version = "client.authentication.k8s.io/v1"
     printed = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": "TOKEN"}}
     script = f"sed s/TOKEN/$(cat {shlex.quote(str(token))})/ <<END\n{json.dumps(printed)}\nEND\n"
@@ -105,7 +105,7 @@ def by_plugin(token: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("user", [by_file, by_plugin])
 def test_rotated_token(own: World, start: Start, rotation: Rotation, user: Callable[[Path], dict[str, Any]]) -> None:
-    """When the token is revoked the operator asks for the new one, for the watch and all other calls."""
+    """When the token is revoked, the operator gets the new one, for the watch and all other calls."""
     operator = start(way=Way(user=user(rotation.file)))
     own.adopt("jane")
     rotation.rotate()
@@ -116,7 +116,7 @@ def test_rotated_token(own: World, start: Start, rotation: Rotation, user: Calla
 
 
 def test_rejected_for_a_while(own: World, start: Start) -> None:
-    """Where there are no other credentials the watch and all other calls go on as soon as these are accepted again."""
+    """Without other credentials, the watch and all other calls go on as soon as these are accepted again."""
     operator = start()
     own.adopt("jane")
     rejected = operator.kube.fault(".*", 401)
@@ -127,7 +127,7 @@ def test_rejected_for_a_while(own: World, start: Start) -> None:
 
 
 def test_impersonation(own: World, start: Start) -> None:
-    """`as` in a kubeconfig holds for each call, of the watch too."""
+    """`as` in a kubeconfig applies to each call, also to the watch."""
     config = json.loads(own.plane.control_plane.kubeconfig.read_text())
     mark = own.plane.api.audit_mark()
     start(way=Way(user={**config["users"][0]["user"], "as": OPERATOR}))
@@ -144,7 +144,7 @@ def test_impersonation(own: World, start: Start) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """A file with the CA of the API server, which can be replaced by another one."""
+    """A file with the CA of the API server, which can be replaced."""
     file = tmp_path / "ca.crt"
     trust(file, "first")
     return file
@@ -156,7 +156,7 @@ def trust(file: Path, name: str) -> None:
 
 
 def test_server_name(own: World, start: Start, authority: Path) -> None:
-    """`tls-server-name` is the name in the certificate, for the watch too."""
+    """`tls-server-name` is the name in the certificate, also for the watch."""
     names = {"certificate-authority": str(authority), "tls-server-name": "kubernetes.example.com"}
     start(way=Way(NAMED, names))
     own.adopt("jane")
@@ -166,7 +166,7 @@ def test_server_name(own: World, start: Start, authority: Path) -> None:
 def test_rotated_ca(own: World, start: Start, authority: Path, tmp_path: Path) -> None:
     """A rejected certificate is logged with OpenSSL's reason; a rotated CA is trusted, and the old one no longer.
 
-    All certificates here lack key identifiers, which the strict checks of Python 3.13 reject.
+    All certificates here lack key identifiers, which the strict verification of Python 3.13 rejects.
     """
     (tmp_path / "sitecustomize.py").write_text(STRICT)
     cluster, variables = {"certificate-authority": str(authority)}, {"PYTHONPATH": f"{tmp_path}:{ROOT / 'operator'}"}
@@ -185,7 +185,7 @@ def test_rotated_ca(own: World, start: Start, authority: Path, tmp_path: Path) -
 
 
 def test_rotated_ca_of_a_standby(own: World, start: Start, authority: Path, no_lease: None) -> None:
-    """Leader and standby both trust the rotated CA, and the lease stays where it is."""
+    """Leader and standby both trust the rotated CA, and the leader stays the same."""
     del no_lease
     way = Way(FIRST, {"certificate-authority": str(authority)})
     leader = start(*ELECTION, way=way)
@@ -212,7 +212,7 @@ def _leases(contender: Contender, since: int) -> bool:
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_out_of_touch(start: Start, authority: Path, no_lease: None) -> None:
+def test_without_contact(start: Start, authority: Path, no_lease: None) -> None:
     """After a minute without a success a standby, or an operator without election, is neither alive nor ready."""
     del no_lease
     leader = start(*ELECTION)
@@ -220,7 +220,7 @@ def test_out_of_touch(start: Start, authority: Path, no_lease: None) -> None:
     standby.operator.wait_for_line("standing by")
     alone = start()
     alone.kube.silent = True
-    standby.kube.present(SECOND)  # and its CA is not to be had
+    standby.kube.present(SECOND)  # and its CA is not available
     standby.kube.cut_connections()
     probes = [(one, path) for one in (alone, standby) for path in ("/healthz", "/readyz")]
 

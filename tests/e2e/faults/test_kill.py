@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 CONFIRMED = 120.0
-"""Seconds within which an invitation is sent that has to be confirmed for a minute first."""
+"""Seconds within which an invitation is sent that must first be confirmed for a minute."""
 
 
-@pytest.mark.parametrize("answered", [False, True], ids=["before-the-answer", "after-the-answer"])
-def test_killed_between_sending_and_status(own: World, start: Start, *, answered: bool) -> None:
-    """Whoever comes next sends no second invitation, calls it Adopted, and leaves it when the object goes."""
+@pytest.mark.parametrize("answered", [False, True], ids=["before-the-response", "after-the-response"])
+def test_killed_between_send_and_status(own: World, start: Start, *, answered: bool) -> None:
+    """The next process sends no second invitation, reports it as Adopted, and leaves it when the object is deleted."""
     first = start()
     if answered:
         window = first.kube.fault("PATCH .*/status")
@@ -46,8 +46,8 @@ def test_killed_between_sending_and_status(own: World, start: Start, *, answered
     assert own.atlas_writes() == ["CreateInvite 200", "UpdateInvite 200"]
 
 
-def test_killed_after_sending_and_deleted_meanwhile(own: World, start: Start) -> None:
-    """Nobody knows whose the invitation is: whoever comes next leaves it, and an event names it."""
+def test_killed_after_a_send_and_deleted_meanwhile(own: World, start: Start) -> None:
+    """It is not known who sent the invitation: the next process leaves it, and an event names it."""
     first = start()
     window = first.kube.fault("PATCH .*/status")
     send(own, "jane")
@@ -72,7 +72,7 @@ def test_killed_after_sending_and_deleted_meanwhile(own: World, start: Start) ->
 
 @pytest.mark.long
 def test_killed_again_and_again(own: World, start: Start) -> None:
-    """However often it is killed in the middle of sending, everybody is invited, and nobody twice."""
+    """However often it is killed while it sends, every person is invited, and nobody twice."""
     names = [f"n{number:02}" for number in range(24)]
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0.2})
     for name in names:
@@ -89,7 +89,7 @@ def test_killed_again_and_again(own: World, start: Start) -> None:
 
 @pytest.mark.parametrize("moment", ["before-the-cancellation", "before-status", "before-the-send", "after-the-send"])
 def test_killed_during_a_resend(own: World, start: Start, moment: str) -> None:
-    """Whoever comes next sends the one invitation that was asked for, unless it was sent."""
+    """The next process sends the one requested invitation, unless it was sent."""
     first = start()
     send(own, "jane")
     own.until("jane", "Invited")

@@ -1,4 +1,4 @@
-"""Many objects at once: an outage, a rate limit, a sweep, and a project that does not answer."""
+"""Many objects at once: an outage, a rate limit, a resync, and a project that does not respond."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from tests.stack import Operator
 
 WITHIN = 300.0
-"""Seconds in which a thousand objects come to rest, on a machine that does much else."""
+"""Seconds within which a thousand objects settle, on a busy machine."""
 
 
 def is_unavailable(item: Object) -> bool:
-    """Tell whether the latest generation met an outage."""
+    """Return whether the latest generation met an outage."""
     return reason(item) == "AtlasUnavailable" and item["status"]["observedGeneration"] == item["metadata"]["generation"]
 
 
 @pytest.mark.parametrize(("count", "lasts"), [(200, 0.0), pytest.param(1000, 60.0, marks=pytest.mark.long)])
 @pytest.mark.timeout(900)
 def test_an_outage_under_many_objects(own: World, start_operator: StartOperator, count: int, lasts: float) -> None:
-    """A change of each in an outage costs one write that says so and one that it is done, and few calls."""
+    """An outage costs each changed object two status writes, one at its start and one at its end.
+
+    It costs few calls.
+    """
     people = [f"p{number:03}" for number in range(count)]
     operator = start_operator("--log-level", "info")
     adopt_all(own, people)
@@ -40,7 +43,7 @@ def test_an_outage_under_many_objects(own: World, start_operator: StartOperator,
         own.edit(person, roles=[OWNER])
     until_all(own, people, "met the outage", is_unavailable, WITHIN)
     struck = own.sandbox.struck(outage)
-    wait_until("it is tried on", lambda: own.sandbox.struck(outage) > struck)
+    wait_until("it is tried again", lambda: own.sandbox.struck(outage) > struck)
     time.sleep(max(began + lasts - time.monotonic(), 0.0))
     assert len(own.writes()) == len(people)
     assert own.sandbox.struck(outage) < len(people)
@@ -54,7 +57,7 @@ def test_an_outage_under_many_objects(own: World, start_operator: StartOperator,
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.timeout(900)
 def test_a_burst_against_the_limit_on_invitations(own: World, start_operator: StartOperator, count: int) -> None:
-    """Everybody is invited once, about in turn, at the pace that Atlas allows, with one refusal each at most."""
+    """Every person is invited once, about in turn, at the pace that Atlas allows, with at most one refusal each."""
     own.sandbox.control("PUT", "/limits", {"buckets": [], "invitations": {"limit": 10, "minutes": 1 / 60}})
     people = [f"p{number:03}" for number in range(count)]
     start_operator("--workers", "16", "--log-level", "info")  # half of them at once for one project, in any order
@@ -73,8 +76,8 @@ def test_a_burst_against_the_limit_on_invitations(own: World, start_operator: St
     assert sum(early) / len(early) < sum(late) / len(late), "who came late did not go late"
 
 
-def test_a_users_edit_overtakes_a_sweep(own: World, start_operator: StartOperator) -> None:
-    """While a sweep sets many right, what a user changes is done first."""
+def test_a_users_edit_overtakes_a_resync(own: World, start_operator: StartOperator) -> None:
+    """While a resync corrects many objects, a user's change is done first."""
     people = [f"p{number:03}" for number in range(100)]
     first = start_operator("--log-level", "info")
     adopt_all(own, people)
@@ -83,23 +86,23 @@ def test_a_users_edit_overtakes_a_sweep(own: World, start_operator: StartOperato
         own.change_in_atlas(person, [OWNER])
     own.sandbox.control("PATCH", "/settings", {"latencySeconds": 0.5})
     start_operator("--workers", "2", "--log-level", "info")
-    wait_until("the sweep sets them right", lambda: set_right(own) > 5)
+    wait_until("the resync corrects them", lambda: set_right(own) > 5)
     own.edit(people[-1], roles=["GROUP_CLUSTER_MANAGER"])
     own.until_it(people[-1], "is changed", has_roles("GROUP_CLUSTER_MANAGER"))
     assert set_right(own) < len(people) // 2
 
 
 def set_right(own: World) -> int:
-    """Return how many invitations a sweep has given back the roles of their objects."""
+    """Return how many invitations a resync has given back the roles of their objects."""
     return sum(invitation["roles"] == [READ_ONLY] for invitation in own.atlas["invitations"])
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own-credentials", "shared-credentials"])
 @pytest.mark.parametrize("how", ["held", "slow", "503"])
-def test_a_project_that_does_not_answer_delays_no_other(
+def test_a_project_that_does_not_respond_delays_no_other(
     own: World, start_operator: StartOperator, how: str, *, shared: bool
 ) -> None:
-    """While each call for one project hangs, takes seconds or fails, other projects' changes are done."""
+    """While each call for one project hangs, takes seconds or fails, other projects' changes are made."""
     other = World.make(own.plane, own.sandbox, own.namespace)
     own.put_secret("own", publicApiKey=own.public_key, privateApiKey=own.key)
     secret = "atlas-credentials" if shared else "own"
@@ -115,7 +118,7 @@ def test_a_project_that_does_not_answer_delays_no_other(
     people = [f"p{number:03}" for number in range(150)]
     for person in people:
         send(own, person, connectionSecretRef={"name": secret})
-    wait_until("the calls of the one project do not end well", lambda: own.sandbox.struck(fault))
+    wait_until("the calls of the one project fail", lambda: own.sandbox.struck(fault))
     for name in ("other-1", "other-2", "other-3"):
         send(other, name)
         other.until_it(name, "is invited", has_roles(READ_ONLY))

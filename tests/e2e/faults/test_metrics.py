@@ -1,4 +1,4 @@
-"""What a process tells Prometheus of itself."""
+"""What a process exports to Prometheus."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LABELS = {
 
 
 def test_every_metric(own: World, start: Start, no_lease: None) -> None:
-    """Each metric is there, with its labels and no others, counts what was done, and names nobody."""
+    """Each metric exists, with its labels and no others, counts what was done, and names nobody."""
     del no_lease
     operator = start(*ELECTION)
     own.adopt("jane")
@@ -59,7 +59,7 @@ def test_every_metric(own: World, start: Start, no_lease: None) -> None:
     assert own.sandbox.struck(refused)
     own.annotate("lost", FORCE_DELETE, "true")
     own.until_gone("lost")
-    wait_until("the objects that went are counted no more", lambda: read(operator)["invitations", PENDING] == 1)
+    wait_until("deleted objects are not counted any more", lambda: read(operator)["invitations", PENDING] == 1)
 
     found = read(operator)
     labels: dict[str, set[str]] = {}
@@ -88,7 +88,7 @@ PENDING = frozenset({("state", "Pending")})
 
 
 def read(operator: Contender) -> Samples:
-    """Return our samples by name, without the prefix, and labels."""
+    """Return the operator's samples by name, without the prefix, and labels."""
     prefix = "atlas_invites_"
     return {
         (sample.name.removeprefix(prefix), frozenset(sample.labels.items())): sample.value

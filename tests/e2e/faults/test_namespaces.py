@@ -1,4 +1,4 @@
-"""Several namespaces, each by itself: an operator whose rights are bound in some of them only."""
+"""Several namespaces, each separately: an operator whose rights are bound in some of them only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTICED = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Those of a ServiceAccount that has none but in the namespaces in which they are bound."""
+    """The rights of a ServiceAccount that has none except in the namespaces where they are bound."""
 
     own: World
 
@@ -55,7 +55,7 @@ def rights(own: World) -> Rights:
 
 @pytest.fixture
 def other(own: World) -> Iterator[World]:
-    """Another namespace, with a Secret and an Atlas project of its own."""
+    """Another namespace, with its own Secret and Atlas project."""
     name = f"test-{secrets.token_hex(4)}"
     own.plane.api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
     yield World.make(own.plane, own.sandbox, name)
@@ -63,7 +63,7 @@ def other(own: World) -> Iterator[World]:
 
 
 def changes_arrive(world: World, name: str) -> None:
-    """Create an object, change its roles, and see it done: list, watch and writes work in that namespace."""
+    """Create an object, change its roles, and wait until it is done: list, watch and writes work in that namespace."""
     send(world, name)
     world.until(name, "Invited")
     world.edit(name, roles=[OWNER])
@@ -71,7 +71,7 @@ def changes_arrive(world: World, name: str) -> None:
 
 
 def shown(operator: Contender, other: World) -> tuple[str, float]:
-    """Return what the probe and the metric show of the other namespace; the operator is ready in any case."""
+    """Return what the probe and the metric show for the other namespace; the operator is always ready."""
     answer = operator.get("/readyz?verbose")
     assert answer.status_code == 200
     (line,) = [line for line in answer.text.splitlines() if other.namespace in line]
@@ -82,7 +82,7 @@ SERVED, UNSERVED = ("[+]namespace other ok", 0.0), ("[-]namespace other not serv
 
 
 def test_without_rights_in_one(own: World, start: Start, rights: Rights, other: World) -> None:
-    """The other one is served meanwhile; the one without rights is named, and served once there are some."""
+    """The other namespace is served meanwhile; the one without rights is named, and served once there are some."""
     operator = start("--namespace", other.namespace, way=rights.way())
     changes_arrive(own, "jane")
     assert shown(operator, other) == UNSERVED
@@ -98,7 +98,7 @@ def test_without_rights_in_one(own: World, start: Start, rights: Rights, other: 
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_one_is_deleted(own: World, start: Start, rights: Rights, other: World) -> None:
-    """The others go on, now, when the watch has noticed, and after a restart."""
+    """The others go on, at once, when the watch has noticed it, and after a restart."""
     rights.bind(other.namespace)
     way = rights.way()
     operator = start("--namespace", other.namespace, way=way)
@@ -107,7 +107,7 @@ def test_one_is_deleted(own: World, start: Start, rights: Rights, other: World) 
     wait_until("it is not served", lambda: shown(operator, other) == UNSERVED, NOTICED)
     changes_arrive(own, "jim")
     operator.kube.cut_streams()
-    wait_until("the watch is begun anew", lambda: "has not begun within 60 s" in operator.operator.log, 120)
+    wait_until("the watch has started again", lambda: "has not begun within 60 s" in operator.operator.log, 120)
     changes_arrive(own, "joe")
     assert operator.terminate() == 0
     again = start("--namespace", other.namespace, way=way)

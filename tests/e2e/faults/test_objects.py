@@ -1,4 +1,4 @@
-"""Objects and their definition, changed while nobody looks or while the operator runs."""
+"""Objects and their CRD, changed while no operator runs or while one runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRD = "apis/apiextensions.k8s.io/v1/customresourcedefinitions/atlasprojectinvite
 
 
 def test_deleted_while_it_was_down(own: World, start: Start) -> None:
-    """A deletion asked for while nobody was there is carried out by whoever comes next."""
+    """A deletion that was requested while no operator ran is carried out by the next process."""
     first = start()
     send(own, "jane")
     own.until("jane", "Invited")
@@ -32,8 +32,8 @@ def test_deleted_while_it_was_down(own: World, start: Start) -> None:
     assert own.atlas["invitations"] == []
 
 
-def test_deleted_and_created_anew_while_it_was_down(own: World, start: Start) -> None:
-    """A new object of the old one's name adopts what the old one left: no second invitation, and it is not its own."""
+def test_deleted_and_recreated_while_it_was_down(own: World, start: Start) -> None:
+    """A new object of the same name adopts the old one's invitation: no second invitation, and it is not its own."""
     first = start()
     send(own, "jane")
     old = own.until("jane", "Invited")
@@ -52,8 +52,8 @@ def test_deleted_and_created_anew_while_it_was_down(own: World, start: Start) ->
     assert len(own.atlas["invitations"]) == 1
 
 
-def test_deleted_and_created_anew_while_it_runs(own: World, start: Start) -> None:
-    """Deleting ends the old invitation, and a new object of the name sends one of its own."""
+def test_deleted_and_recreated_while_it_runs(own: World, start: Start) -> None:
+    """The deletion cancels the old invitation, and a new object of the name sends its own."""
     start()
     send(own, "jane")
     own.until("jane", "Invited")
@@ -66,7 +66,7 @@ def test_deleted_and_created_anew_while_it_runs(own: World, start: Start) -> Non
 
 
 def test_its_finalizer_was_removed_while_it_was_down(own: World, start: Start) -> None:
-    """Whoever comes next puts it back, sends nothing, and a deletion cancels the invitation."""
+    """The next process adds it again, sends nothing, and a deletion cancels the invitation."""
     first = start()
     send(own, "jane")
     own.until("jane", "Invited")
@@ -84,7 +84,7 @@ def test_its_finalizer_was_removed_while_it_was_down(own: World, start: Start) -
 
 
 def test_the_crd_is_upgraded_while_it_runs(own: World, start: Start) -> None:
-    """A newer CRD with fields of its own interrupts nothing: what is settled is left, what changes is done."""
+    """A newer CRD with additional fields interrupts nothing: settled objects are left, changes are made."""
     operator = start()
     own.adopt("settled")
     for title in crd_with_more_fields(own):
@@ -99,7 +99,7 @@ def test_the_crd_is_upgraded_while_it_runs(own: World, start: Start) -> None:
 
 
 def crd_with_more_fields(own: World) -> Iterator[str]:
-    """Upgrade the CRD, then go back to the old one; yields when the API server serves the one and the other."""
+    """Upgrade the CRD, then go back to the old one; yield when the API server serves each."""
     api = own.plane.api
     before = api.do("GET", CRD)["spec"]
     newer = json.loads(json.dumps(before))

@@ -1,6 +1,6 @@
-"""The end of a process: in order, within ten seconds, and at once where it is asked twice.
+"""The end of a process: in order, within ten seconds, and at once at a second signal.
 
-Exit code 0 says that it was in time: a process that has not ended 9.5 seconds after SIGTERM ends itself, with 1.
+Exit code 0 means that it was in time: a process that has not ended 9.5 seconds after SIGTERM ends itself, with 1.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ STATUS, EVENT, RENEWAL = "PATCH .*/atlasprojectinvites/[^/]+/status", "POST .*/e
 SERVICE_ACCOUNT = {"clientId": "mdb_sa_id_sandbox", "clientSecret": "mdb_sa_sk_sandbox"}
 
 
-def test_a_sending_that_hangs_is_cut(own: World, start: Start, no_lease: None) -> None:
-    """A sending under way is cut after 8 s, the Lease given back, exit code 0; nobody is invited twice."""
+def test_a_send_that_hangs_is_cut(own: World, start: Start, no_lease: None) -> None:
+    """A send under way is cut after 8 s, the Lease is released, exit code 0; nobody is invited twice."""
     del no_lease
     first = start(*ELECTION)
     window = first.atlas.fault("POST .*/invites", after=True)
@@ -39,7 +39,7 @@ def test_a_sending_that_hangs_is_cut(own: World, start: Start, no_lease: None) -
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_ends_it_at_once(own: World, start: Start, second: signal.Signals) -> None:
-    """Whatever runs, the second SIGTERM or Ctrl-C does not wait for it: exit code 1."""
+    """The second SIGTERM or Ctrl-C does not wait for anything: exit code 1."""
     operator = start()
     held = operator.atlas.fault("GET .*/invites")
     send(own, "jane")
@@ -52,11 +52,11 @@ def test_a_second_signal_ends_it_at_once(own: World, start: Start, second: signa
     assert "ending at once: a second signal" in operator.operator.log
 
 
-# An API server that has gone silent, from whatever moment on.
+# An API server that stops responding at any moment.
 
 
-def test_an_api_server_that_is_gone_does_not_hold_up_the_end(own: World, start: Start, no_lease: None) -> None:
-    """Where the Lease cannot be given back, the process ends all the same."""
+def test_an_api_server_that_is_gone_does_not_delay_the_end(own: World, start: Start, no_lease: None) -> None:
+    """If the Lease cannot be released, the process still ends."""
     del no_lease
     operator = start(*ELECTION)
     own.adopt()
@@ -66,19 +66,19 @@ def test_an_api_server_that_is_gone_does_not_hold_up_the_end(own: World, start: 
 
 
 def test_a_standby_ends_without_an_api_server(own: World, start: Start, no_lease: None) -> None:
-    """Who stands by has nothing to give back."""
+    """A standby has nothing to release."""
     del own, no_lease
     start(*ELECTION)
     standby = start(*ELECTION, wait=False)
     standby.operator.wait_for_line("standing by")
     standby.cut_off()
-    wait_until("it does not learn who holds the Lease", lambda: standby.kube.swallowed)
+    wait_until("it cannot read the holder of the Lease", lambda: standby.kube.swallowed)
     assert standby.terminate() == 0
 
 
 @pytest.mark.parametrize("options", [(), ELECTION], ids=["alone", "election"])
-def test_it_ends_while_it_waits_for_its_first_answer(own: World, start: Start, options: tuple[str, ...]) -> None:
-    """An API server that has never answered does not hold it up."""
+def test_it_ends_while_it_waits_for_its_first_response(own: World, start: Start, options: tuple[str, ...]) -> None:
+    """An API server that has never responded does not delay the end."""
     del own
     operator = start(*options, wait=False, silent=True)
     wait_until("it has asked", lambda: operator.kube.swallowed)
@@ -86,7 +86,7 @@ def test_it_ends_while_it_waits_for_its_first_answer(own: World, start: Start, o
 
 
 def test_it_ends_while_the_first_list_hangs(own: World, start: Start, no_lease: None) -> None:
-    """Who leads and has not listed yet gives the Lease back."""
+    """A leader that has not listed yet releases the Lease."""
     del no_lease
     first = start(*ELECTION)
     assert first.terminate() == 0
@@ -99,7 +99,7 @@ def test_it_ends_while_the_first_list_hangs(own: World, start: Start, no_lease: 
 
 
 def test_it_ends_while_a_token_is_fetched(own: World, start: Start) -> None:
-    """A token endpoint that does not answer is left alone, and whoever comes next invites, once."""
+    """A token endpoint that does not respond is not waited for, and the next process invites, once."""
     own.put_secret("service-account", **SERVICE_ACCOUNT)
     operator = start()
     held = operator.atlas.fault("POST .*/oauth/token")
@@ -113,7 +113,7 @@ def test_it_ends_while_a_token_is_fetched(own: World, start: Start) -> None:
 
 
 def test_it_ends_while_a_status_an_event_and_the_lease_hang(own: World, start: Start, no_lease: None) -> None:
-    """All at once: the process ends in order, and nobody is invited twice."""
+    """All together: the process ends in order, and nobody is invited twice."""
     del no_lease
     operator = start(*ELECTION)
     event = operator.kube.fault(EVENT)

@@ -1,4 +1,4 @@
-"""A watch that breaks, in every way in which one does."""
+"""A watch that breaks, in every possible way."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cut(operator: Contender) -> None:
 
 
 def test_cut(own: World, operator: Contender) -> None:
-    """A watch whose connection is reset begins anew, and misses nothing; two lists at the start are all there are."""
+    """A watch whose connection is reset starts again, and misses nothing; there are only the two lists of the start."""
     for _ in range(3):
         cut(operator)
     check_watches(own, operator)
@@ -61,7 +61,7 @@ def test_cut(own: World, operator: Contender) -> None:
 
 
 def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
-    """Change one object and let another one vanish while watching does not work, and see both noticed afterwards."""
+    """Change one object and delete another one while the watch does not work. Check that both are noticed later."""
     operator.kube.cut_streams()
     wait_until("watching has failed twice", lambda: fault.struck >= 2)
     own.edit("jane", roles=[OWNER])
@@ -73,12 +73,12 @@ def change_in_the_gap(own: World, operator: Contender, fault: Fault) -> None:
 
 
 def forgets(own: World, operator: Contender, name: str) -> None:
-    """Wait until an object is forgotten of whose deletion the watch has said nothing."""
+    """Wait until an object whose deletion the watch has not reported is forgotten."""
     operator.operator.wait_for_line(f"[{own.namespace}/{name}] the object was deleted while the watch was interrupted")
 
 
 def test_cut_for_a_while(own: World, operator: Contender) -> None:
-    """What changes while the API server refuses to be watched is done once it may be watched again."""
+    """Changes while the API server refuses watches are made once it accepts them again."""
     own.adopt("ghost")
     change_in_the_gap(own, operator, operator.kube.fault(WATCH, 503))
     own.mark()
@@ -87,7 +87,7 @@ def test_cut_for_a_while(own: World, operator: Contender) -> None:
 
 @pytest.mark.long
 def test_silent(own: World, operator: Contender) -> None:
-    """A watch from which nothing comes any more is given up after a while, and what it did not say is done."""
+    """A watch without any data is given up after some time, and missed changes are made."""
     operator.kube.silent = True
     own.edit("jane", roles=[OWNER])
     wait_until("the change was swallowed", lambda: operator.kube.swallowed)
@@ -100,7 +100,7 @@ def test_silent(own: World, operator: Contender) -> None:
 
 
 def gone(operator: Contender, how: str) -> Fault:
-    """Let watching be answered 410 Gone."""
+    """Let watches get 410 Gone."""
     return operator.kube.fault(WATCH, gone=True) if how == "in-the-stream" else operator.kube.fault(WATCH, 410)
 
 
@@ -109,7 +109,7 @@ HOW = pytest.mark.parametrize("how", ["in-the-stream", "as-the-answer"])
 
 @HOW
 def test_gone(own: World, operator: Contender, how: str) -> None:
-    """410 Gone makes it list anew: what changed is done, what was deleted in the gap is forgotten."""
+    """410 Gone makes it relist: changes are made, objects deleted meanwhile are forgotten."""
     own.adopt("ghost")
     change_in_the_gap(own, operator, gone(operator, how))
     forgets(own, operator, "ghost")
@@ -118,7 +118,7 @@ def test_gone(own: World, operator: Contender, how: str) -> None:
 
 
 def test_lists_that_fail(own: World, operator: Contender) -> None:
-    """Where the list after a cut fails too, it lists until it may, and does not end."""
+    """If the list after a cut fails too, it lists until one succeeds, and does not end."""
     refused = operator.kube.fault("GET .*atlasprojectinvites", 500, count=4)
     operator.kube.fault(WATCH, gone=True, count=1)
     operator.kube.cut_streams()
@@ -127,19 +127,19 @@ def test_lists_that_fail(own: World, operator: Contender) -> None:
 
 
 def watches(operator: Contender) -> int:
-    """Return how often it has begun to watch."""
+    """Return how often it has started to watch."""
     return sum("watch=true" in seen.line and "atlasprojectinvites" in seen.line for seen in operator.kube.seen)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_the_complete_list_finds_what_a_dead_watch_does_not_tell(own: World, start: Start) -> None:
+def test_the_complete_list_finds_what_a_dead_watch_does_not_report(own: World, start: Start) -> None:
     """After ten minutes a change is made, a deleted object is forgotten, and /healthz is 503 until the watch works."""
     operator = start()
     own.adopt("jane")
     own.adopt("ghost")
     dead = operator.kube.fault(WATCH)
-    held = operator.kube.fault("GET /apis$", 503)  # what a watch that is restarted asks for before it lists
+    held = operator.kube.fault("GET /apis$", 503)  # what a restarted watch requests before it lists
     operator.kube.cut_streams()
     wait_until("the watch is dead", lambda: dead.struck)
     own.edit("jane", roles=[OWNER])
@@ -158,7 +158,7 @@ def test_the_complete_list_finds_what_a_dead_watch_does_not_tell(own: World, sta
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_crd_is_deleted_and_back(own: World, start: Start) -> None:
-    """Where the watch began while there was no CRD it begins anew after a minute, and tells of new objects."""
+    """A watch that began while there was no CRD starts again after a minute, and reports new objects."""
     operator = start()
     own.adopt("jane")
     own.plane.api.do("DELETE", CRD)

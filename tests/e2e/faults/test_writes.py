@@ -1,4 +1,4 @@
-"""Writes that the API server refuses, loses or leaves without an answer; Secrets that cannot be read for a while."""
+"""Writes that the API server rejects, loses or leaves without a response; Secrets that cannot be read for some time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATUS, FINALIZER = "PATCH .*/atlasprojectinvites/[^/]+/status", "PATCH .*/atlasprojectinvites/[^/]+$"
 WITHIN = 90.0
-"""Seconds in which what is looked at each minute was looked at."""
+"""Seconds within which everything that is polled each minute was polled."""
 
 
 def strike(operator: Contender, pattern: str, how: str, count: int) -> Fault:
@@ -42,7 +42,7 @@ def strike(operator: Contender, pattern: str, how: str, count: int) -> Fault:
     ],
 )
 def test_writes_that_fail(own: World, start: Start, pattern: str, how: str) -> None:
-    """Whatever becomes of the writes of a new object, one invitation is sent, and status ends up saying so."""
+    """Whatever happens to the writes of a new object, one invitation is sent, and status shows it in the end."""
     operator = start()
     fault = strike(operator, pattern, how, count=2)
     send(own, "jane")
@@ -60,9 +60,9 @@ def test_writes_that_fail(own: World, start: Start, pattern: str, how: str) -> N
 
 
 def test_a_secret_that_hangs_delays_no_other(own: World, start: Start) -> None:
-    """While reads of one Secret get no response, its objects are in more projects than there are workers: others go on.
+    """While reads of one Secret get no response, its objects are in more projects than there are workers.
 
-    When the Secret can be read again, its objects go on too.
+    Others go on. When the Secret can be read again, its objects go on too.
     """
     other = World.make(own.plane, own.sandbox, own.namespace)
     own.put_secret("hanging", publicApiKey=own.public_key, privateApiKey=own.key)
@@ -83,7 +83,10 @@ def test_a_secret_that_hangs_delays_no_other(own: World, start: Start) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_secrets_forbidden_for_a_while(own: World, start: Start) -> None:
-    """While its Secret may not be read an object waits and says why; however many sweeps meet that, it is said once."""
+    """While its Secret may not be read, an object waits and says why.
+
+    However many resyncs meet this, it is written once.
+    """
     operator = start("--resync-interval", "1")
     own.adopt("settled")
     forbidden = operator.kube.fault("GET .*/secrets/", 403)
@@ -100,6 +103,6 @@ def test_secrets_forbidden_for_a_while(own: World, start: Start) -> None:
     own.until_it("jane", "is invited", has_roles(READ_ONLY), WITHIN)
     own.until("settled", "Invited", WITHIN)
     sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more sweeps", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
     assert own.writes("settled") == ["status"] * 2
     assert own.atlas_writes() == ["CreateInvite 200"]

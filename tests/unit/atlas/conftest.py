@@ -1,4 +1,4 @@
-"""Nothing of the machine's own network settings reaches these tests."""
+"""Keep the machine's own network settings out of these tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many calls that wait at once: who goes when, with the throttle and the waiting together, in virtual time."""
+"""Many calls that wait at the same time: which one goes when, with the throttle and the waiting together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def answer(status: int, code: str = "X") -> httpx.Response:
 
 
 class Outage:
-    """An Atlas that answers 503 until a time, then 200, each after a moment; the calls that reach it, by second."""
+    """An Atlas that returns 503 until a given time, then 200, each after a moment.
+
+    It counts the calls it gets, by second.
+    """
 
     def __init__(self, gate: Admission, until: float, latency: float = 0.05) -> None:
         self.gate = gate
@@ -50,7 +53,10 @@ class Outage:
         return status == 200
 
     async def work(self) -> None:
-        """Do as a worker does: call until it works, a second later after each failure, or when it is told to."""
+        """Act as a worker does: call until it works.
+
+        Try again a second after each failure, or at the time the failure names.
+        """
         while True:
             pause: float | None = None
             try:
@@ -63,7 +69,7 @@ class Outage:
 
 @virtual_time
 async def test_an_outage_is_met_by_one_call_at_a_time() -> None:
-    """Forty workers, a minute of 503: when a hold ends one goes, and the others wait for what it meets."""
+    """Forty workers meet a minute of 503s: when a hold ends, one call goes, and the others wait for its result."""
     outage = Outage(admission(), until=60)
     await asyncio.gather(*(outage.work() for _ in range(40)))
     held = [time for time in outage.heard if 5 < time < 60]
@@ -73,8 +79,8 @@ async def test_an_outage_is_met_by_one_call_at_a_time() -> None:
 
 
 @virtual_time
-async def test_who_waits_goes_as_soon_as_the_trial_has_met_an_answer() -> None:
-    """Not only when the second is over that they would wait for it."""
+async def test_waiting_calls_go_as_soon_as_the_trial_has_a_response() -> None:
+    """They do not wait until the full second is over."""
     gate = admission()
     asked = request()
     await gate.admit(asked)
@@ -87,14 +93,14 @@ async def test_who_waits_goes_as_soon_as_the_trial_has_met_an_answer() -> None:
 
 
 @virtual_time
-async def test_a_trial_that_is_cancelled_makes_way() -> None:
-    """Another one tries a second later."""
+async def test_a_canceled_trial_makes_way() -> None:
+    """Another call tries a second later."""
     gate = admission()
     asked = request()
     await gate.admit(asked)
     gate.learn(asked, answer(429))
     await asyncio.sleep(1)
-    await gate.admit(request())  # and nothing comes of it
+    await gate.admit(request())  # and it has no result
     outage = Outage(gate, until=0)
     await asyncio.gather(*(outage.work() for _ in range(40)))
     assert outage.heard[0] == pytest.approx(2, abs=0.1)
@@ -102,8 +108,8 @@ async def test_a_trial_that_is_cancelled_makes_way() -> None:
 
 
 @virtual_time
-async def test_who_waits_in_line_when_sending_stops_does_not_go() -> None:
-    """A place in the line that comes up later is too late."""
+async def test_a_call_in_line_does_not_go_after_sending_stops() -> None:
+    """Its place in the line comes up too late."""
     gate = admission()
     asked = request(Operation.CREATE_INVITE)
     await gate.admit(asked)

@@ -1,4 +1,4 @@
-"""Both ways to authenticate, with no network: requests out by ``next``, answers in by ``send``."""
+"""Both ways to authenticate, without a network: ``next`` gives a request, and ``send`` takes its response."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def digest(nonce: str = "n1", *, stale: bool = False, algorithm: str = "MD5") ->
 
 
 def ended(flow: Flow, answer: httpx.Response) -> bool:
-    """Send the answer; tell whether the flow asks for nothing more."""
+    """Send the response, and return whether the flow ends with it."""
     try:
         flow.send(answer)
     except StopIteration:
@@ -103,7 +103,7 @@ def test_the_examples_of_the_rfc(monkeypatch: pytest.MonkeyPatch, algorithm: str
 
 
 def verified(sent: httpx.Request, key: ApiKey = KEY) -> bool:
-    """Check a digest as a server does, by the RFC's words and none of the client's code."""
+    """Check a digest as a server does: from the text of the RFC, without any code of the client."""
     said = fields(sent)
     hash_ = hashlib.sha256 if said["algorithm"].startswith("SHA-256") else hashlib.md5
 
@@ -123,7 +123,7 @@ def verified(sent: httpx.Request, key: ApiKey = KEY) -> bool:
 @pytest.mark.parametrize("algorithm", ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 def test_every_algorithm_signs_method_and_target(algorithm: str, method: str) -> None:
-    """MD5 and SHA-256, each also with a session, over the method and the target as they are sent."""
+    """The signature covers method and target as they are sent: MD5 and SHA-256, each also with a session."""
     auth = DigestAuth(KEY)
     flow = auth.auth_flow(request(method))
     assert "Authorization" not in next(flow).headers
@@ -134,8 +134,8 @@ def test_every_algorithm_signs_method_and_target(algorithm: str, method: str) ->
     assert fields(again)["nc"] == "00000002"
 
 
-def test_a_server_without_qop_is_answered_as_of_old() -> None:
-    """RFC 2069: no count, no client nonce."""
+def test_a_server_without_qop_gets_the_older_form() -> None:
+    """RFC 2069: no count and no client nonce."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
     sent = flow.send(response(401, challenge='Digest realm="r", nonce="n"'))
@@ -144,7 +144,7 @@ def test_a_server_without_qop_is_answered_as_of_old() -> None:
 
 
 def test_a_challenge_is_reused() -> None:
-    """After the first call each costs one round trip, and the count rises."""
+    """Each call after the first costs one round trip, and the count rises."""
     auth = DigestAuth(KEY)
     first = auth.auth_flow(request())
     next(first)
@@ -158,7 +158,10 @@ def test_a_challenge_is_reused() -> None:
 
 
 def test_a_stale_nonce_is_replaced_once_for_all() -> None:
-    """Fifty calls out with a nonce that has ended: all are signed again, with one new nonce and no count twice."""
+    """Fifty calls are out when their nonce ends.
+
+    All are signed again with one new nonce, and no count is used twice.
+    """
     auth = DigestAuth(KEY)
     first = auth.auth_flow(request())
     next(first)
@@ -173,8 +176,8 @@ def test_a_stale_nonce_is_replaced_once_for_all() -> None:
     assert all(ended(flow, response()) for flow in flows)
 
 
-def test_a_nonce_that_ended_unsaid_is_replaced_too() -> None:
-    """A server that does not say ``stale`` is given one more try with its new nonce."""
+def test_a_nonce_that_ended_without_stale_is_replaced_too() -> None:
+    """A server that does not say ``stale`` gets one more try with its new nonce."""
     auth = DigestAuth(KEY)
     flow = auth.auth_flow(request())
     next(flow)
@@ -186,8 +189,8 @@ def test_a_nonce_that_ended_unsaid_is_replaced_too() -> None:
     assert ended(flow, response())
 
 
-def test_refused_with_a_fresh_challenge_the_key_is_wrong() -> None:
-    """A 401 after a challenge of its own ends the flow: it is not asked for ever."""
+def test_a_401_with_a_fresh_challenge_means_a_wrong_key() -> None:
+    """A 401 with a new challenge after a fresh signature ends the flow: no endless retries."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
     flow.send(response(401, challenge=digest("one")))
@@ -197,7 +200,7 @@ def test_refused_with_a_fresh_challenge_the_key_is_wrong() -> None:
 
 
 def test_a_server_that_always_says_stale_ends_too() -> None:
-    """Four tries are the most; it is no verdict on the key."""
+    """There are at most four tries, and the key is not considered wrong."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
     for number in range(3):
@@ -208,8 +211,8 @@ def test_a_server_that_always_says_stale_ends_too() -> None:
 
 
 @pytest.mark.parametrize("challenge", [None, "Basic realm=x", 'Digest realm="r"', "Digest", ""])
-def test_without_a_challenge_that_can_be_answered_the_second_401_stands(challenge: str | None) -> None:
-    """No digest is made up, and nothing is said of the key."""
+def test_without_a_usable_challenge_the_second_401_is_final(challenge: str | None) -> None:
+    """The client invents no digest, and does not conclude that the key is wrong."""
     flow = DigestAuth(KEY).auth_flow(request())
     next(flow)
     assert "Authorization" not in flow.send(response(401, challenge=challenge)).headers
@@ -230,7 +233,10 @@ def signing() -> DigestAuth:
 
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_401_without_a_challenge_is_signed_once_more(status: int) -> None:
-    """It is about the project, not the key: a second one stands, with the same challenge and another count."""
+    """The 401 is about the project, not the key: a second 401 is final.
+
+    Challenge and nonce stay the same, the count rises.
+    """
     flow = signing().auth_flow(request("POST"))
     assert fields(next(flow))["nc"] == "00000002"
     again = fields(flow.send(response(401)))
@@ -241,7 +247,7 @@ def test_a_401_without_a_challenge_is_signed_once_more(status: int) -> None:
 
 
 def test_a_probe_is_signed_once() -> None:
-    """A project that is rejected already is tried with one request."""
+    """A project that is known to be rejected is probed with one request."""
     asked = request()
     asked.extensions["is_probe"] = True
     flow = signing().auth_flow(asked)
@@ -249,8 +255,8 @@ def test_a_probe_is_signed_once() -> None:
     assert ended(flow, response(401))
 
 
-def test_a_stale_nonce_and_then_a_401_of_the_project_is_no_unknown_key() -> None:
-    """Each kind of refusal has its own second try."""
+def test_a_stale_nonce_and_then_a_401_of_the_project_do_not_reject_the_key() -> None:
+    """Each kind of 401 has its own second try."""
     flow = signing().auth_flow(request())
     next(flow)
     flow.send(response(401, challenge=digest("new", stale=True)))
@@ -273,13 +279,13 @@ def test_a_stale_nonce_and_then_a_401_of_the_project_is_no_unknown_key() -> None
     ],
 )
 def test_the_strongest_challenge_is_taken(headers: list[str], algorithm: str | None) -> None:
-    """Of several challenges the strongest that we know; of one that we do not know, none."""
+    """Of several challenges, the strongest one that the client knows is used; if it knows none, none is used."""
     found = challenge_of(headers)
     assert (found.algorithm if found else None) == algorithm
 
 
 def test_quotes_are_escaped_both_ways() -> None:
-    """A realm with a quotation mark is hashed plain and sent escaped."""
+    """A realm that contains a quotation mark is hashed unescaped and sent escaped."""
     found = challenge_of([r'Digest realm="a \"b\" \\c", nonce="n", qop="auth"'])
     assert found is not None
     assert found.realm == r'a "b" \c'
@@ -290,8 +296,8 @@ def test_quotes_are_escaped_both_ways() -> None:
 
 
 @given(st.text(max_size=80))
-def test_no_header_breaks_the_reader(text: str) -> None:
-    """Whatever a WWW-Authenticate holds, it is a challenge or none."""
+def test_any_header_can_be_read(text: str) -> None:
+    """Any WWW-Authenticate header is read as a challenge or as none."""
     found = challenge_of([text, f"Digest {text}"])
     assert found is None or isinstance(found, Challenge)
 
@@ -299,7 +305,7 @@ def test_no_header_breaks_the_reader(text: str) -> None:
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["ok", "stale", "new", "same"])), max_size=40))
 def test_no_count_repeats_for_a_nonce(steps: list[tuple[int, str]]) -> None:
-    """In whatever order calls go out and come back, a pair of nonce and count is used once."""
+    """In whatever order calls go out and come back, each pair of nonce and count is used once."""
     auth, used, nonces = DigestAuth(KEY), [], iter(range(1000))
     nonce = next(nonces)
     flows: dict[int, Flow] = {}
@@ -350,7 +356,7 @@ def token(value: str = "t1", life: object = 3600) -> httpx.Response:
 
 
 def run(auth: BearerAuth, *answers: httpx.Response) -> list[httpx.Request]:
-    """Run a flow through all the answers; return what was sent (as it was then: the headers are copied)."""
+    """Run a flow with the given responses, and return copies of the requests as they were sent."""
     flow, sent = auth.auth_flow(request()), []
     outgoing = next(flow)
     for answer in answers:
@@ -364,8 +370,8 @@ def run(auth: BearerAuth, *answers: httpx.Response) -> list[httpx.Request]:
     return sent
 
 
-def test_the_token_is_asked_for_as_documented(bearer: BearerAuth) -> None:
-    """POST /api/oauth/token at the host's root, Basic, form, no envelope; time-outs as of the request."""
+def test_the_token_request_is_as_documented(bearer: BearerAuth) -> None:
+    """POST /api/oauth/token at the root of the host, with Basic, a form, no envelope, and the request's time-outs."""
     flow = bearer.auth_flow(request())
     asked = next(flow)
     assert (asked.method, str(asked.url)) == ("POST", "http://atlas.test/api/oauth/token")
@@ -379,7 +385,7 @@ def test_the_token_is_asked_for_as_documented(bearer: BearerAuth) -> None:
 
 
 def test_one_token_serves_all(bearer: BearerAuth, clock: Clock) -> None:
-    """It is fetched once, and again only when 80 % of its life is over."""
+    """One token is fetched, and the next only when 80 % of its lifetime is over."""
     assert [each.url.path[-5:] for each in run(bearer, token("t1", 100), response())] == ["token", "vites"]
     clock.time += 79
     [sent] = run(bearer, response())
@@ -391,7 +397,7 @@ def test_one_token_serves_all(bearer: BearerAuth, clock: Clock) -> None:
 
 
 def test_while_one_renews_the_others_go_on(bearer: BearerAuth, clock: Clock) -> None:
-    """The old token still works: nobody waits for the new one, nobody else fetches it."""
+    """The old token still works: other calls do not wait for the new one, and do not fetch one themselves."""
     run(bearer, token("t1", 100), response())
     clock.time += 90
     renewing = bearer.auth_flow(request())
@@ -402,7 +408,7 @@ def test_while_one_renews_the_others_go_on(bearer: BearerAuth, clock: Clock) -> 
 
 
 def test_a_failed_renewal_keeps_the_old_token(bearer: BearerAuth, clock: Clock) -> None:
-    """The token endpoint's rate limit does not matter while the token lasts; it is tried again after a while."""
+    """The rate limit of the token endpoint does not matter while the token lasts; the renewal is tried again later."""
     run(bearer, token("t1", 1000), response())
     clock.time += 900
     _, sent = run(bearer, response(429), response())
@@ -414,7 +420,7 @@ def test_a_failed_renewal_keeps_the_old_token(bearer: BearerAuth, clock: Clock) 
 
 
 def test_a_token_that_has_ended_is_not_used(bearer: BearerAuth, clock: Clock) -> None:
-    """Without a new one there is no call."""
+    """If there is no new token, no call is made."""
     run(bearer, token("t1", 100), response())
     clock.time += 100
     assert not bearer.ready
@@ -423,7 +429,7 @@ def test_a_token_that_has_ended_is_not_used(bearer: BearerAuth, clock: Clock) ->
 
 
 def refused(auth: BearerAuth, asked: httpx.Request) -> httpx.Response:
-    """Let a request be answered 401 with the token that there is, and return the response."""
+    """Respond to a request with 401 although its token is current, and return the response."""
     flow = auth.auth_flow(asked)
     assert next(flow) is asked
     answer = response(401)
@@ -432,7 +438,7 @@ def refused(auth: BearerAuth, asked: httpx.Request) -> httpx.Response:
 
 
 def test_a_401_replaces_a_shared_token_once(bearer: BearerAuth) -> None:
-    """Fifty calls meet a 401 with the same token: one fetches the next, which serves the others too."""
+    """Fifty calls get a 401 with the same token: one of them fetches the next token, and the others use it too."""
     run(bearer, token("t1"), response())
     calls = [request() for _ in range(50)]
     assert all(refused(bearer, call).extensions["try_again"] for call in calls)
@@ -448,7 +454,7 @@ def test_a_401_replaces_a_shared_token_once(bearer: BearerAuth) -> None:
 
 
 def test_while_a_token_is_replaced_the_others_go_on(bearer: BearerAuth) -> None:
-    """The 401 may be about the project: whoever has not met one uses the token that there is."""
+    """The 401 may be about the project: calls that have not got a 401 use the current token."""
     run(bearer, token("t1"), response())
     call = request()
     refused(bearer, call)
@@ -459,8 +465,8 @@ def test_while_a_token_is_replaced_the_others_go_on(bearer: BearerAuth) -> None:
     assert other.headers["Authorization"] == "Bearer t1"
 
 
-def test_a_401_with_a_token_of_its_own_replaces_nothing(bearer: BearerAuth) -> None:
-    """A token that was fetched for this very call and is refused will not get better: the second try uses it too."""
+def test_a_401_with_a_token_fetched_for_the_call_replaces_nothing(bearer: BearerAuth) -> None:
+    """A token that was fetched for this very call will not get better: the second try uses it too."""
     call = request()
     flow = bearer.auth_flow(call)
     next(flow)
@@ -472,8 +478,8 @@ def test_a_401_with_a_token_of_its_own_replaces_nothing(bearer: BearerAuth) -> N
     assert next(bearer.auth_flow(call)) is call
 
 
-def test_two_tokens_a_minute_are_asked_for_because_of_401s(bearer: BearerAuth, clock: Clock) -> None:
-    """After that a 401 is about the project; another minute, another token."""
+def test_401s_cause_at_most_two_tokens_a_minute(bearer: BearerAuth, clock: Clock) -> None:
+    """After two tokens, a 401 is about the project; a minute later another token may be fetched."""
     asked = []
     run(bearer, token("t0"), response())
     for number in range(1, 200):
@@ -490,7 +496,7 @@ def test_two_tokens_a_minute_are_asked_for_because_of_401s(bearer: BearerAuth, c
 
 
 def run_again(auth: BearerAuth, call: httpx.Request, answer: httpx.Response) -> httpx.Request:
-    """Send a call once more; return what was sent first."""
+    """Send a call again, and return the first request."""
     flow = auth.auth_flow(call)
     first = next(flow)
     if first is not call:
@@ -500,7 +506,7 @@ def run_again(auth: BearerAuth, call: httpx.Request, answer: httpx.Response) -> 
 
 
 def test_a_refused_token_that_cannot_be_replaced_is_not_used_again(bearer: BearerAuth) -> None:
-    """It may be the token that Atlas has forgotten: the failure of its replacement is that of the call."""
+    """Atlas may have forgotten the token: if its replacement fails, the call fails with that error."""
     run(bearer, token("t1"), response())
     for _ in range(10):
         call = request()
@@ -514,7 +520,7 @@ def test_a_refused_token_that_cannot_be_replaced_is_not_used_again(bearer: Beare
 
 
 def test_a_probe_takes_no_old_token(bearer: BearerAuth, clock: Clock) -> None:
-    """A project that is rejected is tried with a new token every few minutes, or with the old one if there is none."""
+    """A rejected project is probed with a new token every few minutes, or with the old token if there is no new one."""
     run(bearer, token("t1"), response())
     probe = request()
     probe.extensions["is_probe"] = True
@@ -548,7 +554,7 @@ def test_a_probe_takes_no_old_token(bearer: BearerAuth, clock: Clock) -> None:
     ],
 )
 def test_no_token_no_call(bearer: BearerAuth, status: int, json: object, kind: type[AtlasFailure]) -> None:
-    """Whatever the token endpoint says instead of a token is a failure of the operation Token, and sends nothing."""
+    """If the token endpoint returns anything but a token, the operation Token fails, and nothing is sent."""
     flow = bearer.auth_flow(request("POST"))
     next(flow)
     with pytest.raises(kind) as failed:
@@ -559,10 +565,8 @@ def test_no_token_no_call(bearer: BearerAuth, status: int, json: object, kind: t
 
 
 @pytest.mark.parametrize("life", [{}, {"expires_in": 10**400}, {"expires_in": math.inf}])
-def test_a_token_that_does_not_say_how_long_lives_an_hour(
-    bearer: BearerAuth, clock: Clock, life: dict[str, float]
-) -> None:
-    """As Atlas documents it; so does one that says a number past all measure (JSON's 1e400 is infinity)."""
+def test_a_token_without_a_lifetime_lives_an_hour(bearer: BearerAuth, clock: Clock, life: dict[str, float]) -> None:
+    """Atlas documents one hour; the same holds for a lifetime that is out of range (1e400 in JSON is infinity)."""
     run(bearer, response(200, {"access_token": "t1"} | life), response())
     clock.time += 3599
     assert bearer.ready
@@ -570,8 +574,8 @@ def test_a_token_that_does_not_say_how_long_lives_an_hour(
     assert not bearer.ready
 
 
-def test_the_kind_of_credentials_decides() -> None:
-    """An API key signs, a service account has a token, from the root of the same host."""
+def test_the_kind_of_credentials_selects_the_authentication() -> None:
+    """An API key signs requests; a service account gets a token from the root of the same host."""
     codec: Any = None
 
     def auth_of(credentials: Credentials) -> Any:  # noqa: ANN401 - of either kind
@@ -583,7 +587,7 @@ def test_the_kind_of_credentials_decides() -> None:
 
 
 def test_nothing_shows_a_secret(bearer: BearerAuth) -> None:
-    """Neither repr nor str of what holds a secret prints it."""
+    """Neither repr nor str of an object that holds a secret prints the secret."""
     run(bearer, token("t1-canary"), response())
     auth = DigestAuth(ApiKey("public-canary", "private-canary"))
     flow = auth.auth_flow(request())

@@ -1,4 +1,4 @@
-"""What all who hold the same credentials share: one probe, one verdict, one token."""
+"""What all callers with the same credentials share: one probe, one verdict, one token."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ BOTH = pytest.mark.parametrize("credentials", [KEY, ACCOUNT], ids=["key", "accou
 
 
 class Atlas(httpx.AsyncBaseTransport):
-    """An Atlas that does as it is told, one event loop turn late.
+    """An Atlas that does as it is told, one turn of the event loop late.
 
-    ``rejects``: it does not know the credentials. ``rejected``: it knows them, but not for these projects. ``blinks``:
-    so many calls are answered 401, and those after them are not. ``void``: the tokens that it has forgotten.
+    ``rejects``: it does not know the credentials. ``rejected``: it knows them, but rejects them for these projects.
+    ``blinks``: the number of calls that get a 401 before calls succeed again. ``void``: the tokens that it has
+    forgotten.
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class Atlas(httpx.AsyncBaseTransport):
 
 
 class Requests:
-    """Stands for the codec: the result of a call is its response."""
+    """Replace the codec: the result of a call is its response."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -117,7 +118,7 @@ class Bench:
         return client_of(credentials, self.client, self.tick)
 
     def tick(self) -> float:
-        """Return the time, which passes a little."""
+        """Return the time, and advance it a little."""
         self.time += 1e-6
         return self.time
 
@@ -135,7 +136,7 @@ class Bench:
         return await asyncio.gather(*calls, return_exceptions=True)
 
     async def fails(self, session: AuthenticatedClient, project: str) -> CredentialsRejected:
-        """Make a call that is rejected, and return why."""
+        """Make a call that is rejected, and return the reason."""
         with pytest.raises(CredentialsRejected) as failed:
             await self.call(session, project=project)
         return failed.value
@@ -163,7 +164,7 @@ async def test_a_cold_account_costs_one_token(bench: Bench) -> None:
 
 @BOTH
 async def test_dead_credentials_are_probed_once_a_minute(bench: Bench, credentials: Credentials) -> None:
-    """A thousand calls make one probe, its verdict is theirs, and for a minute nobody asks again."""
+    """A thousand calls make one probe and share its result; for a minute there is no other probe."""
     bench.atlas.rejects = True
     session = bench.session(credentials)
     results = await bench.many(session, 1000)
@@ -180,7 +181,7 @@ async def test_dead_credentials_are_probed_once_a_minute(bench: Bench, credentia
 
 
 async def test_a_key_that_dies_stops_everyone(bench: Bench) -> None:
-    """Calls that are out when the key is revoked meet it themselves; nobody after them does."""
+    """Calls that are out when the key is revoked get their own 401; later calls are not sent."""
     session = bench.session()
     await bench.call(session)
     bench.atlas.rejects = True
@@ -191,7 +192,7 @@ async def test_a_key_that_dies_stops_everyone(bench: Bench) -> None:
 
 
 async def test_a_401_replaces_the_token_once(bench: Bench) -> None:
-    """A token that Atlas forgot: fifty calls meet it, one fetches the next, all succeed."""
+    """Atlas has forgotten a token: fifty calls get a 401, one of them fetches the next token, and all succeed."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
     bench.atlas.void.add("t1")
@@ -200,8 +201,8 @@ async def test_a_401_replaces_the_token_once(bench: Bench) -> None:
     assert len(bench.atlas.heard) == 2 + 50 + 1 + 50
 
 
-async def test_a_new_token_that_is_refused_too_ends_it(bench: Bench) -> None:
-    """The account may have tokens but no access: that is a rejection, not a loop."""
+async def test_a_new_token_that_is_rejected_too_ends_the_tries(bench: Bench) -> None:
+    """The account may get tokens but have no access: that is a rejection, not a loop."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
     bench.atlas.rejected.add("g")
@@ -211,7 +212,7 @@ async def test_a_new_token_that_is_refused_too_ends_it(bench: Bench) -> None:
 
 @BOTH
 async def test_a_rejected_project_stops_no_other_project(bench: Bench, credentials: Credentials) -> None:
-    """A 401 for one project, for ever: before, meanwhile and after, calls for another one succeed."""
+    """While one project always gets a 401, calls for another project succeed before, during and after."""
     bench.atlas.rejected.add("bad")
     session = bench.session(credentials)
     results = await asyncio.gather(bench.many(session, project="bad"), bench.many(session, project="good"))
@@ -225,7 +226,7 @@ async def test_a_rejected_project_stops_no_other_project(bench: Bench, credentia
 
 @BOTH
 async def test_a_rejected_project_is_tried_once_a_minute(bench: Bench, credentials: Credentials) -> None:
-    """A thousand calls make one probe, and share its failure for a minute; then one call goes first again."""
+    """A thousand calls make one probe and share its failure for a minute; then one call is the next probe."""
     session = bench.session(credentials)
     await bench.call(session, project="good")
     bench.atlas.rejected.add("bad")
@@ -246,8 +247,8 @@ async def test_a_rejected_project_is_tried_once_a_minute(bench: Bench, credentia
 
 @BOTH
 @pytest.mark.parametrize("is_cold", [True, False])
-async def test_a_passing_401_rejects_nothing(bench: Bench, credentials: Credentials, *, is_cold: bool) -> None:
-    """One 401 and then a success is a success, for the first call too."""
+async def test_a_single_401_rejects_nothing(bench: Bench, credentials: Credentials, *, is_cold: bool) -> None:
+    """A 401 that is followed by a success counts as a success, also for the first call."""
     session = bench.session(credentials)
     if not is_cold:
         await bench.call(session)
@@ -259,8 +260,8 @@ async def test_a_passing_401_rejects_nothing(bench: Bench, credentials: Credenti
 
 
 @BOTH
-async def test_projects_that_agree_reject_the_credentials(bench: Bench, credentials: Credentials) -> None:
-    """Two projects, and none accepted: the others are not even tried, but for one a minute."""
+async def test_two_rejected_projects_reject_the_credentials(bench: Bench, credentials: Credentials) -> None:
+    """Two projects are rejected and none is accepted: other projects are not tried, except one a minute."""
     bench.atlas.rejected |= {f"g{number}" for number in range(100)}
     session = bench.session(credentials)
     kinds = [type(await bench.fails(session, f"g{number}")) for number in range(100)]
@@ -274,8 +275,8 @@ async def test_projects_that_agree_reject_the_credentials(bench: Bench, credenti
 
 
 @BOTH
-async def test_projects_that_agree_do_not_stop_one_that_is_accepted(bench: Bench, credentials: Credentials) -> None:
-    """However many are rejected, and however long ago it was called: its calls go out, and their answers count."""
+async def test_two_rejected_projects_do_not_stop_an_accepted_one(bench: Bench, credentials: Credentials) -> None:
+    """Calls of an accepted project go out and count, however many others are rejected and however old its last call."""
     bench.atlas.rejected |= {"bad", "worse"}
     session = bench.session(credentials)
     await bench.call(session, project="good")
@@ -290,7 +291,10 @@ async def test_projects_that_agree_do_not_stop_one_that_is_accepted(bench: Bench
 
 
 async def test_a_key_that_atlas_does_not_know_stops_projects_that_were_not_accepted(bench: Bench) -> None:
-    """Another challenge after a fresh signature rejects the credentials; an accepted project finds out by itself."""
+    """Another challenge after a fresh signature rejects the credentials.
+
+    An accepted project still makes its own calls.
+    """
     session = bench.session()
     await bench.call(session, project="good")
     await bench.call(session, project="bad")
@@ -304,8 +308,8 @@ async def test_a_key_that_atlas_does_not_know_stops_projects_that_were_not_accep
     assert await bench.call(session, project="new") == 200
 
 
-async def test_a_token_endpoint_that_rejects_stops_everyone_who_needs_a_token(bench: Bench) -> None:
-    """While there is no token, an accepted project is no exception: the endpoint is asked once a minute."""
+async def test_a_token_endpoint_that_rejects_stops_every_call_that_needs_a_token(bench: Bench) -> None:
+    """Without a token even an accepted project makes no calls: the endpoint is asked once a minute."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
     bench.time += 3601
@@ -319,7 +323,7 @@ async def test_a_token_endpoint_that_rejects_stops_everyone_who_needs_a_token(be
 
 @virtual_time
 async def test_rejected_projects_cost_at_most_two_tokens_a_minute() -> None:
-    """Forty projects that are rejected one after the other and for ever, and one that is not and notices nothing."""
+    """Forty projects are rejected one after the other and stay rejected; the one that is accepted is not affected."""
     atlas = Atlas()
     asked: list[float] = []
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
@@ -339,7 +343,7 @@ async def test_rejected_projects_cost_at_most_two_tokens_a_minute() -> None:
 
 
 async def test_a_project_that_stays_rejected_costs_few_tokens(bench: Bench) -> None:
-    """The first 401 is worth a new token; after that the project is tried with any that is a few minutes old."""
+    """The first 401 causes a new token; after that the project is probed with any token that is a few minutes old."""
     session = bench.session(ACCOUNT)
     await bench.call(session, project="good")
     bench.atlas.rejected.add("bad")
@@ -349,8 +353,8 @@ async def test_a_project_that_stays_rejected_costs_few_tokens(bench: Bench) -> N
     assert bench.atlas.token <= 17
 
 
-async def test_a_rejected_project_is_found_when_its_token_was_to_blame(bench: Bench) -> None:
-    """Atlas forgot the token while the project was rejected: within five minutes it is tried with another one."""
+async def test_a_project_rejected_because_of_its_token_recovers(bench: Bench) -> None:
+    """Atlas forgot the token while the project was rejected: within five minutes it is probed with another token."""
     session = bench.session(ACCOUNT)
     bench.atlas.rejected.add("bad")
     await bench.fails(session, "bad")
@@ -363,8 +367,8 @@ async def test_a_rejected_project_is_found_when_its_token_was_to_blame(bench: Be
 
 
 @pytest.mark.parametrize("failure", [AtlasUnavailable(Operation.TOKEN, "x"), RateLimited(Operation.TOKEN, "429")])
-async def test_a_rejected_project_takes_the_token_from_nobody(bench: Bench, failure: AtlasFailure) -> None:
-    """While its 401 asks for a token that does not come, calls for other projects go on with the old one."""
+async def test_a_rejected_project_takes_the_token_from_no_call(bench: Bench, failure: AtlasFailure) -> None:
+    """While a rejected project waits for a new token, calls for other projects use the old one."""
     session = bench.session(ACCOUNT)
     await bench.call(session, project="good")
     bench.atlas.rejected.add("bad")
@@ -378,8 +382,8 @@ async def test_a_rejected_project_takes_the_token_from_nobody(bench: Bench, fail
 
 
 @virtual_time
-async def test_a_token_that_hangs_holds_up_only_who_needs_it() -> None:
-    """A rejected project waits for its new token; the other one's calls do not."""
+async def test_a_token_that_hangs_delays_only_the_call_that_needs_it() -> None:
+    """A rejected project waits for its new token; calls for the other project do not wait."""
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
@@ -396,7 +400,7 @@ async def test_a_token_that_hangs_holds_up_only_who_needs_it() -> None:
 
 
 async def test_a_forgotten_token_that_cannot_be_replaced_rejects_nothing(bench: Bench) -> None:
-    """An outage of the token endpoint is an outage, however often it is met; then all goes on."""
+    """An outage of the token endpoint stays an outage, however often calls meet it; then all calls work again."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
     bench.time += 100
@@ -413,8 +417,8 @@ async def test_a_forgotten_token_that_cannot_be_replaced_rejects_nothing(bench: 
 
 
 @BOTH
-async def test_who_waited_shares_the_failure(bench: Bench, credentials: Credentials) -> None:
-    """A cold start into an outage costs one call for all who waited, and nothing that was never sent is in doubt."""
+async def test_waiting_calls_share_the_failure(bench: Bench, credentials: Credentials) -> None:
+    """A cold start during an outage costs one call for all that wait, and a call that was not sent is not in doubt."""
     bench.atlas.breaks = True
     session = bench.session(credentials)
     results = await asyncio.gather(
@@ -430,7 +434,7 @@ async def test_who_waited_shares_the_failure(bench: Bench, credentials: Credenti
 
 
 async def test_another_projects_failure_is_not_shared(bench: Bench) -> None:
-    """Who waited behind a call for a project that fails makes its own for another project."""
+    """A call that waited behind a failing call for one project makes its own call for another project."""
     bench.atlas.breaks = "once"
     session = bench.session()
     results = await asyncio.gather(
@@ -440,8 +444,8 @@ async def test_another_projects_failure_is_not_shared(bench: Bench) -> None:
 
 
 @virtual_time
-async def test_a_call_that_hangs_holds_up_nobody_for_long() -> None:
-    """While the first call for a project that does not answer hangs, those for other projects go out."""
+async def test_a_call_that_hangs_delays_others_only_briefly() -> None:
+    """While the first call for a project hangs, calls for other projects go out."""
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
@@ -459,7 +463,7 @@ async def test_a_call_that_hangs_holds_up_nobody_for_long() -> None:
 
 @virtual_time
 async def test_a_slow_token_endpoint_gets_one_request() -> None:
-    """However long it takes, whoever comes meanwhile waits for that one, and goes when it is there."""
+    """However long the token takes, later callers wait for this request, and go when the token is there."""
     atlas = Atlas()
     atlas.token_takes = 15
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
@@ -478,7 +482,7 @@ async def test_a_slow_token_endpoint_gets_one_request() -> None:
 
 @virtual_time
 async def test_a_token_that_never_comes_is_shared_as_a_failure() -> None:
-    """Whoever waited for it is told so, and does not try one after the other; the next one who asks tries anew."""
+    """All waiting callers get the failure, and do not try one after the other; the next caller makes a new request."""
     atlas = Atlas()
     atlas.token_takes, atlas.token_breaks = 25, AtlasUnavailable(Operation.TOKEN, "no answer in time")
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
@@ -494,8 +498,8 @@ async def test_a_token_that_never_comes_is_shared_as_a_failure() -> None:
 
 
 @virtual_time
-async def test_a_project_that_hangs_behind_a_token_holds_up_nobody_for_long() -> None:
-    """Once the token is there, the call that fetched it is waited for no longer than any other."""
+async def test_a_project_that_hangs_behind_a_token_delays_others_only_briefly() -> None:
+    """Once the token is there, others do not wait longer for the call that fetched it than for any other call."""
     atlas = Atlas()
     async with httpx.AsyncClient(transport=atlas, base_url="http://atlas.test") as client:
         bench = Bench(client, atlas)
@@ -519,8 +523,8 @@ async def test_a_project_that_hangs_behind_a_token_holds_up_nobody_for_long() ->
         RateLimited(Operation.TOKEN, "429", retry_after=60),
     ],
 )
-async def test_a_renewal_that_fails_takes_no_call_along(bench: Bench, failure: AtlasFailure) -> None:
-    """While the old token is good, calls go on with it; the renewal is tried again later."""
+async def test_a_renewal_that_fails_fails_no_call(bench: Bench, failure: AtlasFailure) -> None:
+    """While the old token is good, calls use it; the renewal is tried again later."""
     session = bench.session(ACCOUNT)
     await bench.call(session)
     bench.time += 3000
@@ -541,8 +545,8 @@ async def test_a_renewal_that_fails_takes_no_call_along(bench: Bench, failure: A
 
 
 @BOTH
-async def test_a_cancelled_probe_passes_its_turn_on(bench: Bench, credentials: Credentials) -> None:
-    """Who goes first and is cancelled takes nobody along."""
+async def test_a_canceled_probe_lets_another_call_probe(bench: Bench, credentials: Credentials) -> None:
+    """Canceling the first call does not fail the calls behind it."""
     bench.atlas.gate.clear()
     session = bench.session(credentials)
     first, second = (asyncio.create_task(bench.call(session)) for _ in range(2))
@@ -556,8 +560,8 @@ async def test_a_cancelled_probe_passes_its_turn_on(bench: Bench, credentials: C
         await first
 
 
-async def test_an_outage_is_no_verdict(bench: Bench) -> None:
-    """After a failure that says nothing of the credentials the next call goes out."""
+async def test_an_outage_does_not_reject_credentials(bench: Bench) -> None:
+    """After a failure that says nothing about the credentials, the next call goes out."""
     session = bench.session()
     await bench.call(session)
     bench.atlas.breaks = True
@@ -572,7 +576,7 @@ async def test_an_outage_is_no_verdict(bench: Bench) -> None:
 async def test_a_read_on_a_dead_connection_is_sent_once_more(
     bench: Bench, credentials: Credentials, operation: Operation
 ) -> None:
-    """A write never is; nor is anything else that got no answer."""
+    """A write is never repeated; nor is any other call without a response."""
     session = bench.session(credentials)
     await bench.call(session)
     bench.atlas.breaks, bench.atlas.how = "once", DISCONNECTED
@@ -590,7 +594,7 @@ async def test_a_read_on_a_dead_connection_is_sent_once_more(
 
 
 async def test_a_write_whose_token_call_met_a_dead_connection_is_sent_once(bench: Bench) -> None:
-    """The token is asked for once more; the write had not gone out."""
+    """The token is requested once more; the write itself had not gone out."""
     bench.atlas.breaks, bench.atlas.how = "once", DISCONNECTED
     assert await bench.call(bench.session(ACCOUNT), Operation.CREATE_INVITE) == 200
     assert bench.atlas.heard == ["token", "token", "signed"]

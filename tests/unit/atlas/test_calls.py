@@ -1,4 +1,4 @@
-"""What each call sends, and how its answer is read."""
+"""What each call sends, and how its response is read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGES = "itemsPerPage=500&pageNum="
 
 
 def read(endpoint: Endpoint[T], json: object) -> T:
-    """Return what the response of an endpoint reads as, with the id that was asked for where it has one."""
+    """Return how the response of an endpoint is read, with the requested id if the endpoint has one."""
     return endpoint.read(json, ID if "{id}" in endpoint.path else None)
 
 
@@ -70,7 +70,7 @@ def request(ask: Ask, *, envelope: bool = False) -> httpx.Request:
 
 
 def target(ask: Ask, *, envelope: bool = False) -> str:
-    """Return path and query of a request, as a digest signs them."""
+    """Return the path and query of a request, as a digest signs them."""
     return request(ask, envelope=envelope).url.raw_path.decode()
 
 
@@ -131,7 +131,7 @@ def target(ask: Ask, *, envelope: bool = False) -> str:
 def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
     ask: Ask, operation: str, method: str, path: str, media_type: str, body: dict[str, Any] | None
 ) -> None:
-    """Method, path, query, media type and body of the twelve calls are those of the OpenAPI document."""
+    """Method, path, query, media type and body of the twelve calls match the OpenAPI document."""
     made = request(ask)
     assert (made.extensions["operation"], made.method, made.headers["Accept"]) == (operation, method, media_type)
     assert json.loads(made.content or "null") == body
@@ -139,15 +139,15 @@ def test_each_call_is_as_documented(  # noqa: PLR0913, PLR0917 - one column each
     assert target(ask) == f"/api/atlas/v2/groups/{GROUP}{path}"
 
 
-def test_the_envelope_is_one_more_option() -> None:
-    """``envelope=true`` is added to whatever query there is."""
+def test_the_envelope_is_one_more_query_parameter() -> None:
+    """``envelope=true`` is added to any query."""
     assert target(lambda p: p.list_invites(), envelope=True).endswith("/invites?envelope=true")
     assert target(lambda p: p.list_invites("a@x.de"), envelope=True).endswith("?username=a@x.de&envelope=true")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_what_is_signed_is_what_is_sent(text: str) -> None:
-    """Neither httpx, which the digest is computed with, nor aiohttp, which sends, writes a query in another way."""
+    """The libraries that compute the digest (httpx) and that send (aiohttp) write the query in the same way."""
     signed = target(lambda p: p.list_invites(text), envelope=True)
     assert yarl.URL(f"http://atlas{signed}").raw_path_qs == signed
     assert yarl.URL(f"http://atlas{signed}").query["username"] == text
@@ -155,14 +155,14 @@ def test_what_is_signed_is_what_is_sent(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "a\nb"])
 def test_an_id_never_becomes_another_path(text: str) -> None:
-    """An id of another form stays one segment."""
+    """An id of any form stays one segment of the path."""
     path = target(lambda p: p.cancel_invite(text))
     assert path.count("/") == 7
     assert not set(path) & set("?#\n")
 
 
-def test_an_invitation_may_know_more_or_less() -> None:
-    """Unknown fields are ignored, missing and null ones tolerated; the id that was asked for need not be there."""
+def test_an_invitation_may_have_more_or_fewer_fields() -> None:
+    """Unknown fields are ignored; missing and null fields are tolerated; the requested id may be missing too."""
     full = {
         "id": ID,
         "groupId": GROUP,
@@ -186,7 +186,7 @@ def test_an_invitation_may_know_more_or_less() -> None:
 
 
 def test_a_user_is_read_without_personal_data() -> None:
-    """Of an active user's account nothing is kept but id, e-mail, roles and status."""
+    """Of the account of an active user, only id, e-mail, roles and status are kept."""
     user = read(
         calls.READ_USER,
         {
@@ -211,8 +211,8 @@ def test_a_rejected_user_has_no_end() -> None:
 
 @pytest.mark.parametrize("endpoint", [calls.LIST_INVITES, calls.CREATE_INVITE, calls.LIST_USERS, calls.ADD_USER])
 @pytest.mark.parametrize("json", [None, 1, "x", True, {"id": 4}, {"results": 1}])
-def test_an_answer_that_cannot_be_read_says_so(endpoint: Endpoint[Any], json: object) -> None:
-    """What is no answer to the question raises, and never reads as an empty list or half an invitation."""
+def test_a_response_that_cannot_be_read_raises(endpoint: Endpoint[Any], json: object) -> None:
+    """It is never read as an empty list or as half an invitation."""
     with pytest.raises((ValueError, TypeError, KeyError)):
         read(endpoint, json)
 
@@ -222,7 +222,7 @@ READABLE = {"id": ID, "username": "a@x.de", "roles": ["A"]}
 
 @pytest.mark.parametrize("entry", [1, [], {}, READABLE | {"id": 7}, {"id": ID}, READABLE | {"username": ["a"]}])
 def test_an_entry_without_a_readable_id_or_email_makes_a_list_incomplete(entry: object) -> None:
-    """The others are read, and it is known that one was not."""
+    """The other entries are read, and the list is marked as incomplete."""
     for found in (
         read(calls.LIST_INVITES, [entry, READABLE]),
         read(calls.LIST_USERS, {"results": [entry, READABLE]}).users,
@@ -255,32 +255,32 @@ def test_an_optional_field_that_cannot_be_read_counts_as_absent(unreadable: dict
 
 
 def test_a_user_whose_status_cannot_be_read_is_not_taken_for_a_member() -> None:
-    """What is not known is not concluded."""
+    """An unknown status leads to no conclusion."""
     found = read(calls.LIST_USERS, {"results": [READABLE | {"orgMembershipStatus": 1}]}).users
     assert (found.read, found.complete) == ((), False)
 
 
 @pytest.mark.parametrize("endpoint", [calls.CANCEL_INVITE, calls.REMOVE_USER])
 @pytest.mark.parametrize("json", [None, {}, [], "x"])
-def test_a_removal_has_nothing_to_read(endpoint: Endpoint[bool], json: object) -> None:
-    """204 has no body; what an envelope puts there is not looked at."""
+def test_the_body_of_a_removal_is_ignored(endpoint: Endpoint[bool], json: object) -> None:
+    """A 204 has no body; what an envelope contains is ignored."""
     assert read(endpoint, json) is True
 
 
 @pytest.mark.parametrize("roles", [None, [], "A", [{"roleName": "A"}]])
 @pytest.mark.parametrize("endpoint", [calls.UPDATE_INVITE, calls.ADD_ROLE, calls.REMOVE_ROLE])
-def test_a_write_of_roles_is_answered_with_roles(endpoint: Endpoint[Any], roles: object) -> None:
-    """A response that does not show them says nothing of what came of the write."""
+def test_a_write_of_roles_returns_roles(endpoint: Endpoint[Any], roles: object) -> None:
+    """If a response does not show the roles, the result of the write is unknown."""
     with pytest.raises(ValueError, match="roles"):
         read(endpoint, {"id": ID, "roles": roles})
 
 
-def test_pages_say_how_many_there_are() -> None:
+def test_pages_may_have_a_total() -> None:
     """``totalCount`` is an estimate, and may be missing."""
     assert read(calls.LIST_USERS, {"results": [], "totalCount": 7}) == Page(Entries(()), 0, 7)
     assert read(calls.LIST_USERS, {"results": []}) == Page(Entries(()), 0, None)
 
 
-def test_an_invitation_says_which_api_sent_it() -> None:
-    """Whatever else is missing."""
+def test_an_invitation_records_which_api_sent_it() -> None:
+    """Also if all other fields are missing."""
     assert read(calls.READ_INVITE, {}).api is Api.INVITES

@@ -1,4 +1,4 @@
-"""The client as a whole, on a real socket: headers, clock, memory, logs."""
+"""The whole client on a real socket: headers, clock, memory, logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
 
 
 class Bench:
-    """A client, and an Atlas that answers what ``says`` holds after the challenge."""
+    """A client, and an Atlas that responds with ``says`` after the challenge."""
 
     def __init__(self) -> None:
         self.says: bytes = answer(200, [])
@@ -57,8 +57,8 @@ class Bench:
             yield self
 
 
-async def test_what_every_request_says() -> None:
-    """Versioned media types, our name and version, no compression, no cookie."""
+async def test_headers_of_every_request() -> None:
+    """Versioned media types, the operator's name and version, no compression, no cookie."""
     async with Bench().running() as bench:
         bench.says = answer(200, {"id": ID, "roles": ["A", "B"]})
         await bench.project.update_invite(ID, ["B", "A"])
@@ -76,7 +76,7 @@ async def test_what_every_request_says() -> None:
 
 
 async def test_a_read_has_no_content_type() -> None:
-    """Only what has a body says what it is."""
+    """Only a request with a body has a content type."""
     async with Bench().running(envelope=True) as bench:
         bench.says = answer(200, {"status": 200, "content": []})
         assert await bench.project.list_invites("a+b@x.de") == Entries(())
@@ -86,7 +86,7 @@ async def test_a_read_has_no_content_type() -> None:
 
 
 async def test_the_clock_is_atlass() -> None:
-    """The local clock before the first answer; then the last Date and the seconds since."""
+    """The local clock counts until the first response; then the last Date header and the seconds since."""
     async with Bench().running() as bench:
         before = datetime.now(UTC)
         assert before <= bench.atlas.now() <= datetime.now(UTC)
@@ -103,7 +103,7 @@ async def test_the_clock_is_atlass() -> None:
 
 @pytest.mark.parametrize("behind", [1, 8, 59])
 async def test_the_clock_does_not_go_back_a_little(behind: int) -> None:
-    """An answer whose Date was written long before it came: the clock stands until that time is made up for."""
+    """A response arrives long after its Date was written: the clock stands still until that time is made up for."""
     async with Bench().running() as bench:
         bench.says = answer(200, [], {"Date": "Tue, 24 Nov 2026 10:01:00 GMT"})
         await bench.project.list_invites()
@@ -121,7 +121,7 @@ async def test_the_clock_does_not_go_back_a_little(behind: int) -> None:
 
 @pytest.mark.parametrize("said", [answer(502, raw=b"<html>", headers={"Date": DATE}), answer(200, [], {"Date": "now"})])
 async def test_a_proxys_clock_does_not_count(said: bytes) -> None:
-    """Nor does a Date that is none."""
+    """Nor does a Date header that cannot be read."""
     async with Bench().running() as bench:
         bench.says = said
         try:
@@ -131,8 +131,8 @@ async def test_a_proxys_clock_does_not_count(said: bytes) -> None:
         assert abs(bench.atlas.now() - datetime.now(UTC)) < timedelta(hours=1)
 
 
-async def test_the_notice_comes_with_any_answer_of_the_invites_api() -> None:
-    """Also with an error."""
+async def test_the_notice_comes_with_any_response_of_the_invites_api() -> None:
+    """Also with an error response."""
     async with Bench().running() as bench:
         headers = {"Deprecation": "Wed, 4 Oct 2023 00:00:00 GMT", "Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}
         bench.says = answer(400, {"error": 400, "errorCode": "X"}, headers)
@@ -144,7 +144,7 @@ async def test_the_notice_comes_with_any_answer_of_the_invites_api() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"<html>", b"[" * 100_000, b'{"id": 4}', b"[]", b'{"id": "5", "roles": "A"'])
 async def test_a_success_that_cannot_be_read_may_have_worked(said: bytes) -> None:
-    """Nothing of what could not be read is in the exception, nor behind it."""
+    """Nothing of the unreadable body is in the exception or its cause."""
     async with Bench().running() as bench:
         bench.says = answer(200, raw=said)
         with pytest.raises(AtlasUnavailable) as failed:
@@ -164,8 +164,8 @@ async def test_a_success_that_cannot_be_read_may_have_worked(said: bytes) -> Non
         (answer(200, raw=b"<html>Please log in to the network</html>"), False),
     ],
 )
-async def test_a_removal_is_believed_when_atlas_says_so(said: bytes, *, removed: bool) -> None:
-    """204, or JSON: not an empty page or a captive portal's."""
+async def test_a_removal_succeeds_only_if_atlas_confirms_it(said: bytes, *, removed: bool) -> None:
+    """By 204 or JSON; an empty page or the page of a captive portal does not count."""
     async with Bench().running() as bench:
         bench.says = said
         try:
@@ -177,7 +177,7 @@ async def test_a_removal_is_believed_when_atlas_says_so(said: bytes, *, removed:
 
 
 async def test_a_rate_limit_holds_the_next_call() -> None:
-    """Retry-After: the next call of the kind is not sent, another kind is."""
+    """Retry-After: the next call of the same kind is not sent; a call of another kind is."""
     async with Bench().running() as bench:
         bench.says = answer(429, {"error": 429, "errorCode": "RATE_LIMITED"}, {"Retry-After": "30"})
         for _ in range(3):
@@ -192,8 +192,8 @@ async def test_a_rate_limit_holds_the_next_call() -> None:
         assert await bench.project.list_invites() == Entries(())
 
 
-async def test_a_project_is_one_for_all_who_share_a_secret() -> None:
-    """Equal credentials are the same ones: two Secrets with one key share its session too."""
+async def test_equal_credentials_share_a_project() -> None:
+    """Two Secrets with the same key share its session too."""
     async with Bench().running() as bench:
         assert bench.atlas.project(ApiKey("public", "private"), GROUP) is bench.project
         assert bench.atlas.project(ApiKey("public", "new"), GROUP) is not bench.project
@@ -203,7 +203,7 @@ async def test_a_project_is_one_for_all_who_share_a_secret() -> None:
 
 
 async def test_no_log_holds_an_e_mail(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever turns everything on: httpx would write each URL, with ?username= in it."""
+    """With all loggers on, httpx would log each URL, including ?username=."""
     caplog.set_level(logging.DEBUG)
     async with Bench().running() as bench:
         bench.says = answer(200, [])
@@ -213,8 +213,8 @@ async def test_no_log_holds_an_e_mail(caplog: pytest.LogCaptureFixture) -> None:
     assert (record.levelno, record.getMessage()) == (logging.DEBUG, "ListInvites: HTTP 200")
 
 
-async def test_closing_ends_the_look_ups_in_flight() -> None:
-    """Nothing is left running, and nobody is left waiting."""
+async def test_closing_ends_the_fetches_in_flight() -> None:
+    """No task is left running, and no caller is left waiting."""
     hangs = asyncio.Event()
 
     async def hang(_: Heard, __: asyncio.StreamWriter) -> None:

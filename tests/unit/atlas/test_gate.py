@@ -1,4 +1,4 @@
-"""The gate of the lease, where Atlas is written to; and what each request adds to the metrics."""
+"""The Lease's gate for writes to Atlas, and what each request adds to the metrics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def closed() -> float:
 async def project_behind(
     gate: Callable[[], float], *, hangs: bool = False
 ) -> AsyncIterator[tuple[Project, Wire, Atlas]]:
-    """Give a project whose Atlas has tokens, and answers nothing else where it ``hangs``."""
+    """Return a project whose Atlas issues tokens, and sends no other response if it ``hangs``."""
 
     async def talk(heard: Heard, _: asyncio.StreamWriter) -> bytes:
         if "/oauth/" in heard.target:
@@ -64,7 +64,7 @@ def requests_so_far(operation: str, code: str) -> float:
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
 async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaitable[object]]) -> None:
-    """None of the seven calls that change something is sent; only a token may have been fetched for it."""
+    """None of the seven calls that change something is sent; at most a token is fetched."""
     async with project_behind(closed) as (project, server, _):
         with pytest.raises(ClusterUnavailable):
             await write(project)
@@ -72,14 +72,14 @@ async def test_a_closed_gate_lets_no_write_out(write: Callable[[Project], Awaita
 
 
 async def test_a_closed_gate_lets_reads_pass() -> None:
-    """Whoever may not write may look."""
+    """A replica that may not write may read."""
     async with project_behind(closed) as (project, _, _):
         assert await project.list_invites() == Entries(())
 
 
 @pytest.mark.parametrize("operation", WRITES)
-async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
-    """A write without an answer in its time counts as one that may have been carried out."""
+async def test_a_write_is_cut_when_the_gate_requires_it(operation: str) -> None:
+    """A write without a response in its time counts as one that may have been carried out."""
     before = requests_so_far(operation, "none")
     async with project_behind(lambda: 0.05, hangs=True) as (project, _, _):
         with pytest.raises(AtlasUnavailable) as caught:
@@ -90,14 +90,14 @@ async def test_a_write_is_cut_when_the_gate_says_so(operation: str) -> None:
 
 
 async def test_a_read_is_not_cut_by_the_gate() -> None:
-    """The time of the lease does not matter to who only looks."""
+    """The Lease's time does not limit reads."""
     async with project_behind(lambda: 0.0) as (project, _, _):
         assert await project.list_invites() == Entries(())
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
-async def test_who_stops_sending_starts_no_write(write: Callable[[Project], Awaitable[object]]) -> None:
-    """What has not begun when the process stops is not begun; nothing of it is in doubt."""
+async def test_no_write_starts_after_sending_has_stopped(write: Callable[[Project], Awaitable[object]]) -> None:
+    """A write that has not begun when the process stops is not sent, and is not in doubt."""
     async with project_behind(lambda: float("inf")) as (project, server, atlas):
         await project.list_invites()
         atlas.stop_sending()
@@ -107,8 +107,8 @@ async def test_who_stops_sending_starts_no_write(write: Callable[[Project], Awai
     assert [heard.line.split()[0] for heard in server.heard if "/oauth/" not in heard.target] == ["GET", "GET"]
 
 
-async def test_who_stops_sending_lets_what_is_under_way_go_on() -> None:
-    """Its answer is waited for, and is its answer."""
+async def test_a_write_under_way_goes_on_after_sending_has_stopped() -> None:
+    """The operator waits for its response."""
     came, goes_on = asyncio.Event(), asyncio.Event()
 
     async def talk(heard: Heard, _: asyncio.StreamWriter) -> bytes:
@@ -127,7 +127,7 @@ async def test_who_stops_sending_lets_what_is_under_way_go_on() -> None:
 
 
 async def test_every_request_is_counted() -> None:
-    """Each adds one to its operation and status, the token's too."""
+    """Each adds one to its operation and status; the token request too."""
     before = requests_so_far("ListInvites", "200"), requests_so_far("Token", "200")
     async with project_behind(lambda: float("inf")) as (project, _, _):
         await project.list_invites()

@@ -1,4 +1,4 @@
-"""The view of a project: what is asked of Atlas before anything is said to be gone, and which API is asked."""
+"""The view of a project: what the client reads before it concludes that something is gone, and which API it uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JANE = "jane@x.de"
 
 
 class FakeAtlas:
-    """Answers by operation, in the order that a test lays out; notes what was asked, with the e-mail or id."""
+    """An Atlas that responds by operation, in the order that a test sets, and records calls with e-mail or id."""
 
     def __init__(self, mode: Mode = "auto") -> None:
         self.asked: list[str] = []
@@ -72,7 +72,7 @@ class FakeAtlas:
                 return read(self._one(self.users, entry_id, operation), entry_id)
 
     def _matching(self, entries: list[dict[str, Any]], username: str | None) -> list[dict[str, Any]]:
-        """Return a list: a whole one lags behind what is hidden from it, one of an e-mail does not."""
+        """Return a list. A full list lags behind what is hidden from it; a list filtered by e-mail does not."""
         if username is None:
             return [entry for entry in entries if entry["id"] not in self.hidden]
         return [entry for entry in entries if str(entry["username"]).lower() == username.lower()]
@@ -102,7 +102,7 @@ def ids(seen: Observation) -> list[str]:
 
 
 def something(seen: Observation) -> bool:
-    """Whether something is there that has not ended."""
+    """Return whether something exists that has not ended."""
     ended = {Membership.EXPIRED, Membership.REJECTED}
     return bool(seen.invitations) or any(each.org_membership_status not in ended for each in seen.users)
 
@@ -121,7 +121,7 @@ LISTS = ["ListInvites", "ListUsers"]
 
 
 @virtual_time
-async def test_a_live_one_costs_the_two_lists() -> None:
+async def test_a_live_invitation_costs_the_two_lists() -> None:
     """What the lists show needs no confirmation."""
     atlas = FakeAtlas()
     atlas.invitations = [invitation()]
@@ -138,10 +138,10 @@ async def test_a_live_one_costs_the_two_lists() -> None:
         (None, "i1", ["ReadInvite i1"]),
     ],
 )
-def test_gone_is_never_concluded_from_a_list_alone(
+def test_a_list_is_not_enough_to_conclude_gone(
     username: str | None, invitation_id: str | None, asked: list[str]
 ) -> None:
-    """The id and the e-mail are asked for by themselves before an empty look is returned: users last."""
+    """The id and the e-mail are fetched separately before the view is empty; users come last."""
 
     @virtual_time
     async def run() -> None:
@@ -154,8 +154,8 @@ def test_gone_is_never_concluded_from_a_list_alone(
 
 
 @virtual_time
-async def test_what_was_never_there_needs_no_confirmation() -> None:
-    """A new invitation costs the lists and its POST."""
+async def test_a_new_invitation_needs_no_confirmation() -> None:
+    """It costs the lists and its POST."""
     atlas = FakeAtlas()
     assert await look(project(atlas), Target(JANE), now(), enough=anything) == Observation(view=View.LISTED)
     assert atlas.asked == LISTS
@@ -172,7 +172,7 @@ async def test_what_was_never_there_needs_no_confirmation() -> None:
 def test_a_list_that_lags_is_not_believed(
     hidden: dict[str, Any], username: str, invitation_id: str, asked: list[str]
 ) -> None:
-    """What a list does not show yet is found by its id or e-mail, and nothing more is asked then."""
+    """What a list does not show yet is found by its id or e-mail; then there are no more requests."""
 
     @virtual_time
     async def run() -> None:
@@ -187,8 +187,8 @@ def test_a_list_that_lags_is_not_believed(
 
 
 @virtual_time
-async def test_what_is_seen_is_asked_on_until_it_is_enough() -> None:
-    """Somebody is there, but not who is looked for: the id is asked for all the same."""
+async def test_another_entry_does_not_end_the_search() -> None:
+    """The lists show somebody, but not the invitee: the id is still fetched."""
     atlas = FakeAtlas()
     atlas.invitations, atlas.users = [invitation()], [user("u2", status=Membership.PENDING)]
     atlas.hidden = {"i1"}
@@ -199,7 +199,7 @@ async def test_what_is_seen_is_asked_on_until_it_is_enough() -> None:
 
 @virtual_time
 async def test_a_member_is_confirmed_by_the_id() -> None:
-    """A list that lags does not show a member who has changed the e-mail: the id does."""
+    """A lagging list does not show a member who has changed the e-mail; a read by id does."""
     atlas = FakeAtlas()
     atlas.users = [user(username="new@x.de")]
     atlas.hidden = {"u1"}
@@ -210,7 +210,10 @@ async def test_a_member_is_confirmed_by_the_id() -> None:
 @pytest.mark.parametrize("unreadable", [{"id": 7}, {"username": {"name": "jane"}}, {"id": None}])
 @pytest.mark.parametrize("of", ["invitations", "users"])
 def test_nothing_is_concluded_from_what_cannot_be_read(unreadable: dict[str, Any], of: str) -> None:
-    """An entry without a readable id or e-mail may be anybody's: the others are seen, and nothing is said of it."""
+    """An entry without a readable id or e-mail may be anybody's.
+
+    Other entries are used; nothing is concluded to be gone.
+    """
 
     @virtual_time
     async def run() -> None:
@@ -226,8 +229,8 @@ def test_nothing_is_concluded_from_what_cannot_be_read(unreadable: dict[str, Any
 
 
 @pytest.mark.parametrize("operation", [Operation.LIST_INVITES, Operation.LIST_USERS])
-def test_an_unreadable_entry_of_the_email_fails_the_look(operation: Operation) -> None:
-    """What is asked for by e-mail and cannot be read may be the one: no view shows that it is gone."""
+def test_an_unreadable_entry_of_the_email_fails_the_fetch(operation: Operation) -> None:
+    """An unreadable entry in a list filtered by e-mail may be the invitee's: no view shows it as gone."""
 
     @virtual_time
     async def run() -> None:
@@ -242,8 +245,8 @@ def test_an_unreadable_entry_of_the_email_fails_the_look(operation: Operation) -
 
 
 @virtual_time
-async def test_an_ended_one_is_confirmed_too() -> None:
-    """An expired or rejected user is no reason to believe that nothing else is there."""
+async def test_an_ended_invitation_is_confirmed_too() -> None:
+    """An expired or rejected user does not prove that nothing else exists."""
     atlas = FakeAtlas()
     atlas.users = [user(status=Membership.REJECTED)]
     atlas.invitations = [invitation()]
@@ -253,8 +256,8 @@ async def test_an_ended_one_is_confirmed_too() -> None:
 
 
 @virtual_time
-async def test_in_users_mode_the_id_is_tried_as_a_users() -> None:
-    """The invites API is not called at all."""
+async def test_in_users_mode_the_id_is_tried_as_a_user_id() -> None:
+    """The Invites API is not called at all."""
     atlas = FakeAtlas("users")
     atlas.users = [user(status=Membership.PENDING)]
     atlas.hidden = {"u1"}
@@ -265,8 +268,8 @@ async def test_in_users_mode_the_id_is_tried_as_a_users() -> None:
 
 
 @virtual_time
-async def test_the_users_list_is_asked_for_in_every_status() -> None:
-    """Without the filter expired and rejected ones would look gone."""
+async def test_the_users_list_is_requested_with_every_status() -> None:
+    """Without the filter, expired and rejected users would look gone."""
     atlas = FakeAtlas()
     await look(project(atlas), Target(JANE, "u1"), now())
     lists = [call for call in atlas.calls if call.endpoint.operation is Operation.LIST_USERS]
@@ -276,8 +279,8 @@ async def test_the_users_list_is_asked_for_in_every_status() -> None:
 
 
 @virtual_time
-async def test_a_list_that_fails_fails_the_look() -> None:
-    """No half view is ever shown."""
+async def test_a_list_that_fails_fails_the_fetch() -> None:
+    """There is never half a view."""
     for operation in (Operation.LIST_INVITES, Operation.LIST_USERS):
         atlas = FakeAtlas()
         atlas.invitations = [invitation()]
@@ -287,8 +290,8 @@ async def test_a_list_that_fails_fails_the_look() -> None:
 
 
 @virtual_time
-async def test_a_confirmation_that_fails_fails_the_look() -> None:
-    """Nothing is said to be gone without it."""
+async def test_a_confirmation_that_fails_fails_the_fetch() -> None:
+    """Without it nothing is concluded to be gone."""
     for operation in (Operation.READ_INVITE, Operation.LIST_INVITES, Operation.LIST_USERS):
         atlas = FakeAtlas()
         view = project(atlas)
@@ -300,7 +303,7 @@ async def test_a_confirmation_that_fails_fails_the_look() -> None:
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (499, 1), (500, 2), (501, 2), (1000, 3), (1001, 3)])
 def test_pages_are_read_to_the_end(count: int, pages: int) -> None:
-    """500 a page; after a full one there may be more, whatever the total says: it is an estimate."""
+    """500 entries a page; after a full page there may be more, whatever the total says: it is an estimate."""
 
     @virtual_time
     async def run() -> None:
@@ -314,7 +317,7 @@ def test_pages_are_read_to_the_end(count: int, pages: int) -> None:
 
 @pytest.mark.parametrize(("total", "found"), [(None, 250), (0, 250), (99, 250), (10_000, 250)])
 def test_the_total_is_an_estimate(total: int | None, found: int) -> None:
-    """A page shorter than asked for is not the last while more is promised; a promise that is not kept ends."""
+    """A short page is not the last while the total promises more; reading ends if the promise is not kept."""
 
     @virtual_time
     async def run() -> None:
@@ -328,7 +331,7 @@ def test_the_total_is_an_estimate(total: int | None, found: int) -> None:
 
 
 class Endless(FakeAtlas):
-    """Full pages for ever: of new users, or of the same."""
+    """Full pages without end: of new users, or of the same users."""
 
     def __init__(self, *, new: bool) -> None:
         super().__init__("users")
@@ -342,7 +345,7 @@ class Endless(FakeAtlas):
 
 @virtual_time
 async def test_a_list_without_end_ends() -> None:
-    """A server that makes up users for ever is not believed; one that repeats a page has no more."""
+    """A server that invents users without end is an error; one that repeats a page has no more."""
     atlas = Endless(new=True)
     with pytest.raises(AtlasUnavailable):
         await project(atlas).list_users()
@@ -355,7 +358,7 @@ GONE = VersionGone(Operation.LIST_INVITES, "410 VERSION_GONE")
 
 @virtual_time
 async def test_the_end_of_the_invites_api_switches_the_view() -> None:
-    """410 VERSION_GONE: the look goes on with the users API, and the invites API is not asked again."""
+    """410 VERSION_GONE: the fetch continues with the Users API, and the Invites API is not called again."""
     atlas = FakeAtlas()
     atlas.users = [user()]
     atlas.fails[Operation.LIST_INVITES] = GONE
@@ -369,7 +372,7 @@ async def test_the_end_of_the_invites_api_switches_the_view() -> None:
 
 
 @virtual_time
-async def test_with_invites_alone_the_end_is_an_error() -> None:
+async def test_with_only_the_invites_api_the_end_is_an_error() -> None:
     """``--atlas-api invites`` never switches."""
     atlas = FakeAtlas("invites")
     atlas.fails[Operation.LIST_INVITES] = GONE
@@ -391,10 +394,10 @@ WRITES: list[tuple[Operation, Any]] = [
 
 
 @pytest.mark.parametrize(("operation", "write"), WRITES[:3])
-def test_a_write_that_meets_the_end_asks_to_look_again(
+def test_a_write_that_gets_version_gone_asks_for_a_new_read(
     operation: Operation, write: Callable[[Project], Awaitable[object]]
 ) -> None:
-    """It was not carried out; the next look is the users API's."""
+    """It was not carried out; the next read uses the Users API."""
 
     @virtual_time
     async def run() -> None:
@@ -413,7 +416,7 @@ def test_a_write_that_meets_the_end_asks_to_look_again(
 def test_nothing_stale_is_shown_after_a_write(
     operation: Operation, write: Callable[[Project], Awaitable[object]], *, fails: bool
 ) -> None:
-    """Whether it was answered or not: who looks at the same person is shown what was fetched after it."""
+    """With or without a response: a later read of the same person is fetched after the write."""
 
     @virtual_time
     async def run() -> None:
@@ -437,8 +440,8 @@ def test_nothing_stale_is_shown_after_a_write(
 
 
 @virtual_time
-async def test_what_is_not_there_is_none() -> None:
-    """For one invitation or user 'gone' is an answer, not a failure."""
+async def test_a_missing_invitation_or_user_is_none() -> None:
+    """For one invitation or user, 'gone' is a result, not a failure."""
     view = project(FakeAtlas())
     assert await view.update_invite("i1", ["A"]) is None
     assert await view.read_invite("i1") is None
@@ -450,8 +453,8 @@ async def test_what_is_not_there_is_none() -> None:
 
 
 @virtual_time
-async def test_what_is_there_is_returned() -> None:
-    """The answers, typed."""
+async def test_an_existing_invitation_or_user_is_returned() -> None:
+    """The responses, typed."""
     atlas = FakeAtlas()
     atlas.invitations, atlas.users = [invitation()], [user()]
     view = project(atlas)

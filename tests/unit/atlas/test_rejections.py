@@ -1,4 +1,4 @@
-"""What a 401 is about, and who tries again when: no network, and a clock that the test moves."""
+"""What a 401 is about, and which call tries again when: without a network, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Bench:
         unknown_key: bool = False,
         ago: float = 0.0,
     ) -> AtlasFailure | None:
-        """Let a call go out, whether it may or not, and return what its response means."""
+        """Let a call go out even if it may not, and return what its response means."""
         began = self.time - ago
         self.time += 0.01
         meaning = self.rejections.learn(self.project(of), operation, began, failure, unknown_key=unknown_key)
@@ -47,19 +47,19 @@ class Bench:
         return meaning
 
     def reject(self, of: str, *, unknown_key: bool = False, operation: Operation = LIST) -> type[AtlasFailure]:
-        """Let a call be answered 401, and return what that means."""
+        """Respond to a call with 401, and return what that means."""
         failure = CredentialsRejected(operation, "401")
         meaning = self.call(of, failure, operation=operation, unknown_key=unknown_key)
         assert meaning is not None
         return type(meaning)
 
     def blocked(self, of: str, operation: Operation = LIST) -> type[AtlasFailure] | None:
-        """Return what a call would share that is asked for now, or None if it may go."""
+        """Return the shared failure that a call would get now, or None if it may go."""
         failure = self.rejections.failure_for(self.project(of), operation, self.time)
         return None if failure is None else type(failure)
 
     def is_open(self, of: str, operation: Operation = LIST) -> bool:
-        """Return whether calls may go together."""
+        """Return whether several calls may go at the same time."""
         return self.rejections.is_open(self.project(of), operation)
 
     def try_all(self, projects: list[str], accepts: set[str]) -> str | None:
@@ -80,7 +80,7 @@ def bench() -> Bench:
 
 
 def test_nothing_is_known_at_first(bench: Bench) -> None:
-    """Each call may go, but not together with others."""
+    """Each call may go, but only one at a time."""
     assert bench.blocked("g") is None
     assert not bench.is_open("g")
 
@@ -112,7 +112,7 @@ def test_nothing_is_known_at_first(bench: Bench) -> None:
 def test_what_a_401_is_about(
     bench: Bench, before: str, *, unknown_key: bool, operation: Operation, is_about: str
 ) -> None:
-    """After projects were accepted (+) and rejected (-), in this order, a 401 for the project ``g``."""
+    """After projects were accepted (+) and rejected (-) in this order: what a 401 for the project ``g`` is about."""
     for word in before.split():
         bench.time += SOON
         if word.startswith("+"):
@@ -127,8 +127,8 @@ def test_what_a_401_is_about(
 
 
 @pytest.mark.parametrize("before", ["+g", "+other +g", "+g -other", "-other -another +g", "+g -other -another"])
-def test_a_rejected_write_is_about_writes_where_reads_are_accepted(bench: Bench, before: str) -> None:
-    """For a minute nothing is written to the project, but it is read, and no other project is concerned."""
+def test_a_rejected_write_is_about_writes_if_reads_are_accepted(bench: Bench, before: str) -> None:
+    """For a minute nothing is written to the project. Reads go on, and other projects are not affected."""
     for word in before.split():
         bench.call(word[1:]) if word.startswith("+") else bench.reject(word[1:])
     new = bench.blocked("new")
@@ -149,7 +149,7 @@ def test_a_rejected_write_is_about_writes_where_reads_are_accepted(bench: Bench,
 
 
 def test_a_project_that_is_rejected_is_neither_read_nor_written_to(bench: Bench) -> None:
-    """A write waits for the project too; one that is accepted accepts both."""
+    """A write waits for the project too; if a write is accepted, both are."""
     bench.call("good")
     bench.reject("g")
     assert bench.blocked("g", SEND) is RejectedForProject
@@ -163,7 +163,7 @@ def test_a_project_that_is_rejected_is_neither_read_nor_written_to(bench: Bench)
 
 @pytest.mark.parametrize("unknown_key", [True, False])
 def test_a_project_that_was_accepted_is_an_exception(bench: Bench, *, unknown_key: bool) -> None:
-    """Its calls go out together, until it is rejected itself; an acceptance is one for the credentials."""
+    """Its calls go out at the same time until it is rejected itself; its acceptance is one for the credentials."""
     bench.call("good")
     bench.call("better")
     bench.reject("bad", unknown_key=unknown_key)
@@ -181,7 +181,7 @@ def test_a_project_that_was_accepted_is_an_exception(bench: Bench, *, unknown_ke
 
 @pytest.mark.parametrize("seconds", [0, 59, 61])
 def test_a_rejection_lasts_a_minute(bench: Bench, seconds: float) -> None:
-    """Then the project is tried again, and not together; accepted, it is open at once."""
+    """Then one call tries the project again; if it is accepted, the project is open at once."""
     bench.call("good")
     bench.reject("g")
     bench.time += seconds
@@ -194,15 +194,15 @@ def test_a_rejection_lasts_a_minute(bench: Bench, seconds: float) -> None:
 
 @pytest.mark.parametrize("failure", [Forbidden(LIST, "403"), Conflict(LIST, "409"), None])
 def test_every_other_response_accepts(bench: Bench, failure: AtlasFailure | None) -> None:
-    """A 403 comes from an Atlas that knows the credentials."""
+    """A 403 comes from an Atlas that accepts the credentials."""
     assert bench.call("g", failure) is failure
     assert bench.is_open("g")
     assert bench.is_open("new")
 
 
 @pytest.mark.parametrize("kind", [AtlasUnavailable, RateLimited])
-def test_an_outage_is_shared_by_whoever_asked_before(bench: Bench, kind: type[AtlasFailure]) -> None:
-    """Of its project, or of all where it is the token that did not come; it says nothing of the credentials."""
+def test_an_outage_is_shared_by_earlier_callers(bench: Bench, kind: type[AtlasFailure]) -> None:
+    """Of its project, or of all if the token could not be fetched; it says nothing about the credentials."""
     asked = bench.time
     bench.call("g", kind(LIST, "x"))
     assert type(bench.rejections.failure_for(bench.project("g"), LIST, asked)) is kind
@@ -217,7 +217,7 @@ def test_an_outage_is_shared_by_whoever_asked_before(bench: Bench, kind: type[At
 
 
 def test_an_outage_does_not_open_what_was_rejected(bench: Bench) -> None:
-    """A probe that meets a 503 does not let all the others go together."""
+    """A probe that gets a 503 does not release all other calls."""
     bench.call("good")
     bench.reject("g")
     bench.time += 61
@@ -226,7 +226,7 @@ def test_an_outage_does_not_open_what_was_rejected(bench: Bench) -> None:
 
 
 def test_an_older_acceptance_does_not_end_a_rejection(bench: Bench) -> None:
-    """A response to a call from before the key was revoked does not make it good."""
+    """A response to a call from before the key was revoked does not make the key valid."""
     bench.reject("g", unknown_key=True)
     bench.call("g", ago=10.0)
     assert bench.blocked("g") is CredentialsRejected
@@ -234,7 +234,7 @@ def test_an_older_acceptance_does_not_end_a_rejection(bench: Bench) -> None:
 
 
 def test_an_acceptance_ends_the_evidence(bench: Bench) -> None:
-    """Two projects that are rejected are no verdict if a third one is accepted in between, ever again."""
+    """Two rejected projects do not reject the credentials if a third project is accepted in between."""
     for _ in range(10):
         assert bench.reject("bad") is RejectedForProject
         bench.call("good")
@@ -246,14 +246,14 @@ def test_an_acceptance_ends_the_evidence(bench: Bench) -> None:
 
 
 def test_old_evidence_does_not_count(bench: Bench) -> None:
-    """A project that was rejected some time ago, and is not in use any more, is no evidence."""
+    """A project that was rejected some time ago and is no longer in use is no evidence."""
     bench.reject("gone")
     bench.time += LATELY
     assert bench.reject("g") is RejectedForProject
 
 
 def test_a_rejection_of_the_token_endpoint_has_no_exception(bench: Bench) -> None:
-    """Without a token nobody goes; after a minute whoever comes first asks for one."""
+    """No call goes without a token; after a minute the first caller requests one."""
     bench.call("good")
     bench.reject("g", operation=Operation.TOKEN)
     assert [bench.blocked(of) for of in ("good", "g", "new")] == [CredentialsRejected] * 3
@@ -261,8 +261,8 @@ def test_a_rejection_of_the_token_endpoint_has_no_exception(bench: Bench) -> Non
     assert [bench.blocked(of) for of in ("good", "g", "new")] == [None] * 3
 
 
-def test_rejected_credentials_are_tried_for_each_project_in_its_turn(bench: Bench) -> None:
-    """Whoever always asks first does not keep the others from being tried."""
+def test_rejected_credentials_are_tried_for_each_project_in_turn(bench: Bench) -> None:
+    """A project that always asks first does not keep the others from being tried."""
     projects = [f"g{number}" for number in range(5)]
     bench.reject("g0")
     bench.reject("g1")
@@ -272,7 +272,7 @@ def test_rejected_credentials_are_tried_for_each_project_in_its_turn(bench: Benc
 
 @pytest.mark.parametrize("mended", range(4))
 def test_a_project_that_is_accepted_again_is_found(bench: Bench, mended: int) -> None:
-    """However many stay rejected, each has its turn, and no minute has two tries."""
+    """However many projects stay rejected, each has its turn, and there is at most one try a minute."""
     projects = [f"g{number}" for number in range(4)]
     for _ in range(30):
         before = bench.time
@@ -281,8 +281,8 @@ def test_a_project_that_is_accepted_again_is_found(bench: Bench, mended: int) ->
     assert f"g{mended}" in [bench.try_all(projects, accepts={f"g{mended}"}) for _ in range(8)]
 
 
-def test_a_project_that_has_gone_keeps_nobody_waiting(bench: Bench) -> None:
-    """If the one whose turn it is does not ask any more, the others go a minute later."""
+def test_a_project_that_is_gone_delays_no_other_project(bench: Bench) -> None:
+    """If the project whose turn it is does not ask any more, the others go a minute later."""
     bench.reject("g0")
     bench.reject("g1")
     assert bench.blocked("gone") is CredentialsRejected
@@ -292,8 +292,8 @@ def test_a_project_that_has_gone_keeps_nobody_waiting(bench: Bench) -> None:
     assert bench.blocked("g0") is None
 
 
-def test_projects_do_not_pile_up(bench: Bench) -> None:
-    """Of many more than there are, the latest are remembered."""
+def test_remembered_projects_are_bounded(bench: Bench) -> None:
+    """Only the latest projects are remembered."""
     bench.call("good")
     for number in range(PROJECTS + 10):
         bench.reject(f"g{number}")

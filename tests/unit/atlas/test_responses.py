@@ -1,4 +1,4 @@
-"""The answer table, and what a failure keeps and says."""
+"""The response table, and what a failure keeps and says."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_success_is_no_failure(operation: Operation, status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 @pytest.mark.parametrize("json", [{"error": "invalid_client"}, {"error": "x", "errorCode": "Y"}, None, []])
-def test_the_token_endpoint_refuses(status: int, json: object) -> None:
+def test_the_token_endpoint_rejects(status: int, json: object) -> None:
     """400, 401 and 403 of the token endpoint reject the credentials, whatever the body: it is OAuth's, not Atlas's."""
     assert type(meant(Operation.TOKEN, status, json)) is CredentialsRejected
 
@@ -100,7 +100,7 @@ def test_429_limits_the_rate(operation: Operation, json: object) -> None:
 
 @pytest.mark.parametrize("operation", [Operation.CREATE_INVITE, Operation.ADD_USER])
 def test_the_limit_on_sending_comes_as_a_400(operation: Operation) -> None:
-    """400 INVITATIONS_RATE_LIMITED_IP is a rate limit, no bad request."""
+    """400 INVITATIONS_RATE_LIMITED_IP is a rate limit, not a bad request."""
     failure = meant(operation, 400, body(400, "INVITATIONS_RATE_LIMITED_IP"))
     assert type(failure) is RateLimited
     assert not failure.unanswered
@@ -109,8 +109,8 @@ def test_the_limit_on_sending_comes_as_a_400(operation: Operation) -> None:
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 399, 500, 502, 503, 504, 599])
 @pytest.mark.parametrize("json", [body(500, "UNEXPECTED_ERROR"), None])
-def test_5xx_and_3xx_are_no_answer(operation: Operation, status: int, json: object) -> None:
-    """5xx and 3xx mean that Atlas is unavailable; a write may have been carried out all the same."""
+def test_5xx_and_3xx_mean_unavailable(operation: Operation, status: int, json: object) -> None:
+    """A 5xx or 3xx means that Atlas is unavailable; a write may still have been carried out."""
     failure = meant(operation, status, json)
     assert type(failure) is AtlasUnavailable
     assert failure.unanswered == (operation in WRITES)
@@ -119,8 +119,8 @@ def test_5xx_and_3xx_are_no_answer(operation: Operation, status: int, json: obje
 @pytest.mark.parametrize("operation", API)
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 409, 410, 418, 451])
 @pytest.mark.parametrize("json", [None, [], "<html>", 7, {}, {"error": 404}, {"errorCode": ""}, {"errorCode": None}])
-def test_an_error_that_is_not_atlass_is_no_answer(operation: Operation, status: int, json: object) -> None:
-    """A 4xx without a JSON body that has an errorCode was not Atlas's: nothing is concluded, a 404 is not 'gone'."""
+def test_an_error_that_is_not_from_atlas_means_unavailable(operation: Operation, status: int, json: object) -> None:
+    """A 4xx without a JSON body with an errorCode is not from Atlas: nothing is concluded, and a 404 is not 'gone'."""
     failure = meant(operation, status, json)
     assert type(failure) is AtlasUnavailable
     assert failure.error is None
@@ -139,7 +139,7 @@ def test_someone_must_grant_something(operation: Operation, status: int, code: s
 
 @pytest.mark.parametrize("operation", API)
 def test_the_project_is_gone(operation: Operation) -> None:
-    """404 GROUP_NOT_FOUND means that the project is gone, whatever was asked."""
+    """404 GROUP_NOT_FOUND means that the project is gone, whatever the call was."""
     assert type(meant(operation, 404, body(404, "GROUP_NOT_FOUND"))) is ProjectNotFound
 
 
@@ -152,8 +152,8 @@ def test_any_other_404(operation: Operation, code: str) -> None:
 
 @pytest.mark.parametrize("operation", API)
 @pytest.mark.parametrize("code", ["USER_ALREADY_IN_GROUP", "X"])
-def test_409_asks_to_look_again(operation: Operation, code: str) -> None:
-    """A 409 is a conflict, and an answer: the call was not carried out."""
+def test_409_asks_for_a_new_read(operation: Operation, code: str) -> None:
+    """A 409 is a conflict and a response: the call was not carried out."""
     failure = meant(operation, 409, body(409, code))
     assert type(failure) is Conflict
     assert failure.reason.kind is Kind.RETRYING
@@ -161,23 +161,23 @@ def test_409_asks_to_look_again(operation: Operation, code: str) -> None:
 
 
 @pytest.mark.parametrize("operation", API)
-def test_410_version_gone_ends_the_invites_api_alone(operation: Operation) -> None:
-    """410 VERSION_GONE ends the invites API; the users API has no successor to turn to."""
+def test_410_version_gone_ends_only_the_invites_api(operation: Operation) -> None:
+    """410 VERSION_GONE ends the Invites API; the Users API has no successor."""
     expected = VersionGone if operation in OF_INVITES else InvalidRequest
     assert type(meant(operation, 410, body(410, "VERSION_GONE"))) is expected
 
 
 @pytest.mark.parametrize("operation", API)
 @pytest.mark.parametrize("status", [400, 402, 405, 406, 410, 413, 415, 422, 451])
-def test_every_other_4xx_is_the_requests_fault(operation: Operation, status: int) -> None:
-    """Every other 4xx of Atlas's own is an invalid request, and was not carried out."""
+def test_every_other_4xx_is_an_invalid_request(operation: Operation, status: int) -> None:
+    """Every other 4xx from Atlas is an invalid request, and was not carried out."""
     failure = meant(operation, status, body(status, "VALIDATION_ERROR"))
     assert type(failure) is InvalidRequest
     assert not failure.unanswered
 
 
-def test_the_page_says_what_the_table_says() -> None:
-    """Each row of docs/architecture.md is one or two rows of the code, in the same order, and none is missing."""
+def test_the_page_matches_the_table() -> None:
+    """Each row of docs/architecture.md is one or two rows of the code, in the same order, and no row is missing."""
     page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text().partition("\n| response | means |\n")[2]
     rows = [line.split("|")[1:-1] for line in page.partition("\n\n")[0].splitlines()[1:]]
     ours = [(then, list(group)) for then, group in groupby(MEANINGS, lambda row: row.then)]
@@ -189,7 +189,7 @@ def test_the_page_says_what_the_table_says() -> None:
 
 
 MANY = 50
-"""A row of so many statuses is a class of them, such as 5xx."""
+"""A row with this number of statuses is a class of them, such as 5xx."""
 
 WORDS = {
     CredentialsRejected: "`CredentialsRejected`",
@@ -216,17 +216,15 @@ JSON = st.recursive(
     json=JSON | st.dictionaries(st.sampled_from(["error", "errorCode", "reason", "detail", "parameters"]), JSON),
     headers=st.dictionaries(st.sampled_from(["Retry-After", "Date"]), st.text(max_size=12)),
 )
-def test_whatever_is_answered_has_a_meaning(
-    operation: Operation, status: int, json: object, headers: dict[str, str]
-) -> None:
+def test_any_response_has_a_meaning(operation: Operation, status: int, json: object, headers: dict[str, str]) -> None:
     """No status, body or header makes the table fail, and only a 2xx is a success."""
     failure = failure_of(operation, status, json, headers)
     assert (failure is None) == (200 <= status < 300)
     assert failure is None or isinstance(failure, Failure)
 
 
-def test_atlass_error_is_kept_whole() -> None:
-    """Every field of the seed's error is kept, with the operation that met it."""
+def test_atlass_error_is_kept_in_full() -> None:
+    """Every field of the seed's error is kept, with the operation that got it."""
     given_ = body(400, "VALIDATION_ERROR") | {
         "badRequestDetail": {"fields": [{"field": "roles", "description": "unknown role"}]},
         "newField": 1,
@@ -236,15 +234,15 @@ def test_atlass_error_is_kept_whole() -> None:
     assert error.to_wire() == {k: v for k, v in given_.items() if k != "newField"} | {"operation": "CreateInvite"}
 
 
-def test_an_error_needs_only_its_two_sure_fields() -> None:
-    """Only error and errorCode are sure to be there."""
+def test_an_error_needs_only_its_two_required_fields() -> None:
+    """Only error and errorCode are certain to be there."""
     error = meant(Operation.READ_INVITE, 400, {"error": 400, "errorCode": "X"}).error
     assert error is not None
     assert error.to_wire() == {"error": 400, "errorCode": "X", "operation": "ReadInvite"}
 
 
 def test_a_part_of_an_error_that_cannot_be_read_is_left_out() -> None:
-    """A detail of an odd type does not hide the rest."""
+    """A detail of an unexpected type does not hide the other fields."""
     error = meant(
         Operation.READ_INVITE, 400, {"error": 400, "errorCode": "X", "detail": {"odd": 1}, "reason": "R"}
     ).error
@@ -257,8 +255,8 @@ REPEATS_THE_DETAIL = {(Operation.CREATE_INVITE, 403), (Operation.ADD_USER, 403)}
 
 @pytest.mark.parametrize("operation", [operation for operation, _ in sorted(REPEATS_THE_DETAIL)])
 @pytest.mark.parametrize("detail", ["jane@x.de may not be invited.", "jane@x.de may not be invited", None])
-def test_a_refused_sending_is_about_the_invitee(operation: Operation, detail: str | None) -> None:
-    """The project could be read: Atlas's own words say why, and neither role nor access list is blamed."""
+def test_a_rejected_send_is_about_the_invitee(operation: Operation, detail: str | None) -> None:
+    """The project could be read: Atlas's message gives the reason, and neither role nor access list is blamed."""
     message = meant(operation, 403, body(403) | {"detail": detail}).message
     assert ("Atlas says: jane@x.de may not be invited. Correct" in message) is (detail is not None)
     assert "invitee" in message
@@ -268,8 +266,8 @@ def test_a_refused_sending_is_about_the_invitee(operation: Operation, detail: st
 
 
 @pytest.mark.parametrize("detail", ["An invalid enumeration value GROUP_X was specified.", "No {role}", None])
-def test_an_invalid_request_is_said_in_atlass_words(detail: str | None) -> None:
-    """What is wrong with the spec, only Atlas knows."""
+def test_an_invalid_request_quotes_atlas(detail: str | None) -> None:
+    """Only Atlas knows what is wrong with the spec."""
     message = meant(Operation.UPDATE_INVITE, 400, body(400, "INVALID_ENUM_VALUE") | {"detail": detail}).message
     said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
     assert message == (
@@ -280,7 +278,7 @@ def test_an_invalid_request_is_said_in_atlass_words(detail: str | None) -> None:
 
 @pytest.mark.parametrize("operation", [operation for operation in API if (operation, 403) not in REPEATS_THE_DETAIL])
 def test_the_role_that_a_call_needs(operation: Operation) -> None:
-    """The Invites API needs Project Owner; for users, Project Access Manager will do (x-rolesRequirements)."""
+    """The Invites API needs Project Owner; for users, Project Access Manager is enough (x-rolesRequirements)."""
     message = meant(operation, 403, body(403)).message
     is_of_users = operation.endswith(("User", "Users", "Role"))
     assert ("Grant them Project Owner or Project Access Manager and" in message) is is_of_users
@@ -288,24 +286,24 @@ def test_the_role_that_a_call_needs(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("number", [10**30, -(10**30), 2**63, 1e30, 400.5, math.inf])
-def test_a_number_that_the_crd_does_not_take_gives_way_to_the_http_status(number: float) -> None:
-    """The error is Atlas's all the same, and the status can be written."""
+def test_a_number_that_the_crd_rejects_is_replaced_by_the_http_status(number: float) -> None:
+    """The error is still from Atlas, and the status can be written."""
     failure = meant(Operation.UPDATE_INVITE, 400, body(400, "X") | {"error": number})
     assert type(failure) is InvalidRequest
     assert failure.error is not None
     assert failure.error.error == 400
 
 
-def test_an_error_without_a_number_is_not_atlass() -> None:
-    """A word, also one of digits that no number of the CRD can hold, says that somebody else answered."""
+def test_an_error_without_a_number_is_not_from_atlas() -> None:
+    """Text, or digits that exceed every number of the CRD, means that the response is not from Atlas."""
     for odd in ("not found", "9" * 30, None, [404]):
         assert meant(Operation.READ_INVITE, 404, {"error": odd, "errorCode": "X"}).error is None
 
 
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 410, 429, 500, 503])
-def test_a_message_reads_the_same_and_names_nobody(operation: Operation, status: int) -> None:
-    """A message says what failed and what to do, and holds nothing of the detail: it repeats."""
+def test_a_message_is_stable_and_names_nobody(operation: Operation, status: int) -> None:
+    """A message says what failed and what to do. It contains nothing of the detail, so that it stays the same."""
     if (operation, status) in REPEATS_THE_DETAIL or type(meant(operation, status, body(status))) is InvalidRequest:
         return
     one, two = (
@@ -338,7 +336,7 @@ def test_a_message_reads_the_same_and_names_nobody(operation: Operation, status:
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after(headers: dict[str, str], seconds: float | None, status: int) -> None:
-    """Retry-After is taken in seconds or as a date, at most 15 minutes, and left alone where it is neither."""
+    """Retry-After is read as seconds or as a date, at most 15 minutes, and ignored if it is neither."""
     assert failure_of(Operation.READ_INVITE, status, None, _encodable(headers)).retry_after == seconds  # type: ignore[union-attr]
 
 
@@ -364,13 +362,16 @@ def _encodable(headers: dict[str, str]) -> httpx.Headers:
     ],
 )
 def test_http_dates(text: str | None, iso: str | None) -> None:
-    """Atlas's dates, the RFCs' and broken ones."""
+    """Atlas's dates, those of the RFCs, and broken ones."""
     date = http_date(text)
     assert (date.isoformat() if date else None) == iso
 
 
-def test_a_shared_failure_speaks_for_the_one_who_asked() -> None:
-    """Who shares a failure has sent nothing: the same words about its own operation, and no doubt about a write."""
+def test_a_shared_failure_names_the_operation_of_each_caller() -> None:
+    """A caller that shares a failure has sent nothing.
+
+    It gets the same text about its own operation, and no doubt about a write.
+    """
     failure = meant(Operation.UPDATE_INVITE, 503, body(503, "X"), {"Retry-After": "4"})
     shared = failure.again(Operation.CREATE_INVITE)
     assert failure.unanswered
@@ -380,11 +381,11 @@ def test_a_shared_failure_speaks_for_the_one_who_asked() -> None:
 
 
 def test_a_failure_of_the_token_endpoint_stays_one() -> None:
-    """Whoever shares it, it was the token that could not be fetched."""
+    """For every caller that shares it, the token could not be fetched."""
     failure = meant(Operation.TOKEN, 500)
     assert failure.again(Operation.CREATE_INVITE).message == failure.message
 
 
-def test_the_body_may_be_as_json_has_it() -> None:
-    """What the transport hands over is what JSON says."""
+def test_the_body_may_be_any_json() -> None:
+    """The transport passes on any JSON value."""
     assert meant(Operation.READ_INVITE, 400, json.loads('{"error": 400, "errorCode": "X", "parameters": null}')).error

@@ -1,4 +1,4 @@
-"""When the users API takes over."""
+"""When the operator switches to the Users API."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def sunset(mode: Mode = "auto", now: datetime = BEFORE) -> Sunset:
 
 
 @pytest.mark.parametrize(("mode", "api"), [("auto", Api.INVITES), ("invites", Api.INVITES), ("users", Api.USERS)])
-def test_where_it_begins(mode: Mode, api: Api) -> None:
-    """With the invites API, unless the users API was asked for."""
+def test_which_api_is_used_at_first(mode: Mode, api: Api) -> None:
+    """The Invites API, unless the Users API was requested."""
     assert sunset(mode).api("g") is api
     assert sunset(mode).info("g").to_wire() == {"api": api.value}
 
 
 def test_410_switches_that_project() -> None:
-    """410 VERSION_GONE is heard once, for one project; what met it asks to look again."""
+    """410 VERSION_GONE switches one project, once; the call that got it asks for a new read."""
     state = sunset()
     assert state.over("g", GONE) is GONE
     assert (state.api("g"), state.api("h")) == (Api.USERS, Api.INVITES)
@@ -55,14 +55,14 @@ def test_410_without_a_switch_is_an_invalid_request(mode: Mode) -> None:
     ],
 )
 def test_the_sunset_date_switches(mode: Mode, now: datetime, api: Api) -> None:
-    """By Atlas's clock, once an answer has told the date."""
+    """By Atlas's clock, once a response has given the date."""
     state = sunset(mode, now)
     state.learn(Operation.UPDATE_INVITE, HEADERS)
     assert state.api("g") is api
 
 
-def test_what_status_says_of_the_end() -> None:
-    """RFC 3339, kept when a later answer does not say it again."""
+def test_what_status_shows_of_the_end() -> None:
+    """RFC 3339, kept if a later response does not give it again."""
     state = sunset()
     state.learn(Operation.LIST_INVITES, HEADERS)
     state.learn(Operation.LIST_INVITES, {})
@@ -76,8 +76,8 @@ def test_what_status_says_of_the_end() -> None:
     assert state.info("g").to_wire() == {"api": "Users"}
 
 
-def test_only_the_invites_api_speaks_of_its_end() -> None:
-    """A header of another API's answer is not about this one."""
+def test_only_the_invites_api_announces_its_end() -> None:
+    """The header of another API's response is not about this one."""
     state = sunset()
     state.learn(Operation.LIST_USERS, HEADERS)
     assert state.info("g").to_wire() == {"api": "Invites"}

@@ -1,4 +1,4 @@
-"""When a call may go: no network, and a clock that the test moves."""
+"""When a call may go: without a network, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Bench:
         operation: Operation = PATCH,
         of: str = GROUP,
     ) -> AtlasFailure | None:
-        """Let a call go out and be answered now."""
+        """Let a call go out and get a response now."""
         failure = failure_of(operation, status, {"error": status, "errorCode": code}, httpx.Headers(headers))
         self.throttle.learn(operation, of, self.time, failure)
         return failure
 
     def silence(self, operation: Operation = PATCH) -> None:
-        """Let a call go out and get no answer."""
+        """Let a call go out and get no response."""
         self.throttle.learn(operation, GROUP, self.time, AtlasUnavailable.of(operation, "no answer in time"))
 
 
@@ -54,14 +54,14 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_nothing_known_nothing_held(bench: Bench) -> None:
-    """Without a word from Atlas every call goes at once."""
+def test_without_a_limit_nothing_is_held(bench: Bench) -> None:
+    """Until Atlas sets a limit, every call goes at once."""
     assert [bench.delay(operation) for operation in Operation] == [0.0] * 13
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_holds(bench: Bench, status: int) -> None:
-    """The scope is held for as long as Atlas says; who asks meanwhile is told so at once, in the same words."""
+    """The scope is held for as long as Atlas says; callers that come meanwhile get the same message at once."""
     failure = bench.answer(status, headers={"Retry-After": "30"})
     assert failure is not None
     bench.time += 10
@@ -75,7 +75,7 @@ def test_retry_after_holds(bench: Bench, status: int) -> None:
 
 
 def test_a_small_retry_after_does_not_end_back_off(bench: Bench) -> None:
-    """An Atlas that says 0 or 1 for as long as it refuses is asked less and less often all the same."""
+    """If Atlas says 0 or 1 while it refuses, calls still become less and less frequent."""
     for retry_after in ("0", "1", "Thu, 1 Jan 1970 00:00:00 GMT"):
         headers = {"Retry-After": retry_after, "Date": "Tue, 24 Nov 2026 10:00:00 GMT"}
         calls, began = 0, bench.time
@@ -88,8 +88,8 @@ def test_a_small_retry_after_does_not_end_back_off(bench: Bench) -> None:
         assert calls < 15, retry_after
 
 
-def test_a_hold_is_of_its_own_scope(bench: Bench) -> None:
-    """Another operation, another project, another client goes on."""
+def test_a_hold_applies_to_its_own_scope(bench: Bench) -> None:
+    """Another operation, another project and another client are not held."""
     bench.answer(429, headers={"Retry-After": "900"})
     assert bench.delay(Operation.LIST_USERS) == 0.0
     assert bench.delay(PATCH, "g2") == 0.0
@@ -100,21 +100,21 @@ def test_a_hold_is_of_its_own_scope(bench: Bench) -> None:
 
 
 def test_a_hold_never_lasts_over_15_minutes(bench: Bench) -> None:
-    """However long Atlas says."""
+    """Even if Atlas says longer."""
     bench.answer(429, headers={"Retry-After": "999999"})
     bench.time += 900
     assert bench.delay() == 0.0
 
 
-def test_the_end_of_a_hold_is_waited_for(bench: Bench) -> None:
-    """A second is waited, more is not."""
+def test_a_call_waits_for_the_end_of_a_short_hold(bench: Bench) -> None:
+    """It waits for up to a second, not longer."""
     bench.answer(429, headers={"Retry-After": "3"})
     bench.time += 3 - SHORT
     assert bench.delay() == SHORT
 
 
 def test_without_retry_after_the_hold_grows(bench: Bench) -> None:
-    """1, 2, 4 ... 60 seconds, while Atlas refuses; an answer ends it."""
+    """1, 2, 4 ... 60 seconds, while Atlas refuses; a response ends the hold."""
     waits = []
     for _ in range(8):
         bench.answer(429)
@@ -131,8 +131,8 @@ def test_without_retry_after_the_hold_grows(bench: Bench) -> None:
     assert bench.delay() == 1.0
 
 
-def test_refused_for_days(bench: Bench) -> None:
-    """Two thousand refusals, of every kind, are not too many to count."""
+def test_refusals_for_days_can_be_counted(bench: Bench) -> None:
+    """Two thousand refusals of every kind can be counted."""
     for number in range(2000):
         bench.answer(429 if number % 2 else 503)
         bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
@@ -142,7 +142,7 @@ def test_refused_for_days(bench: Bench) -> None:
 
 
 def test_after_a_hold_one_call_tries(bench: Bench) -> None:
-    """The first one goes, the others look again for what it met: after a success all go, after a refusal none."""
+    """The first call goes, and the others wait for its result: after a success all go, after a refusal none."""
     bench.answer(503, {"Retry-After": "30"})
     bench.time += 30
     assert bench.throttle.ask(PATCH, GROUP) == Place(0.0, taken=True)
@@ -160,8 +160,8 @@ def test_after_a_hold_one_call_tries(bench: Bench) -> None:
         bench.delay()
 
 
-def test_a_trial_without_an_end_holds_nobody_for_ever(bench: Bench) -> None:
-    """Cancelled, or hanging: after a second another one tries, then after two, four ..."""
+def test_a_trial_that_never_ends_holds_others_only_briefly(bench: Bench) -> None:
+    """If it is canceled or hangs, another call tries after a second, then after two, four ..."""
     bench.answer(503, {"Retry-After": "30"})
     bench.time += 30
     tried, began = [], bench.time
@@ -175,8 +175,8 @@ def test_a_trial_without_an_end_holds_nobody_for_ever(bench: Bench) -> None:
     assert [bench.delay() for _ in range(9)] == [0.0] * 9
 
 
-def test_refused_together_is_refused_once(bench: Bench) -> None:
-    """Fifty calls that were out together when the first was refused make one strike."""
+def test_calls_refused_together_count_once(bench: Bench) -> None:
+    """Fifty calls that were out when the first was refused count as one strike."""
     failure = failure_of(PATCH, 429, None, {})
     for _ in range(50):
         bench.throttle.learn(PATCH, GROUP, bench.time - 0.1, failure)
@@ -184,7 +184,10 @@ def test_refused_together_is_refused_once(bench: Bench) -> None:
 
 
 def test_the_limit_on_sending_holds_sending_everywhere(bench: Bench) -> None:
-    """400 INVITATIONS_RATE_LIMITED_IP is by address: both ways to send are held, in every project, and nothing else."""
+    """400 INVITATIONS_RATE_LIMITED_IP is by address.
+
+    Both ways to send are held in every project, and nothing else is.
+    """
     for _ in range(3):
         bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
         bench.time += 2
@@ -198,8 +201,8 @@ def test_the_limit_on_sending_holds_sending_everywhere(bench: Bench) -> None:
     assert bench.delay(SEND, "g2") == 0.0
 
 
-def test_sending_feels_for_its_limit(bench: Bench) -> None:
-    """A thousand at once are sent near the pace that Atlas allows, ten a minute or ten a second, with few refusals."""
+def test_sending_adapts_to_its_limit(bench: Bench) -> None:
+    """A thousand invitations go near the pace that Atlas allows, ten a minute or ten a second, with few refusals."""
     for limit, window in [(10, 60.0), (10, 1.0)]:
         sent: list[float] = []
         bench.throttle, refused, began = Throttle(lambda: bench.time), 0, bench.time
@@ -220,8 +223,8 @@ def test_sending_feels_for_its_limit(bench: Bench) -> None:
         assert bench.time - began < 3 * 300 * window / limit
 
 
-def test_a_crowd_that_finds_the_line_too_long_comes_back_one_by_one(bench: Bench) -> None:
-    """Whoever is turned away is told another time, so that not all look again at once."""
+def test_callers_that_find_the_line_too_long_come_back_one_by_one(bench: Bench) -> None:
+    """Each is given a different time, so that they do not all come back at once."""
     bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
     told = []
     for _ in range(1000):
@@ -234,8 +237,8 @@ def test_a_crowd_that_finds_the_line_too_long_comes_back_one_by_one(bench: Bench
     assert 40 < told[-1] - told[0] < 100
 
 
-def test_a_crowd_that_has_gone_is_forgotten(bench: Bench) -> None:
-    """A thousand that were told to come back and never do hold up nobody who comes after them."""
+def test_callers_that_do_not_come_back_are_forgotten(bench: Bench) -> None:
+    """A thousand callers that were told to come back and never do delay no later caller."""
     for _ in range(7):
         bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
         bench.time += 61
@@ -251,8 +254,8 @@ def test_a_crowd_that_has_gone_is_forgotten(bench: Bench) -> None:
     assert second.value.retry_after < 20
 
 
-def test_a_crowd_comes_back_within_15_minutes_and_not_at_once(bench: Bench) -> None:
-    """However long the line: all are told a time of the next 15 minutes, and at no time come many."""
+def test_callers_come_back_within_15_minutes_and_not_at_once(bench: Bench) -> None:
+    """However long the line: each gets a time in the next 15 minutes, and few come at the same time."""
     for _ in range(9):
         bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
         bench.time += 61
@@ -267,7 +270,7 @@ def test_a_crowd_comes_back_within_15_minutes_and_not_at_once(bench: Bench) -> N
 
 
 def test_without_a_limit_sending_is_free_again(bench: Bench) -> None:
-    """After enough invitations without a refusal they are not sent one by one any more."""
+    """After enough invitations without a refusal, they are no longer sent one by one."""
     bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
     for _ in range(60):
         bench.time += bench.delay(SEND) + 1
@@ -275,14 +278,17 @@ def test_without_a_limit_sending_is_free_again(bench: Bench) -> None:
     assert [bench.delay(SEND) for _ in range(10)] == [0.0] * 10
 
 
-def test_one_silence_holds_nobody(bench: Bench) -> None:
-    """A single failure is that call's own affair."""
+def test_one_call_without_a_response_holds_nothing(bench: Bench) -> None:
+    """A single failure affects only its own call."""
     bench.silence()
     assert bench.delay() == 0.0
 
 
 def test_an_outage_is_met_by_few_calls(bench: Bench) -> None:
-    """Silence twice running holds the scope, longer each time: a minute's outage costs a few calls, not thousands."""
+    """Two calls in a row without a response hold the scope, longer each time.
+
+    An outage of a minute costs a few calls, not thousands.
+    """
     calls, held = 0, []
     for _ in range(60_000):
         try:
@@ -301,8 +307,8 @@ def test_an_outage_is_met_by_few_calls(bench: Bench) -> None:
     assert bench.delay() == 0.0
 
 
-def test_an_answer_to_an_older_call_does_not_end_a_hold(bench: Bench) -> None:
-    """What went out before Atlas refused says nothing of now."""
+def test_a_response_to_an_older_call_does_not_end_a_hold(bench: Bench) -> None:
+    """A call that went out before Atlas refused proves nothing."""
     bench.answer(429, headers={"Retry-After": "30"})
     bench.throttle.learn(PATCH, GROUP, bench.time - 1, None)
     with pytest.raises(RateLimited):
@@ -311,7 +317,7 @@ def test_an_answer_to_an_older_call_does_not_end_a_hold(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [403, 404, 409])
 def test_other_failures_are_responses(bench: Bench, status: int) -> None:
-    """A 403, 404 or 409 shows that Atlas is there."""
+    """A 403, 404 or 409 shows that Atlas responds."""
     bench.silence()
     bench.answer(status)
     bench.silence()
@@ -320,7 +326,7 @@ def test_other_failures_are_responses(bench: Bench, status: int) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_401_ends_no_hold(bench: Bench, status: int) -> None:
-    """A stale nonce or a refused project, met while Atlas asks to wait, lets nobody go before its time."""
+    """A stale nonce or a rejected project during a hold releases no call early."""
     bench.answer(status, headers={"Retry-After": "600"})
     assert isinstance(bench.answer(401), CredentialsRejected)
     bench.time += 300
@@ -330,8 +336,8 @@ def test_a_401_ends_no_hold(bench: Bench, status: int) -> None:
     assert held.value.retry_after == 300
 
 
-def test_a_trial_that_meets_a_401_lets_one_more_try(bench: Bench) -> None:
-    """It says nothing of the rate limit: one more tries, however many have met a 401, and the others go on waiting."""
+def test_a_trial_that_gets_a_401_lets_one_more_try(bench: Bench) -> None:
+    """A 401 says nothing about the rate limit: one more call tries each time, and the others keep waiting."""
     bench.answer(429, headers={"Retry-After": "600"})
     bench.time += 600
     for _ in range(10):
@@ -342,15 +348,15 @@ def test_a_trial_that_meets_a_401_lets_one_more_try(bench: Bench) -> None:
     assert [bench.delay() for _ in range(40)] == [0.0] * 40
 
 
-def test_a_401_is_no_response_of_an_outage(bench: Bench) -> None:
-    """Whatever answers it, silence before and after it is one outage."""
+def test_a_401_does_not_end_an_outage(bench: Bench) -> None:
+    """Calls without a response before and after a 401 are one outage."""
     bench.silence()
     bench.answer(401)
     bench.silence()
     assert bench.delay() == 1.0
 
 
-def test_a_401_makes_nothing_faster(bench: Bench) -> None:
+def test_a_401_speeds_nothing_up(bench: Bench) -> None:
     """The pace of sending stays."""
     bench.answer(400, code="INVITATIONS_RATE_LIMITED_IP", operation=SEND)
     for _ in range(100):
@@ -360,7 +366,7 @@ def test_a_401_makes_nothing_faster(bench: Bench) -> None:
 
 
 def test_a_token_endpoint_that_rejects_ends_no_hold(bench: Bench) -> None:
-    """Its 400, 401 and 403 are about the client, not about how often it asks."""
+    """Its 400, 401 and 403 are about the client, not about the rate."""
     for status in (400, 401, 403):
         bench.answer(429, {"Retry-After": "600"}, operation=Operation.TOKEN)
         bench.answer(status, operation=Operation.TOKEN)
@@ -369,8 +375,8 @@ def test_a_token_endpoint_that_rejects_ends_no_hold(bench: Bench) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["Date", "Retry-After"]), st.text(max_size=9)))
-def test_no_header_breaks_it(headers: dict[str, str]) -> None:
-    """Whatever the headers hold, a call waits at most for its patience or is told how long."""
+def test_any_header_can_be_used(headers: dict[str, str]) -> None:
+    """Whatever the headers contain, a call waits at most for its patience or is told when to come back."""
     bench = Bench()
     bench.throttle.learn(PATCH, GROUP, bench.time, failure_of(PATCH, 429, None, headers))
     try:
@@ -380,8 +386,8 @@ def test_no_header_breaks_it(headers: dict[str, str]) -> None:
     assert 0 <= delay <= most
 
 
-def test_scopes_do_not_pile_up(bench: Bench) -> None:
-    """What holds nothing back any more is forgotten when there are many."""
+def test_remembered_scopes_are_bounded(bench: Bench) -> None:
+    """Scopes without a hold are forgotten if there are many."""
     for number in range(SCOPES + 10):
         bench.answer(429, of=f"g{number}")
         bench.time += 2

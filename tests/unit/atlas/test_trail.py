@@ -1,4 +1,4 @@
-"""The trail: one line for each change that was requested from Atlas, and none for a read."""
+"""The trail: one log line for each change that was requested from Atlas, and none for a read."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ async def test_a_change_is_one_line(operation: str, caplog: pytest.LogCaptureFix
     assert "canary" not in text + str(line)
 
 
-async def test_a_refused_change_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """The status says that Atlas has not done it; Atlas's words, which may hold an e-mail, are left out."""
+async def test_a_rejected_change_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Its status says that Atlas has not carried it out; Atlas's message may hold an e-mail, and is left out."""
     async with Bench().running() as bench:
         bench.says = answer(403, {"error": 403, "errorCode": "X", "detail": EMAIL})
         with about(Key("team-a", "jane")), pytest.raises(Forbidden):
@@ -84,8 +84,8 @@ async def test_a_change_without_a_response_is_a_line(caplog: pytest.LogCaptureFi
     assert json.loads(JsonFormatter().format(record))["status"] is None
 
 
-async def test_what_was_not_let_in_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Rejected credentials change nothing; the reason of the object says so."""
+async def test_a_change_with_rejected_credentials_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Rejected credentials change nothing; the reason on the object says so."""
     async with Bench().running() as bench:
         bench.says = answer(401, {"error": 401, "errorCode": "UNAUTHORIZED"})
         with pytest.raises(CredentialsRejected):

@@ -1,4 +1,4 @@
-"""The traps of the HTTP transport, each met on a real socket."""
+"""The pitfalls of the HTTP transport, each tested on a real socket."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ METHODS = list(OPERATIONS)
 
 
 class Free(Admission):
-    """Lets everything go, and notes what came of it."""
+    """Let every request go, and record its result."""
 
     def __init__(self) -> None:
         super().__init__(lambda: float("inf"), time.monotonic)
@@ -91,7 +91,7 @@ async def failure_of(url: str, method: str) -> AtlasUnavailable:
 
 
 def shows_nothing(error: BaseException) -> None:
-    """Neither the exception nor its whole traceback, with the locals of each frame, shows what authenticates."""
+    """Check that neither the exception nor its traceback, with the locals of each frame, shows credentials."""
     assert error.__cause__ is None
     assert error.__context__ is None
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -145,14 +145,14 @@ BREAKS = [hang_up, cut, garbage, truncated, half_a_head, bad_chunks, endless_hea
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> None:
-    """The process was stopped after the write was let go: nothing of it reaches Atlas, on any kind of connection."""
+    """The process stops after the write was admitted: nothing of it reaches Atlas, on any kind of connection."""
     admission = Free()
     async with wire(always(answer(200, {}))) as server, client_of(server.url, admission) as client:
-        for sent in range(2):  # on a new connection, and on one that has served
+        for sent in range(2):  # on a new connection, and on a used one
             admission.stopped = True
             with pytest.raises(AtlasUnavailable) as failed:
                 await send(client, method)
-            assert failed.value.unanswered  # for all that the caller can know
+            assert failed.value.unanswered  # as far as the caller can know
             assert len(server.heard) == sent
             admission.stopped = False
             await send(client, method)
@@ -161,10 +161,10 @@ async def test_a_write_that_may_not_go_any_more_sends_no_byte(method: str) -> No
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("talk", BREAKS)
-async def test_a_broken_connection_is_no_answer(
+async def test_a_broken_connection_is_no_response(
     talk: Callable[[Heard, asyncio.StreamWriter], Awaitable[None]], method: str
 ) -> None:
-    """Whatever breaks after a write was received, it may have been carried out; a read never is in doubt."""
+    """A write that was received may have been carried out, however the connection breaks; a read is never in doubt."""
     async with wire(talk) as server:
         failure = await failure_of(server.url, method)
     assert failure.unanswered == (method != "GET")
@@ -173,7 +173,7 @@ async def test_a_broken_connection_is_no_answer(
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_only_a_connection_that_was_never_made_proves_that_nothing_was_sent(method: str) -> None:
-    """Nobody listens: that is no doubt."""
+    """If nothing listens on the port, the write is not in doubt."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     failure = await failure_of(f"http://127.0.0.1:{port}", method)
@@ -181,15 +181,15 @@ async def test_only_a_connection_that_was_never_made_proves_that_nothing_was_sen
     assert failure.what == "no connection"
 
 
-async def test_a_name_that_is_unknown_was_sent_nothing() -> None:
-    """No such host: no doubt either."""
+async def test_an_unknown_host_gets_nothing() -> None:
+    """If the host does not exist, the write is not in doubt."""
     assert not (await failure_of("http://no-such-host.invalid", "POST")).unanswered
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dripping", [False, True])
-async def test_an_answer_must_come_in_time(monkeypatch: pytest.MonkeyPatch, method: str, *, dripping: bool) -> None:
-    """Silence ends, and so does an answer that drips for ever."""
+async def test_a_response_must_come_in_time(monkeypatch: pytest.MonkeyPatch, method: str, *, dripping: bool) -> None:
+    """A server that sends nothing is cut off, and so is one that sends byte by byte without end."""
     monkeypatch.setattr(transport, "DEADLINE" if dripping else "READ_TIMEOUT", 0.1)
 
     async def slow(_: Heard, writer: asyncio.StreamWriter) -> None:
@@ -205,8 +205,8 @@ async def test_an_answer_must_come_in_time(monkeypatch: pytest.MonkeyPatch, meth
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_request_may_take_only_so_long(method: str) -> None:
-    """Whoever lets it go says how long it may take; what it then got is told, too."""
+async def test_a_request_has_a_time_limit(method: str) -> None:
+    """The caller that admits it sets the limit, and is also told the result."""
 
     async def never(_: Heard, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
@@ -223,14 +223,14 @@ async def test_a_request_may_take_only_so_long(method: str) -> None:
 
 
 class Broken(Free):
-    """Cannot take in what came of a request."""
+    """Fail to process the result of a request."""
 
     def learn(self, _: httpx.Request, outcome: object) -> None:
         raise OverflowError(f"a bug: {outcome}")
 
 
-async def test_a_bug_in_what_is_learned_hides_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
-    """A write without an answer stays in doubt, an answer stays one, and the bug is in the log."""
+async def test_a_bug_in_the_observer_hides_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
+    """A write without a response stays in doubt, a response is still returned, and the bug is logged."""
     async with wire(hang_up) as server, client_of(server.url, Broken()) as client:
         with pytest.raises(AtlasUnavailable) as failed:
             await send(client, "POST")
@@ -242,8 +242,8 @@ async def test_a_bug_in_what_is_learned_hides_no_outcome(caplog: pytest.LogCaptu
     assert CANARY not in caplog.text
 
 
-async def test_every_answer_is_told() -> None:
-    """Also one that is a refusal."""
+async def test_every_response_is_reported() -> None:
+    """Also an error response."""
     admission = Free()
     async with wire(always(answer(401))) as server, client_of(server.url, admission) as client:
         response = await send(client)
@@ -251,7 +251,7 @@ async def test_every_answer_is_told() -> None:
 
 
 async def test_the_time_outs() -> None:
-    """5 s for a connection, 20 s for an answer."""
+    """5 s for a connection, 20 s for a response."""
     async with wire(always(answer(200, {}))) as server, client_of(server.url) as client:
         request = client.build_request("GET", "/x", extensions={"operation": Operation.READ_INVITE})
         await client.send(request)
@@ -260,7 +260,7 @@ async def test_the_time_outs() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_nothing_is_repeated(method: str) -> None:
-    """On a connection that died while idle no request goes out twice: aiohttp would repeat a GET or DELETE."""
+    """No request goes out twice on a connection that died while idle: aiohttp would repeat a GET or DELETE."""
 
     async def once(request: Heard, writer: asyncio.StreamWriter) -> bytes | None:
         if request.headers.get("x-first") or len(server.heard) > 2:
@@ -280,7 +280,7 @@ async def test_nothing_is_repeated(method: str) -> None:
 
 
 async def test_a_garbage_status_line_hides_the_authorization() -> None:
-    """The exception of aiohttp itself would print it: the trap is still there, and is not passed on."""
+    """The exception of aiohttp would print it: the problem still exists, and the transport does not pass it on."""
     async with wire(garbage) as server:
         async with aiohttp.ClientSession(headers={"Authorization": CANARY}) as session:
             with pytest.raises(aiohttp.ClientResponseError) as raw:
@@ -304,7 +304,7 @@ async def test_no_cookie_comes_back() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", ["/elsewhere", "http://127.0.0.1:1/", "http://[broken", "\x7f", ""])
 async def test_no_redirect_is_followed(status: int, location: str) -> None:
-    """The Authorization header is not carried elsewhere; where it would have gone is not even looked at."""
+    """The Authorization header goes nowhere else; not even the target's name is resolved."""
     async with wire(always(answer(status, None, {"Location": location}))) as server, client_of(server.url) as client:
         response = await send(client)
     assert response.status_code == status
@@ -312,8 +312,8 @@ async def test_no_redirect_is_followed(status: int, location: str) -> None:
     assert len(server.heard) == 1
 
 
-async def test_an_answer_is_bounded() -> None:
-    """4 MiB are read, a byte more is not, and the connection is not used again."""
+async def test_a_response_is_bounded() -> None:
+    """4 MiB are read. With one byte more, reading stops and the connection is not used again."""
     fits = b'"' + b"x" * (RESPONSE_MAX - 2) + b'"'
     async with wire(always(answer(200, raw=fits))) as server, client_of(server.url) as client:
         assert len((await send(client)).extensions["json"]) == RESPONSE_MAX - 2
@@ -322,7 +322,7 @@ async def test_an_answer_is_bounded() -> None:
 
 
 async def test_a_body_without_end_is_bounded() -> None:
-    """Chunks for ever end at the bound."""
+    """An endless series of chunks ends at the limit."""
 
     async def endless(_: Heard, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -336,7 +336,7 @@ async def test_a_body_without_end_is_bounded() -> None:
 
 @pytest.mark.parametrize("status", [200, 401, 500])
 async def test_a_small_body_does_not_grow(status: int) -> None:
-    """We ask for no compression, and do not unpack what comes compressed all the same: it may be a bomb."""
+    """The client asks for no compression, and does not unpack a compressed body: it may be a bomb."""
     bomb = gzip.compress(b" " * RESPONSE_MAX * 4)
     async with wire(always(answer(status, raw=bomb, headers={"Content-Encoding": "gzip"}))) as server:
         assert (await failure_of(server.url, "GET")).what == "a compressed answer, which was not asked for"
@@ -356,8 +356,8 @@ async def test_a_small_body_does_not_grow(status: int) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 404])
-async def test_what_is_no_json_is_none(raw: bytes, status: int) -> None:
-    """Empty, HTML, truncated, not UTF-8, and brackets without end: an answer that holds nothing, and no crash."""
+async def test_a_body_without_valid_json_is_none(raw: bytes, status: int) -> None:
+    """Empty, HTML, truncated, not UTF-8, or endlessly nested: the response has no content, and nothing crashes."""
     async with wire(always(answer(status, raw=raw))) as server, client_of(server.url) as client:
         response = await send(client)
     assert response.extensions["json"] is None
@@ -382,8 +382,8 @@ async def test_what_is_no_json_is_none(raw: bytes, status: int) -> None:
         (200, [{"status": 404}], 200, [{"status": 404}]),
     ],
 )
-async def test_the_envelope_tells_the_truth(http: int, body: object, status: int, json: object) -> None:
-    """Where an envelope was asked for and came, its status counts, in both directions; else HTTP's."""
+async def test_the_status_in_an_envelope_counts(http: int, body: object, status: int, json: object) -> None:
+    """If an envelope was requested and came, its status counts, whether better or worse; otherwise HTTP's."""
     async with wire(always(answer(http, body))) as server, client_of(server.url) as client:
         response = await send(client, envelope=True)
         assert (response.status_code, response.extensions["json"]) == (status, json)
@@ -391,8 +391,8 @@ async def test_the_envelope_tells_the_truth(http: int, body: object, status: int
         assert (plain.status_code, plain.extensions["json"]) == (http, body)
 
 
-async def test_a_call_can_be_cancelled_and_the_next_one_works() -> None:
-    """A cancelled call leaves no answer behind for the next one to read."""
+async def test_a_call_can_be_canceled_and_the_next_one_works() -> None:
+    """A canceled call leaves no response behind for the next one to read."""
     arrived = asyncio.Event()
 
     async def first_hangs(_: Heard, __: asyncio.StreamWriter) -> bytes:
@@ -412,9 +412,9 @@ async def test_a_call_can_be_cancelled_and_the_next_one_works() -> None:
 
 
 async def test_connections_are_kept() -> None:
-    """Calls one after the other share one connection; as many as come at once are all let go at once.
+    """Sequential calls share one connection; concurrent calls all go out at once.
 
-    A call that waited for a connection, and was cut, would count as one that may have been carried out.
+    A call that was cut while it waited for a connection would count as one that may have been carried out.
     """
     waiting = asyncio.Semaphore(0)
     together = asyncio.Event()
@@ -435,7 +435,7 @@ async def test_connections_are_kept() -> None:
 
 
 async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP_PROXY and HTTPS_PROXY are honoured, NO_PROXY too: a bare transport would not look at them."""
+    """HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honored: a bare transport would ignore them."""
     async with wire(always(answer(200, {"by": "proxy"}))) as proxy, wire(always(answer(200, {"by": "atlas"}))) as atlas:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         async with client_of("http://atlas.invalid") as client:
@@ -447,8 +447,11 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("status", [407, 502])
-async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """HTTPS goes through a tunnel, in which the proxy sees no header of ours; its refusal is no answer of Atlas's."""
+async def test_a_proxy_that_rejects_the_tunnel(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """HTTPS goes through a tunnel, in which the proxy sees no header of the client.
+
+    Its refusal is not a response of Atlas.
+    """
     async with wire(always(answer(status))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", f"://user:{CANARY}@"))
         failure = await failure_of("https://atlas.invalid", "POST")
@@ -460,14 +463,14 @@ async def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch, 
     assert heard["proxy-authorization"] == f"Basic {base64.b64encode(f'user:{CANARY}'.encode()).decode()}"
 
 
-async def test_a_dead_proxy_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens where the proxy should be: no doubt."""
+async def test_a_dead_proxy_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nothing listens at the proxy's address, the write is not in doubt."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert not (await failure_of("https://atlas.invalid", "POST")).unanswered
 
 
 async def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """host:port will do, and exceptions that Python's own URLs do not know keep nobody from using it."""
+    """host:port is enough, and exceptions that Python's own URLs do not support do not prevent its use."""
     monkeypatch.setenv("NO_PROXY", "fd00:10:96::/112,[::1],[fd00::]/8,10.96.0.0/12,.svc")
     async with wire(always(answer(502))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
@@ -476,7 +479,7 @@ async def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.Mon
 
 
 async def test_a_proxy_that_speaks_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTPS_PROXY may be an https:// URL; its certificate is verified as Atlas's is, and failed with a reason."""
+    """HTTPS_PROXY may be an https:// URL; its certificate is verified like Atlas's, and an error gives the reason."""
     async with wire(always(answer(502)), serving(PEM)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         assert (await failure_of("https://atlas.invalid", "POST")).what == "no connection: self-signed certificate"
@@ -492,7 +495,7 @@ def serving(pem: Path) -> ssl.SSLContext:
 
 
 async def test_a_certificate_that_fails_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The log says why, with OpenSSL's words, however often the call is tried again."""
+    """The log gives OpenSSL's reason, once, however often the call is tried again."""
     async with wire(always(answer(200)), serving(PEM)) as server, client_of(server.url) as client:
         for _ in range(3):
             with pytest.raises(AtlasUnavailable):
@@ -502,7 +505,7 @@ async def test_a_certificate_that_fails_is_logged_once(caplog: pytest.LogCapture
 
 
 async def test_tls_trusts_what_ssl_cert_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An authority of one's own is trusted when SSL_CERT_FILE names it, and not before; nothing is sent then."""
+    """A private CA is trusted if SSL_CERT_FILE names it; otherwise nothing is sent."""
     async with wire(always(answer(200, {"secure": True})), serving(PEM)) as server:
         failure = await failure_of(server.url, "POST")
         assert not failure.unanswered
@@ -515,7 +518,7 @@ async def test_tls_trusts_what_ssl_cert_file_names(monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check X.509 strictly, as Python 3.13 does by default."""
+    """Verify X.509 strictly, as Python 3.13 does by default."""
     make = ssl.create_default_context
 
     def strictly(**options: Any) -> ssl.SSLContext:  # noqa: ANN401 - the library's
@@ -528,7 +531,7 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("strict")
 async def test_the_ca_of_a_company_is_accepted_as_kubectl_accepts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CA and a certificate without key identifiers will do, whatever the version of Python; names are verified."""
+    """A CA and a certificate without key identifiers are accepted on all versions of Python; names are verified."""
     monkeypatch.setenv("SSL_CERT_FILE", str(LEGACY_CA))
     async with wire(always(answer(200, {"secure": True})), serving(LEGACY)) as server:
         async with client_of(server.url) as client:
@@ -539,10 +542,10 @@ async def test_the_ca_of_a_company_is_accepted_as_kubectl_accepts_it(monkeypatch
 
 
 @pytest.mark.parametrize("talk", BREAKS)
-async def test_no_log_shows_what_authenticates(
+async def test_no_log_shows_credentials(
     caplog: pytest.LogCaptureFixture, talk: Callable[[Heard, asyncio.StreamWriter], Awaitable[None]]
 ) -> None:
-    """At level debug, with every logger on, through every break."""
+    """At level debug, with every logger on, for every kind of broken connection."""
     caplog.set_level(logging.DEBUG)
     async with wire(talk) as server:
         await failure_of(server.url, "POST")

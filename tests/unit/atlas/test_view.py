@@ -1,4 +1,4 @@
-"""How look-ups join, and what a snapshot shows."""
+"""How fetches are shared, and what a snapshot shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def user(entry_id: str, username: str, status: str = Membership.ACTIVE) -> User:
 
 @dataclass(frozen=True)
 class Dated(Snapshot):
-    """A snapshot, and when its fetch began."""
+    """A snapshot, and the time its fetch began."""
 
     began: float = 0.0
 
@@ -64,7 +64,7 @@ FULL = snapshot(
 def test_every_candidate_is_found(
     username: str | None, invitation_id: str | None, expected: tuple[list[str], list[str]]
 ) -> None:
-    """By id, by e-mail in any case, and by the e-mail that the id leads to."""
+    """By id, by e-mail in any case, and by the e-mail of the entry with that id."""
     found = FULL.find(Target(username, invitation_id))
     assert (sorted(ids(found)[0]), sorted(ids(found)[1])) == (sorted(expected[0]), sorted(expected[1]))
 
@@ -78,14 +78,14 @@ SAME_EMAIL = [
 
 @pytest.mark.parametrize(("listed", "asked"), SAME_EMAIL)
 def test_an_email_is_found_in_any_form(listed: str, asked: str) -> None:
-    """A domain in letters or in IDNA form, an accent in one character or in two."""
+    """A domain in Unicode or in IDNA form, an accent as one character or as two."""
     full = snapshot([invitation("i1", listed)], [user("u1", asked), user("u2", listed)])
     assert ids(full.find(Target(asked))) == (["i1"], ["u1", "u2"])
     assert ids(full.find(Target(None, "i1"))) == (["i1"], ["u1", "u2"])
 
 
 def test_a_member_is_found_by_the_id_whatever_the_email() -> None:
-    """A member who has changed the e-mail is found all the same, and so is whoever has the old one now."""
+    """A member who has changed the e-mail is still found, and so is the person who has the old e-mail now."""
     assert ids(FULL.find(Target("jane@x.de", None, "u2"))) == (["i1"], ["u2", "u1"])
 
 
@@ -94,19 +94,19 @@ def test_a_member_is_found_by_the_id_whatever_the_email() -> None:
     [(True, True, View.LISTED), (False, True, View.PARTIAL), (True, False, View.PARTIAL)],
 )
 def test_an_unreadable_entry_makes_a_partial_view(view: View, *, invitations: bool, users: bool) -> None:
-    """What such lists do not show may be what could not be read."""
+    """What such lists do not show may be the entry that could not be read."""
     partial = Snapshot(Index(Entries((), complete=invitations)), Index(Entries((), complete=users)))
     assert partial.find(Target("jane@x.de")) == Observation(view=view)
 
 
-def test_joined_keeps_the_last_of_an_id() -> None:
-    """What was seen later of the same entry replaces what was seen before."""
+def test_joined_keeps_the_last_entry_of_an_id() -> None:
+    """A later entry replaces an earlier one with the same id."""
     seen = joined(Observation(users=(user("u", "a", Membership.EXPIRED),)), Observation(users=(user("u", "a"),)))
     assert [each.org_membership_status for each in seen.users] == [Membership.ACTIVE]
 
 
 class Lists:
-    """Fetches that take a second each, of a state that a test changes."""
+    """Fetches that take a second each, from a state that a test changes."""
 
     def __init__(self) -> None:
         self.began: list[float] = []
@@ -124,15 +124,15 @@ class Lists:
         return snapshot(held, [], began)
 
     async def get(self, since: float) -> Dated:
-        """Return a snapshot that a test may date."""
+        """Return a snapshot; a test may set how recent it must be."""
         found = await self.shared.get(since)
         assert isinstance(found, Dated)
         return found
 
 
 @virtual_time
-async def test_who_asks_at_once_shares_one_fetch() -> None:
-    """A thousand askers that woke at once, whenever their turn comes: one pair of lists."""
+async def test_concurrent_callers_share_one_fetch() -> None:
+    """A thousand callers that woke at the same time share one pair of lists, whenever their turn comes."""
     lists = Lists()
     woke = now()
     await asyncio.gather(*(lists.shared.look(Target(f"{number}@x.de"), woke) for number in range(500)))
@@ -142,8 +142,8 @@ async def test_who_asks_at_once_shares_one_fetch() -> None:
 
 
 @virtual_time
-async def test_a_flight_that_began_before_does_not_serve() -> None:
-    """Who asks while a fetch is under way gets the next one, and all of them the same."""
+async def test_a_fetch_that_began_earlier_does_not_serve() -> None:
+    """A caller that comes while a fetch is under way gets the next one; all such callers share it."""
     lists = Lists()
     first = asyncio.ensure_future(lists.get(now()))
     await asyncio.sleep(0.5)
@@ -155,8 +155,8 @@ async def test_a_flight_that_began_before_does_not_serve() -> None:
 
 
 @virtual_time
-async def test_one_flight_at_a_time() -> None:
-    """However many ask, and whenever: fetches follow each other."""
+async def test_one_fetch_at_a_time() -> None:
+    """However many callers there are: fetches follow each other."""
     lists = Lists()
     tasks = []
     for _ in range(40):
@@ -169,7 +169,7 @@ async def test_one_flight_at_a_time() -> None:
 
 @virtual_time
 async def test_a_burst_costs_fetches_by_its_time() -> None:
-    """However fast Atlas responds and however many ask one after the other: three fetches in three seconds."""
+    """However fast Atlas responds and however many callers follow each other: three fetches in three seconds."""
     lists = Lists()
     lists.takes = 0.01
     waited = []
@@ -189,8 +189,8 @@ async def test_a_burst_costs_fetches_by_its_time() -> None:
 
 
 @virtual_time
-async def test_who_is_cancelled_takes_nobody_along() -> None:
-    """The flight goes on for the others."""
+async def test_a_canceled_caller_cancels_no_other_caller() -> None:
+    """The fetch goes on for the others."""
     lists = Lists()
     first, second = (asyncio.ensure_future(lists.get(now())) for _ in range(2))
     await asyncio.sleep(0.5)
@@ -201,8 +201,8 @@ async def test_who_is_cancelled_takes_nobody_along() -> None:
 
 
 @virtual_time
-async def test_all_who_joined_get_its_failure() -> None:
-    """Each an exception of its own, in the same words; who asked later gets a fetch of its own."""
+async def test_all_callers_of_a_fetch_get_its_failure() -> None:
+    """Each gets its own exception with the same text; later callers get a new fetch."""
     lists = Lists()
     lists.fails = True
     joined_ = [asyncio.ensure_future(lists.get(now())) for _ in range(3)]
@@ -216,8 +216,8 @@ async def test_all_who_joined_get_its_failure() -> None:
 
 
 @virtual_time
-async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
-    """All askers are gone when it fails: nothing is left to complain."""
+async def test_a_failure_without_callers_is_not_reported() -> None:
+    """All callers have left when it fails: no warning is logged."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     lists = Lists()
@@ -232,7 +232,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 
 @virtual_time
 async def test_a_snapshot_is_forgotten_when_idle() -> None:
-    """Memory holds no project that nobody asks for."""
+    """Memory holds no project that is not in use."""
     lists = Lists()
     await lists.shared.look(Target("jane@x.de"), 0.0)
     await asyncio.sleep(RETAINED - 1)
@@ -247,8 +247,11 @@ async def test_a_snapshot_is_forgotten_when_idle() -> None:
 
 
 @virtual_time
-async def test_a_sweep_leaves_nothing_behind() -> None:
-    """What only a sweep has asked for serves nobody else: the lists of all projects are never in memory at once."""
+async def test_a_resync_leaves_nothing_in_memory() -> None:
+    """Lists that only a resync requested serve no other caller.
+
+    The lists of all projects are never in memory together.
+    """
     lists = Lists()
     swept = await lists.get(now())
     assert vars(lists.shared)["_kept"] is None
@@ -256,8 +259,8 @@ async def test_a_sweep_leaves_nothing_behind() -> None:
 
 
 @virtual_time
-async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
-    """Whoever woke before the write, and looks at the same person after it, is shown what is there after it."""
+async def test_our_own_write_invalidates_the_snapshot_for_its_person() -> None:
+    """An object that woke before the write and reads the same person after it gets a snapshot from after it."""
     lists = Lists()
     woke = now()
     assert ids(await lists.shared.look(Target("Jane@x.de"), woke)) == ([], [])
@@ -273,7 +276,7 @@ async def test_a_write_of_ours_outdates_what_was_seen_of_it() -> None:
 @pytest.mark.parametrize(("asked", "written"), SAME_EMAIL)
 @virtual_time
 async def test_a_write_invalidates_the_same_email_in_any_form(asked: str, written: str) -> None:
-    """A look for the other form is shown what is there after the write too."""
+    """A read of another form of the e-mail also gets a snapshot from after the write."""
     lists = Lists()
     await lists.shared.look(Target(asked), 0.0)
     lists.shared.invalidate(written)
@@ -282,8 +285,8 @@ async def test_a_write_invalidates_the_same_email_in_any_form(asked: str, writte
 
 
 @virtual_time
-async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
-    """Lists that only a sweep asked for are not kept, so what is kept stays outdated for whom we wrote about."""
+async def test_a_resync_does_not_restore_what_a_write_invalidated() -> None:
+    """Lists that only a resync requested are not kept, so the kept snapshot stays invalid for that person."""
     lists = Lists()
     woke = now()
     await lists.shared.look(Target("jane@x.de"), woke)
@@ -294,8 +297,8 @@ async def test_a_sweep_does_not_bring_back_what_a_write_outdated() -> None:
 
 
 @virtual_time
-async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
-    """The look comes upon the id that was written."""
+async def test_a_write_by_id_invalidates_the_read_by_email() -> None:
+    """The read by e-mail finds the id that was written."""
     lists = Lists()
     lists.invitations.append(invitation("i1", "jane@x.de"))
     woke = now()
@@ -307,8 +310,8 @@ async def test_a_write_by_id_outdates_the_look_by_e_mail() -> None:
 
 
 @virtual_time
-async def test_a_write_outdates_nobody_else() -> None:
-    """N creations at once do not make N lists."""
+async def test_a_write_invalidates_no_other_person() -> None:
+    """N creations at the same time do not cause N lists."""
     lists = Lists()
     woke = now()
     for number in range(50):
@@ -318,8 +321,8 @@ async def test_a_write_outdates_nobody_else() -> None:
 
 
 @virtual_time
-async def test_touches_are_remembered_only_while_they_matter() -> None:
-    """Ten thousand role changes leave nothing behind."""
+async def test_invalidations_are_remembered_only_while_they_matter() -> None:
+    """Ten thousand role changes leave nothing in memory."""
     lists = Lists()
     lists.shared.invalidate("i1")
     assert not vars(lists.shared)["_invalid"]
@@ -331,8 +334,8 @@ async def test_touches_are_remembered_only_while_they_matter() -> None:
 
 
 @virtual_time
-async def test_a_write_during_a_fetch_outdates_it() -> None:
-    """What was fetched while we wrote may or may not have it."""
+async def test_a_write_during_a_fetch_invalidates_it() -> None:
+    """A fetch during our write may or may not include it."""
     lists = Lists()
     asker = asyncio.ensure_future(lists.shared.look(Target("jane@x.de"), now()))
     await asyncio.sleep(0.5)
@@ -344,15 +347,15 @@ async def test_a_write_during_a_fetch_outdates_it() -> None:
 
 @virtual_time
 async def test_since_cannot_lie_in_the_future() -> None:
-    """A clock that runs ahead does not make it fetch for ever."""
+    """A clock that is ahead does not cause endless fetches."""
     lists = Lists()
     await lists.get(now() + 100)
     assert len(lists.began) == 1
 
 
 @virtual_time
-async def test_closing_ends_what_is_in_flight() -> None:
-    """Nothing is left running."""
+async def test_closing_ends_the_fetches_in_flight() -> None:
+    """No task is left running."""
     lists = Lists()
     asker = asyncio.ensure_future(lists.get(now()))
     await settle()
@@ -364,8 +367,8 @@ async def test_closing_ends_what_is_in_flight() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 4)), min_size=1, max_size=30))
-def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, float]]) -> None:
-    """Whenever each woke, and however long it waited for its turn: its snapshot began after it woke."""
+def test_a_snapshot_began_after_its_caller_woke(askers: list[tuple[float, float]]) -> None:
+    """Whenever each caller woke, and however long it waited for its turn."""
 
     @virtual_time
     async def run() -> None:
@@ -384,7 +387,7 @@ def test_nobody_acts_on_what_was_seen_before_it_asked(askers: list[tuple[float, 
 
 
 def test_an_entry_that_a_page_shows_twice_counts_once() -> None:
-    """A page that moved meanwhile may repeat an id: the later one is kept."""
+    """An id may be repeated if a page moved meanwhile: the later entry is kept."""
     index = Index(Entries((user("u", "old@x.de"), user("u", "new@x.de"))))
     assert [each.username for each in index.find(["u"], ())] == ["new@x.de"]
     assert index.find([None], ["old@x.de"]) == ()

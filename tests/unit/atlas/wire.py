@@ -1,4 +1,4 @@
-"""A server that says on the socket what a test tells it to, for answers that no HTTP server would give."""
+"""A server that writes to the socket what a test tells it to, for responses that no HTTP server would send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Heard:
-    """One request as it came over the wire."""
+    """One request as it arrived on the socket."""
 
     line: str
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Heard:
 
 @dataclass
 class Wire:
-    """Where the server listens, and what it heard."""
+    """Where the server listens, and which requests it got."""
 
     url: str = ""
     heard: list[Heard] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Wire:
 def answer(
     status: int = 200, body: object = None, headers: Mapping[str, str] | None = None, *, raw: bytes | None = None
 ) -> bytes:
-    """Return a whole HTTP answer; ``body`` as JSON, or ``raw`` as it is."""
+    """Return a complete HTTP response with ``body`` as JSON, or ``raw`` unchanged."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
     lines = [
         f"HTTP/1.1 {status} X",
@@ -60,7 +60,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 async def wire(
     talk: Callable[[Heard, asyncio.StreamWriter], Awaitable[bytes | None]], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Wire]:
-    """Serve; ``talk`` returns what is answered, or None when it has done so itself."""
+    """Serve. ``talk`` returns the response, or None if it has sent the response itself."""
     server = Wire()
     handlers: set[asyncio.Task[None]] = set()
 

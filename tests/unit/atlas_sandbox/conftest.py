@@ -1,4 +1,4 @@
-"""A sandbox whose clock moves only when it is told to, and a client inside the same process."""
+"""A sandbox whose clock moves only if a test moves it, and a client in the same process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with a bearer token, at the project's address, which asks for the latest versions."""
+    """A client with a bearer token, at the project's address, that requests the latest versions."""
     form = b"grant_type=client_credentials&client_id=mdb_sa_id_sandbox&client_secret=mdb_sa_sk_sandbox"
     token = sandbox.auth.tokens.issue("", form)["access_token"]
     async with httpx.AsyncClient(
@@ -40,7 +40,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def levers(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of `/_sandbox/`."""
+    """A client of the controls under `/_sandbox/`."""
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(sandbox)), base_url="http://atlas.test/_sandbox"
     ) as client:

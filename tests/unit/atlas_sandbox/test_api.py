@@ -1,4 +1,4 @@
-"""The API over HTTP: statuses, bodies, media types, who may do what."""
+"""The API over HTTP: statuses, bodies, media types, permissions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROJECT = f"http://atlas.test/api/atlas/v2/groups/{PROJECT_ID}"
 
 
 async def test_whole_life_in_the_invites_api(client: httpx.AsyncClient) -> None:
-    """An invitation is created (200), listed, read, changed by id and e-mail, cancelled (204), and then gone (404)."""
+    """An invitation is created (200), listed, read, changed by id and e-mail, canceled (204), and then gone (404)."""
     created = await client.post("/invites", json={"username": JANE, "roles": READ})
     assert (created.status_code, created.headers["Content-Type"]) == (200, INVITES_TYPE)
     body = created.json()
@@ -48,14 +48,14 @@ async def test_whole_life_in_the_invites_api(client: httpx.AsyncClient) -> None:
     assert by_id.json() == {**body, "roles": ["GROUP_OWNER"]}
     by_email = await client.patch("/invites", json={"username": JANE, "roles": READ})
     assert by_email.json() == body
-    cancelled = await client.delete(f"/invites/{body['id']}")
-    assert (cancelled.status_code, cancelled.content) == (204, b"")
+    canceled = await client.delete(f"/invites/{body['id']}")
+    assert (canceled.status_code, canceled.content) == (204, b"")
     gone = await client.get(f"/invites/{body['id']}")
     assert (gone.status_code, gone.json()["errorCode"]) == (404, "INVALID_INVITATION_ID")
 
 
 async def test_whole_life_in_the_users_api(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """A user is added (201), listed, given and taken roles, accepts, and is removed (204)."""
+    """A user is added (201), listed, gets and loses roles, accepts, and is removed (204)."""
     added = await client.post("/users", json={"username": JANE, "roles": READ})
     assert (added.status_code, added.headers["Content-Type"]) == (201, USERS_TYPE)
     body = added.json()
@@ -92,7 +92,7 @@ async def test_whole_life_in_the_users_api(client: httpx.AsyncClient, sandbox: S
 
 
 async def test_every_role_of_the_document(client: httpx.AsyncClient) -> None:
-    """A role is a name: those of today and those to come can be given, at once and one by one."""
+    """A role is a name: present and future roles can be granted, together and one by one."""
     roles = [*ROLES, "GROUP_FUTURE_2030"]
     created = await client.post("/invites", json={"username": JANE, "roles": roles})
     assert created.json()["roles"] == roles
@@ -102,7 +102,7 @@ async def test_every_role_of_the_document(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_role_that_atlas_does_not_know(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Each write that grants it is refused, and names it; nothing changes."""
+    """Each write that grants it is rejected and names it; nothing changes."""
     unknown = "GROUP_MODEL_OWNER"
     user = (await client.post("/users", json={"username": "joe@example.com", "roles": READ})).json()
     sandbox.state.rules.unknown_roles = frozenset({unknown})
@@ -120,7 +120,7 @@ async def test_a_role_that_atlas_does_not_know(client: httpx.AsyncClient, sandbo
 
 
 async def test_users_come_in_pages(client: httpx.AsyncClient) -> None:
-    """A long list comes in pages, with a total and links to its neighbours."""
+    """A long list comes in pages, with a total and links to the previous and next page."""
     for number in range(5):
         await client.post("/users", json={"username": f"user{number}@example.com", "roles": READ})
     page = (await client.get("/users", params={"itemsPerPage": 2, "pageNum": 2})).json()
@@ -162,7 +162,7 @@ async def test_statuses_are_filtered(client: httpx.AsyncClient, sandbox: Sandbox
 
 
 async def test_old_version_of_users_knows_active_ones(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """The users list of 2023-01-01 shows active users alone, in their old shape, and its removal knows no others."""
+    """The users list of 2023-01-01 shows only active users, in their old shape, and its removal knows no others."""
     old = {"Accept": "application/vnd.atlas.2023-01-01+json"}
     pending = (await client.post("/users", json={"username": JANE, "roles": READ})).json()
     assert (await client.get("/users", headers=old)).json()["results"] == []
@@ -176,8 +176,8 @@ async def test_old_version_of_users_knows_active_ones(client: httpx.AsyncClient,
     assert (await client.delete(f"/users/{pending['id']}", headers=old)).status_code == 204
 
 
-async def test_indirect_users_come_with_the_flags(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Members of teams and of the organisation are listed with `flattenTeams` and `includeOrgUsers` alone."""
+async def test_indirect_users_need_the_flags(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Members of teams and of the organization are listed only with `flattenTeams` and `includeOrgUsers`."""
     project = sandbox.state.project(PROJECT_ID)
     people.reach(sandbox.state, project, "team@example.com", ("GROUP_OWNER",), "team")
     people.reach(sandbox.state, project, "org@example.com", ("GROUP_OWNER",), "organization")
@@ -207,7 +207,7 @@ async def test_project_is_read(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_versions_by_date(client: httpx.AsyncClient, path: str, accept: str, status: int) -> None:
-    """The latest version not after the date of `Accept` answers; without one, 406 INVALID_VERSION_DATE."""
+    """The latest version not after the date of `Accept` responds; without one, 406 INVALID_VERSION_DATE."""
     answer = await client.get(path, headers={"Accept": accept})
     assert answer.status_code == status
     if status == 406:
@@ -254,10 +254,10 @@ async def test_bodies_are_json(client: httpx.AsyncClient, content_type: str, sta
     ],
 )
 @pytest.mark.parametrize("path", ["/invites", "/users"])
-async def test_wrong_bodies_are_refused(
+async def test_wrong_bodies_are_rejected(
     client: httpx.AsyncClient, path: str, body: bytes, code: str, field: str | None
 ) -> None:
-    """What is wrong with a body is a 400 which names the attribute, and nothing is sent."""
+    """A wrong body gets a 400 that names the attribute, and nothing is sent."""
     answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
     error = answer.json()
     assert (answer.status_code, error["errorCode"]) == (400, code)
@@ -286,17 +286,17 @@ async def test_wrong_bodies_are_refused(
         ("/a%0Ab", 404, "RESOURCE_NOT_FOUND"),
     ],
 )
-async def test_wrong_paths_and_queries_are_refused(
+async def test_wrong_paths_and_queries_are_rejected(
     client: httpx.AsyncClient, path: str, status: int, code: str
 ) -> None:
-    """Wrong ids, queries and paths are answered with Atlas's error body."""
+    """Wrong ids, queries and paths get Atlas's error body."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
     assert answer.json()["error"] == status
 
 
 async def test_wrong_method(client: httpx.AsyncClient) -> None:
-    """A method that a path does not have is 405, with those that it has."""
+    """A method that a path does not have gets 405, with the methods that it has."""
     answer = await client.put("/invites", json={})
     assert (answer.status_code, answer.json()["errorCode"]) == (405, "METHOD_NOT_ALLOWED")
     assert answer.headers["Allow"] == "GET, POST, PATCH"
@@ -311,14 +311,14 @@ async def test_large_body(client: httpx.AsyncClient) -> None:
 
 
 async def test_projects_that_are_not_there(client: httpx.AsyncClient) -> None:
-    """A project that is not there is GROUP_NOT_FOUND, an id that is none INVALID_GROUP_ID."""
+    """A missing project is GROUP_NOT_FOUND, an invalid id INVALID_GROUP_ID."""
     base = PROJECT.removesuffix(PROJECT_ID)
     for project, status, code in ((NOBODY, 404, "GROUP_NOT_FOUND"), ("x", 400, "INVALID_GROUP_ID")):
         answer = await client.get(f"{base}{project}/invites")
         assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
 
 
-async def test_project_out_of_sight(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+async def test_project_that_the_credential_does_not_see(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
     """A credential that does not see the project gets 404 NOT_IN_GROUP."""
     sandbox.credentials.add(Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, frozenset({NOBODY})))
     answer = await client.get("/invites")
@@ -326,7 +326,7 @@ async def test_project_out_of_sight(client: httpx.AsyncClient, sandbox: Sandbox)
 
 
 async def test_credential_without_project_owner(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Without Project Owner the project and its users may be read, and nothing else."""
+    """Without Project Owner, only the project and its users may be read."""
     sandbox.credentials.add(Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, project_owner=False))
     assert (await client.get(PROJECT)).status_code == 200
     assert (await client.get("/users")).status_code == 200
@@ -339,7 +339,7 @@ async def test_credential_without_project_owner(client: httpx.AsyncClient, sandb
 
 
 async def test_credential_of_an_access_manager(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Project Access Manager is enough for users, and not for invitations, nor for the deprecated change of roles."""
+    """Project Access Manager is enough for users, but not for invitations or the deprecated change of roles."""
     sandbox.credentials.add(
         Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, project_owner=False, access_manager=True)
     )
@@ -360,7 +360,7 @@ async def test_credential_of_an_access_manager(client: httpx.AsyncClient, sandbo
 
 @pytest.mark.parametrize(("network", "status"), [("127.0.0.0/8", 200), ("10.0.0.0/8", 403)])
 async def test_access_list(client: httpx.AsyncClient, sandbox: Sandbox, network: str, status: int) -> None:
-    """A credential with an access list is let in from an address on it alone."""
+    """A credential with an access list is accepted only from an address on it."""
     allowed = (ip_network(network),)
     sandbox.credentials.add(Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, access_list=allowed))
     answer = await client.get(PROJECT)
@@ -370,7 +370,7 @@ async def test_access_list(client: httpx.AsyncClient, sandbox: Sandbox, network:
 
 
 async def test_missing_rights_as_a_401_without_a_challenge(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """By the other rule a credential that lacks the project, or the role, gets a 401 that does not ask for another."""
+    """With the other rule, a credential without the project or role gets a 401 that offers no new challenge."""
     sandbox.state.rules.missing_rights = "unauthorized"
     for credential in (
         Credential("serviceAccount", CLIENT_ID, CLIENT_SECRET, frozenset({NOBODY})),
@@ -384,8 +384,8 @@ async def test_missing_rights_as_a_401_without_a_challenge(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("api", ["/invites", "/users"])
-async def test_atlas_keeps_other_roles_than_asked_for(client: httpx.AsyncClient, sandbox: Sandbox, api: str) -> None:
-    """With roles that Atlas drops or adds, the response of each write, the list and the read show what Atlas keeps."""
+async def test_atlas_keeps_other_roles_than_requested(client: httpx.AsyncClient, sandbox: Sandbox, api: str) -> None:
+    """If Atlas drops or adds roles, the response of each write, the list and the read show what Atlas keeps."""
     sandbox.state.rules.dropped_roles = frozenset({"GROUP_CLUSTER_MANAGER"})
     sandbox.state.rules.added_roles = ("GROUP_SEARCH_INDEX_EDITOR",)
     body = {"username": JANE, "roles": [*READ, "GROUP_CLUSTER_MANAGER"]}
@@ -405,7 +405,7 @@ async def test_atlas_keeps_other_roles_than_asked_for(client: httpx.AsyncClient,
 
 
 async def test_atlas_keeps_a_role_where_all_would_be_dropped(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Where none of the roles would be left, Atlas keeps what was asked for."""
+    """If no role would be left, Atlas keeps the requested roles."""
     sandbox.state.rules.dropped_roles = frozenset(READ)
     sent = await client.post("/invites", json={"username": JANE, "roles": READ})
     assert sent.json()["roles"] == READ

@@ -1,4 +1,4 @@
-"""The levers under `/_sandbox/`."""
+"""The controls under `/_sandbox/`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = f"/projects/{PROJECT_ID}"
 
 
 async def test_clock_is_moved(levers: httpx.AsyncClient) -> None:
-    """The clock is read, advanced, set and frozen; every answer's `Date` follows it."""
+    """The clock is read, advanced, set and frozen; the `Date` of every response follows it."""
     read = await levers.get("/clock")
     assert read.json() == {"frozen": False, "now": "2026-08-10T03:04:53Z"}
     advanced = await levers.post("/clock", json={"advanceSeconds": 3600})
@@ -32,8 +32,8 @@ async def test_clock_is_moved(levers: httpx.AsyncClient) -> None:
     assert back.json() == {"frozen": False, "now": "2029-12-31T22:00:00Z"}
 
 
-async def test_people_answer_invitations(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A person accepts, declines or lets expire what is pending; a member is taken out."""
+async def test_people_respond_to_invitations(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A person accepts, declines or lets a pending invitation expire; a member is removed."""
     for name in ("accept", "decline", "expire"):
         await client.post("/invites", json={**INVITE, "username": f"{name}@example.com"})
         done = await levers.post(f"{PROJECT}/{name}", json={"username": f"{name}@example.com"})
@@ -47,8 +47,8 @@ async def test_people_answer_invitations(levers: httpx.AsyncClient, client: http
     assert (again.status_code, again.json()["errorCode"]) == (404, "INVALID_INVITATION_ID")
 
 
-async def test_snapshot_tells_the_whole_truth(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A project's snapshot shows both APIs' records whatever their status, indirect access, and what ended how."""
+async def test_snapshot_shows_everything(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """A project's snapshot shows the records of both APIs in any status, indirect access, and how each record ended."""
     await client.post("/invites", json=INVITE)
     await client.post("/users", json=INVITE)
     await client.post("/users", json={**INVITE, "username": "no@example.com"})
@@ -65,7 +65,7 @@ async def test_snapshot_tells_the_whole_truth(levers: httpx.AsyncClient, client:
 async def test_invitations_from_the_ui(
     levers: httpx.AsyncClient, client: httpx.AsyncClient, api: str, path: str
 ) -> None:
-    """A person invites from the UI through either API, one or many at once; none is a call of the API."""
+    """A person invites in the UI through either API, one or many at once; this is not counted as an API call."""
     body = {"api": api, "username": JANE, "roles": ["GROUP_OWNER"], "inviterUsername": "boss@example.com"}
     (made,) = (await levers.post(f"{PROJECT}/invitations", json=body)).json()
     assert made["inviterUsername"] == "boss@example.com"
@@ -77,7 +77,7 @@ async def test_invitations_from_the_ui(
 
 
 async def test_members_are_added(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """People are put into a project, or into the organisation, where an invitation makes them ACTIVE at once."""
+    """People are added to a project, or to the organization; an invitation then makes them ACTIVE at once."""
     added = await levers.post(f"{PROJECT}/members", json={"usernames": [JANE], "roles": ["GROUP_OWNER"]})
     assert [user["orgMembershipStatus"] for user in added.json()] == ["ACTIVE"]
     assert (await levers.post(f"{PROJECT}/members", json={"username": JANE})).status_code == 409
@@ -91,7 +91,7 @@ async def test_members_are_added(levers: httpx.AsyncClient, client: httpx.AsyncC
 
 
 async def test_members_are_renamed(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A member gets another e-mail and keeps the id; then nobody has the old e-mail."""
+    """A member gets another e-mail and keeps the id; the old e-mail then belongs to nobody."""
     (jane,) = (await levers.post(f"{PROJECT}/members", json={"username": JANE})).json()
     renamed = await levers.patch(f"/organization/members/{JANE}", json={"username": "joan@example.com"})
     assert renamed.json() == {"id": jane["id"], "username": "joan@example.com"}
@@ -101,7 +101,7 @@ async def test_members_are_renamed(levers: httpx.AsyncClient, client: httpx.Asyn
 
 
 async def test_projects_come_and_go(levers: httpx.AsyncClient) -> None:
-    """Projects are added with an id or without, listed, and deleted."""
+    """Projects are added with or without an id, listed, and deleted."""
     named = await levers.post("/projects", json={"id": "a" * 24, "name": "mine"})
     assert (named.status_code, named.json()) == (201, {"id": "a" * 24, "name": "mine"})
     made_up = (await levers.post("/projects")).json()
@@ -136,7 +136,7 @@ async def test_credentials_are_managed(levers: httpx.AsyncClient) -> None:
 
 
 async def test_tokens_and_nonces_end(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """Every token, and every challenge, can be ended at once."""
+    """All tokens, and all challenges, can be ended at once."""
     await client.get("/invites", headers={"Authorization": ""})
     assert (await levers.delete("/nonces")).json() == {"ended": 1}
     assert (await levers.delete("/tokens")).json() == {"ended": 1}
@@ -144,7 +144,7 @@ async def test_tokens_and_nonces_end(levers: httpx.AsyncClient, client: httpx.As
 
 
 async def test_settings_are_changed_one_by_one(levers: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """A setting that is not named stays; the answer shows all."""
+    """A setting that is not named stays; the response shows all settings."""
     before = (await levers.get("/settings")).json()
     after = (await levers.patch("/settings", json={"duplicateInvite": "new", "listLag": {"calls": 2}})).json()
     assert after == {
@@ -171,7 +171,7 @@ async def test_settings_are_changed_one_by_one(levers: httpx.AsyncClient, sandbo
 
 
 async def test_list_lag_reaches_every_project(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """With list lag on, a list lies behind while a read by id is fresh."""
+    """With list lag, a list is outdated while a read by id is current."""
     await levers.patch("/settings", json={"listLag": {"seconds": 5}})
     invitation = (await client.post("/invites", json=INVITE)).json()
     assert (await client.get("/invites")).json() == []
@@ -193,7 +193,7 @@ async def test_list_lag_reaches_every_project(levers: httpx.AsyncClient, client:
 async def test_sunset(
     levers: httpx.AsyncClient, client: httpx.AsyncClient, sunset: dict[str, str], status: int
 ) -> None:
-    """After its sunset the invites API is 410 VERSION_GONE; the users API and the project go on."""
+    """After its sunset the Invites API is 410 VERSION_GONE; the Users API and the project still work."""
     await levers.patch("/settings", json={"sunset": sunset})
     await levers.post("/clock", json={"now": "2027-07-01T00:00:00Z"})
     await levers.patch("/settings", json={"tokenSeconds": 3600})
@@ -213,7 +213,7 @@ async def test_sunset(
 
 
 async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """After a reset all is as at the start, but for the clock."""
+    """A reset restores the initial state, except for the clock."""
     await client.post("/invites", json=INVITE)
     await levers.post("/faults", json={"kind": "html", "count": None})
     await levers.post("/overrides", json={"username": JANE})
@@ -270,22 +270,22 @@ async def test_reset(levers: httpx.AsyncClient, client: httpx.AsyncClient, sandb
         ("GET", "/calls?limit=all", ""),
     ],
 )
-async def test_orders_that_make_no_sense(levers: httpx.AsyncClient, method: str, path: str, body: str) -> None:
-    """An order that cannot be understood is a 400 that says why."""
+async def test_invalid_orders(levers: httpx.AsyncClient, method: str, path: str, body: str) -> None:
+    """An order that cannot be understood gets a 400 that says why."""
     answer = await levers.request(method, path, content=body)
     assert answer.status_code == 400
     assert answer.json()
 
 
-async def test_unknown_levers(levers: httpx.AsyncClient) -> None:
-    """A lever that is not there is a 404, a wrong method a 405, both in JSON."""
+async def test_unknown_controls(levers: httpx.AsyncClient) -> None:
+    """An unknown control gets a 404, a wrong method a 405, both in JSON."""
     assert (await levers.get("/nothing")).json() == {"error": "Not Found"}
     wrong = await levers.put("/faults")
     assert (wrong.status_code, wrong.json()) == (405, {"error": "Method Not Allowed"})
 
 
 def test_the_names_of_operations() -> None:
-    """The names that faults and the log use are these."""
+    """These are the names that faults and the log use."""
     assert {
         *("ListInvites", "CreateInvite", "UpdateInvite", "UpdateInviteByEmail", "ReadInvite", "CancelInvite"),
         *("ListUsers", "AddUser", "ReadUser", "RemoveUser", "AddRole", "RemoveRole", "UpdateRoles"),

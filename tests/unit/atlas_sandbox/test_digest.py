@@ -60,21 +60,21 @@ def refusal(digest: Digest, parameters: str, *, method: str = "PATCH", target: s
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
-def test_right_answer_is_let_in(digest: Digest, algorithm: str) -> None:
-    """The right answer to a challenge lets the key in, with MD5 or SHA-256."""
+def test_right_digest_is_accepted(digest: Digest, algorithm: str) -> None:
+    """The right response to a challenge is accepted, with MD5 or SHA-256."""
     nonce = nonce_of(digest.challenge())
     assert digest.check("PATCH", TARGET, answer(nonce, algorithm=algorithm)).id == "public"
 
 
 def test_one_challenge_serves_many_calls(digest: Digest) -> None:
-    """A challenge is reused with a rising count, also when concurrent calls overtake each other."""
+    """A challenge is reused with a rising count, also if concurrent calls overtake each other."""
     nonce = nonce_of(digest.challenge())
     for count in (1, 2, 5, 4, 3, 70, 6):
         digest.check("PATCH", TARGET, answer(nonce, count))
 
 
 def test_count_is_good_once(digest: Digest) -> None:
-    """A count that was used is refused as stale, and so is one far below the highest."""
+    """A count that was used is rejected as stale, and so is one far below the highest."""
     nonce = nonce_of(digest.challenge())
     digest.check("PATCH", TARGET, answer(nonce, 1))
     assert "stale=true" in refusal(digest, answer(nonce, 1))
@@ -84,7 +84,7 @@ def test_count_is_good_once(digest: Digest) -> None:
 
 
 def test_long_use_of_one_challenge_is_bounded(digest: Digest) -> None:
-    """A challenge that serves for very long still refuses every count that it saw."""
+    """A challenge that was used very often still rejects every count that it saw."""
     nonce = nonce_of(digest.challenge())
     for count in range(1, 2 * WINDOW + 10):
         digest.check("PATCH", TARGET, answer(nonce, count))
@@ -93,7 +93,7 @@ def test_long_use_of_one_challenge_is_bounded(digest: Digest) -> None:
 
 
 def test_old_nonce_is_stale(digest: Digest, clock: Clock) -> None:
-    """A nonce that is too old, ended, or unknown is refused as stale: the key itself is good."""
+    """A nonce that is too old, ended, or unknown is rejected as stale: the key itself is good."""
     nonce, other = nonce_of(digest.challenge()), nonce_of(digest.challenge())
     assert digest.end_all() == 2
     assert "stale=true" in refusal(digest, answer(nonce))
@@ -116,23 +116,23 @@ def test_old_nonce_is_stale(digest: Digest, clock: Clock) -> None:
     ],
     ids=lambda change: change[1],
 )
-def test_wrong_answer_is_refused(digest: Digest, change: tuple[str, str]) -> None:
-    """An answer with anything wrong in it is refused, and is not called stale."""
+def test_wrong_digest_is_rejected(digest: Digest, change: tuple[str, str]) -> None:
+    """A response with any wrong part is rejected, and is not called stale."""
     parameters = answer(nonce_of(digest.challenge()))
     assert change[0] in parameters
     assert "stale=false" in refusal(digest, parameters.replace(*change))
 
 
-def test_wrong_key_method_or_target_is_refused(digest: Digest) -> None:
-    """The answer holds for one key, one method, one path with its query."""
+def test_wrong_key_method_or_target_is_rejected(digest: Digest) -> None:
+    """The digest is valid for one key, one method, one path with its query."""
     nonce = nonce_of(digest.challenge())
     assert "stale=false" in refusal(digest, answer(nonce, private="wrong"))
     assert "stale=false" in refusal(digest, answer(nonce), method="DELETE")
     assert "stale=false" in refusal(digest, answer(nonce), target=TARGET + "x")
 
 
-async def test_client_pays_one_challenge(sandbox: Sandbox) -> None:
-    """A client with digest pays two round trips for the first call and one for each further one."""
+async def test_client_pays_for_one_challenge(sandbox: Sandbox) -> None:
+    """A client with digest makes two round trips for the first call and one for each later call."""
     url = "http://atlas.test/api/atlas/v2/groups/32b6e34b3d91647abb20e7b8"
     transport = httpx.ASGITransport(create_app(sandbox))
     auth = httpx.DigestAuth("sandbox", "sandbox-private-key")
@@ -143,8 +143,8 @@ async def test_client_pays_one_challenge(sandbox: Sandbox) -> None:
     assert sandbox.calls.by_status == {"ReadProject 401": 1, "ReadProject 200": 3}
 
 
-async def test_rotated_key_is_refused(sandbox: Sandbox) -> None:
-    """After a rotation the old private key is refused and the new one let in, on the same public key."""
+async def test_rotated_key_is_rejected(sandbox: Sandbox) -> None:
+    """After a rotation the old private key is rejected and the new one accepted, for the same public key."""
     sandbox.credentials.add(Credential("apiKey", "sandbox", "new"))
     url = "http://atlas.test/api/atlas/v2/groups/32b6e34b3d91647abb20e7b8"
     headers = {"Accept": "application/vnd.atlas.2023-01-01+json"}

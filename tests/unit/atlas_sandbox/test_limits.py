@@ -13,7 +13,7 @@ INVITE = {"username": "jane@example.com", "roles": ["GROUP_OWNER"]}
 
 
 async def test_bucket_empties_and_refills(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A bucket lets its calls through, then answers 429 with the seconds to wait, and refills by the clock."""
+    """A bucket lets its calls through, then responds with 429 and the seconds to wait, and refills by the clock."""
     bucket = {"operations": ["ListInvites"], "capacity": 2, "seconds": 60}
     assert (await levers.put("/limits", json={"buckets": [bucket]})).json() == {
         "buckets": [{**bucket, "errorCode": "RATE_LIMITED_TOKEN_BUCKET", "retryAfter": True, "scope": "project"}],
@@ -30,7 +30,7 @@ async def test_bucket_empties_and_refills(levers: httpx.AsyncClient, client: htt
 
 
 async def test_retry_after_may_be_missing(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A bucket can keep to itself when to come back, and answer with the other code."""
+    """A bucket can omit the time to wait, and use the other code."""
     bucket = {"capacity": 1, "scope": "credential", "retryAfter": False, "errorCode": "RATE_LIMITED"}
     await levers.put("/limits", json={"buckets": [bucket]})
     await client.get("/invites")
@@ -40,7 +40,7 @@ async def test_retry_after_may_be_missing(levers: httpx.AsyncClient, client: htt
 
 
 async def test_token_endpoint_has_a_bucket_of_its_own(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """A bucket that names no operation leaves the token endpoint alone; one that names it does not."""
+    """A bucket that names no operation does not apply to the token endpoint; one that names it does."""
 
     async def token() -> int:
         answer = await client.post(
@@ -60,7 +60,7 @@ async def test_token_endpoint_has_a_bucket_of_its_own(levers: httpx.AsyncClient,
 async def test_sending_has_a_limit_that_is_a_400(
     levers: httpx.AsyncClient, client: httpx.AsyncClient, path: str
 ) -> None:
-    """One invitation too many a minute is a 400 INVITATIONS_RATE_LIMITED_IP; a refused one is not counted."""
+    """One invitation too many in a minute is a 400 INVITATIONS_RATE_LIMITED_IP; a rejected one is not counted."""
     await levers.put("/limits", json={"invitations": {"limit": 2, "minutes": 1}})
     assert (await client.post(path, json={**INVITE, "roles": []})).status_code == 400
     answers = [await client.post(path, json={**INVITE, "username": f"user{n}@example.com"}) for n in range(3)]

@@ -40,7 +40,7 @@ async def read(client: httpx.AsyncClient, access_token: str) -> httpx.Response:
 
 
 async def test_token_lives_an_hour(anonymous: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """A token is good for 3,600 s of the sandbox's clock, and is refused from then on."""
+    """A token is valid for 3,600 s of the sandbox's clock, and is rejected after that."""
     access_token = await token(anonymous)
     sandbox.clock.advance(3599)
     assert (await read(anonymous, access_token)).status_code == 200
@@ -52,7 +52,7 @@ async def test_token_lives_an_hour(anonymous: httpx.AsyncClient, sandbox: Sandbo
 
 
 async def test_client_may_stand_in_the_form(anonymous: httpx.AsyncClient) -> None:
-    """The client's id and secret may come in the form too, as OAuth allows."""
+    """The client's id and secret may also be in the form, as OAuth allows."""
     form = {**GRANT, "client_id": ACCOUNT[0], "client_secret": ACCOUNT[1]}
     assert (await anonymous.post("/api/oauth/token", data=form)).status_code == 200
 
@@ -68,23 +68,23 @@ async def test_client_may_stand_in_the_form(anonymous: httpx.AsyncClient) -> Non
     ],
     ids=["wrong secret", "an API key", "nobody", "wrong grant", "no grant"],
 )
-async def test_refusals_have_oauths_body(
+async def test_rejections_have_oauths_body(
     anonymous: httpx.AsyncClient, auth: tuple[str, str], form: dict[str, str], status: int, error: str
 ) -> None:
-    """The token endpoint refuses with OAuth's body, where `error` is a word."""
+    """The token endpoint rejects with OAuth's body, in which `error` is a word."""
     answer = await anonymous.post("/api/oauth/token", auth=auth, data=form)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer x", "x"])
-async def test_broken_authorization_is_refused(anonymous: httpx.AsyncClient, header: str) -> None:
-    """An `Authorization` header that is not Basic's is a wrong client, and no crash."""
+async def test_broken_authorization_is_rejected(anonymous: httpx.AsyncClient, header: str) -> None:
+    """An `Authorization` header that is not Basic's is a wrong client, and nothing crashes."""
     answer = await anonymous.post("/api/oauth/token", headers={"Authorization": header}, data=GRANT)
     assert answer.status_code == 401
 
 
-async def test_revoked_token_is_refused(anonymous: httpx.AsyncClient) -> None:
-    """A revoked token is refused."""
+async def test_revoked_token_is_rejected(anonymous: httpx.AsyncClient) -> None:
+    """A revoked token is rejected."""
     access_token = await token(anonymous)
     revoked = await anonymous.post("/api/oauth/revoke", auth=ACCOUNT, data={"token": access_token})
     assert revoked.status_code == 200
@@ -92,7 +92,7 @@ async def test_revoked_token_is_refused(anonymous: httpx.AsyncClient) -> None:
 
 
 async def test_tokens_end_with_their_account(anonymous: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """When a service account is removed, or all tokens are ended, none is let in."""
+    """When a service account is removed, or all tokens are ended, none is accepted."""
     first = await token(anonymous)
     assert sandbox.auth.tokens.end_all() == 1
     assert (await read(anonymous, first)).status_code == 401
@@ -103,7 +103,7 @@ async def test_tokens_end_with_their_account(anonymous: httpx.AsyncClient, sandb
 
 @pytest.mark.parametrize("header", ["", "Basic c2FuZGJveDp4", "Negotiate x"])
 async def test_other_schemes_get_a_challenge(anonymous: httpx.AsyncClient, header: str) -> None:
-    """Whoever comes with neither digest nor bearer is asked for digest."""
+    """A client with neither digest nor bearer gets a challenge for digest."""
     answer = await anonymous.get(PROJECT, headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith('Digest realm="MMS Public API"')

@@ -1,4 +1,4 @@
-"""Overrides: entries that answers show otherwise than Atlas holds them."""
+"""Overrides: responses show entries differently from what Atlas holds."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ async def listed(client: httpx.AsyncClient, api: str) -> Any:  # noqa: ANN401 - 
     ],
     ids=str,
 )
-async def test_one_entry_is_shown_otherwise(
+async def test_one_entry_is_shown_differently(
     levers: httpx.AsyncClient, client: httpx.AsyncClient, api: str, attributes: dict[str, object]
 ) -> None:
-    """The list and the read show one entry with the attributes of the order, and the others as they are."""
+    """The list and the read show one entry with the ordered attributes, and the others unchanged."""
     jane, joe = await invite(client, api, JANE), await invite(client, api, JOE)
     await order(levers, JANE.lower(), attributes=attributes)
     assert await listed(client, api) == [jane | attributes, joe]
@@ -54,7 +54,7 @@ async def test_one_entry_is_shown_otherwise(
 
 
 async def test_an_attribute_is_left_out(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """An entry lacks the attributes that the order leaves out, in the answers of the calls that it names alone."""
+    """An entry lacks the attributes that the order leaves out, only in the responses of the calls that it names."""
     await order(levers, JANE, without=["username", "expiresAt"], operations=["CreateInvite"])
     sent = await invite(client, "/invites", JANE)
     assert sent.keys() == {"createdAt", "groupId", "groupName", "id", "inviterUsername", "roles"}
@@ -68,8 +68,8 @@ async def test_an_override_is_for_one_project(levers: httpx.AsyncClient, client:
     assert await listed(client, "/invites") == [jane]
 
 
-async def test_overrides_are_called_off(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
-    """Several overrides add up, each until it is called off, alone or with all."""
+async def test_overrides_are_removed(levers: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    """Several overrides add up, each until it is removed, by its id or with all others."""
     jane = await invite(client, "/invites", JANE)
     first = await order(levers, JANE, attributes={"id": 7})
     await order(levers, JANE, attributes={"username": JOE}, operations=["ListInvites"], project=PROJECT_ID)

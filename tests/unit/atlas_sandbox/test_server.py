@@ -28,7 +28,7 @@ async def read(url: str) -> httpx.Response:
 
 
 async def test_serves_in_a_running_loop() -> None:
-    """`serve` gives a URL that answers, and leaves nothing listening."""
+    """`serve` gives a URL that responds, and leaves nothing listening."""
     async with serve(create_app()) as url:
         assert (await read(url)).status_code == 200
     with pytest.raises(httpx.ConnectError):
@@ -43,7 +43,7 @@ def test_serves_in_a_thread() -> None:
 
 
 async def test_stopping_does_not_wait_for_held_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is held for ever does not keep the server from stopping."""
+    """A call that is held without an end does not keep the server from stopping."""
     app, held = create_app(), asyncio.Event()
     take = app.state.sandbox.faults.take
 
@@ -60,8 +60,8 @@ async def test_stopping_does_not_wait_for_held_calls(monkeypatch: pytest.MonkeyP
         await call
 
 
-async def test_calls_wait_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latency is awaited by all calls at the same time, not by one after the other."""
+async def test_calls_wait_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All calls wait for the latency at the same time, not one after the other."""
     together = asyncio.Barrier(10)
     waits: list[float] = []
 
@@ -77,7 +77,7 @@ async def test_calls_wait_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert waits == [0.05] * 10
 
 
-async def test_large_body_is_told_why_on_a_socket() -> None:
+async def test_large_body_gets_a_413_on_a_socket() -> None:
     """A body that is far too large is read to its end, so that the client sees the 413."""
     async with serve(create_app()) as url, httpx.AsyncClient(headers=HEADERS) as client:
         answer = await client.post(f"{url}{URL}/invites", content=b" " * 5_000_000)
@@ -86,7 +86,7 @@ async def test_large_body_is_told_why_on_a_socket() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_program_prints_its_url_and_ends_cleanly(number: signal.Signals) -> None:
-    """The program takes a free port, prints its URL when it is ready, and exits with 0 when it is told to end."""
+    """The program takes a free port, prints its URL when it is ready, and exits with 0 when it is stopped."""
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "atlas_sandbox", "--port", "0", "--latency", "0.01"),
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
@@ -101,8 +101,8 @@ async def test_program_prints_its_url_and_ends_cleanly(number: signal.Signals) -
     assert (program.returncode, out, err) == (0, b"", b"")
 
 
-def test_program_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that is taken is a sentence and exit code 1."""
+def test_program_reports_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the port is in use, the program prints one sentence and exits with 1."""
     taken = SandboxServer(create_app())
     port = taken.socket.getsockname()[1]
     assert main(["--port", str(port)]) == 1

@@ -1,4 +1,4 @@
-"""The state machine: what becomes of invitations, users and members."""
+"""The state machine of invitations, users and members."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def code(caught: pytest.ExceptionInfo[AtlasError]) -> tuple[int, str]:
 
 
 def test_invitation_lives_thirty_days(state: State, project: Project, clock: Clock) -> None:
-    """An invitation is there until the second in which its thirty days are over, and gone from then on."""
+    """An invitation exists until the second in which its thirty days are over."""
     sent = invites.create(state, project, JANE, READ, "key")
     assert sent.expires_at - sent.created_at == timedelta(days=30)
     clock.advance(30 * 86400 - 1)
@@ -57,7 +57,7 @@ def test_invitation_lives_thirty_days(state: State, project: Project, clock: Clo
 
 
 def test_update_replaces_roles_only(state: State, project: Project, clock: Clock) -> None:
-    """A change of roles replaces the whole set and leaves id and times as they were."""
+    """A change of roles replaces the whole set and keeps id and times."""
     sent = invites.create(state, project, JANE, READ, "key")
     clock.advance(3600)
     changed = invites.update(state, project, sent.id, OWNER)
@@ -70,7 +70,7 @@ def test_update_replaces_roles_only(state: State, project: Project, clock: Clock
     ("rule", "status"), [("same", None), ("new", None), ("reject", 400), ("conflict", 409)], ids=str
 )
 def test_second_invitation_follows_the_rule(state: State, project: Project, rule: str, status: int | None) -> None:
-    """A second invitation of a pending e-mail does what the rule says, and never leaves two."""
+    """A second invitation of a pending e-mail does what the rule says; there are never two."""
     state.rules.duplicate_invite = rule  # type: ignore[assignment]
     first = invites.create(state, project, JANE, READ, "key")
     if status is None:
@@ -85,7 +85,7 @@ def test_second_invitation_follows_the_rule(state: State, project: Project, rule
 
 
 def test_apis_do_not_see_each_others_pending(state: State, project: Project) -> None:
-    """Who is pending in one API does not exist in the other, and may be invited there too."""
+    """A person who is pending in one API does not exist in the other, and may be invited there too."""
     sent = invites.create(state, project, JANE, READ, "key")
     assert users.listed(state, project, ALL) == []
     user = users.add(state, project, JANE, OWNER, "key")
@@ -95,7 +95,7 @@ def test_apis_do_not_see_each_others_pending(state: State, project: Project) -> 
 
 
 def test_acceptance_ends_both_and_activates(state: State, project: Project) -> None:
-    """Who accepts is ACTIVE with the roles of all that was pending, and pending nowhere."""
+    """A person who accepts is ACTIVE with the roles of all pending invitations, and pending nowhere."""
     invites.create(state, project, JANE, READ, "key")
     pending = users.add(state, project, JANE, OWNER, "key")
     active = people.accept(state, project, JANE.upper())
@@ -106,8 +106,8 @@ def test_acceptance_ends_both_and_activates(state: State, project: Project) -> N
     assert {(end.api, end.how) for end in project.ended} == {(Api.INVITES, "accepted"), (Api.USERS, "accepted")}
 
 
-def test_acceptance_joins_the_organisation(state: State, project: Project) -> None:
-    """Accepting in one project activates what the users API left pending in another, under one id."""
+def test_acceptance_joins_the_organization(state: State, project: Project) -> None:
+    """Accepting in one project activates what the Users API left pending in another, under one id."""
     other = state.add_project("b" * 24, "second")
     invites.create(state, project, JANE, READ, "key")
     elsewhere = users.add(state, other, JANE, OWNER, "key")
@@ -117,7 +117,7 @@ def test_acceptance_joins_the_organisation(state: State, project: Project) -> No
 
 
 def test_member_is_active_at_once(state: State, project: Project) -> None:
-    """Who is in the organisation already is ACTIVE at once, through either API."""
+    """A person who is in the organization already is ACTIVE at once, through either API."""
     other = state.add_project("b" * 24, "second")
     state.join_organization(JANE)
     assert users.add(state, project, JANE, READ, "key").status is Membership.ACTIVE
@@ -128,7 +128,7 @@ def test_member_is_active_at_once(state: State, project: Project) -> None:
 
 
 def test_member_can_stay_pending(state: State, project: Project) -> None:
-    """With the other rule, an invites POST leaves a member pending until it is accepted."""
+    """With the other rule, a POST to the Invites API leaves a member pending until it is accepted."""
     state.rules.member_invite = "pending"
     state.join_organization(JANE)
     sent = invites.create(state, project, JANE, READ, "key")
@@ -156,7 +156,7 @@ def test_pending_user_is_a_conflict(state: State, project: Project) -> None:
 
 
 def test_users_invitation_expires_into_a_status(state: State, project: Project, clock: Clock) -> None:
-    """A users API invitation that nobody accepted shows as INVITATION_EXPIRED, to who asks, and can be replaced."""
+    """A Users API invitation that nobody accepted is listed as INVITATION_EXPIRED on request, and can be replaced."""
     sent = users.add(state, project, JANE, READ, "key")
     clock.advance(30 * 86400)
     project = state.project(project.id)
@@ -168,7 +168,7 @@ def test_users_invitation_expires_into_a_status(state: State, project: Project, 
 
 
 def test_declining_rejects(state: State, project: Project) -> None:
-    """Who declines vanishes from the invites API and shows as INVITATION_REJECTED, without an end, in the users API."""
+    """A declined invitation is gone from the Invites API, and INVITATION_REJECTED, without an end, in the Users API."""
     invites.create(state, project, JANE, READ, "key")
     users.add(state, project, JANE, READ, "key")
     people.decline(state, project, JANE)
@@ -188,8 +188,8 @@ def test_expiring_on_demand(state: State, project: Project) -> None:
 
 
 @pytest.mark.parametrize("act", [people.accept, people.decline, people.expire])
-def test_only_the_pending_can_answer(state: State, project: Project, act: object) -> None:
-    """Nobody accepts, declines or lets expire what is not pending."""
+def test_only_pending_people_can_respond(state: State, project: Project, act: object) -> None:
+    """Nobody can accept, decline or let expire what is not pending."""
     assert callable(act)
     with pytest.raises(AtlasError) as caught:
         act(state, project, JANE)
@@ -197,7 +197,7 @@ def test_only_the_pending_can_answer(state: State, project: Project, act: object
 
 
 def test_last_role_stays(state: State, project: Project) -> None:
-    """A user never loses the last role; adding what is held and removing what is not change nothing."""
+    """A user never loses the last role; adding a role that is held and removing one that is not change nothing."""
     user = users.add(state, project, JANE, READ, "key")
     with pytest.raises(AtlasError) as caught:
         users.remove_role(state, project, user.id, READ[0])
@@ -209,7 +209,10 @@ def test_last_role_stays(state: State, project: Project) -> None:
 
 
 def test_removal_keeps_the_member(state: State, project: Project) -> None:
-    """Removing an ACTIVE user from a project leaves a member of the organisation, who is ACTIVE at once when added."""
+    """Removing an ACTIVE user from a project leaves a member of the organization.
+
+    Added again, the member is ACTIVE at once.
+    """
     users.add(state, project, JANE, READ, "key")
     active = people.accept(state, project, JANE)
     users.remove(state, project, active.id)
@@ -223,21 +226,21 @@ def test_removal_keeps_the_member(state: State, project: Project) -> None:
 @pytest.mark.parametrize(
     "written", ["jane@XN--BCHER-KVA.example", "JANE@b\u00fccher.example", "jane@bu\u0308cher.example"]
 )
-def test_emails_are_one_person_however_they_are_written(state: State, project: Project, written: str) -> None:
-    """An e-mail is found in any case, in any normal form, and with its domain as punycode; it is shown as written."""
+def test_forms_of_an_email_are_one_person(state: State, project: Project, written: str) -> None:
+    """An e-mail is found in any case, any normal form, and with its domain as punycode; it is shown as written."""
     sent = invites.create(state, project, "jane@b\u00fccher.example", READ, "key")
     assert invites.listed(state, project, written) == [sent]
     assert people.accept(state, project, written).username == sent.username
 
 
-def test_a_domain_that_is_no_host_name_is_compared_as_it_is(state: State, project: Project) -> None:
+def test_a_domain_that_is_no_host_name_is_compared_unchanged(state: State, project: Project) -> None:
     """An e-mail whose domain has no punycode form is compared as it is written."""
     sent = invites.create(state, project, "jane@b\u00fc..example", READ, "key")
     assert invites.listed(state, project, "JANE@b\u00fc..example") == [sent]
 
 
 def test_a_renamed_member_is_the_same_person(state: State, project: Project) -> None:
-    """A member with another e-mail keeps id, roles and status in every project; nobody has the old e-mail."""
+    """A member with another e-mail keeps id, roles and status in every project; the old e-mail belongs to nobody."""
     other = state.add_project("b" * 24, "second")
     state.join_organization(JANE)
     before = [users.add(state, where, JANE, READ, "key") for where in (project, other)]
@@ -250,7 +253,7 @@ def test_a_renamed_member_is_the_same_person(state: State, project: Project) -> 
 
 
 def test_the_old_email_is_free_for_another_person(state: State, project: Project) -> None:
-    """Who accepts, or is added, under the old e-mail of a renamed member is another person with another id."""
+    """A person who accepts, or is added, under the old e-mail of a renamed member is another person with another id."""
     member_id = users.add(state, project, JANE, READ, "key").id
     people.accept(state, project, JANE)
     state.rename_member(JANE, "joan@example.com")
@@ -260,14 +263,14 @@ def test_the_old_email_is_free_for_another_person(state: State, project: Project
 
 
 def test_a_renamed_member_keeps_indirect_access(state: State, project: Project) -> None:
-    """Who reaches a project through a team reaches it under the new e-mail too."""
+    """A member who reaches a project through a team also reaches it under the new e-mail."""
     people.reach(state, project, JANE, READ, "team")
     state.rename_member(JANE, "joan@example.com")
     assert [user.username for user in users.listed(state, project, also=["team"])] == ["joan@example.com"]
 
 
 def test_only_a_member_takes_only_a_free_email(state: State, project: Project) -> None:
-    """Nobody but a member is renamed, and to no e-mail that is a member's or pending; another spelling is free."""
+    """Only a member can be renamed, and not to an e-mail that is a member's or pending; another spelling is free."""
     with pytest.raises(AtlasError) as caught:
         state.rename_member(JANE, "joan@example.com")
     assert code(caught) == (404, "RESOURCE_NOT_FOUND")
@@ -283,7 +286,7 @@ def test_only_a_member_takes_only_a_free_email(state: State, project: Project) -
 
 
 def test_a_lagging_list_shows_the_old_email(state: State, project: Project, clock: Clock) -> None:
-    """A list that lags shows a renamed member as before; a read by id shows the new e-mail."""
+    """A lagging list shows a renamed member with the old e-mail; a read by id shows the new one."""
     user = users.add(state, project, JANE, READ, "key")
     people.accept(state, project, JANE)
     state.set_lag(Lag(seconds=10))
@@ -294,8 +297,8 @@ def test_a_lagging_list_shows_the_old_email(state: State, project: Project, cloc
     assert [found.username for found in users.listed(state, project)] == ["joan@example.com"]
 
 
-def test_cancelling_leaves_no_trace(state: State, project: Project) -> None:
-    """A cancelled invitation is gone from its API, whichever that is."""
+def test_canceling_leaves_no_trace(state: State, project: Project) -> None:
+    """A canceled invitation is gone from its API, whichever that is."""
     sent = invites.create(state, project, JANE, READ, "key")
     user = users.add(state, project, JANE, READ, "key")
     invites.cancel(state, project, sent.id)
@@ -305,8 +308,8 @@ def test_cancelling_leaves_no_trace(state: State, project: Project) -> None:
     assert [end.how for end in project.ended] == ["cancelled", "cancelled"]
 
 
-def test_indirect_access_is_no_membership(state: State, project: Project) -> None:
-    """Who reaches a project through a team is listed only on demand, and cannot be invited."""
+def test_indirect_access_is_not_membership(state: State, project: Project) -> None:
+    """A person who reaches a project through a team is listed only on request, and cannot be invited."""
     people.reach(state, project, JANE, READ, "team")
     assert users.listed(state, project) == []
     assert [user.username for user in users.listed(state, project, also=["team"])] == [JANE]
@@ -319,7 +322,7 @@ def test_indirect_access_is_no_membership(state: State, project: Project) -> Non
 
 
 def test_lists_lag_by_seconds(state: State, project: Project, clock: Clock) -> None:
-    """A list shows what was before a change until the lag is over; a read by id and a filtered list are fresh."""
+    """A list shows the state before a change until the lag is over; a read by id and a filtered list are current."""
     old = invites.create(state, project, "old@example.com", READ, "key")
     state.set_lag(Lag(seconds=10))
     new = invites.create(state, project, JANE, READ, "key")
@@ -332,7 +335,7 @@ def test_lists_lag_by_seconds(state: State, project: Project, clock: Clock) -> N
 
 
 def test_lists_lag_by_calls(state: State, project: Project) -> None:
-    """A change is unseen by the next lists, as many as the lag says; filtered ones too if it says so."""
+    """A change is missing from the next lists, as many as the lag says; also from filtered lists if the lag says so."""
     state.set_lag(Lag(calls=2, filtered=True))
     user = users.add(state, project, JANE, READ, "key")
     assert users.listed(state, project) == []
@@ -341,7 +344,7 @@ def test_lists_lag_by_calls(state: State, project: Project) -> None:
 
 
 def test_several_changes_lag_in_order(state: State, project: Project, clock: Clock) -> None:
-    """Two changes of one record come to light one after the other."""
+    """Two changes of one record become visible one after the other."""
     state.set_lag(Lag(seconds=10))
     sent = invites.create(state, project, JANE, READ, "key")
     clock.advance(6)
@@ -354,7 +357,7 @@ def test_several_changes_lag_in_order(state: State, project: Project, clock: Clo
 
 
 def test_unknown_project(state: State) -> None:
-    """A project that is not there is GROUP_NOT_FOUND, which is never the same as a missing invitation."""
+    """A missing project is GROUP_NOT_FOUND, which is never the same as a missing invitation."""
     with pytest.raises(AtlasError) as caught:
         state.project("c" * 24)
     assert code(caught) == (404, "GROUP_NOT_FOUND")

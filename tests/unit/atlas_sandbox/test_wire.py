@@ -1,4 +1,4 @@
-"""What every answer has: headers, `envelope`, `pretty`; and the log of calls."""
+"""What every response has: headers, `envelope`, `pretty`; and the log of calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JANE = {"username": "jane@example.com", "roles": ["GROUP_OWNER"]}
 
 
 async def test_headers_of_the_invites_api(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Answers of the invites API say when it ends, what limits there are, and the time of the sandbox's own clock."""
+    """Responses of the Invites API give its end, its limits, and the time of the sandbox's own clock."""
     sandbox.clock.advance(86400)
     headers = (await client.get("/invites", headers={"Authorization": "Bearer x"})).headers
     assert headers["Date"] == "Tue, 11 Aug 2026 03:04:53 GMT"
@@ -32,14 +32,14 @@ async def test_headers_of_the_invites_api(client: httpx.AsyncClient, sandbox: Sa
 
 
 async def test_users_api_is_not_deprecated(client: httpx.AsyncClient) -> None:
-    """Answers of the users API carry neither `Deprecation` nor `Sunset`."""
+    """Responses of the Users API have neither `Deprecation` nor `Sunset`."""
     headers = (await client.get("/users")).headers
     assert "Deprecation" not in headers
     assert "Sunset" not in headers
 
 
 async def test_envelope(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """`envelope=true` wraps objects, plain lists, errors and empty answers; a paged list carries `status` beside it."""
+    """`envelope=true` wraps objects, plain lists, errors and empty responses; a paged list has `status` beside it."""
     created = await client.post("/invites?envelope=true", json=JANE)
     assert (created.status_code, created.json()["status"]) == (200, 200)
     invitation = created.json()["content"]
@@ -48,8 +48,8 @@ async def test_envelope(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
     assert (users["status"], users["results"], users["totalCount"]) == (200, [], 0)
     added = await client.post("/users?envelope=true", json=JANE)
     assert (added.status_code, added.json()["status"]) == (200, 201)
-    cancelled = await client.delete(f"/invites/{invitation['id']}?envelope=true")
-    assert (cancelled.status_code, cancelled.json()) == (200, {"status": 204, "content": {}})
+    canceled = await client.delete(f"/invites/{invitation['id']}?envelope=true")
+    assert (canceled.status_code, canceled.json()) == (200, {"status": 204, "content": {}})
     gone = await client.get(f"/invites/{invitation['id']}?envelope=true")
     assert (gone.status_code, gone.json()["status"]) == (200, 404)
     assert gone.json()["content"]["errorCode"] == "INVALID_INVITATION_ID"
@@ -58,14 +58,14 @@ async def test_envelope(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
 
 
 async def test_challenge_is_a_401_even_in_an_envelope(client: httpx.AsyncClient) -> None:
-    """A 401 keeps its HTTP status in an envelope: digest would not work otherwise."""
+    """A 401 keeps its HTTP status in an envelope: otherwise digest would not work."""
     answer = await client.get("/invites?envelope=true", headers={"Authorization": ""})
     assert (answer.status_code, answer.json()["status"]) == (401, 401)
 
 
 @pytest.mark.parametrize(("value", "wrapped"), [("true", True), ("TRUE", True), ("false", False), ("", False)])
-def test_envelope_is_asked_for(value: str, wrapped: bool) -> None:  # noqa: FBT001 - the expected value
-    """Only `true` asks for an envelope."""
+def test_only_true_requests_an_envelope(value: str, wrapped: bool) -> None:  # noqa: FBT001 - the expected value
+    """Only `true` requests an envelope."""
     encoded = encode(Response(200, {"a": 1}), {"envelope": [value]}, keep_status=False)
     assert json.loads(encoded.body) == ({"content": {"a": 1}, "status": 200} if wrapped else {"a": 1})
 
@@ -79,7 +79,7 @@ async def test_pretty(client: httpx.AsyncClient) -> None:
 
 
 async def test_log_of_calls(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """The log has a line a call: what, when, who, the answer; and never a secret."""
+    """The log has one line for each call: what, when, who, the response; and never a secret."""
     await client.post("/invites", json=JANE)
     await client.get("/nothing?x=1")
     first, second = sandbox.calls.latest(10)
@@ -90,7 +90,7 @@ async def test_log_of_calls(client: httpx.AsyncClient, sandbox: Sandbox) -> None
     assert client.headers["Authorization"].removeprefix("Bearer ") not in repr(sandbox.calls.latest(10))
 
 
-async def test_log_keeps_counts_whole(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
+async def test_log_keeps_all_counts(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
     """Counts by operation and status are kept for all calls, until the log is cleared."""
     for _ in range(3):
         await client.get("/users")

@@ -1,4 +1,4 @@
-"""Reading a log while it is written."""
+"""Read a log while it is written."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
-    """Neither a mark nor what is read before or after it cuts a line."""
+def test_a_line_is_read_once_it_is_complete(tmp_path: Path) -> None:
+    """Neither a mark nor a read cuts a line that is being written."""
     log = AuditLog(tmp_path / "audit.log")
     log.path.write_text('{"a":1}\n{"b":{"c":2}')
     mark = log.mark()

@@ -1,4 +1,4 @@
-"""The build of the control plane, with a stand-in for Go."""
+"""The build of the control plane, with a replacement for Go."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ KUBERNETES_MODULE = {
         {"Old": {"Path": "k8s.io/client-go"}, "New": {"Path": "./staging/src/k8s.io/client-go"}},
     ],
 }
-"""What the stand-in for Go says of the go.mod of any Kubernetes version."""
+"""What the replacement for Go returns about the go.mod of any Kubernetes version."""
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a person was told."""
+    """Return what was printed for the user."""
     lines: list[str] = []
     monkeypatch.setattr(module, "say", lines.append)
     return lines
@@ -59,7 +59,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Callable[[str], None]:
-    """Take this shell command for what Go does when it builds."""
+    """Replace Go with this shell command."""
     del said
     script = tmp_path / "go"
 
@@ -74,7 +74,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Call
 
 @pytest.mark.usefixtures("go")
 def test_builds_once(tmp_path: Path, said: list[str]) -> None:
-    """The first call builds, and says so; the next finds it, and says nothing."""
+    """The first call builds, and says so; the next call finds the build, and says nothing."""
     assert built(tmp_path / "cache") is None
     folder = build(tmp_path / "cache")
     assert {name: (folder / name).resolve().name for name in NAMES} == dict.fromkeys(NAMES, "control-plane")
@@ -88,7 +88,7 @@ def test_builds_once(tmp_path: Path, said: list[str]) -> None:
 
 
 def test_a_failed_build_says_why(tmp_path: Path, go: Callable[[str], None]) -> None:
-    """A failure is one line, then the compiler's last lines; nothing half-built is left, and the next try builds."""
+    """A failure is one line, then the compiler's last lines; nothing half-built remains, and the next try builds."""
     go("seq 100 >&2; echo 'main.go:7: no such thing' >&2; exit 3")
     with pytest.raises(BuildError) as failed:
         build(tmp_path / "cache")
@@ -110,7 +110,7 @@ def test_a_failed_fetch_says_why(tmp_path: Path) -> None:
     )
 
 
-def test_a_long_build_says_how_far_it_is(
+def test_a_long_build_reports_progress(
     tmp_path: Path, go: Callable[[str], None], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a build runs, a line every few seconds says how many packages are done."""
@@ -137,19 +137,19 @@ def test_a_long_build_says_how_far_it_is(
     ],
 )
 def test_progress(done: int, expected: str) -> None:
-    """The time that is left is estimated as soon as a tenth is done."""
+    """The remaining time is estimated once a tenth is done."""
     assert progress(done, 100, 60.0) == expected
 
 
-def test_progress_of_what_nobody_knows_the_length() -> None:
-    """Where the number of packages is not known, no time is estimated."""
+def test_progress_without_a_total() -> None:
+    """If the number of packages is not known, no time is estimated."""
     assert progress(7, 0, 60.0) == "7 done, 60 s"
 
 
-def test_two_at_once_build_once(
+def test_two_concurrent_callers_build_once(
     tmp_path: Path, go: Callable[[str], None], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who comes while another builds says so, waits, and uses what that one built."""
+    """The caller that comes second says so, waits, and uses the build of the first."""
     go(f"while [ ! -e {tmp_path}/go-on ]; do sleep 0.01; done")
 
     def say(line: str) -> None:
@@ -170,8 +170,8 @@ def test_two_at_once_build_once(
 
 
 @pytest.mark.usefixtures("go")
-def test_what_a_killed_build_left_is_no_build(tmp_path: Path) -> None:
-    """A build that was killed half-way is not taken for one, and is cleared away."""
+def test_the_rest_of_a_killed_build_is_not_used(tmp_path: Path) -> None:
+    """It is not used as a build, and is removed."""
     cache = tmp_path / "cache"
     folder = build(cache)
     folder.rename(cache / f"{folder.name}.part-killed")
@@ -181,7 +181,7 @@ def test_what_a_killed_build_left_is_no_build(tmp_path: Path) -> None:
 
 
 def test_another_go_is_another_build(tmp_path: Path, go: Callable[[str], None]) -> None:
-    """A cached build is only for the version of Go, and the sources, that made it."""
+    """A cached build is used only with the version of Go and the sources that made it."""
     first = build(tmp_path / "cache")
     go(":")
     script = tmp_path / "go"
@@ -191,7 +191,7 @@ def test_another_go_is_another_build(tmp_path: Path, go: Callable[[str], None]) 
 
 @pytest.mark.usefixtures("go")
 def test_another_kubernetes_is_another_build(tmp_path: Path, said: list[str]) -> None:
-    """Another Kubernetes version is built from a module that is generated from that version's go.mod and go.sum."""
+    """Another Kubernetes version is built from a module generated from that version's go.mod and go.sum."""
     (tmp_path / "go.sum").write_text("sums of Kubernetes\n")
     other = build(tmp_path / "cache", "1.30.14")
     assert (other / "go.sum").read_text() == "sums of Kubernetes\n"
@@ -213,7 +213,7 @@ def test_another_kubernetes_is_another_build(tmp_path: Path, said: list[str]) ->
 
 @pytest.mark.usefixtures("go")
 def test_a_kubernetes_that_cannot_be_fetched(tmp_path: Path) -> None:
-    """A Kubernetes version that Go cannot fetch is an error with what Go says."""
+    """If Go cannot fetch a Kubernetes version, the error shows Go's output."""
     with pytest.raises(BuildError, match=r"k8s\.io/kubernetes@v1\.30\.99 failed with exit code 1:\n.*not available"):
         build(tmp_path / "cache", "1.30.99")
 
@@ -232,13 +232,13 @@ def test_the_kubernetes_version(monkeypatch: pytest.MonkeyPatch) -> None:
         binaries()
 
 
-def test_a_tool_that_is_not_there() -> None:
-    """A tool that is installed nowhere is named, with what to do."""
+def test_a_missing_tool() -> None:
+    """A missing tool is named, with what to do."""
     with pytest.raises(BuildError, match=r"no-such-tool is not installed beside .*: install the dev requirements"):
         module.tool("no-such-tool")
 
 
-def test_cache_is_where_caches_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds are kept in the user's cache folder, by the XDG rules."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "atlas-invites" / "control-plane"

@@ -1,4 +1,4 @@
-"""Which control plane the demo uses, with stand-ins for its binaries."""
+"""Which control plane the demo uses, with replacements for its binaries."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def store(folder: Path, *names: str, binaries: tuple[str, ...] = NEEDED) -> None
             (folder / name / binary).touch(mode=stat.S_IRWXU)
 
 
-def test_nothing_is_there(tmp_path: Path) -> None:
-    """Without any, the demo has to build one."""
+def test_nothing_is_installed(tmp_path: Path) -> None:
+    """Without binaries, the demo has to build them."""
     assert find({"HOME": str(tmp_path)}) is None
 
 
@@ -65,8 +65,8 @@ def test_where_setup_envtest_installs(
     assert found.folder.parent == tmp_path / folder / "k8s"
 
 
-def test_what_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder that the user names goes before one that was built, and that before those of setup-envtest."""
+def test_order_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that the user names comes first, then a built one, then those of setup-envtest."""
     environment = {"XDG_DATA_HOME": str(tmp_path)}
     store(tmp_path / "kubebuilder-envtest" / "k8s", "1.37.0-linux-amd64")
     monkeypatch.setattr(installed, "built", lambda **_: tmp_path / "built")
@@ -76,5 +76,5 @@ def test_what_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_oldest_version() -> None:
-    """The oldest version that counts is the one that the tests run on."""
+    """The oldest supported version is the one that the tests run on."""
     assert re.search(rf"^OLDEST_KUBERNETES := 1\.{OLDEST_MINOR}\.", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""How a control plane fails to start, with stand-ins for its binaries."""
+"""How a control plane fails to start, with replacements for its binaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of stand-in binaries; temporary files go to ``files`` below it."""
+    """Return a folder of replacement binaries; temporary files go to ``files`` below it."""
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     (tmp_path / "files").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "files"))
@@ -31,7 +31,7 @@ def stand_in(path: Path, command: str) -> None:
 
 @pytest.mark.parametrize(("dead", "alive"), [("etcd", "kube-apiserver"), ("kube-apiserver", "etcd")])
 def test_a_process_that_dies(assets: Path, dead: str, alive: str) -> None:
-    """A process that ends while it starts is named, with its log's last lines, and the others end too."""
+    """A process that ends while it starts is named, with the last lines of its log, and the others end too."""
     stand_in(assets / dead, "echo 'no luck today' >&2; exit 7")
     stand_in(assets / alive, "exec sleep 600")
     with pytest.raises(StartError) as failed:
@@ -41,10 +41,10 @@ def test_a_process_that_dies(assets: Path, dead: str, alive: str) -> None:
 
 
 @pytest.mark.parametrize("written", [None, "", "-----BEGIN CERTIFICATE-----\nMIIC"])
-def test_a_certificate_that_is_being_written(
+def test_a_certificate_that_is_not_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str | None
 ) -> None:
-    """An API server whose certificate is not there, or not whole, is not ready yet."""
+    """An API server whose certificate is missing or incomplete is not ready yet."""
     certificate = tmp_path / "apiserver.crt"
     if written is not None:
         certificate.write_text(written)
@@ -52,7 +52,7 @@ def test_a_certificate_that_is_being_written(
     assert not ControlPlane()._responds("/readyz")  # noqa: SLF001 - a moment that no test could hit
 
 
-def test_binaries_that_are_not_there(assets: Path) -> None:
+def test_missing_binaries(assets: Path) -> None:
     """A folder without the binaries leaves nothing running."""
     with pytest.raises(FileNotFoundError, match="etcd"):
         ControlPlane().start()
@@ -60,6 +60,6 @@ def test_binaries_that_are_not_there(assets: Path) -> None:
 
 
 def test_not_started() -> None:
-    """What needs a running control plane says that it is not running."""
+    """A call that needs a running control plane says that it is not running."""
     with pytest.raises(RuntimeError, match="not running: start it first"):
         ControlPlane().start_api_server()

@@ -1,6 +1,7 @@
-"""A cluster and an Atlas in memory: they satisfy ``controller.ports``, keep the real ones' rules and record calls.
+"""A cluster and an Atlas in memory.
 
-``World`` wires them to the real store, queue, access, reconciler, deletion and engine, in virtual time.
+They satisfy ``controller.ports``, follow the rules of the real ones and record calls. ``World`` connects them to the
+real store, queue, access, reconciler, deletion and engine, in virtual time.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ READS = frozenset({"Look", "Confirm", "Snapshot", "ReadUser", "ListInvites", "Li
 
 
 class Faults:
-    """What is to go wrong, and what is to happen in between: by call, each once, in order."""
+    """Which calls fail, and what happens between calls: by call, each once, in order."""
 
     def __init__(self) -> None:
         self._failures: dict[str, deque[Exception]] = defaultdict(deque)
@@ -52,11 +53,11 @@ class Faults:
         self._before: dict[str, deque[Callable[[], object]]] = defaultdict(deque)
 
     def fail(self, call: str, *failures: Exception) -> None:
-        """Let the next such calls fail, before they do anything."""
+        """Let the next such calls fail before they have any effect."""
         self._failures[call].extend(failures)
 
     def fail_always(self, call: str, failure: Exception | None) -> None:
-        """Let every such call fail, until this is called with None."""
+        """Let every such call fail until this is called with None."""
         if failure is None:
             self._always.pop(call, None)
         else:
@@ -67,7 +68,7 @@ class Faults:
         self._before[call].append(happens)
 
     def meet(self, call: str) -> None:
-        """Do what is due for this call."""
+        """Do what is scheduled for this call."""
         if self._before[call]:
             self._before[call].popleft()()
         if self._failures[call]:
@@ -90,7 +91,8 @@ class Group:
 class FakeAtlas:
     """Atlas: its projects, its clock, and every call that reached it, in order.
 
-    ``calls`` holds tuples: the operation (``Look`` for a look), the id or e-mail, and roles where there are any.
+    ``calls`` holds tuples: the operation (``Look`` for a read of the lists), the id or e-mail, and roles if there are
+    any.
     """
 
     def __init__(self) -> None:
@@ -102,14 +104,14 @@ class FakeAtlas:
         self.faults = Faults()
         self.calls: list[tuple[Any, ...]] = []
         self.credentials: list[Credentials] = []
-        self.looked_since: list[float] = []
+        self.read_since: list[float] = []
         self.lists = View.LISTED
         self.elsewhere: Sequence[User] = ()
-        """Who is in the project through a team or the organization alone."""
+        """People who are in the project only through a team or the organization."""
         self.keeps: Sequence[str] = ()
-        """The roles that are kept, whichever are written; none for those that are written."""
+        """The roles that Atlas keeps, whatever is written; None: those that are written."""
         self.unlisted: dict[str, Any] = {}
-        """What lists that lag show instead of the entries of these ids: an older version, or None for nothing."""
+        """What lagging lists show instead of the entries with these ids: an older version, or None for nothing."""
         self._projects: dict[tuple[Credentials, str], FakeProject] = {}
 
     def now(self) -> datetime:
@@ -120,17 +122,17 @@ class FakeAtlas:
         return self._projects.setdefault(key, FakeProject(self, credentials, group_id))
 
     def new_id(self) -> str:
-        """Return an id that nothing has had."""
+        """Return an id that was never used."""
         return f"{next(self._numbers):024x}"
 
     def invite(self, pending: Invitation | None = None) -> Invitation:
-        """Let an invitation of the invites API be pending, the usual one where none is given."""
+        """Let an invitation of the Invites API be pending; without arguments, the usual one."""
         pending = pending or invitation()
         self.groups[GROUP_ID].invitations[pending.id] = pending
         return pending
 
     def let_in(self, user: User) -> User:
-        """Let the users API show that user."""
+        """Let the Users API show this user."""
         self.groups[GROUP_ID].users[user.id] = user
         return user
 
@@ -141,17 +143,17 @@ class FakeAtlas:
 
     @property
     def names(self) -> list[str]:
-        """The names of the calls, in order."""
+        """Return the names of the calls, in order."""
         return [call[0] for call in self.calls]
 
     @property
     def writes(self) -> list[tuple[Any, ...]]:
-        """The calls that would change something."""
+        """Return the calls that would change something."""
         return [call for call in self.calls if call[0] not in READS]
 
 
 class FakeProject:
-    """One project under one credential; see ``ports.Project``."""
+    """One project with one credential; see ``ports.Project``."""
 
     def __init__(self, atlas: FakeAtlas, credentials: Credentials, group_id: str) -> None:
         self._atlas = atlas
@@ -167,7 +169,7 @@ class FakeProject:
         return AtlasInfo(api=self.api, deprecated_since="2023-10-04T00:00:00Z", sunset="2027-07-01T00:00:00Z")
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
-        self._atlas.looked_since.append(since)
+        self._atlas.read_since.append(since)
         await self._call("Look", target.username or target.invitation_id)
         seen = self.find(target)
         if not enough(seen):
@@ -176,7 +178,7 @@ class FakeProject:
         return seen
 
     async def snapshot(self, since: float) -> FakeProject:
-        self._atlas.looked_since.append(since)
+        self._atlas.read_since.append(since)
         await self._call("Snapshot")
         return self
 
@@ -293,9 +295,9 @@ class FakeProject:
 class FakeCluster:
     """The API server: objects with resource versions and generations, conditional writes, a watch that may be cut.
 
-    ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events``
-    until ``World.deliver``, or go to ``watch`` by themselves, where that is set. A read of a Secret or AtlasProject
-    that is in ``hanging`` ends by its time-out. Namespaces in ``unlisted`` can be neither listed nor watched.
+    ``writes`` holds tuples: ``finalizer`` or ``status``, the key, and what was written. Events wait in ``events`` until
+    ``World.deliver``; if ``watch`` is set, they go there directly. A read of a Secret or AtlasProject in ``hanging``
+    ends with its time-out. Namespaces in ``unlisted`` can be neither listed nor watched.
     """
 
     def __init__(self) -> None:
@@ -337,11 +339,11 @@ class FakeCluster:
         return self.apply(key, annotations={**annotations, name: value})
 
     def put_status(self, status: Status, key: Key = KEY) -> Resource:
-        """Let an object have that status, without a record of the write."""
+        """Give an object this status, without a record of the write."""
         return self._store(key, {**copy.deepcopy(self.objects[key]), "status": status.to_wire()})
 
     def delete(self, key: Key = KEY) -> None:
-        """Delete an object as kubectl does: it stays while it has finalizers."""
+        """Delete an object as kubectl does: it stays as long as it has finalizers."""
         new = copy.deepcopy(self.objects[key])
         if new["metadata"].get("finalizers"):
             new["metadata"]["deletionTimestamp"] = time_text(NOW + timedelta(seconds=now()))
@@ -454,7 +456,7 @@ class FakeEvents:
 
     @property
     def reasons(self) -> list[str]:
-        """The reasons alone, in order."""
+        """Return only the reasons, in order."""
         return [str(notice.reason) for _, notice in self.published]
 
 
@@ -462,7 +464,7 @@ class FakeEvents:
 
 
 class World:
-    """The engine over the fakes. Make it inside a running (virtual) loop."""
+    """The engine with the fakes. Create it inside a running (virtual) loop."""
 
     def __init__(
         self,
@@ -479,10 +481,10 @@ class World:
         self._workers = workers
         self._resync_interval = resync_interval
         self._deletion_grace = deletion_grace
-        self.start_anew()
+        self.restart()
 
-    def start_anew(self, *, listed: bool = True) -> None:
-        """Begin as a new process does: nothing is remembered but what the cluster and Atlas hold.
+    def restart(self, *, listed: bool = True) -> None:
+        """Start as a new process does: only the cluster and Atlas remember anything.
 
         Unless it has ``listed`` the cluster already, the first list finds every object.
         """
@@ -507,22 +509,22 @@ class World:
 
     @staticmethod
     def wall() -> datetime:
-        """Return the local time; it agrees with Atlas's, unless a test moves that."""
+        """Return the local time. It equals Atlas's time unless a test moves it."""
         return NOW + timedelta(seconds=now())
 
     def deliver(self) -> None:
-        """Hand the events that wait to the engine."""
+        """Deliver the waiting events to the engine."""
         while self.cluster.events:
             resource, deleted = self.cluster.events.popleft()
             self.engine.on_event(resource, deleted=deleted)
 
     async def turn(self, key: Key = KEY) -> Outcome | None:
-        """Deliver what waits, then reconcile once."""
+        """Deliver the waiting events, then reconcile once."""
         self.deliver()
         return await self.reconciler.reconcile(key, now())
 
     async def woken(self) -> list[Key]:
-        """Deliver what waits, take every key that is ready from the queue, and return them."""
+        """Deliver the waiting events, take every ready key from the queue, and return the keys."""
         self.deliver()
         keys = []
         while len(self.queue):
@@ -531,7 +533,7 @@ class World:
         return keys
 
     def forget_calls(self) -> None:
-        """Begin to count anew."""
+        """Start to count calls from zero."""
         self.atlas.calls.clear()
         self.atlas.credentials.clear()
         self.cluster.writes.clear()
@@ -540,12 +542,12 @@ class World:
 
     @property
     def write_kinds(self) -> list[str]:
-        """What was written to the cluster, in order."""
+        """Return what was written to the cluster, in order."""
         return [kind for kind, _, _ in self.cluster.writes]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Let the watch and the workers run, after the first list."""
+        """Run the watch and the workers after the first list."""
         self.cluster.events.clear()
         self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
         await self.engine.list_first()

@@ -1,4 +1,4 @@
-"""Who claims which invitation: the older, once its own credentials have read the project."""
+"""Which object claims an invitation: the oldest one whose credentials have read the project."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def claims(*objects: Resource, proven: bool = True) -> Claims:
 
 
 def test_the_older_holds_it() -> None:
-    """Of two that claim the same, the one that was created first has it."""
+    """Of two objects with the same claim, the one that was created first has it."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD))
     assert made.holder(ONE) == TWO
     assert made.holder(TWO) is None
 
 
 def test_the_uid_decides_within_a_second() -> None:
-    """Created in the same second: the smaller uid is the older."""
+    """If both were created in the same second, the smaller uid counts as older."""
     made = claims(object_(ONE, uid="b"), object_(TWO, uid="a"))
     assert made.holder(ONE) == TWO
     assert made.holder(TWO) is None
 
 
-def test_who_is_not_proven_claims_nothing() -> None:
-    """An older object whose credentials have not read the project takes nothing from anybody."""
+def test_an_object_without_proof_claims_nothing() -> None:
+    """An older object whose credentials have not read the project takes nothing from others."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
     assert made.holder(ONE) is None
     made.prove(TWO)
@@ -66,13 +66,13 @@ def test_who_is_not_proven_claims_nothing() -> None:
     ids=["invitation", "member"],
 )
 def test_status_is_proof(status: dict[str, Any]) -> None:
-    """What status shows of the project proves it, also right after a start."""
+    """A status that shows the project proves the claim, also right after a start."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD, status=status), proven=False)
     assert made.holder(ONE) == TWO
 
 
-def test_emails_in_any_case_and_ids_of_spec_and_status_meet() -> None:
-    """An e-mail in other letters, an id in a spec and the same id in a status: all name the same invitation."""
+def test_emails_in_any_case_and_ids_in_spec_and_status_match() -> None:
+    """An e-mail in another case, an id in a spec and the same id in a status: all name the same invitation."""
     by_id = wire_spec(username=None, invitationId=INVITATION_ID)
     three, four = Key("team-a", "three"), Key("team-a", "four")
     made = claims(
@@ -91,16 +91,16 @@ def test_emails_in_any_case_and_ids_of_spec_and_status_meet() -> None:
         ("jos\u00e9@example.com", "jose\u0301@example.com"),
     ],
 )
-def test_emails_in_any_form_meet(one: str, other: str) -> None:
-    """A domain in letters or in IDNA form, an accent in one character or in two: all name the same invitation."""
+def test_emails_in_any_form_match(one: str, other: str) -> None:
+    """A domain in Unicode or IDNA form, an accent as one character or two: all name the same invitation."""
     younger = object_(ONE, NEW, spec=wire_spec(username=one))
     assert claims(younger, object_(TWO, spec=wire_spec(username=other))).holder(ONE) == TWO
     unplaced = object_(TWO, spec=wire_spec(groupId=None, projectRef={"name": "mine"}, username=other))
     assert claims(younger, unplaced, proven=False).awaits_older(ONE)
 
 
-def test_other_people_and_other_projects_do_not_meet() -> None:
-    """Another e-mail, or the same in another project, is another invitation."""
+def test_other_people_and_other_projects_do_not_match() -> None:
+    """Another e-mail, or the same e-mail in another project, is another invitation."""
     three = Key("team-a", "three")
     made = claims(
         object_(ONE),
@@ -112,7 +112,7 @@ def test_other_people_and_other_projects_do_not_meet() -> None:
 
 
 def test_a_reference_counts_once_it_is_resolved() -> None:
-    """ProjectRef names a project only when its id is known."""
+    """A projectRef names a project only once its id is known."""
     reference = wire_spec(projectRef={"name": "mine"})
     del reference["groupId"]
     younger = object_(ONE, NEW, spec=reference)
@@ -122,8 +122,8 @@ def test_a_reference_counts_once_it_is_resolved() -> None:
     assert made.holder(ONE) == TWO
 
 
-def test_a_younger_one_waits_for_older_ones_alone() -> None:
-    """Unevaluated older objects are waited for, younger ones are not, deleting ones neither."""
+def test_a_younger_object_waits_only_for_older_ones() -> None:
+    """It waits for older objects that were not evaluated, but not for younger or deleting ones."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
     assert made.awaits_older(ONE)
     assert not made.awaits_older(TWO)
@@ -135,15 +135,15 @@ def test_a_younger_one_waits_for_older_ones_alone() -> None:
 
 
 def test_a_deletion_asks_for_live_claimants() -> None:
-    """Any other live object that claims the same counts, older or younger; one that is being deleted does not."""
+    """Any other live object with the same claim counts, older or younger; one that is being deleted does not."""
     assert claims(object_(ONE, OLD), object_(TWO, NEW)).live_claimant(ONE) == TWO
     assert claims(object_(ONE, NEW), object_(TWO, OLD)).live_claimant(ONE) == TWO
     assert claims(object_(ONE, OLD), object_(TWO, NEW, deletionTimestamp=NEW)).live_claimant(ONE) is None
     assert claims(object_(ONE, OLD), object_(TWO, NEW), proven=False).live_claimant(ONE) is None
 
 
-def test_those_who_may_take_over_are_woken() -> None:
-    """The older goes: whoever names the same looks again."""
+def test_objects_that_may_take_over_are_woken() -> None:
+    """When the older object is gone, objects that name the same invitation are reconciled."""
     woken: list[Key] = []
     made = claims(object_(ONE, NEW), object_(TWO, OLD))
     made.wake = woken.extend
@@ -152,8 +152,8 @@ def test_those_who_may_take_over_are_woken() -> None:
     assert made.holder(ONE) is None
 
 
-def test_those_who_lose_are_woken() -> None:
-    """An older object proves its claim late: the younger one, which was evaluated, looks again."""
+def test_objects_that_lose_are_woken() -> None:
+    """An older object proves its claim late: the younger one, which was evaluated before, is reconciled again."""
     woken: list[Key] = []
     made = claims(object_(ONE, NEW), object_(TWO, OLD), proven=False)
     made.prove(ONE)
@@ -163,21 +163,21 @@ def test_those_who_lose_are_woken() -> None:
     assert woken == [ONE]
 
 
-def test_a_name_that_is_taken_anew_proves_nothing() -> None:
-    """Another object of the same name has its own claim, unproven."""
+def test_a_new_object_of_the_same_name_proves_nothing() -> None:
+    """It has its own claim, which is not proven yet."""
     made = claims(object_(ONE, NEW), object_(TWO, OLD))
     made.update(object_(TWO, OLD, uid="another"))
     assert made.holder(ONE) is None
 
 
 def by_reference(key: Key, created: str = OLD, **more: Any) -> Resource:  # noqa: ANN401 - metadata
-    """Return an object whose project is not known before its reference was followed."""
+    """Return an object whose project is not known until its reference was resolved."""
     return object_(key, created, spec=wire_spec(groupId=None, projectRef={"name": "mine"}), **more)
 
 
 @pytest.mark.parametrize("status", [{}, {"atlas": {"api": "Invites"}}], ids=["new", "evaluated-by-a-former-process"])
 def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: dict[str, Any]) -> None:
-    """It may turn out to name the same: not so once it was evaluated without a project, or leads to another one."""
+    """It may name the same invitation. Nobody waits once it was evaluated without a project, or for another project."""
     older = by_reference(TWO, status=status)
     made = claims(object_(ONE, NEW), older, proven=False)
     assert made.awaits_older(ONE)
@@ -192,7 +192,7 @@ def test_an_older_object_whose_project_is_not_known_yet_is_waited_for(status: di
 
 @pytest.mark.parametrize("created", [OLD, NEW])
 def test_a_deletion_waits_for_objects_whose_project_is_not_known_yet(created: str) -> None:
-    """Older or younger, evaluated or not: an heir that cannot be seen yet may be there, unless it goes as well."""
+    """Older or younger, evaluated or not: it may be going to take over, unless it is being deleted too."""
     ending: dict[str, Any] = {"deletionTimestamp": NEW, "finalizers": [FINALIZER]}
     made = claims(object_(ONE, **ending), by_reference(TWO, created))
     assert made.awaits_any(ONE)
@@ -212,14 +212,14 @@ def test_other_people_whose_project_is_not_known_yet_are_not_waited_for() -> Non
 
 
 def test_a_project_that_was_known_before_is_not_waited_for() -> None:
-    """Status names the project of an object by reference: nothing has to be followed to compare it."""
+    """If status names the project of an object by reference, no reference has to be resolved to compare it."""
     status = {"invitation": invitation(groupId="f" * 24).to_wire()}
     made = claims(object_(ONE, NEW), by_reference(TWO, status=status), proven=False)
     assert not made.awaits_any(ONE)
 
 
 def test_a_member_is_named_by_the_users_id() -> None:
-    """One object shows the member on status, another names the same user by id: they claim the same."""
+    """One object has the member on status, another names the same user by id: both claim the same."""
     shows = object_(ONE, OLD, status={"member": {"id": USER_ID}})
     made = claims(shows, object_(TWO, NEW, spec=wire_spec(username=None, invitationId=USER_ID)))
     assert made.holder(TWO) == ONE
@@ -227,7 +227,7 @@ def test_a_member_is_named_by_the_users_id() -> None:
 
 
 def test_a_status_proves_nothing_for_a_project_that_it_does_not_name() -> None:
-    """By reference, without an invitation on status, the project may be another one by now: it is read first."""
+    """By reference and without an invitation on status, the project may have changed: it is read first."""
     status = {"member": {"id": USER_ID}, "atlas": {"api": "Invites"}}
     older = by_reference(TWO, status=status)
     made = claims(object_(ONE, NEW), older, proven=False)
@@ -237,8 +237,8 @@ def test_a_status_proves_nothing_for_a_project_that_it_does_not_name() -> None:
     assert made.holder(ONE) == TWO
 
 
-def test_what_was_proven_for_one_project_is_not_for_the_next() -> None:
-    """The reference comes to lead elsewhere: the new project has yet to be read."""
+def test_proof_for_one_project_does_not_count_for_the_next() -> None:
+    """The reference now leads elsewhere: the new project must be read first."""
     older = by_reference(TWO)
     made = claims(object_(ONE, NEW), older, proven=False)
     made.resolve(older, "f" * 24)
@@ -248,15 +248,15 @@ def test_what_was_proven_for_one_project_is_not_for_the_next() -> None:
 
 
 def test_an_invitation_of_another_project_claims_nothing_in_the_new_one() -> None:
-    """Status holds an invitation of the project that the reference led to before: that one stays its claim."""
+    """The invitation on status is of the project that the reference led to before; the claim stays there."""
     older = by_reference(TWO, status={"invitation": invitation(groupId="f" * 24).to_wire()})
     made = claims(object_(ONE, NEW), older)
     made.resolve(older, GROUP_ID)
     assert made.holder(ONE) is None
 
 
-def test_who_is_gone_claims_nothing() -> None:
-    """The object goes while its reconcile waits for the Secret: what comes of that is no claim, for nobody ends it."""
+def test_an_object_that_is_gone_claims_nothing() -> None:
+    """An object goes while its reconcile waits for the Secret. The result is no claim, because nothing would end it."""
     gone = object_(TWO, OLD)
     made = claims(object_(ONE, NEW), gone)
     made.forget(TWO)
@@ -266,8 +266,11 @@ def test_who_is_gone_claims_nothing() -> None:
     assert made.is_alone(ONE)
 
 
-def test_a_doubt_outlives_whoever_goes_after_it() -> None:
-    """Something may have been sent for the first: that a second object of the same person goes later says nothing."""
+def test_an_unconfirmed_send_outlives_other_objects_that_go() -> None:
+    """An invitation may have been sent for the first object.
+
+    That a second object for the same person goes later changes nothing.
+    """
     first, second, third = object_(ONE, OLD), object_(TWO, NEW), object_(Key("team-c", "jane"), NEW)
     made = claims(first, second, third)
     made.doubt(ONE, 100.0)

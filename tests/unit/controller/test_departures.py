@@ -1,4 +1,4 @@
-"""Departures under spec.departurePolicy Settle: what is done is as under Stall, and only what status says differs."""
+"""Departures with spec.departurePolicy Settle: the operator acts as with Stall, and only status differs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ EVENTS = {
 
 
 async def departed(reason: Reason, **spec: object) -> World:
-    """Return a world whose object's person has not come, or has left; calls are counted anew."""
+    """Return a world in which the person never joined, or has left; calls are counted from here."""
     world = await adopted(**spec)
     depart: Callable[[World], object] = DEPARTURES[reason]
     if (joined := depart(world)) is not None:
@@ -76,7 +76,7 @@ async def test_a_settled_departure_is_ready_and_quiet(reason: Reason) -> None:
     for _ in range(50):
         assert await swept(world) == []
         assert reason_of(await world.turn()) is reason
-    world.start_anew()
+    world.restart()
     assert await swept(world) == []
     assert reason_of(await world.turn()) is reason
     assert world.write_kinds == []
@@ -86,7 +86,7 @@ async def test_a_settled_departure_is_ready_and_quiet(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", DEPARTURES)
 @virtual_time
-async def test_the_policy_is_applied_to_a_departure_of_before(reason: Reason) -> None:
+async def test_the_policy_applies_to_an_earlier_departure(reason: Reason) -> None:
     """Settle settles a stalled object at its next reconcile, and Stall stalls it again: one write of status each."""
     world = await departed(reason)
     for spec, ready in ((SETTLE, "True"), (STALL, "False")):
@@ -103,7 +103,7 @@ async def test_the_policy_is_applied_to_a_departure_of_before(reason: Reason) ->
 @pytest.mark.parametrize("reason", DEPARTURES)
 @virtual_time
 async def test_a_settled_departure_adopts_what_is_sent_by_hand(reason: Reason) -> None:
-    """A new invitation of the person is found by the resync and adopted, as under Stall."""
+    """The resync finds a new invitation of the person and adopts it, as with Stall."""
     world = await departed(reason, departurePolicy="Settle")
     world.atlas.invite(
         invitation(
@@ -120,7 +120,7 @@ async def test_a_settled_departure_adopts_what_is_sent_by_hand(reason: Reason) -
 @pytest.mark.parametrize("reason", DEPARTURES)
 @virtual_time
 async def test_a_settled_departure_is_sent_again_on_request(reason: Reason) -> None:
-    """A requested resend sends one invitation, as under Stall."""
+    """A requested resend sends one invitation, as with Stall."""
     world = await departed(reason, departurePolicy="Settle")
     world.cluster.annotate(RESEND_REQUESTED_AT, "now")
     for _ in range(3):
@@ -132,8 +132,8 @@ async def test_a_settled_departure_is_sent_again_on_request(reason: Reason) -> N
 
 @pytest.mark.parametrize("policy", DeparturePolicy)
 @virtual_time
-async def test_a_settled_departure_is_remembered_as_a_stalled_one(policy: DeparturePolicy) -> None:
-    """What an unconfirmed send of this process has made is its own, also if a departure was reported meanwhile."""
+async def test_a_settled_departure_is_remembered_like_a_stalled_one(policy: DeparturePolicy) -> None:
+    """The result of an unconfirmed send of this process is its own, also if a departure was reported meanwhile."""
     world = await departed(Reason.INVITATION_EXPIRED, departurePolicy=policy)
     world.cluster.apply(spec=wire_spec(departurePolicy=policy, reinvitePolicy="OnExpiry"))
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION

@@ -1,4 +1,4 @@
-"""The engine: events in, workers that nothing kills, the complete list, and how far the watch lags."""
+"""The engine: events, workers that survive every error, the complete list, and the lag of the watch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ JOE = Key("team-a", "joe")
 
 
 class Script:
-    """A reconciler that does what a test says, and tells when it was called: the engine alone is looked at."""
+    """A reconciler that follows a script and records its calls: only the engine is tested."""
 
     def __init__(self, *endings: Outcome | Exception | None) -> None:
         self.endings = list(endings)
@@ -65,7 +65,7 @@ class Script:
 
 
 class Bench:
-    """An engine over a script."""
+    """An engine that runs a script."""
 
     def __init__(self, *endings: Outcome | Exception | None, workers: int = 2) -> None:
         self.cluster = FakeCluster()
@@ -78,7 +78,7 @@ class Bench:
         self.cluster.watch = lambda resource, deleted: self.engine.on_event(resource, deleted=deleted)
 
     async def run_for(self, seconds: float) -> None:
-        """Let the workers run for so long."""
+        """Let the workers run for this time."""
         workers = asyncio.create_task(self.engine.work())
         await asyncio.sleep(seconds)
         assert not workers.done()
@@ -87,19 +87,19 @@ class Bench:
 
     @property
     def times(self) -> list[float]:
-        """When the script was called."""
+        """Return when the script was called."""
         return [round(time, 2) for _, time in self.script.turns]
 
 
-# How a reconcile's ending makes the next turn.
+# How the end of a reconcile schedules the next turn.
 
 
 @pytest.mark.parametrize(
     "trouble", [Stale("changed"), ClusterUnavailable("no answer"), RuntimeError("a bug"), KeyError("a bug")]
 )
 @virtual_time
-async def test_trouble_is_tried_again_with_back_off(trouble: Exception) -> None:
-    """Nothing that a reconcile raises kills a worker or loses the key: 1 s, 2 s, 4 s later it is tried again."""
+async def test_an_error_is_tried_again_with_back_off(trouble: Exception) -> None:
+    """No exception of a reconcile ends a worker or loses the key: it is tried again after 1 s, 2 s, 4 s."""
     bench = Bench(trouble, trouble, trouble, workers=1)
     bench.cluster.apply()
     await bench.run_for(60)
@@ -108,7 +108,7 @@ async def test_trouble_is_tried_again_with_back_off(trouble: Exception) -> None:
 
 @virtual_time
 async def test_an_unexpected_exception_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug is an error in the log, with its object and its traceback."""
+    """A bug is logged as an error, with its object and its traceback."""
     bench = Bench(RuntimeError("a bug"))
     bench.cluster.apply()
     await bench.run_for(60)
@@ -126,8 +126,11 @@ async def test_an_unexpected_exception_is_logged(caplog: pytest.LogCaptureFixtur
     ],
 )
 @virtual_time
-async def test_a_reconcile_that_comes_to_nothing_is_counted(trouble: Exception, reason: str | None) -> None:
-    """So an operator that may not write, or has a bug, can be alerted on; one that is overtaken is none."""
+async def test_a_failed_reconcile_is_counted(trouble: Exception, reason: str | None) -> None:
+    """So an operator that may not write, or has a bug, can be alerted on.
+
+    A reconcile overtaken by a change does not count.
+    """
     before = {name: errors(name) for name in ("ClusterUnavailable", "Unexpected")}
     bench = Bench(trouble, trouble)
     bench.cluster.apply()
@@ -143,7 +146,7 @@ def errors(reason: str) -> float:
 
 @virtual_time
 async def test_a_stale_write_whose_event_has_come_is_tried_at_once() -> None:
-    """The change that made the write stale is known already: no back-off."""
+    """The change that made the write stale is known already: there is no back-off."""
     bench = Bench(Stale("changed"))
     bench.script.meanwhile = lambda: bench.store.put(bench.cluster.apply(labels={"a": "b"}))
     bench.cluster.apply()
@@ -153,7 +156,7 @@ async def test_a_stale_write_whose_event_has_come_is_tried_at_once() -> None:
 
 @virtual_time
 async def test_an_event_during_back_off_ends_it() -> None:
-    """A user's change does not wait for the back-off of what failed before it."""
+    """A user's change does not wait for the back-off of an earlier failure."""
     bench = Bench(*[ClusterUnavailable("no answer")] * 9)
     bench.cluster.apply()
     bench.cluster.apply(spec=wire_spec(roles=[OWNER]))
@@ -163,8 +166,8 @@ async def test_an_event_during_back_off_ends_it() -> None:
 
 
 @virtual_time
-async def test_waiting_for_another_object_is_no_failure() -> None:
-    """Later comes back after its own time, and counts as no failure."""
+async def test_waiting_for_another_object_is_not_a_failure() -> None:
+    """Later requeues after its own time, and does not count as a failure."""
     bench = Bench(Later(3), Later(3), ClusterUnavailable("no answer"))
     bench.cluster.apply()
     await bench.run_for(60)
@@ -176,7 +179,7 @@ RETRYING = Outcome(Reason.ATLAS_UNAVAILABLE, "m")
 
 @virtual_time
 async def test_retrying_backs_off() -> None:
-    """Retrying comes back 1 s, 2 s, 4 s later; a success ends the count."""
+    """Retrying requeues after 1 s, 2 s, 4 s; a success resets the count."""
     bench = Bench(RETRYING, RETRYING, RETRYING, Outcome(Reason.INVITED, "m", requeue_after=10), RETRYING)
     bench.cluster.apply()
     await bench.run_for(60)
@@ -184,8 +187,8 @@ async def test_retrying_backs_off() -> None:
 
 
 @virtual_time
-async def test_retrying_heeds_retry_after() -> None:
-    """What Atlas asked for is waited for."""
+async def test_retrying_honors_retry_after() -> None:
+    """The operator waits as long as Atlas asked for."""
     bench = Bench(Outcome(Reason.RATE_LIMITED, "m", requeue_after=30))
     bench.cluster.apply()
     await bench.run_for(60)
@@ -195,7 +198,7 @@ async def test_retrying_heeds_retry_after() -> None:
 @pytest.mark.parametrize("asked", [0, 1])
 @virtual_time
 async def test_a_small_retry_after_does_not_end_back_off(asked: float) -> None:
-    """Who is told 0 or 1 for as long as it is refused comes back less and less often all the same."""
+    """If Atlas says 0 or 1 while it refuses, the tries still become less and less frequent."""
     bench = Bench(*[Outcome(Reason.ATLAS_UNAVAILABLE, "m", requeue_after=asked)] * 9)
     bench.cluster.apply()
     await bench.run_for(2000)
@@ -205,7 +208,7 @@ async def test_a_small_retry_after_does_not_end_back_off(asked: float) -> None:
 
 @virtual_time
 async def test_a_place_in_a_line_is_kept() -> None:
-    """Who is told to come back later does, however often: it is not refused, others are before it."""
+    """An object that must wait in a line keeps its time, however often it is told: it was not refused."""
     bench = Bench(*[Outcome(Reason.RATE_LIMITED, "m", requeue_after=BACK_OFF_BELOW)] * 9)
     bench.cluster.apply()
     await bench.run_for(2000)
@@ -213,8 +216,8 @@ async def test_a_place_in_a_line_is_kept() -> None:
 
 
 @virtual_time
-async def test_a_time_of_its_own_is_kept() -> None:
-    """Waiting and Stalled come back when the outcome says so, and not at all where it does not."""
+async def test_a_requeue_time_is_kept() -> None:
+    """Waiting and Stalled are requeued at the time in the outcome, and not at all if it has none."""
     bench = Bench(Outcome(Reason.SECRET_NOT_FOUND, "m", requeue_after=60), Outcome(Reason.MEMBER_REMOVED, "m"))
     bench.cluster.apply()
     await bench.run_for(10_000)
@@ -222,8 +225,8 @@ async def test_a_time_of_its_own_is_kept() -> None:
 
 
 @virtual_time
-async def test_no_more_workers_than_asked_for() -> None:
-    """So many reconciles at a time, and no more; a key is in one of them."""
+async def test_the_number_of_workers_is_kept() -> None:
+    """There are never more reconciles at a time than asked for; a key is in one of them."""
     bench = Bench(workers=3)
     for number in range(10):
         bench.cluster.apply(Key("team-a", f"p{number}"))
@@ -234,7 +237,7 @@ async def test_no_more_workers_than_asked_for() -> None:
 
 @virtual_time
 async def test_a_change_during_a_turn_makes_one_more() -> None:
-    """However many changes come while it runs."""
+    """However many changes come while it runs, there is one more turn."""
     bench = Bench()
     bench.cluster.apply()
     for after, role in [(0.2, OWNER), (0.4, STREAMS), (0.6, OWNER)]:
@@ -248,10 +251,10 @@ async def test_a_change_during_a_turn_makes_one_more() -> None:
 
 
 @virtual_time
-async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_their_answers(
+async def test_our_own_writes_make_no_turn_even_if_their_events_come_before_their_responses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Finalizer and status come back through the watch first: nothing is looked at or written once more."""
+    """The watch shows finalizer and status before the responses come: nothing is read or written again."""
     world = World()
     write = world.cluster._write  # noqa: SLF001
 
@@ -267,7 +270,7 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
     workers = asyncio.create_task(world.engine.work())
     await asyncio.sleep(30)
     assert world.write_kinds == ["finalizer", "status"]
-    assert world.atlas.names == ["Look", "Look"]  # whose project it is, then what is there: one fetch serves both
+    assert world.atlas.names == ["Look", "Look"]  # which project it is, then what is observed: one fetch serves both
     world.queue.close()
     await workers
 
@@ -275,7 +278,10 @@ async def test_our_own_writes_make_no_turn_even_where_their_events_come_before_t
 @pytest.mark.parametrize("is_relisted", [True, False])
 @virtual_time
 async def test_a_watch_that_relists_causes_a_complete_list(is_relisted: bool) -> None:  # noqa: FBT001
-    """What was deleted before that list gets no event, and is forgotten at once; the first list causes none."""
+    """Objects that were deleted before that list get no event, and are dropped at once.
+
+    The first list causes no other.
+    """
     world = World()
     for key in (KEY, JOE):
         world.cluster.apply(key)
@@ -283,7 +289,7 @@ async def test_a_watch_that_relists_causes_a_complete_list(is_relisted: bool) ->
     await world.engine.list_first()
     listing = asyncio.create_task(world.engine.keep_listing())
     for _ in range(2 if is_relisted else 1):
-        world.cluster.objects.pop(JOE, None)  # with no event
+        world.cluster.objects.pop(JOE, None)  # without an event
         kept = Resource.from_body(world.cluster.objects[KEY])
         world.engine.on_event(kept, deleted=False, listed=True)
         await asyncio.sleep(RELISTED + 1)
@@ -292,8 +298,8 @@ async def test_a_watch_that_relists_causes_a_complete_list(is_relisted: bool) ->
 
 
 @virtual_time
-async def test_labels_alone_are_no_work() -> None:
-    """What Argo CD, Flux and kubectl write into metadata queues nothing."""
+async def test_labels_are_no_work() -> None:
+    """Metadata that Argo CD, Flux and kubectl write queues nothing."""
     world = World()
     world.cluster.apply()
     assert await world.woken() == [KEY]
@@ -309,7 +315,7 @@ async def test_labels_alone_are_no_work() -> None:
 
 @virtual_time
 async def test_a_deleted_object_is_dropped() -> None:
-    """Its timer too: nobody is woken for what is gone."""
+    """Its timer is dropped too: nothing is woken for an object that is gone."""
     bench = Bench(Outcome(Reason.SECRET_NOT_FOUND, "m", requeue_after=60))
     bench.cluster.apply()
     asyncio.get_running_loop().call_later(5, bench.cluster.delete)
@@ -319,7 +325,7 @@ async def test_a_deleted_object_is_dropped() -> None:
 
 
 @virtual_time
-async def test_wake_takes_whom_it_names() -> None:
+async def test_wake_takes_only_named_objects() -> None:
     """Every object that is named is queued, and no other."""
     bench = Bench()
     for key in (KEY, JOE):
@@ -333,14 +339,14 @@ async def test_wake_takes_whom_it_names() -> None:
 
 
 def lost(world: World | Bench) -> None:
-    """Let the watch lose what it has not delivered yet."""
+    """Let the watch lose the events that it has not delivered yet."""
     world.cluster.watch = None
     world.cluster.events.clear()
 
 
 @virtual_time
 async def test_the_first_list_waits_for_the_cluster(caplog: pytest.LogCaptureFixture) -> None:
-    """The CRD may come later than the operator: it waits, with one line for each new reason."""
+    """The CRD may be installed after the operator starts: it waits, with one log line for each new reason."""
     bench = Bench()
     lost(bench)
     bench.cluster.apply()
@@ -358,7 +364,7 @@ async def test_the_first_list_waits_for_the_cluster(caplog: pytest.LogCaptureFix
 
 @virtual_time
 async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a list raises, it is logged, and tried again."""
+    """Any exception of a list is logged, and the list is tried again."""
     bench = Bench()
     bench.cluster.faults.fail("list", RuntimeError("a bug"), KeyError("items"))
     await bench.engine.list_first()
@@ -368,8 +374,8 @@ async def test_a_bug_in_listing_does_not_end_the_first_list(caplog: pytest.LogCa
 
 
 @virtual_time
-async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
-    """A restart is quiet: settled objects wait for the sweep, the others are reconciled."""
+async def test_the_first_list_queues_only_what_the_resync_does_not() -> None:
+    """A restart is quiet: settled objects wait for the resync, the others are reconciled."""
     world = World()
     for name in ("settled", "changed", "new", "waiting", "deleted", "requested", "resend", "stripped", "resumed"):
         key = Key("team-a", name)
@@ -392,7 +398,7 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
     world.cluster.annotate(RESEND_REQUESTED_AT, "now", Key("team-a", "resend"))
     world.cluster.apply(Key("team-a", "stripped"), finalizers=[])
     lost(world)
-    world.start_anew()
+    world.restart()
     world.store = world.engine._store = Store()  # noqa: SLF001 - a new process knows nothing before its first list
     await world.engine.list_first()
     queued = {key.name for key in await world.woken()}
@@ -401,7 +407,7 @@ async def test_the_first_list_queues_only_what_the_sweep_does_not() -> None:
 
 @virtual_time
 async def test_ghosts_are_dropped() -> None:
-    """Deleted while the watch was cut: the complete list drops the object, and nobody is invited for it."""
+    """Objects deleted while the watch was cut: the complete list drops them, and no invitation is sent for them."""
     world = World()
     world.cluster.apply()
     world.deliver()
@@ -419,7 +425,7 @@ async def test_ghosts_are_dropped() -> None:
 @pytest.mark.parametrize("trouble", [ClusterUnavailable("no answer"), RuntimeError("a bug"), TypeError("a bug")])
 @virtual_time
 async def test_a_list_that_fails_is_tried_again_soon(trouble: Exception) -> None:
-    """The complete list goes on for ever, whatever the cluster answers, and whatever we make of it."""
+    """The complete list keeps being repeated, whatever the cluster returns and whatever fails in processing it."""
     world = World()
     world.cluster.faults.fail("list", trouble, trouble)
     listing = asyncio.create_task(world.engine.keep_listing())
@@ -436,7 +442,7 @@ async def test_a_list_that_fails_is_tried_again_soon(trouble: Exception) -> None
 
 
 async def relisted(world: World) -> None:
-    """Take the complete list once more."""
+    """Take the complete list again."""
     listing = asyncio.create_task(world.engine.keep_listing())
     await asyncio.sleep(RELIST_INTERVAL + 1)
     listing.cancel()
@@ -446,7 +452,7 @@ async def relisted(world: World) -> None:
 
 @virtual_time
 async def test_a_watch_that_shows_nothing_lags() -> None:
-    """What only our own list has shown must come by the watch too: the lag grows until it does."""
+    """What only our own list has shown must also come by the watch: the lag grows until it does."""
     world = World()
     await world.engine.list_first()
     assert world.engine.watch_lag() == pytest.approx(0, abs=0.001)
@@ -464,7 +470,7 @@ async def test_a_watch_that_shows_nothing_lags() -> None:
 @pytest.mark.parametrize("change", [lambda _: None, lambda w: w.cluster.apply(labels={"a": "b"})])
 @virtual_time
 async def test_a_quiet_watch_does_not_lag(change: Callable[[World], object]) -> None:
-    """A quiet cluster sends no events, and labels that only the list has shown say nothing of the watch."""
+    """A quiet cluster sends no events, and labels that only the list has shown prove nothing about the watch."""
     world = World()
     world.cluster.apply()
     world.deliver()
@@ -489,7 +495,7 @@ async def test_the_first_list_does_not_count() -> None:
 
 @virtual_time
 async def test_a_ghost_ends_the_lag() -> None:
-    """An object that the list showed, and then no longer, is not waited for."""
+    """An object that was in the list and no longer is does not count."""
     world = World()
     await world.engine.list_first()
     world.cluster.apply()
@@ -506,8 +512,8 @@ async def test_a_ghost_ends_the_lag() -> None:
 
 
 @virtual_time
-async def test_twenty_quick_changes_end_with_the_last() -> None:
-    """Law 7: whatever was overtaken, Atlas and status end with the last spec, and it took few turns."""
+async def test_twenty_quick_changes_end_with_the_last_one() -> None:
+    """Law 7: whatever was overtaken, Atlas and status end with the last spec, in few turns."""
     world = World()
     world.atlas.invite()
     async with world.running():
@@ -527,7 +533,7 @@ async def test_twenty_quick_changes_end_with_the_last() -> None:
 
 @virtual_time
 async def test_an_outage_ends() -> None:
-    """Law 6: a hundred objects, ten minutes of outage: one write each when it begins, one each when it ends."""
+    """Law 6: a hundred objects, ten minutes of outage: one write each when it begins, and one each when it ends."""
     world = World(workers=10)
     async with world.running():
         for number in range(100):
@@ -551,8 +557,8 @@ async def test_an_outage_ends() -> None:
 
 
 @virtual_time
-async def test_a_finalizer_that_is_stripped_while_the_operator_runs_comes_back() -> None:
-    """The event of the change brings the object back: one write, none to Atlas."""
+async def test_a_finalizer_that_is_removed_while_the_operator_runs_comes_back() -> None:
+    """The event of the change requeues the object: one write, none to Atlas."""
     world = World()
     world.atlas.invite()
     async with world.running():
@@ -567,8 +573,8 @@ async def test_a_finalizer_that_is_stripped_while_the_operator_runs_comes_back()
 
 
 @virtual_time
-async def test_a_secret_that_appears_wakes_everyone_who_names_it() -> None:
-    """Nobody waits longer than a minute for a Secret, and it is read once for all of them."""
+async def test_a_secret_that_appears_wakes_every_object_that_names_it() -> None:
+    """No object waits longer than a minute for a Secret, and it is read once for all of them."""
     world = World()
     secret, credentials = next(iter(world.cluster.secrets.items()))
     world.cluster.secrets.clear()
@@ -585,10 +591,10 @@ async def test_a_secret_that_appears_wakes_everyone_who_names_it() -> None:
 
 
 @virtual_time
-async def test_a_secret_that_hangs_holds_up_nobody_else() -> None:
-    """Objects of many projects wait for one Secret: the changes of another namespace are made meanwhile.
+async def test_a_secret_that_hangs_delays_no_other_object() -> None:
+    """Objects of many projects wait for one Secret: changes in another namespace are still made.
 
-    When the Secret can be read again, everybody goes on.
+    When the Secret can be read again, all objects go on.
     """
     world, joe = World(workers=10), Key("team-b", "joe")
     world.cluster.hanging = {SECRET}
@@ -609,8 +615,8 @@ async def test_a_secret_that_hangs_holds_up_nobody_else() -> None:
 
 
 @virtual_time
-async def test_closing_finishes_what_runs() -> None:
-    """A worker that is in a reconcile ends it before it leaves."""
+async def test_closing_finishes_running_reconciles() -> None:
+    """A worker in a reconcile ends it before the worker ends."""
     bench = Bench()
     bench.cluster.apply()
     workers = asyncio.create_task(bench.engine.work())

@@ -1,4 +1,4 @@
-"""Whose turn it is: no group of keys takes all workers, and none waits behind another one's crowd."""
+"""Fairness: no group of keys takes all workers, and none waits behind another group's keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make(workers: int = 10) -> WorkQueue[str]:
 
 
 async def taken(queue: WorkQueue[str]) -> list[str]:
-    """Return the keys that as many workers as are asked for would get at once."""
+    """Return the keys that this many workers would get at once."""
     found: list[str] = []
     while True:
         getting = asyncio.create_task(queue.get())
@@ -39,7 +39,7 @@ def fill(queue: WorkQueue[str], group: str, count: int, priority: Priority = Pri
 @pytest.mark.parametrize(("workers", "share"), [(2, 1), (3, 2), (4, 2), (50, 25)])
 @virtual_time
 async def test_one_group_has_half_of_the_workers(workers: int, share: int) -> None:
-    """Whatever it has to do; another group has its share at once."""
+    """A group has at most half, however many keys it has; another group has its share at once."""
     queue = make(workers)
     fill(queue, "a", 100)
     assert len(await taken(queue)) == share
@@ -48,8 +48,8 @@ async def test_one_group_has_half_of_the_workers(workers: int, share: int) -> No
 
 
 @virtual_time
-async def test_a_single_worker_serves_everybody() -> None:
-    """Where there is but one worker, each group may have it."""
+async def test_a_single_worker_serves_every_group() -> None:
+    """If there is only one worker, each group may have it."""
     queue = make(1)
     queue.add("a0")
     queue.add("b0")
@@ -60,7 +60,7 @@ async def test_a_single_worker_serves_everybody() -> None:
 
 @pytest.mark.parametrize("groups", [2, 3, 5, 9])
 @virtual_time
-async def test_whatever_others_hold_a_worker_is_left(groups: int) -> None:
+async def test_one_worker_is_always_left(groups: int) -> None:
     """However many groups have endless work, all get the same share, and none takes the last worker."""
     queue = make()
     for group in "abcdefghi"[:groups]:
@@ -73,8 +73,8 @@ async def test_whatever_others_hold_a_worker_is_left(groups: int) -> None:
 
 
 @virtual_time
-async def test_who_gives_back_may_take_again() -> None:
-    """A share is a share of those that are held now."""
+async def test_a_group_that_gives_back_may_take_again() -> None:
+    """A share counts the keys that are held now."""
     queue = make()
     fill(queue, "a", 6)
     queue.done((await taken(queue))[0])
@@ -83,7 +83,7 @@ async def test_who_gives_back_may_take_again() -> None:
 
 @virtual_time
 async def test_without_a_number_of_workers_there_is_no_limit() -> None:
-    """Shares are kept only where they are asked for."""
+    """Shares are kept only if they are asked for."""
     queue = WorkQueue[str](now)
     fill(queue, "a", 1000)
     assert len(await taken(queue)) == 1000
@@ -91,7 +91,7 @@ async def test_without_a_number_of_workers_there_is_no_limit() -> None:
 
 @virtual_time
 async def test_groups_take_turns() -> None:
-    """A crowd of one group does not stand before the others; within a group the first comes first."""
+    """The keys of one group do not stand before all others; within a group the first comes first."""
     queue = make(1000)
     for key in ("a1", "a2", "a3", "b1", "c1", "b2"):
         queue.add(key)
@@ -100,8 +100,8 @@ async def test_groups_take_turns() -> None:
 
 
 @virtual_time
-async def test_a_group_whose_turn_it_may_not_be_keeps_its_place() -> None:
-    """Who is passed over is next when it may."""
+async def test_a_group_that_is_passed_over_keeps_its_place() -> None:
+    """It is next as soon as it may go."""
     queue = make(4)
     for key in ("a1", "a2", "a3", "b1", "b2"):
         queue.add(key)
@@ -114,7 +114,7 @@ async def test_a_group_whose_turn_it_may_not_be_keeps_its_place() -> None:
 
 @virtual_time
 async def test_a_key_that_moves_up_keeps_the_turn_of_its_group() -> None:
-    """A change of one swept key does not put off the others of its project."""
+    """A change of one resynced key does not delay the other keys of its project."""
     queue = make(1000)
     for key in ("a1", "a2", "b1"):
         queue.add(key, Priority.SWEEP)
@@ -124,7 +124,7 @@ async def test_a_key_that_moves_up_keeps_the_turn_of_its_group() -> None:
 
 @virtual_time
 async def test_a_stuck_group_leaves_workers_to_the_others() -> None:
-    """While every reconcile of one project hangs, another project's change is handed out at once."""
+    """While every reconcile of one project hangs, a change in another project is handed out at once."""
     queue = make()
     fill(queue, "a", 100)
     stuck = await taken(queue)
@@ -134,8 +134,8 @@ async def test_a_stuck_group_leaves_workers_to_the_others() -> None:
 
 
 @virtual_time
-async def test_a_sweep_of_others_goes_before_a_change_that_may_not_go() -> None:
-    """A group at its limit holds up nobody, whatever the priority."""
+async def test_a_resync_of_others_goes_before_a_change_that_may_not_go() -> None:
+    """A group at its limit delays no other group, whatever the priority."""
     queue = make()
     fill(queue, "a", 100)
     await taken(queue)
@@ -144,8 +144,8 @@ async def test_a_sweep_of_others_goes_before_a_change_that_may_not_go() -> None:
 
 
 @virtual_time
-async def test_who_waits_for_its_share_gets_it_when_another_one_is_done() -> None:
-    """A worker that was idle takes up a group again as soon as the group may have more."""
+async def test_a_group_that_waits_for_its_share_gets_it_when_another_is_done() -> None:
+    """An idle worker takes up a group again as soon as the group may have more."""
     queue = make()
     fill(queue, "b", 5)
     others = await taken(queue)
@@ -169,10 +169,10 @@ async def test_who_waits_for_its_share_gets_it_when_another_one_is_done() -> Non
     ],
 )
 def test_the_project_of_any_spec(spec: object, project: str) -> None:
-    """A spec that cannot be used has a group too."""
+    """A spec that cannot be used also has a group."""
     assert project_of(Resource.from_body(body(KEY, spec=spec))) == project
 
 
-def test_the_project_of_an_object_that_has_gone() -> None:
+def test_the_project_of_an_object_that_is_gone() -> None:
     """A key whose object is not known is in a group of its own."""
     assert project_of(None) == ""

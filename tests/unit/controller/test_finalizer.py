@@ -1,4 +1,4 @@
-"""The end of an object over a cluster and an Atlas in memory: Table D, its times, and that deletion always ends."""
+"""Finalizing objects with a cluster and an Atlas in memory: Table D, its times, and that every deletion ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ORPHANED = "OrphanedInvitation"
 
 
 async def settled(there: str = "pending", **spec: Any) -> World:  # noqa: ANN401 - a spec's fields
-    """Return a world with a settled object that is about to be deleted, and calls counted anew."""
+    """Return a world with a settled object that is about to be deleted; calls are counted from here."""
     world = World()
     if there == "pending":
         world.atlas.invite()
@@ -69,11 +69,11 @@ async def delete(world: World) -> Outcome | None:
     return await world.turn()
 
 
-async def delete_with_heir(world: World, heir: Key) -> Outcome | None:
-    """Delete the object: it goes once the status of the one that takes over shows what it had."""
+async def delete_and_hand_over(world: World, successor: Key) -> Outcome | None:
+    """Delete the object. It is gone once the status of the object that takes over shows what it had."""
     with pytest.raises(Later):
         await delete(world)
-    await world.turn(heir)
+    await world.turn(successor)
     return await world.turn()
 
 
@@ -90,12 +90,12 @@ PROJECT_GONE = Failure(Reason.PROJECT_NOT_FOUND, "gone", error=error(404, "GROUP
 FORBIDDEN = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
 
 
-# What is done about what is there.
+# What the operator does about what it observes.
 
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 @virtual_time
-async def test_a_pending_invitation_is_cancelled(policy: str) -> None:
+async def test_a_pending_invitation_is_canceled(policy: str) -> None:
     """One call, one write."""
     world = await settled(deletionPolicy=policy)
     assert await delete(world) is None
@@ -122,7 +122,7 @@ async def test_a_pending_invitation_is_cancelled(policy: str) -> None:
 )
 @virtual_time
 async def test_the_policy_decides(there: str, policy: str | None, calls: list[str]) -> None:
-    """Law 8: access is taken away only if the policy says so; what was adopted is retained by default."""
+    """Law 8: access is removed only if the policy says so; what was adopted is retained by default."""
     world = await settled(there, deletionPolicy=policy)
     assert await delete(world) is None
     assert world.atlas.names == calls
@@ -131,7 +131,7 @@ async def test_the_policy_decides(there: str, policy: str | None, calls: list[st
 
 
 @virtual_time
-async def test_what_this_object_created_is_cancelled_by_default() -> None:
+async def test_what_this_object_created_is_canceled_by_default() -> None:
     """Created and no policy: Cancel."""
     world = await settled("nothing")
     created = world.cluster.status().invitation
@@ -142,8 +142,11 @@ async def test_what_this_object_created_is_cancelled_by_default() -> None:
 
 @pytest.mark.parametrize(("policy", "calls"), [("Cancel", 1), ("Revoke", 4)])
 @virtual_time
-async def test_accepted_in_the_very_moment(policy: str, calls: int) -> None:
-    """404: success under Cancel, the member stays; Revoke looks again and removes the member."""
+async def test_a_person_who_accepts_during_the_cancellation(policy: str, calls: int) -> None:
+    """A 404 is a success with Cancel, and the member stays.
+
+    With Revoke, the operator reads again and removes the member.
+    """
     world = await settled(deletionPolicy=policy)
     world.atlas.accept(INVITATION_ID, USER_ID)
     assert await delete(world) is None
@@ -153,19 +156,22 @@ async def test_accepted_in_the_very_moment(policy: str, calls: int) -> None:
 
 
 @virtual_time
-async def test_revoke_looks_at_what_is_newer_than_its_own_call() -> None:
-    """After the 404 an older look does not count."""
+async def test_revoke_uses_a_read_that_is_newer_than_its_own_call() -> None:
+    """After the 404 an older snapshot does not count."""
     world = await settled(deletionPolicy="Revoke")
     world.atlas.accept(INVITATION_ID, USER_ID)
     began = now()
     await delete(world)
-    assert world.atlas.looked_since[-1] > began
+    assert world.atlas.read_since[-1] > began
 
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 @virtual_time
 async def test_a_pending_user_who_accepts_in_between_keeps_access_under_cancel(policy: str) -> None:
-    """Read right before: who is ACTIVE by then is no pending one; the next turn decides by the policy."""
+    """The user is read right before the removal.
+
+    One who is ACTIVE by then is not pending, and the next turn applies the policy.
+    """
     world = await settled("users-pending", deletionPolicy=policy)
     world.atlas.faults.before("ReadUser", lambda: world.atlas.let_in(user()))
     outcome = await delete(world)
@@ -180,7 +186,7 @@ async def test_a_pending_user_who_accepts_in_between_keeps_access_under_cancel(p
 @pytest.mark.parametrize("call", ["ReadUser", "RemoveUser"])
 @virtual_time
 async def test_a_member_who_left_meanwhile_is_success(call: str) -> None:
-    """404 of a removal is success, and no event says that anybody was removed."""
+    """A 404 on a removal is a success, and no event says that anybody was removed."""
     world = await settled("member", deletionPolicy="Revoke")
     world.atlas.faults.before(call, world.atlas.groups[GROUP_ID].users.clear)
     assert await delete(world) is None
@@ -189,7 +195,7 @@ async def test_a_member_who_left_meanwhile_is_success(call: str) -> None:
 
 
 @virtual_time
-async def test_a_removal_is_told() -> None:
+async def test_a_removal_is_an_event() -> None:
     """The event says what was done."""
     world = await settled("member", deletionPolicy="Revoke")
     assert await delete(world) is None
@@ -199,7 +205,10 @@ async def test_a_removal_is_told() -> None:
 @pytest.mark.parametrize(("policy", "left"), [("Cancel", [OTHER_ID]), ("Revoke", [])])
 @virtual_time
 async def test_a_pending_user_who_is_gone_may_have_accepted(policy: str, left: list[str]) -> None:
-    """404 of a pending user, who is a member under another id: success under Cancel; Revoke looks again."""
+    """A 404 for a pending user, who is a member under another id, is a success with Cancel.
+
+    With Revoke, the operator reads again.
+    """
     world = await settled("users-pending", deletionPolicy=policy)
 
     def accept() -> None:
@@ -226,8 +235,8 @@ async def test_a_pending_user_who_is_gone_may_have_accepted(policy: str, left: l
     ids=["nothing", "expired", "rejected"],
 )
 @virtual_time
-async def test_what_has_ended_is_let_go(then: Callable[[World], object]) -> None:
-    """Nothing, EXPIRED, REJECTED: the finalizer goes, and nothing is removed."""
+async def test_an_invitation_that_has_ended_needs_no_removal(then: Callable[[World], object]) -> None:
+    """Nothing, EXPIRED, REJECTED: the finalizer is removed, and nothing else is."""
     world = await settled("users-pending", deletionPolicy="Revoke")
     then(world)
     assert await delete(world) is None
@@ -237,7 +246,7 @@ async def test_what_has_ended_is_let_go(then: Callable[[World], object]) -> None
 
 @virtual_time
 async def test_a_member_who_changed_the_email_is_removed_by_the_id() -> None:
-    """Revoke: the access that this object gave goes, and the other person under the old e-mail keeps theirs."""
+    """Revoke removes the access that this object gave; another person who uses the old e-mail keeps theirs."""
     world = await settled("member", deletionPolicy="Revoke")
     world.atlas.let_in(user(username=OTHER_EMAIL))
     world.atlas.let_in(user(id=OTHER_ID))
@@ -249,7 +258,7 @@ async def test_a_member_who_changed_the_email_is_removed_by_the_id() -> None:
 
 @virtual_time
 async def test_another_person_under_the_email_of_a_member_is_not_removed() -> None:
-    """Revoke: the member has left, somebody else has the e-mail by now: nothing is removed."""
+    """With Revoke, the member has left and another person has the e-mail now: nothing is removed."""
     world = await settled("member", deletionPolicy="Revoke")
     world.atlas.groups[GROUP_ID].users.clear()
     world.atlas.let_in(user(id=OTHER_ID))
@@ -259,8 +268,8 @@ async def test_another_person_under_the_email_of_a_member_is_not_removed() -> No
 
 
 @virtual_time
-async def test_what_this_object_made_is_cancelled_under_any_email() -> None:
-    """Atlas shows another form of the e-mail for what this object's own POST made: it is canceled."""
+async def test_what_this_object_sent_is_canceled_under_any_email() -> None:
+    """Atlas shows another form of the e-mail for the result of this object's own POST: it is canceled."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
     await world.turn()
@@ -274,8 +283,8 @@ async def test_what_this_object_made_is_cancelled_under_any_email() -> None:
 
 
 @virtual_time
-async def test_somebody_elses_invitation_is_not_cancelled() -> None:
-    """The id turned out to be another person's: nothing is done, also where status did not say so yet."""
+async def test_another_persons_invitation_is_not_canceled() -> None:
+    """The id turns out to be another person's: nothing is done, even if status does not show that yet."""
     world = World()
     world.atlas.invite(invitation(username=OTHER_EMAIL))
     world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID, deletionPolicy="Cancel"))
@@ -288,8 +297,8 @@ async def test_somebody_elses_invitation_is_not_cancelled() -> None:
 
 
 @virtual_time
-async def test_a_suspended_object_goes_without_a_call() -> None:
-    """Suspended: Atlas is not called, deletion included."""
+async def test_a_suspended_object_is_finalized_without_a_call() -> None:
+    """A suspended object makes no Atlas calls, not even when it is deleted."""
     world = await settled(deletionPolicy="Revoke", suspend=None)
     world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke", suspend=True))
     await world.turn()
@@ -300,7 +309,7 @@ async def test_a_suspended_object_goes_without_a_call() -> None:
 
 @virtual_time
 async def test_a_spec_that_cannot_be_read_removes_nothing() -> None:
-    """Whatever an older CRD let through, the object goes, and nothing is taken away on a guess."""
+    """A spec that an older CRD let through: the object is finalized, and nothing is removed on a guess."""
     world = await settled("member", deletionPolicy="Revoke")
     world.cluster.apply(spec=wire_spec(deletionPolicy="Burn"))
     assert await delete(world) is None
@@ -309,8 +318,8 @@ async def test_a_spec_that_cannot_be_read_removes_nothing() -> None:
 
 
 @virtual_time
-async def test_an_object_without_the_finalizer_is_nothing_to_do() -> None:
-    """Somebody else's finalizer keeps it: not ours to touch."""
+async def test_an_object_without_our_finalizer_causes_no_work() -> None:
+    """Another controller's finalizer keeps it: the operator leaves that finalizer."""
     world = World()
     world.cluster.apply(finalizers=["foregroundDeletion"])
     world.cluster.delete()
@@ -321,7 +330,7 @@ async def test_an_object_without_the_finalizer_is_nothing_to_do() -> None:
 
 @virtual_time
 async def test_another_objects_finalizer_stays() -> None:
-    """Only ours is taken off, and the rest of the object is then nothing to do."""
+    """Only the operator's finalizer is removed; after that nothing is left to do."""
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"), finalizers=["foregroundDeletion"])
@@ -337,8 +346,11 @@ async def test_another_objects_finalizer_stays() -> None:
 
 
 @virtual_time
-async def test_a_project_that_is_gone_is_the_end() -> None:
-    """Reading the project says that it is gone: the object goes at once, with a warning, and nothing is orphaned."""
+async def test_a_project_that_is_gone_ends_the_deletion() -> None:
+    """Reading the project says that it is gone.
+
+    The object is finalized at once, with a warning, and nothing is orphaned.
+    """
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, PROJECT_GONE)
     world.atlas.faults.fail_always("ReadProject", PROJECT_GONE)
@@ -351,8 +363,8 @@ async def test_a_project_that_is_gone_is_the_end() -> None:
 
 
 @virtual_time
-async def test_one_answer_that_a_project_is_gone_is_not_the_end() -> None:
-    """Reading the project shows that it is there: the object stays, says why, and the invitation is cancelled."""
+async def test_one_response_that_a_project_is_gone_is_not_enough() -> None:
+    """Reading the project shows that it exists: the object stays, reports why, and the invitation is canceled."""
     world = await settled(deletionPolicy="Cancel")
     world.atlas.faults.fail("CancelInvite", PROJECT_GONE)
     outcome = await delete(world)
@@ -366,7 +378,7 @@ async def test_one_answer_that_a_project_is_gone_is_not_the_end() -> None:
 
 
 @virtual_time
-async def test_a_project_that_is_said_to_be_gone_and_is_not_is_tried_for_ten_minutes() -> None:
+async def test_a_project_that_is_reported_gone_but_exists_is_tried_for_ten_minutes() -> None:
     """However often a call says so: while the project can be read, this is a refusal like any other."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, PROJECT_GONE)
@@ -381,7 +393,7 @@ async def test_a_project_that_is_said_to_be_gone_and_is_not_is_tried_for_ten_min
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.CREDENTIALS_REJECTED, Reason.PROJECT_NOT_FOUND])
 @virtual_time
 async def test_a_project_that_may_not_be_read_is_not_gone(reason: Reason) -> None:
-    """Reading the project is refused: tried for ten minutes, with that reason on status."""
+    """Reading the project is refused: the operator tries for ten minutes, with that reason on status."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, PROJECT_GONE)
     world.atlas.faults.fail_always("ReadProject", Failure(reason, "refused", error=error(404, "RESOURCE_NOT_FOUND")))
@@ -395,7 +407,7 @@ async def test_a_project_that_may_not_be_read_is_not_gone(reason: Reason) -> Non
 
 @virtual_time
 async def test_a_project_that_cannot_be_read_for_now_is_not_gone() -> None:
-    """Atlas does not say whether the project is there: tried for as long as it takes."""
+    """Atlas does not say whether the project exists: the operator tries for as long as it takes."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, PROJECT_GONE)
     world.atlas.faults.fail_always("ReadProject", Failure(Reason.ATLAS_UNAVAILABLE, "no answer"))
@@ -413,7 +425,7 @@ PAYMENTS = Key("team-a", "payments")
 
 @virtual_time
 async def test_a_reference_that_is_gone_is_not_needed() -> None:
-    """status.invitation names the project: the AtlasProject may have gone before."""
+    """status.invitation names the project: the AtlasProject may be gone already."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.atlas.invite()
@@ -429,10 +441,10 @@ async def test_a_reference_that_is_gone_is_not_needed() -> None:
 
 @pytest.mark.parametrize(("policy", "writes"), [("Cancel", []), ("Revoke", [("RemoveUser", USER_ID)])])
 @virtual_time
-async def test_the_project_last_held_serves_where_its_reference_is_gone(
+async def test_the_last_known_project_serves_if_its_reference_is_gone(
     policy: str, writes: list[tuple[str, str]]
 ) -> None:
-    """A member alone does not name the project; the AtlasProject has just gone, and its id is still held."""
+    """A member does not name the project; the AtlasProject has just gone, and its id is still in memory."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.atlas.let_in(user())
@@ -449,15 +461,15 @@ async def test_the_project_last_held_serves_where_its_reference_is_gone(
 
 @pytest.mark.parametrize(("policy", "seconds", "events"), [("Cancel", 0, []), ("Revoke", 600, [ORPHANED])])
 @virtual_time
-async def test_a_member_of_a_project_that_nobody_knows_any_more(policy: str, seconds: int, events: list[str]) -> None:
-    """Restarted, and the AtlasProject is gone: nothing was to be done under Cancel; Revoke tries for ten minutes."""
+async def test_a_member_of_a_project_that_is_no_longer_known(policy: str, seconds: int, events: list[str]) -> None:
+    """After a restart the AtlasProject is gone: Cancel has nothing to do; Revoke tries for ten minutes."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.atlas.let_in(user())
     world.cluster.apply(spec=wire_spec(**{**BY_REF, "deletionPolicy": policy}))
     await world.turn()
     world.cluster.project_ids.clear()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     world.cluster.delete()
     began = now()
@@ -468,8 +480,8 @@ async def test_a_member_of_a_project_that_nobody_knows_any_more(policy: str, sec
 
 
 @virtual_time
-async def test_a_project_that_was_resolved_is_looked_at() -> None:
-    """Nothing was known of an invitation, but the project was: what is pending by now is cancelled."""
+async def test_a_project_that_was_resolved_is_read() -> None:
+    """No invitation was known, but the project was: an invitation that is pending by now is canceled."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.cluster.apply(spec=wire_spec(**BY_REF, invitationId=INVITATION_ID))
@@ -485,7 +497,7 @@ async def test_a_project_that_was_resolved_is_looked_at() -> None:
 
 
 async def tries(world: World, seconds: float) -> list[Outcome | None]:
-    """Turn as often as the outcomes ask for, for so long or until the object is let go."""
+    """Turn as often as the outcomes ask for, for this time or until the object is finalized."""
     outcomes: list[Outcome | None] = []
     while not outcomes or (now() < seconds and outcomes[-1] is not None):
         outcome = await world.turn()
@@ -498,7 +510,7 @@ async def tries(world: World, seconds: float) -> list[Outcome | None]:
 
 @virtual_time
 async def test_without_the_secret_the_last_credentials_serve() -> None:
-    """A namespace that is deleted loses its Secrets first."""
+    """If a namespace is deleted, its Secrets go first."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.secrets.clear()
     await asyncio.sleep(61)
@@ -512,9 +524,9 @@ async def test_without_the_secret_the_last_credentials_serve() -> None:
 @pytest.mark.parametrize("lost", [Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID])
 @virtual_time
 async def test_without_any_credentials_it_ends_after_a_minute(lost: Reason) -> None:
-    """Restarted, and the Secret is gone or invalid: a minute, then off with the warning."""
+    """After a restart the Secret is missing or invalid: the object is finalized after a minute, with the warning."""
     world = await settled(deletionPolicy="Cancel")
-    world.start_anew()
+    world.restart()
     world.cluster.secrets[SECRET] = Failure(lost, "the Secret is of no use")
     world.cluster.delete()
     began = now()
@@ -536,8 +548,8 @@ async def test_without_any_credentials_it_ends_after_a_minute(lost: Reason) -> N
     ],
 )
 @virtual_time
-async def test_without_the_secret_it_ends_whatever_atlas_answers(answer: Failure) -> None:
-    """The last credentials are refused, or Atlas is away: a minute all the same, also where it asks to wait longer."""
+async def test_without_the_secret_it_ends_whatever_atlas_responds(answer: Failure) -> None:
+    """The last credentials are refused, or Atlas is unavailable: still a minute, even if Atlas asks to wait longer."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.secrets.clear()
     await asyncio.sleep(61)
@@ -551,10 +563,10 @@ async def test_without_the_secret_it_ends_whatever_atlas_answers(answer: Failure
 
 
 @virtual_time
-async def test_a_secret_that_comes_back_in_time_ends_it_well() -> None:
+async def test_a_secret_that_comes_back_in_time_avoids_the_warning() -> None:
     """Within the minute: no warning."""
     world = await settled(deletionPolicy="Cancel")
-    world.start_anew()
+    world.restart()
     world.cluster.secrets.clear()
     world.cluster.delete()
     assert await world.turn() is not None
@@ -565,7 +577,7 @@ async def test_a_secret_that_comes_back_in_time_ends_it_well() -> None:
     assert world.events.reasons[-1] == "Canceled"
 
 
-# What Atlas refuses, and what it does not answer.
+# What Atlas refuses, and what it does not respond to.
 
 
 REFUSALS = [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NOT_FOUND]
@@ -574,7 +586,10 @@ REFUSALS = [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.INVALID_REQUES
 @pytest.mark.parametrize("reason", REFUSALS)
 @virtual_time
 async def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
-    """401, 403, other 4xx: ten minutes, then off with the warning, whatever Retry-After says; one status write."""
+    """401, 403, other 4xx: ten minutes, then the finalizer is removed with the warning, whatever Retry-After says.
+
+    One status write.
+    """
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, Failure(reason, "refused", error=error(400, "X"), retry_after=900.0))
     world.cluster.delete()
@@ -592,14 +607,14 @@ async def deleted_long_ago(world: World) -> None:
     world.cluster.delete()
     world.cluster.events.clear()
     await asyncio.sleep(3600)
-    world.start_anew()
+    world.restart()
     world.forget_calls()
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
 @virtual_time
 async def test_the_ten_minutes_begin_with_the_first_refusal_of_this_process(reason: Reason) -> None:
-    """Deleted while no operator ran: one refusal at the start is not the end."""
+    """Deleted while no operator ran: one refusal at the start does not end it."""
     world = await settled(deletionPolicy="Cancel")
     await deleted_long_ago(world)
     fail_always(world, Failure(reason, "refused", error=error(400, "X")))
@@ -612,7 +627,10 @@ async def test_the_ten_minutes_begin_with_the_first_refusal_of_this_process(reas
 
 @virtual_time
 async def test_a_secret_that_is_restored_after_the_start_is_used() -> None:
-    """Deleted while no operator ran, and the Secret comes back six seconds after the start: the invitation is ended."""
+    """Deleted while no operator ran, and the Secret comes back six seconds after the start.
+
+    The invitation is canceled.
+    """
     world = await settled(deletionPolicy="Cancel")
     world.cluster.secrets.clear()
     await deleted_long_ago(world)
@@ -628,10 +646,10 @@ async def test_a_secret_that_is_restored_after_the_start_is_used() -> None:
     "between", [Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND], ids=["unavailable", "secret lost"]
 )
 @virtual_time
-async def test_the_ten_minutes_start_anew_after_another_outcome(between: Reason) -> None:
-    """Nine minutes of refusals, something else, nine minutes of refusals: it is still tried."""
+async def test_the_ten_minutes_start_again_after_another_outcome(between: Reason) -> None:
+    """Nine minutes of refusals, another outcome, nine minutes of refusals: the operator still tries."""
     world = await settled(deletionPolicy="Cancel")
-    world.start_anew()
+    world.restart()
     fail_always(world, FORBIDDEN)
     world.cluster.delete()
     await tries(world, now() + 540)
@@ -654,7 +672,7 @@ async def test_the_ten_minutes_start_anew_after_another_outcome(between: Reason)
 @pytest.mark.parametrize("ahead", [-timedelta(days=1), timedelta(days=1)], ids=["behind", "ahead"])
 @virtual_time
 async def test_the_clock_of_the_node_does_not_matter(ahead: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local time that is a day off ends no deletion early, and keeps none."""
+    """A local clock that is a day off ends no deletion early, and delays none."""
     monkeypatch.setattr(World, "wall", staticmethod(lambda: NOW + ahead + timedelta(seconds=now())))
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, FORBIDDEN)
@@ -667,8 +685,8 @@ async def test_the_clock_of_the_node_does_not_matter(ahead: timedelta, monkeypat
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is Kind.RETRYING])
 @virtual_time
-async def test_what_atlas_does_not_answer_is_tried_for_ever(reason: Reason) -> None:
-    """Unavailable, rate limited, 409: the finalizer stays, days if need be, and it ends once Atlas is back."""
+async def test_an_unavailable_atlas_is_tried_without_a_limit(reason: Reason) -> None:
+    """Unavailable, rate limited, 409: the finalizer stays for days if needed, and is removed once Atlas is back."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, Failure(reason, "later"))
     assert await delete(world) is not None
@@ -686,8 +704,8 @@ async def test_what_atlas_does_not_answer_is_tried_for_ever(reason: Reason) -> N
 
 
 @virtual_time
-async def test_atlas_wishes_for_patience_are_heeded_while_it_is_unavailable() -> None:
-    """Retry-After of an outage is when the object comes back."""
+async def test_retry_after_is_honored_while_atlas_is_unavailable() -> None:
+    """Retry-After during an outage is the time of the requeue."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, Failure(Reason.RATE_LIMITED, "slow down", retry_after=42.0))
     outcome = await delete(world)
@@ -696,20 +714,23 @@ async def test_atlas_wishes_for_patience_are_heeded_while_it_is_unavailable() ->
 
 
 @virtual_time
-async def test_there_is_a_try_by_this_process_first() -> None:
-    """Deleted an hour before the operator started: it tries, and only a failure lets go."""
+async def test_this_process_always_tries_first() -> None:
+    """Deleted an hour before the operator started: it tries, and only a failure removes the finalizer."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.delete()
     world.cluster.events.clear()
     await asyncio.sleep(3600)
-    world.start_anew()
+    world.restart()
     assert await world.turn() is None
     assert world.atlas.names == ["CancelInvite"]
     assert world.events.reasons == ["Canceled"]
 
 
 async def check_it_is_tried_for_ten_minutes(world: World) -> None:
-    """See a legacy invitation, which nobody can cancel, hold its object for ten minutes, and go with the warning."""
+    """Check that a legacy invitation, which cannot be canceled, keeps its object for ten minutes.
+
+    It ends with the warning.
+    """
     began = now()
     outcomes = await tries(world, 3600)
     assert {o.reason for o in outcomes if o} == {Reason.LEGACY_INVITATION}
@@ -719,7 +740,10 @@ async def check_it_is_tried_for_ten_minutes(world: World) -> None:
 
 @virtual_time
 async def test_a_legacy_invitation_is_tried_for_ten_minutes() -> None:
-    """Users mode cannot cancel what the invites API sent: ten minutes, then off with the warning."""
+    """Users mode cannot cancel what the Invites API sent.
+
+    Ten minutes, then the finalizer is removed with the warning.
+    """
     world = await settled(deletionPolicy="Cancel")
     world.atlas.api = Api.USERS
     world.cluster.delete()
@@ -728,8 +752,8 @@ async def test_a_legacy_invitation_is_tried_for_ten_minutes() -> None:
 
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 @virtual_time
-async def test_a_legacy_invitation_is_not_taken_for_another_one(policy: str) -> None:
-    """Somebody has invited the person once more through the users API: that one stays, and ours is warned of."""
+async def test_a_legacy_invitation_is_not_confused_with_another_one(policy: str) -> None:
+    """The person was invited again through the Users API: that invitation stays, and the warning is about ours."""
     world = await settled(deletionPolicy=policy)
     world.atlas.api = Api.USERS
     other = world.atlas.let_in(user(Membership.PENDING))
@@ -739,7 +763,7 @@ async def test_a_legacy_invitation_is_not_taken_for_another_one(policy: str) -> 
 
 
 @virtual_time
-async def test_a_legacy_invitation_that_has_expired_is_nothing() -> None:
+async def test_an_expired_legacy_invitation_needs_no_cancellation() -> None:
     """Past expiresAt there is nothing to cancel."""
     world = await settled(deletionPolicy="Cancel")
     world.atlas.api = Api.USERS
@@ -764,14 +788,14 @@ async def with_another(world: World, **metadata: Any) -> None:  # noqa: ANN401 -
 @pytest.mark.parametrize("created", ["2026-08-09T00:00:00Z", "2026-08-11T00:00:00Z"], ids=["older", "younger"])
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 @virtual_time
-async def test_what_another_object_has_is_left_alone(created: str, policy: str) -> None:
-    """Renamed or moved: under every policy the invitation stays for the other live object."""
+async def test_what_another_object_has_is_left(created: str, policy: str) -> None:
+    """Renamed or moved: with every policy the invitation stays for the other live object."""
     world = await settled(deletionPolicy=policy)
     await with_another(world, creationTimestamp=created)
     await world.turn(OTHER)
     world.forget_calls()
     is_older = created < "2026-08-10"
-    assert await (delete(world) if is_older else delete_with_heir(world, OTHER)) is None
+    assert await (delete(world) if is_older else delete_and_hand_over(world, OTHER)) is None
     assert world.atlas.calls == []
     assert is_gone(world)
     assert world.atlas.groups[GROUP_ID].invitations == {INVITATION_ID: invitation()}
@@ -779,7 +803,7 @@ async def test_what_another_object_has_is_left_alone(created: str, policy: str) 
 
 @virtual_time
 async def test_a_deletion_waits_until_the_other_object_was_evaluated() -> None:
-    """The other one may yet turn out to have it: a minute at most, without a call."""
+    """The other object may turn out to have it: the deletion waits for at most a minute, without a call."""
     world = await settled(deletionPolicy="Cancel")
     await with_another(world)
     world.cluster.delete()
@@ -794,7 +818,7 @@ async def test_a_deletion_waits_until_the_other_object_was_evaluated() -> None:
 
 
 @virtual_time
-async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
+async def test_an_object_that_is_being_deleted_too_has_no_claim() -> None:
     """Both are deleted: the first one cancels."""
     world = await settled(deletionPolicy="Cancel")
     await with_another(world)
@@ -812,18 +836,18 @@ async def test_an_object_that_is_being_deleted_too_has_nothing() -> None:
 
 
 def warnings(world: World) -> list[str]:
-    """Return what the events say of things that may be left in Atlas."""
+    """Return the events about what may be left in Atlas."""
     return [notice.note for _, notice in world.events.published if notice.reason == ORPHANED]
 
 
-async def killed_after_sending(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
-    """Return a new process's world: the one before died between the sending and the status write."""
+async def killed_after_send(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
+    """Return the world of a new process: the one before was killed between the send and the status write."""
     world = World()
     world.cluster.apply(spec=wire_spec(**spec))
     world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
     with pytest.raises(ClusterUnavailable):
         await world.turn()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     return world
 
@@ -852,8 +876,8 @@ async def test_what_a_former_process_may_have_sent_is_left_and_warned_of(
 
 @virtual_time
 async def test_an_invitation_whose_status_write_was_lost_is_warned_of() -> None:
-    """The sending worked, the status write failed, the process died, the object was deleted: somebody is told."""
-    world = await killed_after_sending()
+    """The send worked, the status write failed, the process was killed, the object was deleted: an event warns."""
+    world = await killed_after_send()
     (sent,) = world.atlas.groups[GROUP_ID].invitations.values()
     assert await delete(world) is None
     assert list(world.atlas.groups[GROUP_ID].invitations) == [sent.id]
@@ -863,7 +887,7 @@ async def test_an_invitation_whose_status_write_was_lost_is_warned_of() -> None:
 
 @virtual_time
 async def test_what_may_have_been_sent_and_shows_late_is_warned_of() -> None:
-    """A list may lag behind what a former process has sent: a minute, and one more look."""
+    """A list may lag behind what a former process has sent: the operator waits a minute, and reads again."""
     world = World()
     world.cluster.apply(finalizers=[FINALIZER])
     asyncio.get_running_loop().call_later(45, arrives, world)
@@ -876,7 +900,7 @@ async def test_what_may_have_been_sent_and_shows_late_is_warned_of() -> None:
 
 @pytest.mark.parametrize("there", ["nothing", "member"])
 @virtual_time
-async def test_where_nothing_is_left_nothing_is_warned_of(there: str) -> None:
+async def test_if_nothing_is_left_there_is_no_warning(there: str) -> None:
     """Nobody is invited, or the person is a member, whom no policy asks to remove."""
     world = World()
     world.cluster.apply(finalizers=[FINALIZER])
@@ -889,8 +913,8 @@ async def test_where_nothing_is_left_nothing_is_warned_of(there: str) -> None:
 
 
 @virtual_time
-async def test_an_object_for_which_nothing_can_have_been_sent_goes_without_a_look() -> None:
-    """This process put the finalizer on and Atlas refused the sending; or the object is by id, and never sends."""
+async def test_an_object_that_cannot_have_sent_is_finalized_without_a_read() -> None:
+    """This process added the finalizer and Atlas refused the send; or the object is by id, and never sends."""
     world = World()
     world.atlas.faults.fail("CreateInvite", Failure(Reason.INVALID_REQUEST, "no", error=error(400, "NO")))
     world.cluster.apply()
@@ -909,7 +933,7 @@ async def test_an_object_for_which_nothing_can_have_been_sent_goes_without_a_loo
 
 @virtual_time
 async def test_what_a_former_process_may_have_sent_again_is_left_and_warned_of() -> None:
-    """OnExpiry, and status knows the expired one alone: under another id it is not known to be this object's."""
+    """OnExpiry, and status shows only the expired invitation: one with another id is not known to be this object's."""
     world = World()
     world.cluster.apply(spec=wire_spec(reinvitePolicy="OnExpiry"), finalizers=[FINALIZER])
     world.cluster.put_status(EXPIRED)
@@ -949,7 +973,7 @@ ACCEPTED = PENDING.model_copy(update={"state": State.ACCEPTED, "member": member(
 async def test_what_was_created_and_is_left_behind_is_warned_of(
     because: str, policy: str | None, known: Status, named: str | None, origin: Origin
 ) -> None:
-    """What the policy would have taken away of what this object created is named where Atlas is left alone."""
+    """The policy would have removed it, but the operator leaves Atlas unchanged: the event names what was created."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy=policy, suspend=because == "suspended"), finalizers=[FINALIZER])
     conditions = (ready(Reason.IDENTITY_MISMATCH),) if because == "another e-mail" else known.conditions
@@ -968,8 +992,8 @@ async def test_what_was_created_and_is_left_behind_is_warned_of(
 @pytest.mark.parametrize("known", [PENDING, ACCEPTED], ids=["pending", "accepted"])
 @pytest.mark.parametrize("origin", list(Origin))
 @virtual_time
-async def test_what_a_spec_that_cannot_be_read_created_is_warned_of(origin: Origin, known: Status) -> None:
-    """Nobody knows its policy: nothing is removed, and what it created may be left."""
+async def test_what_an_object_with_an_unreadable_spec_created_is_warned_of(origin: Origin, known: Status) -> None:
+    """Its policy is not known: nothing is removed, and what it created may be left."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Burn"), finalizers=[FINALIZER])
     world.cluster.put_status(known.model_copy(update={"origin": origin}))
@@ -981,8 +1005,8 @@ async def test_what_a_spec_that_cannot_be_read_created_is_warned_of(origin: Orig
 
 @pytest.mark.parametrize("origin", list(Origin))
 @virtual_time
-async def test_what_was_created_is_warned_of_where_a_look_shows_another_e_mail(origin: Origin) -> None:
-    """Under the id of the spec there is another person's invitation: it is left alone, and so is the member."""
+async def test_what_was_created_is_warned_of_if_atlas_shows_another_email(origin: Origin) -> None:
+    """The id of the spec has another person's invitation: it is left, and so is the member."""
     world = World()
     world.atlas.invite(invitation(id=OTHER_ID, username=OTHER_EMAIL))
     spec = wire_spec(invitationId=OTHER_ID, deletionPolicy="Revoke")
@@ -995,8 +1019,8 @@ async def test_what_was_created_is_warned_of_where_a_look_shows_another_e_mail(o
 
 
 @virtual_time
-async def test_a_project_that_nobody_resolved_may_hold_what_a_former_process_sent() -> None:
-    """The finalizer goes on only once the project was read, so a former process may have sent something."""
+async def test_a_project_that_was_not_resolved_may_hold_what_a_former_process_sent() -> None:
+    """The finalizer is added only once the project was read, so a former process may have sent something."""
     world = World()
     world.cluster.apply(spec=wire_spec(**BY_REF), finalizers=[FINALIZER])
     assert await delete(world) is None
@@ -1007,21 +1031,24 @@ async def test_a_project_that_nobody_resolved_may_hold_what_a_former_process_sen
 
 @pytest.mark.parametrize("change", [{}, {"suspend": True}, {"deletionPolicy": "Burn"}], ids=str)
 @virtual_time
-async def test_what_another_object_has_is_no_orphan(change: dict[str, Any]) -> None:
-    """Created and renamed: the new object takes it over, so nothing is left behind, suspended or unreadable or not."""
+async def test_what_another_object_has_is_not_an_orphan(change: dict[str, Any]) -> None:
+    """Created and renamed.
+
+    The new object takes it over, so nothing is left behind, even if that object is suspended or unreadable.
+    """
     world = await settled("nothing")
     await with_another(world)
     await world.turn(OTHER)
     world.cluster.apply(spec=wire_spec(**change))
     world.forget_calls()
-    assert await delete_with_heir(world, OTHER) is None
+    assert await delete_and_hand_over(world, OTHER) is None
     assert is_gone(world)
     assert KEY not in [key for key, _ in world.events.published]
 
 
 @virtual_time
-async def test_an_orphan_that_atlas_refused_to_end_is_named() -> None:
-    """The event of a deletion that was given up names the invitation, its e-mail, and why."""
+async def test_an_orphan_that_atlas_refused_to_cancel_is_named() -> None:
+    """The event of a deletion that was given up names the invitation, its e-mail, and the cause."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.annotate(FORCE_DELETE, "true")
     fail_always(world, FORBIDDEN)
@@ -1032,7 +1059,7 @@ async def test_an_orphan_that_atlas_refused_to_end_is_named() -> None:
     assert FORBIDDEN.message in warning
 
 
-# What changes while the turn is under way.
+# What changes during a turn.
 
 
 @pytest.mark.parametrize("change", ["retain", "suspend", "finalizer", "new"])
@@ -1041,9 +1068,12 @@ async def test_an_orphan_that_atlas_refused_to_end_is_named() -> None:
 )
 @virtual_time
 async def test_a_change_goes_before_a_removal(there: str, call: str, change: str) -> None:
-    """Right before the call the object must still ask for it: not retained, suspended or let go since, nor another."""
+    """Right before the call the object must still ask for it.
+
+    Not retained, suspended, finalized or replaced meanwhile.
+    """
     world = await settled(there, deletionPolicy="Revoke")
-    world.start_anew()
+    world.restart()
     world.cluster.delete()
     world.deliver()
 
@@ -1068,7 +1098,10 @@ BY_ID = Key("team-a", "by-id")
 
 
 async def claimed_by_id(*, evaluated: bool = True) -> World:
-    """Return a new process's world: a member under Revoke is about to go, and another object names the user's id."""
+    """Return the world of a new process.
+
+    A member is about to be removed by Revoke, and another object names the user's id.
+    """
     world = World()
     world.atlas.api = Api.USERS
     world.atlas.let_in(user())
@@ -1078,7 +1111,7 @@ async def claimed_by_id(*, evaluated: bool = True) -> World:
     world.cluster.apply(BY_ID, spec=by_id, creationTimestamp="2026-08-11T00:00:00Z")
     if evaluated:
         await world.turn(BY_ID)
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     world.cluster.delete()
     return world
@@ -1086,7 +1119,7 @@ async def claimed_by_id(*, evaluated: bool = True) -> World:
 
 @virtual_time
 async def test_a_member_whom_another_object_names_by_id_stays() -> None:
-    """What is seen is claimed too before anything is taken away: the user's id is another live object's."""
+    """What was observed is claimed before anything is removed: the user's id belongs to another live object."""
     world = await claimed_by_id()
     with pytest.raises(Later):
         await world.turn()
@@ -1098,15 +1131,15 @@ async def test_a_member_whom_another_object_names_by_id_stays() -> None:
 
 
 @virtual_time
-async def test_what_is_seen_for_the_first_time_is_claimed_too() -> None:
-    """Status shows nothing of a member yet; whom Atlas shows under the e-mail is another live object's by the id."""
+async def test_what_is_observed_for_the_first_time_is_claimed_too() -> None:
+    """Status shows no member yet; the member with this e-mail belongs, by its id, to another live object."""
     world = World()
     world.atlas.api = Api.USERS
     world.atlas.let_in(user())
     world.cluster.apply(BY_ID, spec=wire_spec(username=None, invitationId=USER_ID))
     await world.turn(BY_ID)
     world.cluster.apply(spec=wire_spec(deletionPolicy="Revoke"), finalizers=[FINALIZER])
-    world.start_anew()
+    world.restart()
     assert await delete(world) is None
     assert is_gone(world)
     assert world.atlas.names[-1] == "Look"
@@ -1114,8 +1147,8 @@ async def test_what_is_seen_for_the_first_time_is_claimed_too() -> None:
 
 
 @virtual_time
-async def test_a_deletion_waits_for_the_object_that_names_what_it_sees() -> None:
-    """The other object has yet to be evaluated: nothing is taken away before that."""
+async def test_a_deletion_waits_for_an_object_that_names_what_it_observes() -> None:
+    """The other object was not evaluated yet: nothing is removed before that."""
     world = await claimed_by_id(evaluated=False)
     with pytest.raises(Later):
         await world.turn()
@@ -1127,8 +1160,8 @@ async def test_a_deletion_waits_for_the_object_that_names_what_it_sees() -> None
 
 
 @virtual_time
-async def test_a_deletion_does_not_wait_for_ever_for_an_object_that_is_never_evaluated() -> None:
-    """A minute, and the policy counts."""
+async def test_a_deletion_waits_only_briefly_for_an_object_that_is_never_evaluated() -> None:
+    """After a minute the policy applies."""
     world = await claimed_by_id(evaluated=False)
     began = now()
     while not is_gone(world):
@@ -1141,8 +1174,8 @@ async def test_a_deletion_does_not_wait_for_ever_for_an_object_that_is_never_eva
 
 
 @virtual_time
-async def test_another_object_of_a_project_that_is_named_by_reference_keeps_its_member() -> None:
-    """After a restart nobody knows which project a reference means: the deletion compares once it has followed it."""
+async def test_another_object_with_a_projectref_keeps_its_member() -> None:
+    """After a restart the project of a reference is not known: the deletion compares once it was resolved."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.atlas.let_in(user())
@@ -1150,9 +1183,9 @@ async def test_another_object_of_a_project_that_is_named_by_reference_keeps_its_
     await world.turn()
     await with_another(world, creationTimestamp="2026-08-11T00:00:00Z")
     await world.turn(OTHER)
-    world.start_anew()
+    world.restart()
     world.forget_calls()
-    assert await delete_with_heir(world, OTHER) is None
+    assert await delete_and_hand_over(world, OTHER) is None
     assert is_gone(world)
     assert world.atlas.writes == []
 
@@ -1171,7 +1204,7 @@ EXPIRED = status(
 )
 
 
-def lost_answer() -> Failure:
+def lost_response() -> Failure:
     failure = Failure(Reason.ATLAS_UNAVAILABLE, "no answer in time")
     failure.unanswered = True
     return failure
@@ -1193,15 +1226,15 @@ async def goes(world: World) -> None:
 
 @pytest.mark.parametrize("lag", [0.0, 45.0])
 @virtual_time
-async def test_what_was_sent_again_without_an_answer_is_cancelled_too(lag: float) -> None:
-    """OnExpiry, the answer was lost, and then the deletion: that the old id is gone is not the end."""
+async def test_a_second_unconfirmed_send_is_canceled_too(lag: float) -> None:
+    """OnExpiry, no response, and then the deletion: that the old id is gone does not end it."""
     world = World()
     spec = wire_spec(reinvitePolicy="OnExpiry", deletionPolicy="Cancel")
     world.cluster.apply(spec=spec, finalizers=[FINALIZER])
     world.cluster.put_status(EXPIRED)
     await world.turn()
     await asyncio.sleep(61)
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     assert (await world.turn()).reason is Reason.ATLAS_UNAVAILABLE  # type: ignore[union-attr]
     asyncio.get_running_loop().call_later(lag, arrives, world)
     await asyncio.sleep(0)
@@ -1214,7 +1247,10 @@ async def test_what_was_sent_again_without_an_answer_is_cancelled_too(lag: float
 
 @virtual_time
 async def test_what_a_former_process_may_have_sent_again_is_waited_for() -> None:
-    """It was due to be sent again, and this process does not know whether it was: a minute, and one more look."""
+    """It was due to be sent again, and this process does not know whether it was.
+
+    It waits a minute, and reads again.
+    """
     world = World()
     spec = wire_spec(reinvitePolicy="OnExpiry", deletionPolicy="Cancel")
     world.cluster.apply(spec=spec, finalizers=[FINALIZER])
@@ -1227,11 +1263,11 @@ async def test_what_a_former_process_may_have_sent_again_is_waited_for() -> None
 
 
 @virtual_time
-async def test_what_was_lost_before_the_sunset_is_told() -> None:
-    """The sending got no answer, and then the invites API ended: nobody can see or cancel what may have been sent."""
+async def test_an_unconfirmed_send_before_the_sunset_is_reported() -> None:
+    """The send got no response, and then the Invites API ended: what may have been sent cannot be read or canceled."""
     world = World()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     await world.turn()
     world.atlas.api = Api.USERS
     world.cluster.delete()
@@ -1240,7 +1276,7 @@ async def test_what_was_lost_before_the_sunset_is_told() -> None:
 
 @virtual_time
 async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
-    """The first sending got no answer, so status says nothing yet, and the object goes: Atlas is looked at."""
+    """The first send got no response, so status is empty, and the object is deleted: the operator reads Atlas."""
     world = World()
     world.cluster.project_ids[PAYMENTS] = GROUP_ID
     world.cluster.apply(spec=wire_spec(**BY_REF))
@@ -1250,7 +1286,7 @@ async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
         world.cluster.delete()
 
     world.atlas.faults.before("CreateInvite", happens)
-    world.atlas.faults.fail("CreateInvite", lost_answer())
+    world.atlas.faults.fail("CreateInvite", lost_response())
     with pytest.raises(Stale):
         await world.turn()
     await goes(world)
@@ -1264,7 +1300,7 @@ async def test_a_project_to_which_something_was_sent_was_resolved() -> None:
 @pytest.mark.parametrize("failure", [FORBIDDEN, Failure(Reason.ATLAS_UNAVAILABLE, "no answer")])
 @virtual_time
 async def test_force_delete_is_one_try(failure: Failure) -> None:
-    """One try, then off with the warning, whatever came of it."""
+    """One try, then the finalizer is removed with the warning, whatever the result."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, failure)
     assert await delete(world) is not None
@@ -1278,7 +1314,7 @@ async def test_force_delete_is_one_try(failure: Failure) -> None:
 
 @virtual_time
 async def test_force_delete_that_succeeds_warns_of_nothing() -> None:
-    """The one try did it."""
+    """The one try succeeded."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.annotate(FORCE_DELETE, "true")
     assert await delete(world) is None
@@ -1286,8 +1322,8 @@ async def test_force_delete_that_succeeds_warns_of_nothing() -> None:
 
 
 @virtual_time
-async def test_force_delete_of_a_living_object_is_nothing() -> None:
-    """The annotation says something of deleting objects only."""
+async def test_force_delete_of_a_live_object_does_nothing() -> None:
+    """The annotation applies only to objects that are being deleted."""
     world = await settled(deletionPolicy="Cancel")
     world.cluster.annotate(FORCE_DELETE, "true")
     await world.turn()
@@ -1300,8 +1336,11 @@ async def test_force_delete_of_a_living_object_is_nothing() -> None:
 
 @pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
 @virtual_time
-async def test_a_finalizer_that_cannot_be_taken_off_is_tried_again(trouble: Exception) -> None:
-    """Canceled in Atlas, the cluster is away: the next turn asks Atlas for nothing, and removes the finalizer."""
+async def test_a_finalizer_that_cannot_be_removed_is_tried_again(trouble: Exception) -> None:
+    """Canceled in Atlas, then the cluster is unavailable.
+
+    The next turn asks Atlas for nothing, and removes the finalizer.
+    """
     world = await settled(deletionPolicy="Cancel")
     world.cluster.faults.fail("finalizer", trouble)
     world.cluster.delete()
@@ -1318,8 +1357,8 @@ def orphans() -> float | None:
 
 
 @virtual_time
-async def test_an_orphan_is_one_once_its_finalizer_is_off() -> None:
-    """However often the finalizer could not be taken off: one event, one line, one more in the counter."""
+async def test_an_orphan_is_counted_once_its_finalizer_is_removed() -> None:
+    """However often the removal of the finalizer failed: one event, one line, one more in the counter."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, FORBIDDEN)
     world.cluster.annotate(FORCE_DELETE, "true")
@@ -1335,8 +1374,8 @@ async def test_an_orphan_is_one_once_its_finalizer_is_off() -> None:
 
 
 @virtual_time
-async def test_a_failure_is_said_on_status() -> None:
-    """While the object stands, status says why; what was known of the invitation stays."""
+async def test_a_failure_is_reported_on_status() -> None:
+    """While the object exists, status says why; what was known of the invitation stays."""
     world = await settled(deletionPolicy="Cancel")
     fail_always(world, FORBIDDEN)
     await delete(world)
@@ -1349,8 +1388,8 @@ async def test_a_failure_is_said_on_status() -> None:
 
 
 @virtual_time
-async def test_the_users_id_is_what_is_removed() -> None:
-    """The pending user of the users API is removed by the user's id."""
+async def test_a_user_is_removed_by_id() -> None:
+    """The pending user of the Users API is removed by the user's id."""
     world = await settled("users-pending", deletionPolicy="Cancel", roles=[OWNER, "GROUP_READ_ONLY"])
     known = world.cluster.status().invitation
     assert known is not None
@@ -1364,7 +1403,7 @@ async def test_the_users_id_is_what_is_removed() -> None:
 )
 @virtual_time
 async def test_a_finalizer_that_cannot_be_removed_asks_atlas_once(trouble: Exception) -> None:
-    """Canceled once, told once, however often the API server refuses the finalizer; then the object goes."""
+    """Canceled once, reported once, however often the API server refuses the finalizer; then the object is gone."""
     world = await settled("pending", deletionPolicy="Cancel")
     world.cluster.faults.fail_always("finalizer", trouble)
     world.cluster.delete()
@@ -1382,8 +1421,8 @@ async def test_a_finalizer_that_cannot_be_removed_asks_atlas_once(trouble: Excep
 
 
 @virtual_time
-async def test_an_unreadable_object_tells_of_its_unconfirmed_send_for_a_minute() -> None:
-    """Law 3: the next process must know of the send, also if nobody can read what the object asks for."""
+async def test_an_unreadable_object_shows_its_unconfirmed_send_for_a_minute() -> None:
+    """Law 3: the next process must know of the send, even if the spec of the object cannot be read."""
     world = World()
     world.cluster.apply()
     failure = Failure(Reason.ATLAS_UNAVAILABLE, "no response")

@@ -1,4 +1,4 @@
-"""What a process knows of an object beyond its status."""
+"""What a process knows about an object beyond its status."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def waits(memory: Memory, now: float, *, waiting: bool = True, deleting: bool = 
 
 
 @pytest.mark.parametrize("deleting", [False, True])
-def test_others_are_waited_for_a_minute_in_all(deleting: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """The minute is one for all turns, not one for each: once over, nobody waits for those who are still missing."""
+def test_the_wait_for_other_objects_is_a_minute_in_all(deleting: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """The minute is for all turns together: after it, the operator does not wait for those that are still missing."""
     memory = Memory("uid")
     assert waits(memory, 10.0, deleting=deleting)
     assert waits(memory, 10.0 + AWAIT_OTHERS - 1, deleting=deleting)
@@ -27,24 +27,24 @@ def test_others_are_waited_for_a_minute_in_all(deleting: bool) -> None:  # noqa:
         assert not waits(memory, 10.0 + AWAIT_OTHERS + turn, deleting=deleting)
 
 
-def test_others_who_come_later_have_a_minute_of_their_own() -> None:
-    """Where nobody was missing in between, the next wait begins anew."""
+def test_objects_that_come_later_have_their_own_minute() -> None:
+    """If none was missing in between, the wait starts again."""
     memory = Memory("uid")
     assert waits(memory, 10.0)
     assert not waits(memory, 20.0, waiting=False)
     assert waits(memory, 500.0)
 
 
-def test_a_deletion_has_a_minute_of_its_own() -> None:
-    """What the live object waited for in vain does not cut short the wait for an heir."""
+def test_a_deletion_has_its_own_minute() -> None:
+    """A vain wait of the live object does not shorten the wait for an object that takes over."""
     memory = Memory("uid")
     assert waits(memory, 10.0)
     assert not waits(memory, 10.0 + AWAIT_OTHERS)
     assert waits(memory, 500.0, deleting=True)
 
 
-def test_a_trouble_counts_from_the_first_time_in_a_row() -> None:
-    """The same trouble again keeps its beginning; another one, or any other outcome, starts anew."""
+def test_a_failure_counts_from_the_first_time_in_a_row() -> None:
+    """The same failure again keeps its start; another failure or any other outcome starts again."""
     memory = Memory("uid")
     assert memory.note_trouble(Trouble.REFUSED, 10.0) == 10.0
     assert memory.note_trouble(Trouble.REFUSED, 20.0) == 10.0

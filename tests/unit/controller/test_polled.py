@@ -1,4 +1,4 @@
-"""Values polled in the cluster: one read for everyone who asks, failures remembered, outages not."""
+"""Values polled in the cluster: one read for all callers; failures are remembered, outages are not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TTL = 60.0
 
 
 class Source:
-    """What is polled: it answers after a second (``takes``), and tells what was read and who was told of a change."""
+    """A polled source that responds after a second (``takes``) and records its reads and who was told of a change."""
 
     def __init__(self, answer: str | Exception = "first") -> None:
         self.answer = answer
@@ -40,7 +40,7 @@ def not_found(message: str = "no such Secret") -> Failure:
 
 @virtual_time
 async def test_one_read_for_many_askers() -> None:
-    """Who asks while a read is under way, and who asks within the ttl, shares it."""
+    """Callers that ask during a read, or within the ttl, share it."""
     source = Source()
     assert await asyncio.gather(*(source.polled.get("a") for _ in range(100))) == ["first"] * 100
     assert await source.polled.get("a") == "first"
@@ -57,8 +57,8 @@ async def test_each_key_has_its_own_read() -> None:
 
 
 @virtual_time
-async def test_an_answer_serves_for_the_ttl() -> None:
-    """It serves from the moment in which its read began, and no longer."""
+async def test_a_value_serves_for_the_ttl() -> None:
+    """It serves from the moment its read began, and no longer."""
     source = Source()
     await source.polled.get("a")
     await asyncio.sleep(TTL - 1)
@@ -71,8 +71,8 @@ async def test_an_answer_serves_for_the_ttl() -> None:
 
 
 @virtual_time
-async def test_doubt_reads_anew_now_and_then() -> None:
-    """Whoever doubts an answer has it read anew, and whoever doubts it in the next seconds shares that."""
+async def test_doubt_reads_again_now_and_then() -> None:
+    """A caller that doubts a value has it read again, and callers that doubt it in the next seconds share that."""
     source = Source()
     await source.polled.get("a")
     source.answer = "second"
@@ -89,8 +89,8 @@ async def test_doubt_reads_anew_now_and_then() -> None:
 
 
 @virtual_time
-async def test_since_asks_for_a_newer_answer() -> None:
-    """An answer whose read began before ``since`` is read again, one that began then or later is not."""
+async def test_since_asks_for_a_newer_value() -> None:
+    """A value whose read began before ``since`` is read again; a later one is not."""
     source = Source()
     await asyncio.sleep(5)
     await source.polled.get("a")
@@ -102,7 +102,7 @@ async def test_since_asks_for_a_newer_answer() -> None:
 
 
 @virtual_time
-async def test_many_who_ask_for_a_newer_answer_share_it() -> None:
+async def test_callers_that_ask_for_a_newer_value_share_it() -> None:
     """However many credentials were rejected at the same time, the Secret is read once more."""
     source = Source()
     await source.polled.get("a")
@@ -115,7 +115,7 @@ async def test_many_who_ask_for_a_newer_answer_share_it() -> None:
 
 @virtual_time
 async def test_a_read_that_began_too_early_is_not_shared() -> None:
-    """Who asks for what is newer than a read that is under way starts another one."""
+    """A caller that asks for a newer value than a read under way will return starts another read."""
     source = Source()
     early = asyncio.create_task(source.polled.get("a"))
     await asyncio.sleep(0.5)
@@ -129,7 +129,7 @@ async def test_a_read_that_began_too_early_is_not_shared() -> None:
 
 @virtual_time
 async def test_a_failure_is_remembered() -> None:
-    """What the cluster answered, if only that there is nothing, serves everyone for the ttl."""
+    """What the cluster returned, even a 404, serves all callers for the ttl."""
     source = Source(not_found())
     for _ in range(3):
         with pytest.raises(Failure, match="no such Secret") as caught:
@@ -143,7 +143,7 @@ async def test_a_failure_is_remembered() -> None:
 
 @virtual_time
 async def test_a_shared_failure_does_not_grow() -> None:
-    """However often a failure is raised, its traceback does not get longer."""
+    """However often a failure is raised, its traceback does not grow."""
     source = Source(not_found())
     lengths = []
     for _ in range(5):
@@ -155,7 +155,7 @@ async def test_a_shared_failure_does_not_grow() -> None:
 
 @virtual_time
 async def test_an_outage_is_not_remembered() -> None:
-    """Where the API server does not answer, the next asker tries again."""
+    """If the API server does not respond, the next caller tries again."""
     source = Source(ClusterUnavailable("no answer"))
     with pytest.raises(ClusterUnavailable):
         await source.polled.get("a")
@@ -166,8 +166,8 @@ async def test_an_outage_is_not_remembered() -> None:
 
 @pytest.mark.parametrize("trouble", [ClusterUnavailable("no response"), RuntimeError("a defect")])
 @virtual_time
-async def test_who_asks_together_shares_the_failure(trouble: Exception) -> None:
-    """A read that ends by an exception ends for all who asked meanwhile; who asks later starts a new one."""
+async def test_concurrent_callers_share_the_failure(trouble: Exception) -> None:
+    """A read that fails fails for all that asked meanwhile; a later caller starts a new read."""
     source = Source(trouble)
     failures = await asyncio.gather(*(source.polled.get("a") for _ in range(50)), return_exceptions=True)
     assert [str(failure) for failure in failures] == [str(trouble)] * 50
@@ -180,7 +180,7 @@ async def test_who_asks_together_shares_the_failure(trouble: Exception) -> None:
 
 @virtual_time
 async def test_a_read_that_hangs_is_not_waited_for() -> None:
-    """Nobody waits longer than ``WAIT_AT_MOST`` for one read, however late the asker comes; its value still serves."""
+    """No caller waits longer than ``WAIT_AT_MOST`` for one read, however late it comes; the value is still used."""
     source = Source()
     source.takes = 10
     for _ in range(2):
@@ -194,7 +194,7 @@ async def test_a_read_that_hangs_is_not_waited_for() -> None:
 
 @virtual_time
 async def test_a_failed_doubt_leaves_the_value_to_others() -> None:
-    """A value within the ttl serves whoever does not doubt it, while it is read again and after that read failed."""
+    """A value within the ttl serves callers that do not doubt it, also during another read and after its failure."""
     source = Source()
     await source.polled.get("a")
     source.answer = ClusterUnavailable("no response")
@@ -209,7 +209,7 @@ async def test_a_failed_doubt_leaves_the_value_to_others() -> None:
 
 @virtual_time
 async def test_an_old_read_does_not_replace_a_newer_one() -> None:
-    """A read that began earlier and ends later serves only those who wait for it."""
+    """A read that began earlier and ends later serves only the callers that wait for it."""
     source = Source()
     source.takes = 2
     early = asyncio.create_task(source.polled.get("a"))
@@ -223,8 +223,8 @@ async def test_an_old_read_does_not_replace_a_newer_one() -> None:
 
 
 @virtual_time
-async def test_an_outage_leaves_the_last_answer_to_last() -> None:
-    """The value that was good stays the last one through an outage and through a failure."""
+async def test_an_outage_keeps_the_last_good_value() -> None:
+    """The last good value stays through an outage and through a failure."""
     source = Source()
     assert source.polled.last("a") is None
     await source.polled.get("a")
@@ -237,8 +237,8 @@ async def test_an_outage_leaves_the_last_answer_to_last() -> None:
 
 
 @virtual_time
-async def test_who_is_cancelled_does_not_cancel_the_read() -> None:
-    """Whoever leaves, be it the one who asked first, the others get what is read."""
+async def test_a_canceled_caller_does_not_cancel_the_read() -> None:
+    """If a caller leaves, even the first one, the others still get the value."""
     source = Source()
     asking = [asyncio.create_task(source.polled.get("a")) for _ in range(3)]
     await settle()
@@ -250,8 +250,8 @@ async def test_who_is_cancelled_does_not_cancel_the_read() -> None:
 
 @pytest.mark.parametrize("answer", ["first", not_found(), ClusterUnavailable("no response")])
 @virtual_time
-async def test_a_read_that_nobody_waits_for_any_more_ends(answer: str | Exception) -> None:
-    """The only one who asked is cancelled: what is read then is nobody's error."""
+async def test_a_read_without_callers_ends(answer: str | Exception) -> None:
+    """The only caller is canceled: the result of the read raises no error."""
     errors: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     source = Source(answer)
@@ -280,8 +280,8 @@ async def test_a_read_that_nobody_waits_for_any_more_ends(answer: str | Exceptio
     ],
 )
 @virtual_time
-async def test_a_change_is_told(before: str | Failure, after: str | Failure, told: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Whoever depends on a value is woken when its answer differs from the one before, once."""
+async def test_a_change_is_reported(before: str | Failure, after: str | Failure, told: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Dependents are woken once when the value differs from the one before."""
     source = Source(before)
     for answer in (before, after, after):
         source.answer = answer
@@ -291,8 +291,8 @@ async def test_a_change_is_told(before: str | Failure, after: str | Failure, tol
 
 
 @virtual_time
-async def test_a_change_across_an_outage_is_told() -> None:
-    """The answer after an outage is compared with the one before it."""
+async def test_a_change_across_an_outage_is_reported() -> None:
+    """The value after an outage is compared with the one before it."""
     source = Source()
     for answer in ("first", ClusterUnavailable("no answer"), "second"):
         source.answer = answer
@@ -302,8 +302,8 @@ async def test_a_change_across_an_outage_is_told() -> None:
 
 
 @virtual_time
-async def test_what_nobody_asks_for_is_dropped() -> None:
-    """Credentials of a Secret that no object names any more are not held for ever."""
+async def test_a_value_that_is_not_in_use_is_dropped() -> None:
+    """Credentials of a Secret that no object names any more are not kept."""
     source = Source()
     await source.polled.get("idle")
     await source.polled.get("asked")

@@ -1,4 +1,4 @@
-"""The work queue, rule by rule, and as a state machine against a model."""
+"""The work queue, rule by rule, and as a state machine compared with a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def new_queue() -> WorkQueue[str]:
 
 
 async def empty(queue: WorkQueue[str]) -> list[str]:
-    """Take all that is ready, giving each key back at once, and return the keys in order."""
+    """Take all ready keys, give each back at once, and return the keys in order."""
     taken = []
     while len(queue):
         turn = await queue.get()
@@ -28,7 +28,7 @@ async def empty(queue: WorkQueue[str]) -> list[str]:
 
 
 async def nothing_comes(queue: WorkQueue[str]) -> bool:
-    """Tell whether a worker that waits gets nothing without time passing."""
+    """Return whether a waiting worker gets nothing unless time passes."""
     waiting = asyncio.create_task(queue.get())
     await settle()
     idle = not waiting.done()
@@ -41,7 +41,7 @@ async def nothing_comes(queue: WorkQueue[str]) -> bool:
 
 @virtual_time
 async def test_first_come_first_served() -> None:
-    """Keys of one priority are handed out in the order in which they were woken first."""
+    """Keys of one priority are handed out in the order in which they were first woken."""
     queue = new_queue()
     for key in "abcab":
         queue.add(key)
@@ -50,8 +50,8 @@ async def test_first_come_first_served() -> None:
 
 
 @virtual_time
-async def test_a_change_goes_before_a_sweep() -> None:
-    """However many a sweep has queued, a user's change is next."""
+async def test_a_change_goes_before_a_resync() -> None:
+    """However many keys a resync has queued, a user's change is next."""
     queue = new_queue()
     for key in "abc":
         queue.add(key, Priority.SWEEP)
@@ -60,8 +60,8 @@ async def test_a_change_goes_before_a_sweep() -> None:
 
 
 @virtual_time
-async def test_a_change_moves_a_swept_key_up() -> None:
-    """A key that a sweep has queued goes before the others once it changes, and is there once."""
+async def test_a_change_moves_a_resynced_key_up() -> None:
+    """A key that a resync has queued goes before the others once it changes, and is queued once."""
     queue = new_queue()
     for key in "abc":
         queue.add(key, Priority.SWEEP)
@@ -71,8 +71,8 @@ async def test_a_change_moves_a_swept_key_up() -> None:
 
 
 @virtual_time
-async def test_a_sweep_does_not_move_a_change_down() -> None:
-    """A key that waits as a change stays where it is when the sweep comes by."""
+async def test_a_resync_does_not_move_a_change_down() -> None:
+    """A key that waits as a change stays in its place during a resync."""
     queue = new_queue()
     queue.add("a")
     queue.add("b")
@@ -83,7 +83,7 @@ async def test_a_sweep_does_not_move_a_change_down() -> None:
 
 @virtual_time
 async def test_a_key_that_moved_up_is_not_handed_out_twice() -> None:
-    """The place that a key left behind is void, also when the key is queued again later."""
+    """The place that a key left behind is void, also if the key is queued again later."""
     queue = new_queue()
     queue.add("a", Priority.SWEEP)
     queue.add("a")
@@ -94,12 +94,12 @@ async def test_a_key_that_moved_up_is_not_handed_out_twice() -> None:
     assert await empty(queue) == ["a"]
 
 
-# One key is in one worker at a time.
+# Each key has at most one worker.
 
 
 @virtual_time
-async def test_a_key_in_a_workers_hands_is_not_handed_out() -> None:
-    """Woken while it runs, a key waits for done, and then makes one more turn, however often it was woken."""
+async def test_a_running_key_is_not_handed_out() -> None:
+    """If it is woken while it runs, it waits for done, and then makes one more turn, however often it was woken."""
     queue = new_queue()
     queue.add("a")
     assert (await queue.get()).key == "a"
@@ -114,7 +114,7 @@ async def test_a_key_in_a_workers_hands_is_not_handed_out() -> None:
 
 @virtual_time
 async def test_the_priority_of_a_wake_up_while_running_counts() -> None:
-    """A change that arrives during a turn goes before the sweep's keys, also where the sweep woke it first."""
+    """A change that arrives during a turn goes before the resync's keys, even if the resync woke the key first."""
     queue = new_queue()
     queue.add("a")
     await queue.get()
@@ -126,8 +126,8 @@ async def test_the_priority_of_a_wake_up_while_running_counts() -> None:
 
 
 @virtual_time
-async def test_done_without_a_wake_up_is_the_end() -> None:
-    """A key that nobody woke meanwhile is not handed out again."""
+async def test_done_without_a_wake_up_ends_the_key() -> None:
+    """A key that was not woken meanwhile is not handed out again."""
     queue = new_queue()
     queue.add("a")
     await queue.get()
@@ -135,12 +135,12 @@ async def test_done_without_a_wake_up_is_the_end() -> None:
     assert await nothing_comes(queue)
 
 
-# Since when.
+# The time of the last wake-up.
 
 
 @virtual_time
 async def test_a_turn_knows_its_last_wake_up() -> None:
-    """What was seen before the last wake-up must not be acted on."""
+    """The operator must not act on what was observed before the last wake-up."""
     queue = new_queue()
     queue.add("a")
     await asyncio.sleep(5)
@@ -151,7 +151,7 @@ async def test_a_turn_knows_its_last_wake_up() -> None:
 
 @virtual_time
 async def test_a_wake_up_during_a_turn_counts_from_its_end() -> None:
-    """What was seen while the turn still wrote may lack what it wrote."""
+    """What was observed while the turn still wrote may lack what it wrote."""
     queue = new_queue()
     queue.add("a")
     await queue.get()
@@ -168,7 +168,7 @@ async def test_a_wake_up_during_a_turn_counts_from_its_end() -> None:
 
 @virtual_time
 async def test_a_delayed_key_comes_in_time() -> None:
-    """A key that asked to come back is handed to a worker that waits, then and not before."""
+    """A key with a requeue time is handed to a waiting worker then, and not before."""
     queue = new_queue()
     queue.add_after("late", 10)
     queue.add_after("early", 5)
@@ -180,8 +180,8 @@ async def test_a_delayed_key_comes_in_time() -> None:
 
 
 @virtual_time
-async def test_what_a_sweep_found_stays_behind_a_users_change() -> None:
-    """Also once it has failed and is tried again: an outage in a large sweep leaves many such keys."""
+async def test_what_a_resync_found_stays_behind_a_users_change() -> None:
+    """Also if it has failed and is tried again: an outage in a large resync leaves many such keys."""
     queue = new_queue()
     queue.add("swept", Priority.SWEEP)
     queue.add_after((await queue.get()).key, 5)
@@ -194,7 +194,7 @@ async def test_what_a_sweep_found_stays_behind_a_users_change() -> None:
 @pytest.mark.parametrize("days", [1, 30])
 @virtual_time
 async def test_a_delay_of_days_is_kept(days: int) -> None:
-    """An invitation comes back at its end, and to be sent again after a day."""
+    """An invitation is requeued at its end, and after a day to be sent again."""
     queue = new_queue()
     queue.add_after("a", days * 86400.0)
     assert (await queue.get()).key == "a"
@@ -203,8 +203,8 @@ async def test_a_delay_of_days_is_kept(days: int) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, -1.0])
 @virtual_time
-async def test_no_delay_is_now(delay: float) -> None:
-    """A delay of nothing, or less, is now."""
+async def test_no_delay_means_now(delay: float) -> None:
+    """A delay of zero or less is now."""
     queue = new_queue()
     queue.add_after("a", delay)
     assert await queue.get() == Item("a", 0.0, Priority.SWEEP)
@@ -212,7 +212,7 @@ async def test_no_delay_is_now(delay: float) -> None:
 
 @virtual_time
 async def test_a_wake_up_voids_the_timer() -> None:
-    """A key that something else wakes comes now, and not once more when its time comes."""
+    """A key that another event wakes is handed out now, and not again when its time comes."""
     queue = new_queue()
     queue.add_after("a", 10)
     queue.add("a")
@@ -224,7 +224,7 @@ async def test_a_wake_up_voids_the_timer() -> None:
 @pytest.mark.parametrize(("first", "second"), [(10, 20), (20, 10)])
 @virtual_time
 async def test_a_later_delay_replaces_an_earlier_one(first: float, second: float) -> None:
-    """The last word on when to come back counts, be it sooner or later."""
+    """The latest requeue time counts, be it earlier or later."""
     queue = new_queue()
     queue.add_after("a", first)
     queue.add_after("a", second)
@@ -235,8 +235,8 @@ async def test_a_later_delay_replaces_an_earlier_one(first: float, second: float
 
 
 @virtual_time
-async def test_a_delay_does_not_hold_back_a_key_that_waits() -> None:
-    """A key that was woken is not put off: its next turn decides again."""
+async def test_a_delay_does_not_delay_a_waiting_key() -> None:
+    """A key that was woken keeps its place: its next turn decides again."""
     queue = new_queue()
     queue.add("a")
     await queue.get()
@@ -249,7 +249,7 @@ async def test_a_delay_does_not_hold_back_a_key_that_waits() -> None:
 
 
 @virtual_time
-async def test_a_key_asks_to_come_back_while_it_runs() -> None:
+async def test_a_key_is_requeued_while_it_runs() -> None:
     """A worker sets the time of the next turn before it gives the key back."""
     queue = new_queue()
     queue.add("a")
@@ -273,8 +273,8 @@ async def test_a_timer_that_comes_due_while_its_key_runs_makes_one_more_turn() -
 
 
 @virtual_time
-async def test_what_is_dropped_does_not_come_back() -> None:
-    """The timer and the failures of an object that is gone are forgotten."""
+async def test_a_dropped_key_does_not_come_back() -> None:
+    """The timer and the failures of an object that is gone are dropped."""
     queue = new_queue()
     queue.back_off("a")
     queue.add_after("a", 3)
@@ -286,7 +286,7 @@ async def test_what_is_dropped_does_not_come_back() -> None:
 
 @virtual_time
 async def test_timers_that_were_replaced_do_not_pile_up() -> None:
-    """Putting a key off again and again holds no memory."""
+    """Requeuing a key later again and again uses no memory."""
     queue = new_queue()
     for number in range(10_000):
         queue.add_after("a", 1000 + number)
@@ -305,7 +305,7 @@ async def test_timers_that_were_replaced_do_not_pile_up() -> None:
 
 @virtual_time
 async def test_back_off_doubles_up_to_five_minutes() -> None:
-    """1 s, 2 s, 4 s, ... 5 min, and for ever 5 min."""
+    """1 s, 2 s, 4 s, ... 5 min, and then always 5 min."""
     queue = new_queue()
     delays = [queue.back_off("a") for _ in range(100)]
     assert delays[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
@@ -313,8 +313,8 @@ async def test_back_off_doubles_up_to_five_minutes() -> None:
 
 
 @virtual_time
-async def test_a_success_begins_anew() -> None:
-    """Failures are counted by key, and forgotten with a success."""
+async def test_a_success_resets_the_back_off() -> None:
+    """Failures are counted by key; a success resets the count."""
     queue = new_queue()
     queue.back_off("a")
     queue.back_off("a")
@@ -332,7 +332,7 @@ def test_jitter_spreads_the_tries(jitter: float, expected: list[float]) -> None:
 
 
 def test_jitter_is_within_bounds() -> None:
-    """Without a jitter given, a back-off is between its half and its whole, 1 s at least and 5 min at most."""
+    """Without a given jitter, a back-off is between half and all of its time, and between 1 s and 5 min."""
     queue: WorkQueue[int] = WorkQueue(lambda: 0.0)
     for failures in range(12):
         full = min(2.0**failures, BACK_OFF_LAST)
@@ -357,24 +357,24 @@ async def test_each_wake_up_wakes_one_worker() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_worker_loses_no_wake_up() -> None:
-    """A worker that is cancelled in the very moment in which it was woken passes the key on."""
+async def test_a_canceled_worker_loses_no_wake_up() -> None:
+    """A worker that is canceled in the moment it was woken passes the key on."""
     queue = new_queue()
-    cancelled, other = (asyncio.create_task(queue.get()) for _ in range(2))
+    canceled, other = (asyncio.create_task(queue.get()) for _ in range(2))
     await settle()
     queue.add("a")
-    cancelled.cancel()
+    canceled.cancel()
     assert (await other).key == "a"
-    assert cancelled.cancelled()
+    assert canceled.cancelled()
 
 
 @virtual_time
-async def test_a_cancelled_worker_that_was_not_woken_wakes_nobody() -> None:
-    """A worker that leaves takes nothing along, and the next key goes to the next worker."""
+async def test_a_canceled_worker_that_was_not_woken_wakes_no_other() -> None:
+    """A worker that leaves takes no key, and the next key goes to the next worker."""
     queue = new_queue()
-    cancelled, other = (asyncio.create_task(queue.get()) for _ in range(2))
+    canceled, other = (asyncio.create_task(queue.get()) for _ in range(2))
     await settle()
-    cancelled.cancel()
+    canceled.cancel()
     await settle()
     assert not other.done()
     queue.add("a")
@@ -383,7 +383,7 @@ async def test_a_cancelled_worker_that_was_not_woken_wakes_nobody() -> None:
 
 @virtual_time
 async def test_close_ends_every_worker() -> None:
-    """Who waits leaves, who comes later too, and nothing is taken any more."""
+    """Waiting workers leave, later ones too, and no key is handed out any more."""
     queue = new_queue()
     queue.add("a")
     held = await queue.get()
@@ -409,13 +409,16 @@ KEYS = st.sampled_from("abcd")
 
 
 async def turn_over() -> None:
-    """Let the loop turn often enough for every worker to wake, and for one to wake the next."""
+    """Let the loop turn until every worker could wake, and one could wake the next."""
     for _ in range(6):
         await asyncio.sleep(0)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Compares the queue with a model that is simple because it is slow: who is woken since when, who runs."""
+    """Compare the queue with a model that is simple because it is slow.
+
+    Which keys are woken since when, and which run.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -435,7 +438,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop.close()
 
     def let_run(self) -> None:
-        """Let everything run, and compare what was handed out with what could be."""
+        """Let all workers run, and compare the handed-out keys with the possible ones."""
         self.loop.run_until_complete(turn_over())
         for getter in [g for g in self.getters if g.done()]:
             self.getters.remove(getter)
@@ -548,7 +551,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def test_against_a_model() -> None:
-    """No key in two workers, no wake-up lost, a user's change before a sweep's, in any order of events."""
+    """In any order of events: no key has two workers, no wake-up is lost, and a user's change goes before a resync."""
     run_state_machine_as_test(
         QueueMachine,
         settings=settings(

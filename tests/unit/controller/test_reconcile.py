@@ -1,4 +1,4 @@
-"""One reconcile, start to end, over a cluster and an Atlas in memory: what is called, what is written, what is said."""
+"""One reconcile from start to end, with a cluster and an Atlas in memory: calls, writes, events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ AS_OWNER = wire_spec(roles=[OWNER])
 
 
 async def adopted(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
-    """Return a world in which the object has adopted its pending invitation, and calls are counted anew."""
+    """Return a world in which the object has adopted its pending invitation; calls are counted from here."""
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(**spec))
@@ -72,7 +72,7 @@ def reason_of(outcome: Outcome | None) -> Reason:
 
 @virtual_time
 async def test_a_pending_invitation_is_adopted() -> None:
-    """What is there is taken over: two writes, the finalizer first, and no write to Atlas."""
+    """The operator takes over an existing invitation: two writes, the finalizer first, and no write to Atlas."""
     world = World()
     world.atlas.invite()
     world.cluster.apply()
@@ -92,7 +92,7 @@ async def test_a_pending_invitation_is_adopted() -> None:
 
 
 @virtual_time
-async def test_nobody_is_invited_before_the_finalizer_is_on() -> None:
+async def test_nothing_is_sent_before_the_finalizer_is_on() -> None:
     """Law 2: the finalizer is written before the invitation is sent; then comes the one status write."""
     world = World()
     world.cluster.apply()
@@ -107,7 +107,7 @@ async def test_nobody_is_invited_before_the_finalizer_is_on() -> None:
 @pytest.mark.parametrize("there", [[], [OWNER]], ids=["nothing", "other-roles"])
 @virtual_time
 async def test_nothing_is_changed_without_the_finalizer(trouble: Exception, there: list[str]) -> None:
-    """Law 2: where the finalizer cannot be written, Atlas is only read."""
+    """Law 2: if the finalizer cannot be written, Atlas is only read."""
     world = World()
     if there:
         world.atlas.invite(invitation(roles=there))
@@ -120,8 +120,8 @@ async def test_nothing_is_changed_without_the_finalizer(trouble: Exception, ther
 
 
 @virtual_time
-async def test_a_finalizer_that_somebody_took_off_is_put_on_before_anything_is_changed() -> None:
-    """Law 2 holds for ever, not only at first."""
+async def test_a_finalizer_that_was_removed_is_added_before_anything_is_changed() -> None:
+    """Law 2 always holds, not only at first."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER, finalizers=[])
     world.cluster.faults.before("finalizer", lambda: _no_writes(world))
@@ -136,7 +136,7 @@ def _no_writes(world: World) -> None:
 
 @virtual_time
 async def test_an_invitation_by_id_is_updated_at_first() -> None:
-    """The seed's case: an existing invitation is found by its id alone, and its roles are set by PATCH."""
+    """The seed's case: an existing invitation is found only by its id, and its roles are set by PATCH."""
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(username=None, invitationId=INVITATION_ID, roles=[OWNER, STREAMS]))
@@ -146,8 +146,8 @@ async def test_an_invitation_by_id_is_updated_at_first() -> None:
 
 
 @virtual_time
-async def test_an_invitation_by_id_that_is_not_there_is_never_sent() -> None:
-    """By id alone: an existing invitation is updated, never created."""
+async def test_an_invitation_by_id_that_does_not_exist_is_never_sent() -> None:
+    """With only an id, an existing invitation is updated, never created."""
     world = World()
     world.cluster.apply(spec=wire_spec(username=None, invitationId=INVITATION_ID))
     assert reason_of(await world.turn()) is Reason.INVITATION_NOT_FOUND
@@ -157,8 +157,8 @@ async def test_an_invitation_by_id_that_is_not_there_is_never_sent() -> None:
 
 
 @virtual_time
-async def test_someone_elses_invitation_is_left_alone_and_not_shown() -> None:
-    """IdentityMismatch: no write to Atlas, and no trace of the other person on status."""
+async def test_another_persons_invitation_is_left_and_not_shown() -> None:
+    """IdentityMismatch: no write to Atlas, and nothing about the other person on status."""
     world = World()
     world.atlas.invite(invitation(username=OTHER_EMAIL, roles=[OWNER]))
     world.cluster.apply(spec=wire_spec(invitationId=INVITATION_ID))
@@ -170,7 +170,7 @@ async def test_someone_elses_invitation_is_left_alone_and_not_shown() -> None:
 
 @virtual_time
 async def test_a_member_is_found() -> None:
-    """Who is a member already is Accepted, and status shows the member."""
+    """A person who is a member already is Accepted, and status shows the member."""
     world = World()
     world.atlas.let_in(user())
     world.cluster.apply()
@@ -182,8 +182,8 @@ async def test_a_member_is_found() -> None:
 
 
 @virtual_time
-async def test_the_users_api_is_shown_as_such() -> None:
-    """A pending user is an invitation of the Users API: the project's id is added, there is no groupName."""
+async def test_the_users_api_is_shown_on_status() -> None:
+    """A pending user is an invitation of the Users API: the project's id is added, and there is no groupName."""
     world = World()
     world.atlas.api = Api.USERS
     world.atlas.let_in(user(Membership.PENDING))
@@ -198,8 +198,8 @@ async def test_the_users_api_is_shown_as_such() -> None:
 
 
 @virtual_time
-async def test_an_invitation_by_id_that_the_list_does_not_show_is_asked_for() -> None:
-    """Somebody was invited under the same e-mail through the Users API: that says nothing of this invitation."""
+async def test_an_invitation_by_id_that_the_list_does_not_show_is_fetched() -> None:
+    """The person was invited under the same e-mail through the Users API: that proves nothing about this invitation."""
     world = await adopted(username=None, invitationId=INVITATION_ID)
     world.atlas.unlisted[INVITATION_ID] = None
     world.atlas.let_in(user(Membership.PENDING))
@@ -210,7 +210,7 @@ async def test_an_invitation_by_id_that_the_list_does_not_show_is_asked_for() ->
 
 @virtual_time
 async def test_nothing_is_sent_on_lists_that_cannot_be_read() -> None:
-    """An entry of the lists could not be read: it is asked for the e-mail itself before anybody is invited."""
+    """An entry of the lists could not be read: the e-mail itself is fetched before an invitation is sent."""
     world = World()
     world.atlas.lists = View.PARTIAL
     world.atlas.unlisted[world.atlas.invite().id] = None
@@ -234,7 +234,7 @@ async def accepted(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
 @pytest.mark.parametrize("succeeded", [False, True])
 @virtual_time
 async def test_a_member_who_changes_the_email_stays_the_member(succeeded: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """The member is known by the id, also where another person uses the old e-mail now."""
+    """The member is known by the id, also if another person uses the old e-mail now."""
     world = await accepted(memberPolicy="Manage")
     world.atlas.let_in(user(username=OTHER_EMAIL, roles=[OWNER]))
     if succeeded:
@@ -247,8 +247,8 @@ async def test_a_member_who_changes_the_email_stays_the_member(succeeded: bool) 
 
 
 @virtual_time
-async def test_another_person_under_the_email_of_a_member_is_left_alone() -> None:
-    """The member has left, and somebody else joined under the e-mail: reported, and never touched."""
+async def test_another_person_under_the_email_of_a_member_is_left() -> None:
+    """The member has left, and another person joined under the e-mail: reported, and never changed."""
     world = await accepted(memberPolicy="Manage")
     world.atlas.groups[GROUP_ID].users.clear()
     world.atlas.let_in(user(id=OTHER_ID, roles=[OWNER]))
@@ -261,8 +261,8 @@ async def test_another_person_under_the_email_of_a_member_is_left_alone() -> Non
 
 
 @virtual_time
-async def test_a_member_whom_the_list_does_not_show_is_not_succeeded() -> None:
-    """Lists that lag show somebody else under the e-mail already: the id is asked for first."""
+async def test_a_member_whom_the_list_does_not_show_is_not_replaced() -> None:
+    """Lagging lists already show another person under the e-mail: the id is fetched first."""
     world = await accepted()
     world.atlas.let_in(user(username=OTHER_EMAIL))
     world.atlas.unlisted[USER_ID] = None
@@ -271,8 +271,8 @@ async def test_a_member_whom_the_list_does_not_show_is_not_succeeded() -> None:
 
 
 @virtual_time
-async def test_who_was_removed_and_invited_again_by_hand_is_the_member_again() -> None:
-    """A later invitation under the e-mail is adopted, and whoever accepts it is the member, under any id."""
+async def test_a_person_who_was_removed_and_invited_again_by_hand_is_the_member_again() -> None:
+    """A later invitation under the e-mail is adopted, and the person who accepts it is the member, under any id."""
     world = await accepted()
     world.atlas.groups[GROUP_ID].users.clear()
     world.atlas.invite(invitation(id=OTHER_ID))
@@ -289,7 +289,7 @@ async def test_who_was_removed_and_invited_again_by_hand_is_the_member_again() -
 
 @virtual_time
 async def test_a_change_of_roles_is_one_call_and_one_write() -> None:
-    """The main job: a known pending invitation costs one PATCH by id and one status write."""
+    """The main job: roles of a known pending invitation change with one PATCH by id and one status write."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     outcome = await world.turn()
@@ -303,9 +303,9 @@ async def test_a_change_of_roles_is_one_call_and_one_write() -> None:
 
 @virtual_time
 async def test_a_change_of_roles_costs_the_same_after_a_restart() -> None:
-    """Status is all that the main job needs."""
+    """The main job needs only status."""
     world = await adopted()
-    world.start_anew()
+    world.restart()
     world.cluster.apply(spec=AS_OWNER)
     await world.turn()
     assert world.atlas.calls == [("UpdateInvite", INVITATION_ID, OWNER)]
@@ -313,8 +313,8 @@ async def test_a_change_of_roles_costs_the_same_after_a_restart() -> None:
 
 
 @virtual_time
-async def test_a_change_of_roles_of_what_has_gone_looks() -> None:
-    """The PATCH finds nothing: one look tells what became of the invitation."""
+async def test_a_change_of_roles_of_a_missing_invitation_reads_again() -> None:
+    """The PATCH finds nothing: one read shows what happened to the invitation."""
     world = await adopted()
     world.atlas.accept(INVITATION_ID, USER_ID)
     world.cluster.apply(spec=AS_OWNER)
@@ -325,8 +325,8 @@ async def test_a_change_of_roles_of_what_has_gone_looks() -> None:
 
 
 @virtual_time
-async def test_a_drift_in_atlas_is_set_right() -> None:
-    """Somebody changed the roles in Atlas: the spec's are set again, and status had them already."""
+async def test_a_drift_in_atlas_is_corrected() -> None:
+    """The roles were changed in Atlas: the spec's are set again; status had them already."""
     world = await adopted()
     world.atlas.invite(invitation(roles=[OWNER]))
     assert reason_of(await world.turn()) is Reason.INVITED
@@ -337,7 +337,7 @@ async def test_a_drift_in_atlas_is_set_right() -> None:
 
 @virtual_time
 async def test_a_change_of_roles_in_users_mode() -> None:
-    """A pending user is looked at, read, and changed role by role."""
+    """A pending user is observed, read again, and changed role by role."""
     world = World()
     world.atlas.api = Api.USERS
     world.atlas.let_in(user(Membership.PENDING))
@@ -356,7 +356,7 @@ async def test_a_change_of_roles_in_users_mode() -> None:
 )
 @virtual_time
 async def test_a_member_with_other_roles(policy: str, calls: list[str], reason: Reason) -> None:
-    """Observe reports and touches nothing; Manage adds, then removes."""
+    """Observe reports and changes nothing; Manage adds, then removes."""
     world = World()
     world.atlas.let_in(user(roles=[OWNER]))
     world.cluster.apply(spec=wire_spec(memberPolicy=policy))
@@ -371,7 +371,7 @@ async def test_a_member_with_other_roles(policy: str, calls: list[str], reason: 
 
 
 async def quiet_world(there: str) -> World:
-    """Return a world whose object is settled or stalled for good."""
+    """Return a world whose object is settled or stalled permanently."""
     world = World()
     if there == "member":
         world.atlas.let_in(user())
@@ -416,7 +416,7 @@ GONE = {"withdrawn", "expired", "not-found"}
 )
 @virtual_time
 async def test_a_hundred_quiet_turns_write_nothing(there: str) -> None:
-    """Law 5: no change in spec or Atlas, no write to either, for ever."""
+    """Law 5: without a change in spec or Atlas there is no write to either, ever."""
     world = await quiet_world(there)
     world.deliver()
     world.forget_calls()
@@ -429,7 +429,7 @@ async def test_a_hundred_quiet_turns_write_nothing(there: str) -> None:
 
 
 @virtual_time
-async def test_our_own_writes_wake_nobody() -> None:
+async def test_our_own_writes_wake_nothing() -> None:
     """The events of the finalizer and of the status are known already."""
     world = World()
     world.cluster.apply()
@@ -441,7 +441,7 @@ async def test_our_own_writes_wake_nobody() -> None:
 
 @virtual_time
 async def test_foreign_metadata_is_no_turn_and_no_write() -> None:
-    """Labels and annotations that others write wake nobody and lose nothing."""
+    """Labels and annotations from others wake nothing and lose nothing."""
     world = await adopted()
     world.cluster.apply(labels={"argocd.argoproj.io/instance": "x"}, annotations={"note": "y"})
     assert await world.woken() == []
@@ -452,8 +452,8 @@ async def test_foreign_metadata_is_no_turn_and_no_write() -> None:
 
 
 @virtual_time
-async def test_a_spec_that_changes_during_the_reconcile_is_not_called_evaluated() -> None:
-    """Laws 4 and 7: the status of the older spec is not written, and the next turn does the newer one's."""
+async def test_a_spec_that_changes_during_the_reconcile_is_not_observed() -> None:
+    """Laws 4 and 7: the status of the older spec is not written, and the next turn handles the newer one."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.atlas.faults.before("UpdateInvite", lambda: world.cluster.apply(spec=wire_spec(roles=[STREAMS])))
@@ -468,7 +468,7 @@ async def test_a_spec_that_changes_during_the_reconcile_is_not_called_evaluated(
 
 @virtual_time
 async def test_a_spec_that_changes_back_during_the_reconcile_wins() -> None:
-    """Law 7: to and fro while the PATCH is under way ends with the last spec in Atlas."""
+    """Law 7: the spec changes and changes back while the PATCH is under way: Atlas ends with the last spec."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.atlas.faults.before("UpdateInvite", lambda: world.cluster.apply(spec=wire_spec()))
@@ -483,7 +483,7 @@ async def test_a_spec_that_changes_back_during_the_reconcile_wins() -> None:
 
 @virtual_time
 async def test_a_status_that_cannot_be_written_is_written_later() -> None:
-    """The cluster is away after the PATCH: the next turn finds it done, and says so."""
+    """The cluster is unavailable after the PATCH: the next turn finds it done, and writes so."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
@@ -497,8 +497,8 @@ async def test_a_status_that_cannot_be_written_is_written_later() -> None:
 
 @pytest.mark.parametrize("trouble", [Stale("changed"), ClusterUnavailable("no answer")])
 @virtual_time
-async def test_a_sending_that_status_could_not_tell_is_remembered(trouble: Exception) -> None:
-    """Law 1: sent, the status is not written, and Atlas's lists do not show it yet: nobody is invited twice."""
+async def test_a_send_whose_status_write_failed_is_remembered(trouble: Exception) -> None:
+    """Law 1: sent, status not written, and Atlas's lists do not show it yet: there is no second send."""
     world = World()
     world.cluster.apply()
     world.cluster.faults.fail("status", trouble)
@@ -517,8 +517,8 @@ async def test_a_sending_that_status_could_not_tell_is_remembered(trouble: Excep
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.SETTLED])
 @virtual_time
-async def test_every_failure_is_an_evaluation(reason: Reason) -> None:
-    """Law 4: whatever came of it, the generation was evaluated; the rest of status stays what Atlas last said."""
+async def test_every_failure_counts_as_observed(reason: Reason) -> None:
+    """Law 4: whatever the result, the generation was observed; the rest of status stays what Atlas last said."""
     world = await adopted()
     before = world.cluster.status()
     world.cluster.apply(spec=AS_OWNER)
@@ -535,7 +535,7 @@ async def test_every_failure_is_an_evaluation(reason: Reason) -> None:
 
 @virtual_time
 async def test_an_error_is_gone_after_a_success() -> None:
-    """status.error does not outlive the failure."""
+    """status.error does not stay after the failure is over."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.atlas.faults.fail("UpdateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X")))
@@ -548,7 +548,7 @@ async def test_an_error_is_gone_after_a_success() -> None:
 
 @virtual_time
 async def test_an_outage_writes_once() -> None:
-    """However often it fails, in whatever words: one write, until something else is the matter."""
+    """However often it fails, with any text: one write, until the problem is a different one."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     for words in ("connection reset", "timed out", "refused"):
@@ -558,7 +558,7 @@ async def test_an_outage_writes_once() -> None:
 
 
 @virtual_time
-async def test_when_the_object_comes_back() -> None:
+async def test_when_the_object_is_requeued() -> None:
     """The outcome says when: at expiresAt for a pending one, after Retry-After for a rate limit."""
     world = await adopted()
     outcome = await world.turn()
@@ -571,7 +571,7 @@ async def test_when_the_object_comes_back() -> None:
     assert outcome.requeue_after == 17.0
 
 
-# A refused write is not repeated.
+# A rejected write is not repeated.
 
 
 REFUSED = Failure(
@@ -580,7 +580,7 @@ REFUSED = Failure(
 
 
 async def refused() -> World:
-    """Return a world in which Atlas has refused the spec, and would again."""
+    """Return a world in which Atlas has rejected the spec, and would again."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.atlas.faults.fail_always("UpdateInvite", REFUSED)
@@ -593,11 +593,11 @@ async def refused() -> World:
 
 @pytest.mark.parametrize("restart", [False, True])
 @virtual_time
-async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Turn after turn Atlas is looked at, and nothing is written, also not after a restart."""
+async def test_a_rejected_request_is_not_repeated(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """Turn after turn Atlas is read, and nothing is written, also after a restart."""
     world = await refused()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(20):
         outcome = await world.turn()
         assert reason_of(outcome) is Reason.INVALID_REQUEST
@@ -613,7 +613,7 @@ async def test_a_refused_request_is_not_resent(restart: bool) -> None:  # noqa: 
 )
 @virtual_time
 async def test_what_is_forbidden_is_tried_again_hourly(reason: Reason, code: int, calls: int) -> None:
-    """Whoever grants the right need not say so; what is invalid stays so."""
+    """A right may be granted without notice, so the operator tries again; an invalid request stays invalid."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     failure = Failure(reason, "no", error=error(code, "NO", operation=Operation.UPDATE_INVITE))
@@ -627,8 +627,8 @@ async def test_what_is_forbidden_is_tried_again_hourly(reason: Reason, code: int
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(("reason", "code"), [(Reason.INVALID_REQUEST, 400), (Reason.FORBIDDEN, 403)])
 @virtual_time
-async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code: int, *, restart: bool) -> None:
-    """Atlas refuses the operator's sending, somebody invites in the UI: the object has its invitation."""
+async def test_what_was_rejected_and_made_by_hand_is_adopted(reason: Reason, code: int, *, restart: bool) -> None:
+    """Atlas rejects the operator's send, and a user invites in the UI: the object adopts the invitation."""
     world = World()
     world.cluster.apply()
     failure = Failure(reason, "no", error=error(code, "NO", operation=Operation.CREATE_INVITE))
@@ -636,7 +636,7 @@ async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code
     for _ in range(3):
         assert reason_of(await world.turn()) is reason
     if restart:
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is reason
     assert world.atlas.names.count("CreateInvite") == 1
     world.atlas.invite()
@@ -645,14 +645,14 @@ async def test_what_was_refused_and_made_by_hand_is_adopted(reason: Reason, code
 
 
 @virtual_time
-async def test_what_was_refused_costs_no_confirmation() -> None:
-    """After a restart too, the lists are enough to say again that nothing is sent."""
+async def test_what_was_rejected_costs_no_confirmation() -> None:
+    """After a restart too, the lists are enough to report again that nothing is sent."""
     world = World()
     world.cluster.apply()
     failure = Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", operation=Operation.CREATE_INVITE))
     world.atlas.faults.fail_always("CreateInvite", failure)
     await world.turn()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.FORBIDDEN
@@ -661,8 +661,8 @@ async def test_what_was_refused_costs_no_confirmation() -> None:
 
 
 @virtual_time
-async def test_a_refusal_outlives_an_outage() -> None:
-    """A look that fails in between is no reason to repeat the write."""
+async def test_a_rejection_outlives_an_outage() -> None:
+    """A read that fails in between does not cause a repeated write."""
     world = await refused()
     world.atlas.faults.fail("Look", Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X")))
     assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
@@ -671,8 +671,8 @@ async def test_a_refusal_outlives_an_outage() -> None:
 
 
 @virtual_time
-async def test_a_refused_change_of_roles_is_tried_where_atlas_shows_others() -> None:
-    """Somebody changed the roles in Atlas since: once more."""
+async def test_a_rejected_change_of_roles_is_tried_if_atlas_shows_others() -> None:
+    """The roles were changed in Atlas since: the operator tries once more."""
     world = await refused()
     await world.turn()
     world.atlas.invite(invitation(roles=[STREAMS]))
@@ -682,7 +682,7 @@ async def test_a_refused_change_of_roles_is_tried_where_atlas_shows_others() -> 
 
 
 async def in_by_a_team() -> World:
-    """Return a world in which Atlas refuses to invite somebody who is in the project through a team."""
+    """Return a world in which Atlas refuses to invite a person who is in the project through a team."""
     world = World()
     world.cluster.apply()
     world.atlas.elsewhere = [user()]
@@ -696,11 +696,11 @@ async def in_by_a_team() -> World:
 
 @pytest.mark.parametrize("restart", [False, True])
 @virtual_time
-async def test_who_has_left_the_team_is_invited(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Nobody has to ask: each resync looks at what the 409 was about, and sends once it has gone."""
+async def test_a_person_who_has_left_the_team_is_invited(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """No request is needed: each resync reads what caused the 409, and sends once it is gone."""
     world = await in_by_a_team()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
     assert world.atlas.writes == []
@@ -712,7 +712,7 @@ async def test_who_has_left_the_team_is_invited(restart: bool) -> None:  # noqa:
 
 
 @virtual_time
-async def test_a_conflict_with_what_lists_do_not_show_yet_ends_with_them() -> None:
+async def test_a_conflict_with_a_lagging_list_ends_with_the_lag() -> None:
     """A 409 while the lists lag: once they show the invitation, it is adopted."""
     world = World()
     world.cluster.apply()
@@ -726,17 +726,17 @@ async def test_a_conflict_with_what_lists_do_not_show_yet_ends_with_them() -> No
     assert world.atlas.names.count("CreateInvite") == 2
 
 
-# Other roles than asked for.
+# Other roles than requested.
 
 
 def keep_roles(world: World, *roles: str) -> None:
-    """Let Atlas respond to every write of roles with these, and keep them."""
+    """Let Atlas respond to every write of roles with these roles, and keep them."""
     world.atlas.keeps = roles
 
 
 @virtual_time
-async def test_other_roles_than_asked_for_are_said_and_not_asked_for_again() -> None:
-    """One dropped, one added: one PATCH, one event, and quiet until something changes."""
+async def test_other_roles_than_requested_are_reported_and_not_requested_again() -> None:
+    """One dropped, one added: one PATCH, one event, and no more until something changes."""
     world = await adopted()
     keep_roles(world, READER, STREAMS)
     world.cluster.apply(spec=wire_spec(roles=[READER, OWNER]))
@@ -749,15 +749,15 @@ async def test_other_roles_than_asked_for_are_said_and_not_asked_for_again() -> 
     assert ready is not None
     assert f"Requested: {OWNER}, {READER}. Atlas shows: {READER}, {STREAMS}." in ready.message
     assert (status.state, ready.status) == (State.PENDING, "True")
-    world.start_anew()
+    world.restart()
     await world.turn()
     assert len(world.atlas.writes) == 1
 
 
 @pytest.mark.parametrize("change", ["spec", "request", "atlas"])
 @virtual_time
-async def test_other_roles_are_asked_for_again_after_a_change(change: str) -> None:
-    """A new spec, a request to reconcile, other roles in Atlas: once more."""
+async def test_other_roles_are_requested_again_after_a_change(change: str) -> None:
+    """A new spec, a request to reconcile, other roles in Atlas: one more request."""
     world = await adopted()
     keep_roles(world, READER, STREAMS)
     world.cluster.apply(spec=wire_spec(roles=[READER, OWNER]))
@@ -778,8 +778,8 @@ async def test_other_roles_are_asked_for_again_after_a_change(change: str) -> No
 
 
 @virtual_time
-async def test_a_sending_with_other_roles_is_not_corrected() -> None:
-    """Atlas sent the invitation with other roles: said, and the same roles are not asked for again."""
+async def test_a_send_with_other_roles_is_not_corrected() -> None:
+    """Atlas sent the invitation with other roles: reported, and the same roles are not requested again."""
     world = World()
     keep_roles(world, STREAMS)
     world.cluster.apply()
@@ -790,8 +790,8 @@ async def test_a_sending_with_other_roles_is_not_corrected() -> None:
 
 
 @virtual_time
-async def test_a_member_with_other_roles_than_asked_for_is_said() -> None:
-    """Law 4: under Manage too, the roles are those of spec only if Atlas says so."""
+async def test_a_member_with_other_roles_than_requested_is_reported() -> None:
+    """Law 4: with Manage too, the roles are those of spec only if Atlas says so."""
     world = await accepted(memberPolicy="Manage")
     keep_roles(world, READER)
     world.cluster.apply(spec=wire_spec(memberPolicy="Manage", roles=[READER, OWNER]))
@@ -803,7 +803,7 @@ async def test_a_member_with_other_roles_than_asked_for_is_said() -> None:
 
 @virtual_time
 async def test_a_role_that_atlas_does_not_add_costs_no_other() -> None:
-    """Nothing is removed in the place of a role that Atlas did not add: that could be the last one."""
+    """No role is removed if Atlas did not add its replacement: it could be the last one."""
     world = await accepted(memberPolicy="Manage")
     keep_roles(world, READER)
     world.cluster.apply(spec=wire_spec(memberPolicy="Manage", roles=[OWNER]))
@@ -813,8 +813,8 @@ async def test_a_role_that_atlas_does_not_add_costs_no_other() -> None:
 
 
 @virtual_time
-async def test_roles_that_nobody_can_read_are_not_written() -> None:
-    """Atlas shows the roles in a form that cannot be read: said, and not asked for with each look."""
+async def test_roles_that_cannot_be_read_are_not_written() -> None:
+    """Atlas shows the roles in a form that cannot be read: reported, and not requested at each read."""
     world = World()
     world.atlas.invite(invitation(roles=[]))
     world.cluster.apply()
@@ -828,7 +828,10 @@ async def test_roles_that_nobody_can_read_are_not_written() -> None:
 
 @virtual_time
 async def test_roles_that_are_right_already_are_no_event() -> None:
-    """The list lags, and the read right before the write shows the roles of spec: nothing was done, nothing is told."""
+    """The list lags, and the read right before the write shows the roles of spec.
+
+    Nothing is done, and there is no event.
+    """
     world = await accepted(memberPolicy="Manage")
     world.atlas.unlisted[USER_ID] = user(roles=[OWNER])
     for _ in range(3):
@@ -843,7 +846,7 @@ async def test_roles_that_are_right_already_are_no_event() -> None:
 @pytest.mark.parametrize("lost", ["status", "response"])
 @virtual_time
 async def test_a_reverted_role_is_reverted_in_atlas(lost: str) -> None:
-    """Set, not said, and set back: lists that lag show the old roles still, and are not believed."""
+    """Set, not reported, and set back: lagging lists still show the old roles, and are not trusted."""
     world = await adopted()
     old = world.atlas.groups[GROUP_ID].invitations[INVITATION_ID]
     world.cluster.apply(spec=AS_OWNER)
@@ -865,7 +868,7 @@ async def test_a_reverted_role_is_reverted_in_atlas(lost: str) -> None:
 
 
 @virtual_time
-async def test_a_write_of_roles_without_a_response_is_looked_at() -> None:
+async def test_a_write_of_roles_without_a_response_is_confirmed() -> None:
     """A PATCH that was carried out, but whose response could not be read, is not repeated."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
@@ -880,8 +883,8 @@ async def test_a_write_of_roles_without_a_response_is_looked_at() -> None:
 
 
 @virtual_time
-async def test_an_outage_costs_a_change_of_roles_no_look() -> None:
-    """Atlas's own error response to a PATCH: the next turn sends the PATCH, which is one call, and nothing else."""
+async def test_an_outage_costs_a_change_of_roles_no_read() -> None:
+    """If Atlas returns its own error to a PATCH, the next turn sends the PATCH, which is one call, and nothing else."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     failure = Failure(Reason.ATLAS_UNAVAILABLE, "503", error=error(503, "X", operation=Operation.UPDATE_INVITE))
@@ -892,7 +895,7 @@ async def test_an_outage_costs_a_change_of_roles_no_look() -> None:
     assert world.atlas.names == ["UpdateInvite", "UpdateInvite"]
 
 
-# The words of a failure.
+# The text of a failure.
 
 
 def no_access(detail: str) -> Failure:
@@ -905,8 +908,8 @@ def detail_of(world: World) -> str | None:
 
 
 @virtual_time
-async def test_a_failure_that_repeats_is_said_anew_on_request() -> None:
-    """Whoever asks for a reconcile is shown what Atlas says now; a loop of the same failure writes nothing."""
+async def test_a_repeated_failure_is_reported_again_on_request() -> None:
+    """After a request to reconcile, status shows what Atlas says now; otherwise the same failure writes nothing."""
     world = await adopted()
     world.atlas.faults.fail_always("Look", no_access("192.0.2.1 is not on the list"))
     await world.turn()
@@ -921,7 +924,7 @@ async def test_a_failure_that_repeats_is_said_anew_on_request() -> None:
 
 
 @virtual_time
-async def test_a_failure_that_repeats_is_said_anew_after_an_hour() -> None:
+async def test_a_repeated_failure_is_reported_again_after_an_hour() -> None:
     """Once an hour status shows what Atlas says now."""
     world = await adopted()
     for number in range(130):
@@ -947,14 +950,14 @@ def new_request(world: World) -> None:
 @pytest.mark.parametrize("change", [new_spec, new_secret, new_request])
 @pytest.mark.parametrize("restart", [False, True])
 @virtual_time
-async def test_a_refused_request_is_resent_once_after_a_change(
+async def test_a_rejected_request_is_repeated_once_after_a_change(
     change: Callable[[World], None],
     restart: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:
-    """A new spec, other credentials or a request to reconcile: once more, and if refused again, no more."""
+    """A new spec, other credentials or a request to reconcile: one more try, and if it is rejected again, no more."""
     world = await refused()
     if restart:
-        world.start_anew()
+        world.restart()
         await world.turn()
     change(world)
     for _ in range(3):
@@ -968,8 +971,8 @@ async def _pass(seconds: float) -> None:
 
 
 @virtual_time
-async def test_a_refused_request_that_is_accepted_after_a_change_settles() -> None:
-    """Once Atlas accepts, the refusal is forgotten."""
+async def test_a_rejected_request_that_is_accepted_after_a_change_settles() -> None:
+    """Once Atlas accepts, the rejection is forgotten."""
     world = await refused()
     world.atlas.faults.fail_always("UpdateInvite", None)
     new_request(world)
@@ -978,8 +981,8 @@ async def test_a_refused_request_that_is_accepted_after_a_change_settles() -> No
 
 
 @virtual_time
-async def test_a_corrected_secret_counts_where_its_status_could_not_be_written() -> None:
-    """Accepted with another Secret, but status says InvalidRequest still: it is not taken for the new one's answer."""
+async def test_a_corrected_secret_counts_if_its_status_could_not_be_written() -> None:
+    """Accepted with another Secret, but status still has InvalidRequest: that is not the result for the new Secret."""
     world = await refused()
     world.atlas.faults.fail_always("UpdateInvite", None)
     new_secret(world)
@@ -1000,8 +1003,8 @@ async def test_a_corrected_secret_counts_where_its_status_could_not_be_written()
     ],
 )
 @virtual_time
-async def test_a_spec_past_the_crd_is_an_invalid_request(spec: dict[str, Any], field: str) -> None:
-    """What an older CRD let through is said by field and rule, once, and Atlas is not called."""
+async def test_a_spec_that_breaks_crd_rules_is_an_invalid_request(spec: dict[str, Any], field: str) -> None:
+    """What an older CRD let through is reported once, by field and rule, and Atlas is not called."""
     world = World()
     world.cluster.apply(spec=wire_spec(**spec))
     for _ in range(3):
@@ -1018,7 +1021,7 @@ async def test_a_spec_past_the_crd_is_an_invalid_request(spec: dict[str, Any], f
 
 @virtual_time
 async def test_a_missing_secret_is_waited_for() -> None:
-    """SecretNotFound: one write, no finalizer, no call; and on it goes when the Secret is there."""
+    """SecretNotFound: one write, no finalizer, no call; the object goes on once the Secret exists."""
     world = World()
     world.atlas.invite()
     del world.cluster.secrets[SECRET]
@@ -1036,7 +1039,7 @@ async def test_a_missing_secret_is_waited_for() -> None:
 
 @virtual_time
 async def test_a_project_by_reference() -> None:
-    """ProjectNotReady is looked at in 30 s; then the id is the reference's."""
+    """ProjectNotReady is requeued after 30 s; then the id is the reference's."""
     world = World()
     world.cluster.apply(spec=wire_spec(groupId=None, projectRef={"name": "payments"}))
     outcome = await world.turn()
@@ -1052,7 +1055,7 @@ async def test_a_project_by_reference() -> None:
 
 @virtual_time
 async def test_a_rotated_secret_is_read_again_in_the_same_turn() -> None:
-    """A 401 costs one more read of the Secret, and nobody sees an error."""
+    """A 401 costs one more read of the Secret, and no error is reported."""
     world = await adopted()
     world.atlas.rejected.add(CREDENTIALS)
     world.cluster.secrets[SECRET] = OTHER_CREDENTIALS
@@ -1063,8 +1066,8 @@ async def test_a_rotated_secret_is_read_again_in_the_same_turn() -> None:
 
 
 @virtual_time
-async def test_rejected_credentials_are_said() -> None:
-    """The Secret still holds what Atlas rejects: CredentialsRejected, in a minute again."""
+async def test_rejected_credentials_are_reported() -> None:
+    """The Secret still holds what Atlas rejects: CredentialsRejected, requeued in a minute."""
     world = await adopted()
     world.atlas.rejected.add(CREDENTIALS)
     world.cluster.apply(spec=AS_OWNER)
@@ -1076,12 +1079,12 @@ async def test_rejected_credentials_are_said() -> None:
     assert world.atlas.names == ["UpdateInvite"]
 
 
-# Requested, gone.
+# Requests, and objects that are gone.
 
 
 @virtual_time
 async def test_a_request_to_reconcile_is_handled_once() -> None:
-    """The request is echoed on status, with one look; the echo is not work again."""
+    """The request is echoed on status, with one read; the echo causes no more work."""
     world = await adopted()
     world.cluster.annotate(RECONCILE_REQUESTED_AT, "now")
     await world.turn()
@@ -1094,16 +1097,16 @@ async def test_a_request_to_reconcile_is_handled_once() -> None:
 
 
 @virtual_time
-async def test_an_object_that_is_gone_is_nothing_to_do() -> None:
-    """The key of an object that is not there is dropped without a call."""
+async def test_an_object_that_is_gone_causes_no_work() -> None:
+    """The key of an object that does not exist is dropped without a call."""
     world = World()
     assert await world.turn() is None
     assert (world.atlas.calls, world.cluster.writes, world.cluster.reads) == ([], [], [])
 
 
 @virtual_time
-async def test_an_object_that_goes_during_the_reconcile() -> None:
-    """Deleted while Atlas is looked at: nothing is written, and nothing is sent."""
+async def test_an_object_that_is_deleted_during_the_reconcile() -> None:
+    """Deleted while Atlas is read: nothing is written, and nothing is sent."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.before("Look", world.cluster.delete)
@@ -1114,8 +1117,8 @@ async def test_an_object_that_goes_during_the_reconcile() -> None:
 
 
 @virtual_time
-async def test_a_name_that_is_taken_anew_inherits_nothing() -> None:
-    """A refusal belongs to the object that was refused: its successor is tried."""
+async def test_a_new_object_of_the_same_name_inherits_nothing() -> None:
+    """A rejection belongs to the object that was rejected: the new object is tried."""
     world = await refused()
     world.cluster.delete()
     await world.turn()
@@ -1126,13 +1129,13 @@ async def test_a_name_that_is_taken_anew_inherits_nothing() -> None:
 
 
 @virtual_time
-async def test_nothing_older_than_the_wake_up_is_acted_on() -> None:
-    """Atlas is looked at as of the wake-up."""
+async def test_nothing_older_than_the_wake_up_is_used() -> None:
+    """Atlas is read as of the wake-up."""
     world = await adopted()
     await _pass(5)
     world.deliver()
     await world.reconciler.reconcile(KEY, 3.5)
-    assert world.atlas.looked_since[-1] == 3.5
+    assert world.atlas.read_since[-1] == 3.5
 
 
 # A newer spec goes before every write to Atlas.
@@ -1153,7 +1156,7 @@ async def pending_as_owner() -> World:
 
 
 async def new_with_other_roles() -> World:
-    """Return a world in which an invitation with other roles is there before its object."""
+    """Return a world in which an invitation with other roles exists before its object."""
     world = World()
     world.atlas.invite(invitation(roles=[OWNER]))
     world.cluster.apply()
@@ -1173,10 +1176,10 @@ async def managed_member() -> World:
 )
 @pytest.mark.parametrize("change", [{"suspend": True}, {"roles": [STREAMS]}], ids=["suspended", "other-roles"])
 @virtual_time
-async def test_a_change_that_is_known_goes_before_a_write(
+async def test_a_known_change_goes_before_a_write(
     begin: Callable[[], Awaitable[World]], looks: int, change: dict[str, Any]
 ) -> None:
-    """Law 7: the spec changes while Atlas is looked at, and its event is here: nothing is done for the older one."""
+    """Law 7: the spec changes while Atlas is read, and the event is here: nothing is done for the older spec."""
     world = await begin()
 
     def edit() -> None:
@@ -1193,8 +1196,8 @@ async def test_a_change_that_is_known_goes_before_a_write(
 
 
 @virtual_time
-async def test_a_change_between_two_role_writes_is_heeded() -> None:
-    """Suspended between adding and removing: what is not done yet is left undone."""
+async def test_a_change_between_two_role_writes_counts() -> None:
+    """Suspended between adding and removing: the rest is not done."""
     world = await managed_member()
 
     def suspend() -> None:
@@ -1209,7 +1212,7 @@ async def test_a_change_between_two_role_writes_is_heeded() -> None:
 
 @virtual_time
 async def test_a_change_while_the_finalizer_is_written_goes_before_the_patch() -> None:
-    """The known invitation of an object whose finalizer was stripped: the newer spec is what is done."""
+    """The known invitation of an object whose finalizer was removed: the operator applies the newer spec."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER, finalizers=[])
     add_finalizer = world.cluster.add_finalizer
@@ -1226,12 +1229,15 @@ async def test_a_change_while_the_finalizer_is_written_goes_before_the_patch() -
     assert world.atlas.writes == []
 
 
-# A reference that comes to lead elsewhere.
+# A reference that now leads to another project.
 
 
 @virtual_time
 async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
-    """The AtlasProject is created anew with another id: nothing is done, and it is said; once back, it goes on."""
+    """The AtlasProject is recreated with another id: nothing is done, and status says so.
+
+    When the id is back, the object goes on.
+    """
     world = World()
     payments = Key("team-a", "payments")
     world.cluster.project_ids[payments] = GROUP_ID
@@ -1241,7 +1247,7 @@ async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
     world.cluster.project_ids[payments] = "f" * 24
     for restart in (False, True):
         if restart:
-            world.start_anew()
+            world.restart()
         await _pass(31)
         world.deliver()
         world.forget_calls()
@@ -1257,12 +1263,12 @@ async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
     assert reason_of(await world.turn()) is Reason.INVITED
 
 
-# What is written, what is said.
+# What is written and reported.
 
 
 @virtual_time
 async def test_only_the_finalizer_and_the_status_are_written() -> None:
-    """Law 10: spec, labels, annotations and foreign finalizers are as they were, through a whole life."""
+    """Law 10: spec, labels, annotations and foreign finalizers stay unchanged over a whole life."""
     world = World()
     world.atlas.invite()
     metadata: dict[str, Any] = {"labels": {"a": "b"}, "annotations": {"c": "d"}, "finalizers": ["foregroundDeletion"]}
@@ -1285,24 +1291,24 @@ async def test_only_the_finalizer_and_the_status_are_written() -> None:
 
 @virtual_time
 async def test_the_life_of_an_invitation_by_expiry() -> None:
-    """Pending, expired, and pending again under a new id that somebody made by hand."""
+    """Pending, expired, and pending again under a new id that was made by hand."""
     world = await adopted()
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time = EXPIRES
     assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
     assert world.cluster.status().state is State.EXPIRED
     assert world.cluster.status().invitation == invitation()
-    anew = invitation(id=OTHER_ID, createdAt=time_text(EXPIRES), expiresAt=time_text(EXPIRES + timedelta(days=30)))
-    world.atlas.invite(anew)
+    again = invitation(id=OTHER_ID, createdAt=time_text(EXPIRES), expiresAt=time_text(EXPIRES + timedelta(days=30)))
+    world.atlas.invite(again)
     assert reason_of(await world.turn()) is Reason.INVITED
     status = world.cluster.status()
-    assert (status.invitation, status.origin, status.state) == (anew, Origin.ADOPTED, State.PENDING)
+    assert (status.invitation, status.origin, status.state) == (again, Origin.ADOPTED, State.PENDING)
     assert world.atlas.writes == []
 
 
 @virtual_time
 async def test_the_life_of_an_invitation_by_acceptance() -> None:
-    """Pending, accepted, removed: nobody is invited again, and status still shows who it was."""
+    """Pending, accepted, removed: there is no new invitation, and status still shows who the member was."""
     world = await adopted()
     world.atlas.accept(INVITATION_ID, USER_ID)
     assert reason_of(await world.turn()) is Reason.ACCEPTED
@@ -1320,8 +1326,8 @@ async def test_the_life_of_an_invitation_by_acceptance() -> None:
 
 
 @virtual_time
-async def test_a_status_that_somebody_else_wrote_is_set_right() -> None:
-    """Status is written whole: what is not the operator's goes."""
+async def test_a_status_written_by_others_is_corrected() -> None:
+    """Status is written as a whole: fields that are not the operator's are removed."""
     world = await adopted()
     mine = world.cluster.objects[KEY]["status"]
     world.cluster.put_status(Status(observed_generation=1, state=State.REMOVED, error=error(500, "LIE")))
@@ -1336,7 +1342,7 @@ async def test_a_status_that_somebody_else_wrote_is_set_right() -> None:
 
 @virtual_time
 async def test_no_log_names_a_secret_or_an_email(caplog: pytest.LogCaptureFixture) -> None:
-    """Law 9: through success and every failure, no record holds an e-mail or a part of the credentials."""
+    """Law 9: through success and every failure, no log record holds an e-mail or a part of the credentials."""
     caplog.set_level(logging.DEBUG)
     world = await adopted()
     for reason in Reason:
@@ -1364,8 +1370,8 @@ async def test_no_log_names_a_secret_or_an_email(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("change", ["secret", "spec", "request"])
 @virtual_time
-async def test_what_is_forbidden_is_asked_after_a_change(change: str) -> None:
-    """A new Secret, another spec, a request to reconcile: Atlas is asked at once."""
+async def test_a_forbidden_write_is_repeated_after_a_change(change: str) -> None:
+    """A new Secret, another spec, a request to reconcile: Atlas is called at once."""
     world = await adopted()
     world.atlas.faults.fail("Look", Failure(Reason.FORBIDDEN, "no", error=error(403, "NO")))
     assert reason_of(await world.turn()) is Reason.FORBIDDEN
@@ -1380,8 +1386,8 @@ async def test_what_is_forbidden_is_asked_after_a_change(change: str) -> None:
 
 
 @virtual_time
-async def test_what_is_refused_is_not_resent_where_status_cannot_be_written() -> None:
-    """A refused sending whose status write fails: it is remembered, and not sent again."""
+async def test_a_rejected_send_is_not_repeated_if_status_cannot_be_written() -> None:
+    """A rejected send whose status write fails: it is remembered, and not sent again."""
     world = World()
     world.cluster.apply()
     refusal = Failure(
@@ -1395,12 +1401,12 @@ async def test_what_is_refused_is_not_resent_where_status_cannot_be_written() ->
     assert world.atlas.names.count("CreateInvite") == 1
 
 
-# What comes between.
+# Events in the middle of a reconcile.
 
 
 @virtual_time
 async def test_nothing_is_sent_once_the_finalizer_is_known_to_be_gone() -> None:
-    """Law 2: somebody strips the finalizer during the look, and its event is here: nothing is sent."""
+    """Law 2: the finalizer is removed during the read of Atlas, and the event is here: nothing is sent."""
     world = World()
     world.cluster.apply()
 
@@ -1415,8 +1421,8 @@ async def test_nothing_is_sent_once_the_finalizer_is_known_to_be_gone() -> None:
 
 
 @virtual_time
-async def test_an_answer_in_other_letters_is_the_objects_all_the_same() -> None:
-    """Law 1: Atlas answers a sending with another form of the e-mail: it is known by its id, and not sent again."""
+async def test_a_response_with_another_form_of_the_email_is_the_objects() -> None:
+    """Law 1: Atlas responds to a send with another form of the e-mail: it is known by its id, and not sent again."""
     world = World()
     world.cluster.apply()
     other = invitation(username=OTHER_EMAIL)
@@ -1430,14 +1436,14 @@ async def test_an_answer_in_other_letters_is_the_objects_all_the_same() -> None:
     assert reason_of(await world.turn()) is Reason.INVITED
     assert world.cluster.status().invitation == other
     for _ in range(5):
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is Reason.INVITED
     assert world.atlas.names.count("CreateInvite") == 1
 
 
 @virtual_time
-async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind() -> None:
-    """One without a finalizer, whose Secret is being read, and is not there."""
+async def test_an_object_that_is_deleted_while_it_is_reconciled_leaves_nothing_behind() -> None:
+    """An object without a finalizer, whose Secret is being read, and does not exist."""
     world = World()
 
     async def missing(secret: Key) -> StoredCredentials:
@@ -1446,7 +1452,7 @@ async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind(
         raise Failure(Reason.SECRET_NOT_FOUND, "said")
 
     world.cluster.credentials = missing  # type: ignore[method-assign]
-    world.start_anew()
+    world.restart()
     async with world.running():
         world.cluster.apply()
         await asyncio.sleep(1)
@@ -1458,7 +1464,7 @@ async def test_an_object_that_goes_while_it_is_reconciled_leaves_nothing_behind(
 
 @virtual_time
 async def test_objects_that_come_and_go_leave_nothing_behind() -> None:
-    """A hundred objects, created and deleted: the process remembers none of them."""
+    """A hundred objects, created and deleted: the process keeps none of them in memory."""
     world = World()
     async with world.running():
         for number in range(100):
@@ -1471,15 +1477,15 @@ async def test_objects_that_come_and_go_leave_nothing_behind() -> None:
         assert world.reconciler._with.memories._memories == {}  # noqa: SLF001 - there is no other door
 
 
-# Writes that the API server refuses.
+# Writes that the API server rejects.
 
 
 DENIED = WriteRefused("to write the finalizer", 422, "ValidatingAdmissionPolicy 'labels' denied request: no label team")
 
 
 @virtual_time
-async def test_a_refused_finalizer_is_said_in_the_words_of_the_api_server() -> None:
-    """Stalled, and nothing is sent; once the policy is changed, it goes on."""
+async def test_a_rejected_finalizer_is_reported_with_the_api_servers_message() -> None:
+    """Stalled, and nothing is sent; once the policy is changed, the object goes on."""
     world = World()
     world.cluster.apply()
     world.cluster.faults.fail("finalizer", DENIED, DENIED)
@@ -1495,8 +1501,8 @@ async def test_a_refused_finalizer_is_said_in_the_words_of_the_api_server() -> N
 
 
 @virtual_time
-async def test_a_refused_status_is_told_by_one_event_and_asks_atlas_once() -> None:
-    """The role change is done in Atlas once, however often its status is refused, and is on status in the end."""
+async def test_a_rejected_status_is_one_event_and_one_call() -> None:
+    """The role change is done in Atlas once, however often its status is rejected, and is on status in the end."""
     world = await adopted()
     world.cluster.apply(spec=AS_OWNER)
     world.cluster.faults.fail_always("status", DENIED)
@@ -1511,8 +1517,8 @@ async def test_a_refused_status_is_told_by_one_event_and_asks_atlas_once() -> No
     assert world.cluster.status().invitation == invitation(roles=[OWNER])
 
 
-def test_the_words_of_a_refusal_are_not_logged() -> None:
-    """A policy's message may hold an e-mail: it stands in status and events."""
+def test_the_message_of_a_rejection_is_not_logged() -> None:
+    """A policy's message may hold an e-mail: it is on status and in events only."""
     assert (
         str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: refused (HTTP 422)"
     )
@@ -1533,13 +1539,13 @@ async def test_changed_roles_are_set_also_if_no_roles_were_readable() -> None:
 
 @virtual_time
 async def test_a_remedy_is_tried_once() -> None:
-    """The Invites API ends during the first look, and the AtlasProject is gone at the second: an outcome, no loop."""
+    """The Invites API ends during the first read, and the AtlasProject is gone at the second: an outcome, no loop."""
     world, project = World(), Key(KEY.namespace, "payments")
     world.cluster.project_ids[project] = GROUP_ID
     world.cluster.apply(spec=wire_spec(groupId=None, projectRef={"name": project.name}))
     world.atlas.faults.fail("Look", Failure(Reason.INVALID_REQUEST, "the project is read once"))
     await world.turn()
-    await asyncio.sleep(30.0 - now())  # the id that was read serves for 30 s, which end during the look
+    await asyncio.sleep(30.0 - now())  # the id that was read serves for 30 s, which end during the read of Atlas
 
     def end() -> None:
         world.atlas.api = Api.USERS

@@ -1,4 +1,4 @@
-"""An object by reference is renamed while the operator restarts: the heir keeps the invitation."""
+"""An object with a projectRef is renamed while the operator restarts: the new object keeps the invitation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ SPEC = wire_spec(groupId=None, projectRef={"name": "payments"})
 LATER = "2026-08-10T04:00:00Z"
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["heir-evaluated-before", "heir-never-evaluated"])
+@pytest.mark.parametrize("known", [True, False], ids=["evaluated-before", "never-evaluated"])
 @virtual_time
 async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """The old object is deleted while the operator is away, and found before the heir's project: nothing is done."""
+    """The old object is deleted while the operator is down, and found before the new object's project.
+
+    Nothing is done.
+    """
     world = World()
     world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
     world.cluster.apply(spec=SPEC)
@@ -31,7 +34,7 @@ async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None
     if not known:
         world.cluster.apply(NEW, spec=SPEC, creationTimestamp=LATER)
     world.cluster.delete()
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     async with world.running():
         await asyncio.sleep(120)
@@ -43,8 +46,8 @@ async def test_a_rename_over_a_restart_keeps_the_invitation(known: bool) -> None
 
 
 @virtual_time
-async def test_an_heir_whose_project_is_never_known_holds_a_deletion_up_for_a_minute() -> None:
-    """Deletion ends: after a minute the invitation is cancelled all the same."""
+async def test_a_new_object_whose_project_is_never_known_delays_a_deletion_for_a_minute() -> None:
+    """Every deletion ends: after a minute the invitation is canceled."""
     world = World()
     world.cluster.apply()
     async with world.running():

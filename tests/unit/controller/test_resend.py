@@ -1,4 +1,4 @@
-"""A resend that is requested by the annotation: once for each value, over crashes, and never for a member."""
+"""A resend that is requested by the annotation: once for each value, also over crashes, and never for a member."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SENDS = {"CreateInvite", "AddUser"}
 
 
 async def invited(api: Api = Api.INVITES, **fields: object) -> World:
-    """An object whose invitation it sent itself is settled."""
+    """Return a world with a settled object that has sent its own invitation."""
     world = World()
     world.atlas.api = api
     world.cluster.apply(spec=wire_spec(**fields))
@@ -65,8 +65,8 @@ def live(world: World) -> int:
 
 @pytest.mark.parametrize(("api", "cancels"), [(Api.INVITES, "CancelInvite"), (Api.USERS, "RemoveUser")])
 @virtual_time
-async def test_a_pending_invitation_is_canceled_and_sent_anew(api: Api, cancels: str) -> None:
-    """The old one ends first; status says so before the new one goes out, and then shows the new one."""
+async def test_a_pending_invitation_is_canceled_and_sent_again(api: Api, cancels: str) -> None:
+    """The old invitation ends first. Status says so before the new one goes out, and then shows the new one."""
     world = await invited(api)
     before = world.cluster.status()
     outcome = await asked(world)
@@ -86,12 +86,12 @@ async def test_a_pending_invitation_is_canceled_and_sent_anew(api: Api, cancels:
 
 @virtual_time
 async def test_one_value_is_one_send() -> None:
-    """The same value asks for nothing more: not with another event, a request to reconcile, nor after a restart."""
+    """The same value causes no other send: not with another event, a request to reconcile, or after a restart."""
     world = await invited()
     await asked(world)
     world.cluster.annotate("atlasinvites.io/reconcile-requested-at", "now")
     await world.turn()
-    world.start_anew()
+    world.restart()
     await world.turn()
     assert sends(world) == 1
     await asked(world, "twice")
@@ -107,10 +107,10 @@ ENDED = [
 @pytest.mark.parametrize(("state", "days", "members"), ENDED)
 @pytest.mark.parametrize("restarts", [False, True])
 @virtual_time
-async def test_what_has_ended_is_sent_anew_at_once(
+async def test_an_ended_invitation_is_sent_again_at_once(
     state: str, days: int, members: Sequence[object], *, restarts: bool
 ) -> None:
-    """Nobody can have sent since: no minute has to pass, also in another process."""
+    """Nothing can have been sent since: the operator does not wait a minute, also in another process."""
     world = await invited()
     group = world.atlas.groups[GROUP_ID]
     if members:
@@ -122,14 +122,14 @@ async def test_what_has_ended_is_sent_anew_at_once(
     await world.turn()
     assert world.cluster.status().state == state
     if restarts:
-        world.start_anew()
+        world.restart()
     outcome = await asked(world)
     assert (outcome.reason, outcome.state, sends(world)) == (Reason.INVITED, State.PENDING, 1)
     assert world.cluster.status().member is None
 
 
 @virtual_time
-async def test_what_was_taken_over_is_sent_after_a_minute() -> None:
+async def test_an_invitation_that_was_taken_over_is_sent_after_a_minute() -> None:
     """Another object had the invitation, so it may have sent another one that Atlas does not show yet."""
     world = World()
     world.cluster.apply()
@@ -142,7 +142,7 @@ async def test_what_was_taken_over_is_sent_after_a_minute() -> None:
 
 
 @virtual_time
-async def test_a_member_is_left_alone_and_the_object_says_so() -> None:
+async def test_a_member_is_left_and_an_event_says_so() -> None:
     """Nothing is sent and nothing is removed; an event says why."""
     world = await invited()
     accept(world)
@@ -158,7 +158,7 @@ async def test_a_member_is_left_alone_and_the_object_says_so() -> None:
 @pytest.mark.parametrize("by", ["id", "both"])
 @virtual_time
 async def test_an_invitation_by_id_is_never_sent(by: str) -> None:
-    """The object names one invitation: it is left as it is, and an event says why."""
+    """The object names one invitation: it is left unchanged, and an event says why."""
     world = World()
     pending = world.atlas.invite()
     fields = {"invitationId": INVITATION_ID} | ({"username": None} if by == "id" else {})
@@ -187,7 +187,7 @@ async def test_a_new_object_that_has_the_annotation_sends_once() -> None:
 
 @virtual_time
 async def test_a_new_object_that_has_the_annotation_does_not_wait() -> None:
-    """Nobody is there: the first invitation is sent at once, as for an object without the annotation."""
+    """No invitation exists: the first one is sent at once, as for an object without the annotation."""
     world = World()
     world.cluster.apply(annotations={RESEND_REQUESTED_AT: "long ago"})
     assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
@@ -196,7 +196,7 @@ async def test_a_new_object_that_has_the_annotation_does_not_wait() -> None:
 
 @virtual_time
 async def test_a_reason_that_the_operator_does_not_know_is_no_error() -> None:
-    """Another version, or a person with kubectl, wrote another reason to status: the resend goes on."""
+    """Another version, or a user with kubectl, wrote another reason to status: the resend goes on."""
     world = await invited()
     status = world.cluster.status()
     conditions = tuple(c.model_copy(update={"reason": "FromTheFuture"}) for c in status.conditions)
@@ -206,8 +206,8 @@ async def test_a_reason_that_the_operator_does_not_know_is_no_error() -> None:
 
 
 @virtual_time
-async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again() -> None:
-    """It was accepted in this moment: another look finds the member, and nothing is sent."""
+async def test_an_invitation_that_ends_while_it_is_canceled_is_read_again() -> None:
+    """It was accepted in this moment: another read finds the member, and nothing is sent."""
     world = await invited()
     (pending,) = world.atlas.groups[GROUP_ID].invitations
     world.atlas.faults.before("CancelInvite", lambda: world.atlas.accept(pending, USER_ID))
@@ -219,7 +219,7 @@ async def test_an_invitation_that_ends_while_it_is_canceled_is_looked_at_again()
 @pytest.mark.parametrize("api", list(Api))
 @virtual_time
 async def test_a_list_that_lags_does_not_bring_the_canceled_one_back(api: Api) -> None:
-    """The status could not be written, and the list still shows what was canceled: the next try sends all the same."""
+    """The status could not be written, and the list still shows the canceled invitation: the next try still sends."""
     world = await invited(api)
     group = world.atlas.groups[GROUP_ID]
     shown: dict[str, Any] = dict(group.invitations or group.users)
@@ -235,7 +235,7 @@ async def test_a_list_that_lags_does_not_bring_the_canceled_one_back(api: Api) -
 
 @virtual_time
 async def test_a_list_with_an_entry_that_cannot_be_read_is_not_trusted() -> None:
-    """That entry may be another invitation of the person: after the cancellation the e-mail is asked for."""
+    """That entry may be another invitation of the person: after the cancellation the e-mail is fetched."""
     world = await invited()
     world.atlas.lists = View.PARTIAL
     outcome = await asked(world)
@@ -245,7 +245,7 @@ async def test_a_list_with_an_entry_that_cannot_be_read_is_not_trusted() -> None
 
 
 @virtual_time
-async def test_killed_before_status_says_that_it_begins_anew() -> None:
+async def test_killed_before_status_says_that_it_starts_again() -> None:
     """The old one was canceled and nothing was sent: the next process sends at once."""
     world = await invited()
     world.cluster.faults.fail("status", ClusterUnavailable("no answer"))
@@ -253,7 +253,7 @@ async def test_killed_before_status_says_that_it_begins_anew() -> None:
     with pytest.raises(ClusterUnavailable):
         await world.turn()
     assert (live(world), sends(world)) == (0, 0)
-    world.start_anew()
+    world.restart()
     outcome = await world.turn()
     assert outcome is not None
     assert (outcome.reason, sends(world), live(world)) == (Reason.INVITED, 1, 1)
@@ -261,8 +261,8 @@ async def test_killed_before_status_says_that_it_begins_anew() -> None:
 
 @pytest.mark.parametrize("worked", [False, True])
 @virtual_time
-async def test_killed_after_status_says_that_it_begins_anew(*, worked: bool) -> None:
-    """The value is handled: the next process waits until a send must have shown, and sends only if none has."""
+async def test_killed_after_status_says_that_it_starts_again(*, worked: bool) -> None:
+    """The value is handled: the next process waits until a send must be visible, and sends only if none is."""
     world = await invited()
     cut = RuntimeError("killed")
     world.atlas.faults.fail("CreateInvite", cut)
@@ -278,7 +278,7 @@ async def test_killed_after_status_says_that_it_begins_anew(*, worked: bool) -> 
     )
     if worked:
         world.atlas.invite()
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     outcome = await world.turn()
     assert outcome is not None
@@ -289,7 +289,7 @@ async def test_killed_after_status_says_that_it_begins_anew(*, worked: bool) -> 
 
 @virtual_time
 async def test_a_send_without_a_response_is_confirmed_before_another() -> None:
-    """A resend over an unconfirmed send waits for it, also if its value is new."""
+    """A resend after an unconfirmed send waits for it, also if its value is new."""
     world = await invited()
     lost = Failure(Reason.ATLAS_UNAVAILABLE, "lost")
     lost.unanswered = True
@@ -303,7 +303,7 @@ async def test_a_send_without_a_response_is_confirmed_before_another() -> None:
 
 @virtual_time
 async def test_a_resend_is_tried_again_until_it_can_be_handled() -> None:
-    """Atlas refuses the cancellation: the request stays, and the sweep brings the object back."""
+    """Atlas refuses the cancellation: the request stays, and the resync requeues the object."""
     world = await invited()
     world.atlas.faults.fail("CancelInvite", Failure(Reason.FORBIDDEN, "no", error=error(403)))
     assert (await asked(world)).reason is Reason.FORBIDDEN
@@ -315,15 +315,15 @@ async def test_a_resend_is_tried_again_until_it_can_be_handled() -> None:
 
 
 @virtual_time
-async def test_what_atlas_has_refused_to_send_is_tried_again() -> None:
-    """A refused send is not repeated, but a requested resend is one."""
+async def test_a_rejected_send_is_tried_again_on_request() -> None:
+    """A rejected send is not repeated, but a requested resend is a new one."""
     world = World()
     world.atlas.faults.fail(
         "CreateInvite", Failure(Reason.INVALID_REQUEST, "no", error=error(operation="CreateInvite"))
     )
     world.cluster.apply()
     assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
-    world.start_anew()
+    world.restart()
     assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
     assert sends(world) == 1
     await asked(world)
@@ -333,12 +333,12 @@ async def test_what_atlas_has_refused_to_send_is_tried_again() -> None:
 
 @pytest.mark.parametrize("policy", ["Never", "OnExpiry"])
 @virtual_time
-async def test_an_expired_one_waits_a_minute(policy: str) -> None:
-    """Under OnExpiry an earlier process may have sent it again, and ended before status showed it."""
+async def test_an_expired_invitation_waits_a_minute(policy: str) -> None:
+    """With OnExpiry an earlier process may have sent it again, and ended before status showed it."""
     world = await invited(reinvitePolicy=policy)
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time += timedelta(days=31)
-    world.start_anew()
+    world.restart()
     assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
     assert sends(world) == 0
     await minute_later(world)
@@ -346,8 +346,8 @@ async def test_an_expired_one_waits_a_minute(policy: str) -> None:
 
 
 @virtual_time
-async def test_what_the_ended_api_hides_is_not_sent_anew() -> None:
-    """Sent through the invites API, which has ended: it may be pending, and cannot be canceled."""
+async def test_what_the_ended_api_hides_is_not_sent_again() -> None:
+    """Sent through the Invites API, which has ended: it may be pending, and cannot be canceled."""
     world = await invited()
     world.atlas.api = Api.USERS
     outcome = await asked(world)
@@ -356,8 +356,8 @@ async def test_what_the_ended_api_hides_is_not_sent_anew() -> None:
 
 
 @virtual_time
-async def test_another_person_under_the_email_is_left_alone() -> None:
-    """The known member is gone; another person uses the e-mail: nothing is sent, and nobody is managed."""
+async def test_another_person_under_the_email_is_left() -> None:
+    """The known member is gone; another person uses the e-mail: nothing is sent, and that person is not managed."""
     world = await invited()
     accept(world)
     await world.turn()
@@ -370,7 +370,10 @@ async def test_another_person_under_the_email_is_left_alone() -> None:
 
 @virtual_time
 async def test_a_crd_that_cannot_store_the_request_cancels_and_sends_nothing() -> None:
-    """With an older CRD each try would find the request unhandled, and send: nothing is done until it is updated."""
+    """With an older CRD each try would find the request unhandled, and send.
+
+    Nothing is done until the CRD is updated.
+    """
     world = await invited()
     world.cluster.unknown_fields = {"lastHandledResendAt", "rolesSummary"}
     world.cluster.put_status(world.cluster.status().model_copy(update={"roles_summary": None}))
@@ -386,7 +389,7 @@ async def test_a_crd_that_cannot_store_the_request_cancels_and_sends_nothing() -
 
 @pytest.mark.parametrize("api", list(Api))
 @virtual_time
-async def test_another_invitation_of_the_person_is_looked_at_again(api: Api) -> None:
+async def test_another_invitation_of_the_person_is_read_again(api: Api) -> None:
     """Two are pending, one of them sent by hand: one is canceled at a time, and nothing is sent beside the other."""
     world = await invited()
     if api is Api.USERS:
@@ -402,8 +405,8 @@ async def test_another_invitation_of_the_person_is_looked_at_again(api: Api) -> 
 
 
 @virtual_time
-async def test_what_replaced_it_may_be_of_an_object_that_cannot_be_listed() -> None:
-    """A namespace was never listed, and another invitation is there after the cancellation: it is left alone."""
+async def test_what_replaced_it_may_belong_to_an_object_that_cannot_be_listed() -> None:
+    """A namespace was never listed, and another invitation exists after the cancellation: it is left."""
     world = World()
     world.cluster.unlisted = frozenset({"team-z"})
     world.cluster.apply()
@@ -423,7 +426,7 @@ async def test_what_replaced_it_may_be_of_an_object_that_cannot_be_listed() -> N
 
 @virtual_time
 async def test_a_lost_response_to_the_status_does_not_bring_the_canceled_one_back() -> None:
-    """An earlier result had not been stored either: the invitation is sent, and not taken for a withdrawn one."""
+    """An earlier result had not been stored either: the invitation is sent, and not treated as withdrawn."""
     world = await invited()
     world.cluster.apply(spec=wire_spec(roles=[OWNER]))
     world.cluster.faults.fail("status", ClusterUnavailable("down"))
@@ -445,12 +448,12 @@ async def test_a_lost_response_to_the_status_does_not_bring_the_canceled_one_bac
 
 
 @virtual_time
-async def test_a_policy_that_was_changed_does_not_hide_a_send() -> None:
-    """An earlier process may have sent under OnExpiry, and the policy is Never by now: a minute has to pass."""
+async def test_a_policy_change_does_not_hide_a_send() -> None:
+    """An earlier process may have sent under OnExpiry, and the policy is Never now: the operator waits a minute."""
     world = await invited(reinvitePolicy="OnExpiry")
     world.atlas.groups[GROUP_ID].invitations.clear()
     world.atlas.time += timedelta(days=31)
-    world.start_anew()
+    world.restart()
     world.cluster.apply(spec=wire_spec(reinvitePolicy="Never"))
     assert (await asked(world)).reason is Reason.CONFIRMING_INVITATION
     assert sends(world) == 0

@@ -1,4 +1,4 @@
-"""Which credentials, which project; and a Secret that is read again, once, where Atlas rejects it."""
+"""Which credentials and which project are used; and one more read of a Secret that Atlas rejects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DONE = Outcome(Reason.INVITED, "done")
 
 
 class Atlas:
-    """Accepts some credentials, and tells which it was given."""
+    """An Atlas that accepts some credentials, and records those that it was given."""
 
     def __init__(self, *accepted: Credentials) -> None:
         self.accepted = accepted
@@ -49,7 +49,7 @@ class Atlas:
 
 
 async def run(access: Access, act: Callable[[Attempt], Awaitable[Outcome]]) -> Outcome:
-    """Run two phases: the credentials are read, and something is done with them."""
+    """Run two phases: the credentials are read, and then used."""
     with_: Any = SimpleNamespace(access=access)
     attempt = Attempt(with_, resource(), spec(), Status(), Memory(""), now(), now())
 
@@ -82,7 +82,7 @@ async def test_good_credentials_are_read_once() -> None:
 
 @virtual_time
 async def test_rotated_credentials_are_read_again() -> None:
-    """The cached credentials were rejected, the Secret holds new ones: they are used at once."""
+    """The cached credentials were rejected, and the Secret holds new ones: they are used at once."""
     cluster, atlas = FakeCluster(), Atlas(OTHER_CREDENTIALS)
     access = access_to(cluster)
     await run(access, Atlas(CREDENTIALS).act)
@@ -94,7 +94,7 @@ async def test_rotated_credentials_are_read_again() -> None:
 
 @virtual_time
 async def test_rejected_credentials_that_have_not_changed_are_tried_once() -> None:
-    """The Secret is read again and holds the same: Atlas is not asked a second time."""
+    """The Secret is read again and is unchanged: Atlas is not called a second time."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
     await run(access, Atlas(CREDENTIALS).act)
@@ -107,7 +107,7 @@ async def test_rejected_credentials_that_have_not_changed_are_tried_once() -> No
 
 @virtual_time
 async def test_a_dead_key_is_not_read_again_for_each_object() -> None:
-    """A thousand objects with one dead key, each once a minute: the Secret is read each 10 s at most."""
+    """A thousand objects with one dead key, each once a minute: the Secret is read at most each 10 s."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
 
@@ -123,7 +123,7 @@ async def test_a_dead_key_is_not_read_again_for_each_object() -> None:
 
 @virtual_time
 async def test_a_key_that_is_rotated_after_all_is_found_in_time() -> None:
-    """It was read again a moment ago, and was the same: the new one is read 10 s later."""
+    """It was read again a moment ago, and was unchanged: the new key is read 10 s later."""
     cluster = FakeCluster()
     access = access_to(cluster)
     await run(access, Atlas(CREDENTIALS).act)
@@ -137,8 +137,8 @@ async def test_a_key_that_is_rotated_after_all_is_found_in_time() -> None:
 
 
 @virtual_time
-async def test_new_credentials_that_are_rejected_too_are_the_end() -> None:
-    """Once, not for ever: the second rejection is the answer."""
+async def test_new_credentials_that_are_rejected_too_end_the_tries() -> None:
+    """There is one more try, not more: the second rejection is the result."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
     await run(access, Atlas(CREDENTIALS).act)
@@ -150,7 +150,7 @@ async def test_new_credentials_that_are_rejected_too_are_the_end() -> None:
 
 @virtual_time
 async def test_a_secret_that_was_read_since_is_not_read_again() -> None:
-    """Where the Secret was read after the turn began, it is what it is."""
+    """A Secret that was read after the turn began is not read again."""
     cluster, atlas = FakeCluster(), Atlas()
     access = access_to(cluster)
     with pytest.raises(Failure):
@@ -159,8 +159,8 @@ async def test_a_secret_that_was_read_since_is_not_read_again() -> None:
 
 
 @virtual_time
-async def test_only_a_rejection_reads_again() -> None:
-    """Any other failure is passed on as it is."""
+async def test_only_a_rejection_causes_another_read() -> None:
+    """Any other failure is passed on unchanged."""
     cluster = FakeCluster()
     access = access_to(cluster)
     forbidden = Failure(Reason.FORBIDDEN, "no")
@@ -175,8 +175,8 @@ async def test_only_a_rejection_reads_again() -> None:
 
 
 @virtual_time
-async def test_a_secret_that_has_gone_says_so() -> None:
-    """Rejected, and the Secret is gone meanwhile: SecretNotFound is what the user must know."""
+async def test_a_secret_that_is_gone_is_reported() -> None:
+    """Rejected, and the Secret is gone meanwhile: the user must see SecretNotFound."""
     cluster = FakeCluster()
     access = access_to(cluster)
     await run(access, Atlas(CREDENTIALS).act)
@@ -189,7 +189,7 @@ async def test_a_secret_that_has_gone_says_so() -> None:
 
 @virtual_time
 async def test_an_outage_of_the_cluster_is_passed_on() -> None:
-    """Where the Secret cannot be read, nothing is done in Atlas."""
+    """If the Secret cannot be read, nothing is done in Atlas."""
     cluster, atlas = FakeCluster(), Atlas(CREDENTIALS)
     cluster.faults.fail("secret", ClusterUnavailable("no answer"))
     with pytest.raises(ClusterUnavailable):
@@ -201,8 +201,8 @@ BY_REF = wire_spec(groupId=None, projectRef={"name": "payments"})
 
 
 @virtual_time
-async def test_the_project_is_the_specs_or_the_references() -> None:
-    """GroupId is taken as it is; projectRef is read in the object's namespace, once for many."""
+async def test_the_project_comes_from_the_spec_or_the_reference() -> None:
+    """A groupId is used unchanged; a projectRef is read in the object's namespace, once for many objects."""
     cluster = FakeCluster()
     access = access_to(cluster)
     assert await access.group_id(resource(), spec()) == GROUP_ID
@@ -213,8 +213,8 @@ async def test_the_project_is_the_specs_or_the_references() -> None:
 
 
 @virtual_time
-async def test_a_project_that_is_not_ready_says_so() -> None:
-    """No such AtlasProject, or one without an id, is ProjectNotReady."""
+async def test_a_project_that_is_not_ready_is_reported() -> None:
+    """A missing AtlasProject, or one without an id, is ProjectNotReady."""
     by_ref = resource(spec=BY_REF)
     with pytest.raises(Failure) as caught:
         await access_to(FakeCluster()).group_id(by_ref, by_ref.spec)
@@ -222,8 +222,8 @@ async def test_a_project_that_is_not_ready_says_so() -> None:
 
 
 @virtual_time
-async def test_the_project_that_was_last_held() -> None:
-    """The reference leads nowhere any more: its last id is still held; a groupId always is."""
+async def test_the_last_known_project() -> None:
+    """The reference leads nowhere any more: its last id is still known; a groupId always is."""
     cluster, payments = FakeCluster(), Key("team-a", "payments")
     access, by_ref = access_to(cluster), resource(spec=BY_REF)
     assert access.last_group_id(resource(), spec()) == GROUP_ID
@@ -239,14 +239,14 @@ async def test_the_project_that_was_last_held() -> None:
 
 @virtual_time
 async def test_no_project_at_all_is_an_invalid_request() -> None:
-    """A spec past the CRD's rule is the user's to correct."""
+    """A spec that breaks the CRD's rule must be corrected by the user."""
     with pytest.raises(Failure) as caught:
         await access_to(FakeCluster()).group_id(resource(), spec(groupId=None))
     assert caught.value.reason is Reason.INVALID_REQUEST
 
 
-def test_who_names_a_secret_or_a_project() -> None:
-    """Objects of the same namespace that name it do, and no others; what cannot be read names nothing."""
+def test_which_objects_name_a_secret_or_a_project() -> None:
+    """Objects of the same namespace that name it, and no others; an object that cannot be read names nothing."""
     access = access_to(FakeCluster())
     assert access.names_secret(SECRET)(resource())
     assert not access.names_secret(Key("team-b", SECRET.name))(resource())
@@ -278,7 +278,7 @@ OTHER_PROJECT = "5f3c9d2e8a7b6c5d4e3f2a1b"
     ],
 )
 def test_which_secret(named: dict[str, str] | None, default: Key | None, expected: Key | None) -> None:
-    """The one that the object names, in its own namespace unless it names another; without one, the default."""
+    """The Secret that the object names, in its own namespace unless it names another; without a name, the default."""
     access, one = access_to(FakeCluster(), default), resource(spec=wire_spec(connectionSecretRef=named))
     assert access.secret_of(one, one.spec) == expected
     if expected is not None:
@@ -287,7 +287,7 @@ def test_which_secret(named: dict[str, str] | None, default: Key | None, expecte
 
 @virtual_time
 async def test_without_a_secret_the_message_says_what_to_do() -> None:
-    """No reference and no default: the user learns of both."""
+    """No reference and no default: the message names both."""
     access, one = access_to(FakeCluster()), resource(spec=wire_spec(**BY_DEFAULT))
     with pytest.raises(Failure) as caught:
         await access.credentials(one, one.spec, GROUP_ID)
@@ -309,7 +309,7 @@ def shared(allowed: Allowed) -> FakeCluster:
 @pytest.mark.parametrize("changes", [BY_NAMESPACE, BY_DEFAULT], ids=["named", "default"])
 @virtual_time
 async def test_a_secret_of_another_namespace_that_allows_it(changes: dict[str, Any]) -> None:
-    """Objects of two namespaces share it, with one read; an object beside it needs no permission."""
+    """Objects of two namespaces share it, with one read; an object in the Secret's namespace needs no permission."""
     cluster = shared(Allowed("team-a,team-b", GROUP_ID))
     access = access_to(cluster, SHARED)
     for namespace in ("team-a", "team-b", "platform"):
@@ -333,7 +333,7 @@ CAUSES: dict[str, Allowed | Failure] = {
 @pytest.mark.parametrize(("changes", "named"), [(BY_NAMESPACE, True), (BY_DEFAULT, False)], ids=["named", "default"])
 @virtual_time
 async def test_every_refusal_reads_the_same(changes: dict[str, Any], named: bool) -> None:  # noqa: FBT001 - a case
-    """Whatever the cause is, a Secret of another namespace is SecretNotAllowed, with one message, at the same cost."""
+    """Whatever the cause, a Secret of another namespace is SecretNotAllowed, with one message, at the same cost."""
     told = set()
     for cause in CAUSES.values():
         cluster = shared(cause if isinstance(cause, Allowed) else Allowed("*"))
@@ -357,7 +357,7 @@ async def test_every_refusal_reads_the_same(changes: dict[str, Any], named: bool
 
 @virtual_time
 async def test_the_log_says_why_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The operator's log has the cause, at info level until status shows the refusal."""
+    """The operator's log has the cause, at level info, until status shows the refusal."""
     caplog.set_level(logging.INFO)
     access, one = access_to(shared(Allowed("team-b")), SHARED), resource(spec=wire_spec(**BY_NAMESPACE))
     refused = next_status(Status(), Evaluated(1, None), Outcome(Reason.SECRET_NOT_ALLOWED, "no"), NOW)
@@ -369,8 +369,8 @@ async def test_the_log_says_why_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @virtual_time
-async def test_a_permission_that_is_withdrawn() -> None:
-    """The cache serves each object by what the Secret allows now; what it held before is given to nobody."""
+async def test_a_withdrawn_permission() -> None:
+    """The cache serves each object by what the Secret allows now; earlier credentials are given to no other."""
     cluster = shared(Allowed("team-a"))
     access, one = access_to(cluster), resource(spec=wire_spec(**BY_NAMESPACE))
     assert await access.credentials(one, one.spec, GROUP_ID) == OTHER_CREDENTIALS
@@ -403,7 +403,7 @@ async def test_the_cache_is_no_way_around_the_annotations() -> None:
 )
 @virtual_time
 async def test_a_secret_of_the_same_namespace_for_other_projects(projects: str, why: str) -> None:
-    """Who owns the namespace may know why: the message names the annotation, and what is wrong with it."""
+    """The owner of the namespace may know why: the message names the annotation, and what is wrong with it."""
     cluster = FakeCluster()
     cluster.allowed[SECRET] = Allowed(None, projects)
     access = access_to(cluster)
@@ -416,7 +416,10 @@ async def test_a_secret_of_the_same_namespace_for_other_projects(projects: str, 
 
 @virtual_time
 async def test_the_last_credentials_are_still_limited_to_their_projects() -> None:
-    """A Secret of the same namespace is gone: what it held serves the projects that it allowed, and no others."""
+    """A Secret of the same namespace is gone.
+
+    Its last credentials serve the projects that it allowed, and no others.
+    """
     cluster = FakeCluster()
     cluster.allowed[SECRET] = Allowed(None, GROUP_ID)
     access = access_to(cluster)

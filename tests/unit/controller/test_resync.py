@@ -1,4 +1,4 @@
-"""The sweep: one look a project, and only what differs is enqueued."""
+"""The resync: one read for each project, and only objects that differ are enqueued."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.unit.virtual_time import virtual_time
 
 
 async def swept(world: World) -> list[Key]:
-    """Sweep everything, and return what was enqueued."""
+    """Resync all objects, and return what was enqueued."""
     await world.resync.sweep_all()
     return await world.woken()
 
 
 @virtual_time
-async def test_nothing_changed_is_one_look_and_no_work() -> None:
-    """Law 5: settled objects that agree with Atlas are left alone."""
+async def test_no_change_is_one_read_and_no_work() -> None:
+    """Law 5: settled objects that match Atlas are left alone."""
     world = await adopted()
     for _ in range(100):
         assert await swept(world) == []
@@ -49,8 +49,8 @@ async def test_nothing_changed_is_one_look_and_no_work() -> None:
 
 
 @virtual_time
-async def test_the_api_in_use_is_told_once() -> None:
-    """The invites API has ended: a quiet object says so in one write of its own, and is quiet again."""
+async def test_the_api_in_use_is_reported_once() -> None:
+    """The Invites API has ended: a quiet object writes so once, and is quiet again."""
     world = await adopted()
     world.atlas.accept(INVITATION_ID, USER_ID)
     await world.turn()
@@ -67,10 +67,10 @@ async def test_the_api_in_use_is_told_once() -> None:
 
 @virtual_time
 async def test_the_roles_are_added_to_a_status_of_an_earlier_version() -> None:
-    """A quiet object gets the text for the column Roles in one write, without another look, and is quiet again."""
+    """A quiet object gets the text for the column Roles in one write, without another read, and is quiet again."""
     world = await adopted()
     assert world.cluster.objects[KEY]["status"].pop("rolesSummary") == "GROUP_READ_ONLY"
-    world.start_anew()
+    world.restart()
     world.forget_calls()
     assert await swept(world) == [KEY]
     await world.turn()
@@ -96,10 +96,10 @@ async def test_what_differs_is_enqueued(change: str) -> None:
 
 
 def strip(world: World, key: Key = KEY) -> None:
-    """Let somebody remove our finalizer, and a new process begin after that."""
+    """Let somebody remove our finalizer, and a new process start after that."""
     world.cluster.apply(key, finalizers=[])
     world.cluster.events.clear()
-    world.start_anew()
+    world.restart()
 
 
 def has_finalizer(world: World, key: Key = KEY) -> bool:
@@ -108,8 +108,8 @@ def has_finalizer(world: World, key: Key = KEY) -> bool:
 
 @pytest.mark.parametrize("there", ["pending", "member", "another e-mail", "nothing"])
 @virtual_time
-async def test_a_finalizer_that_was_stripped_is_put_back(there: str) -> None:
-    """Whatever is settled or stalled and lacks our finalizer is reconciled: one write, and quiet again."""
+async def test_a_finalizer_that_was_removed_is_added_again(there: str) -> None:
+    """A settled or stalled object without our finalizer is reconciled: one write, and quiet again."""
     world = World()
     if there == "member":
         world.atlas.let_in(user())
@@ -130,8 +130,8 @@ async def test_a_finalizer_that_was_stripped_is_put_back(there: str) -> None:
 
 
 @virtual_time
-async def test_a_finalizer_that_was_stripped_comes_back_in_any_resync() -> None:
-    """Where the first look of a process fails, the next resync finds the object."""
+async def test_a_finalizer_that_was_removed_comes_back_in_any_resync() -> None:
+    """If the first read of a process fails, the next resync finds the object."""
     world = await adopted()
     strip(world)
     world.atlas.faults.fail("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
@@ -141,7 +141,7 @@ async def test_a_finalizer_that_was_stripped_comes_back_in_any_resync() -> None:
 
 @virtual_time
 async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
-    """Law 5: a duplicate never had a finalizer, and a suspended object gets none back before it goes on."""
+    """Law 5: a duplicate never had a finalizer, and a suspended object gets it back only after it is resumed."""
     world = await adopted()
     younger, suspended = Key("team-a", "younger"), Key("team-a", "suspended")
     world.cluster.apply(younger, creationTimestamp="2026-08-11T00:00:00Z")
@@ -151,7 +151,7 @@ async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
         await world.turn(key)
     world.cluster.apply(suspended, spec=wire_spec(username=OTHER_EMAIL, suspend=True), finalizers=[])
     await world.turn(suspended)
-    world.start_anew()
+    world.restart()
     await world.woken()
     world.forget_calls()
     for _ in range(10):
@@ -161,7 +161,7 @@ async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
 
 @virtual_time
 async def test_an_outage_leaves_settled_objects_alone() -> None:
-    """Atlas does not answer the sweep: nothing is said on anybody's status."""
+    """Atlas does not respond to the resync: no status changes."""
     world = await adopted()
     world.atlas.faults.fail_always("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
     assert await swept(world) == []
@@ -169,8 +169,8 @@ async def test_an_outage_leaves_settled_objects_alone() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
 @virtual_time
-async def test_a_refusal_is_said_by_everyone(reason: Reason) -> None:
-    """401, 403, the project gone: every object says so, in a reconcile of its own."""
+async def test_every_object_reports_a_refusal(reason: Reason) -> None:
+    """401, 403, the project gone: every object reports it, in a reconcile of its own."""
     world = await adopted()
     world.atlas.faults.fail_always("Snapshot", Failure(reason, "no", error=error(403, "NO")))
     assert await swept(world) == [KEY]
@@ -178,8 +178,11 @@ async def test_a_refusal_is_said_by_everyone(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
 @virtual_time
-async def test_a_refused_look_ends_with_the_first_sweep_that_sees(reason: Reason) -> None:
-    """While lists are refused a sweep is one probe a project; the first one that succeeds brings every object back."""
+async def test_a_refused_read_ends_with_the_first_resync_that_succeeds(reason: Reason) -> None:
+    """While lists are refused, a resync is one probe for each project.
+
+    The first one that succeeds requeues every object.
+    """
     world = await adopted()
     refusal = Failure(reason, "no", error=error(403, "NO", operation=Operation.LIST_INVITES))
     world.atlas.faults.fail_always("Snapshot", refusal)
@@ -199,8 +202,8 @@ async def test_a_refused_look_ends_with_the_first_sweep_that_sees(reason: Reason
 
 
 @virtual_time
-async def test_new_words_of_a_refused_look_are_brought_to_status() -> None:
-    """Atlas's detail names another address: the object is reconciled, and decides whether it is time to say so."""
+async def test_a_new_message_of_a_refused_read_comes_to_status() -> None:
+    """Atlas's detail names another address: the object is reconciled, and decides whether status is due."""
     world = await adopted()
     for address in ("192.0.2.1", "192.0.2.2"):
         detail = error(403, "NO", detail=address, operation=Operation.LIST_INVITES)
@@ -212,8 +215,8 @@ async def test_new_words_of_a_refused_look_are_brought_to_status() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 @virtual_time
-async def test_what_was_refused_and_made_by_hand_is_found(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """A refused sending is no work for a sweep, until Atlas shows the invitation."""
+async def test_what_was_rejected_and_made_by_hand_is_found(restart: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    """A rejected send is no work for a resync, until Atlas shows the invitation."""
     world = World()
     world.cluster.apply()
     refusal = Failure(Reason.INVALID_REQUEST, "no", error=error(400, "BAD", operation=Operation.CREATE_INVITE))
@@ -222,7 +225,7 @@ async def test_what_was_refused_and_made_by_hand_is_found(restart: bool) -> None
     await world.woken()
     world.forget_calls()
     if restart:
-        world.start_anew()
+        world.restart()
     for _ in range(3):
         assert await swept(world) == []
     assert world.atlas.names == ["Snapshot"] * 3
@@ -231,8 +234,8 @@ async def test_what_was_refused_and_made_by_hand_is_found(restart: bool) -> None
 
 
 @virtual_time
-async def test_a_changed_secret_wakes_who_was_refused_within_a_minute() -> None:
-    """Whoever corrects the Secret of a refused object need not wait for the resync; one read a minute serves all."""
+async def test_a_changed_secret_wakes_rejected_objects_within_a_minute() -> None:
+    """After a Secret is corrected, rejected objects need not wait for the resync; one read a minute serves all."""
     world = await adopted()
     world.atlas.faults.fail("Look", Failure(Reason.FORBIDDEN, "no", error=error(403, "NO")))
     await world.turn()
@@ -250,7 +253,7 @@ async def test_a_changed_secret_wakes_who_was_refused_within_a_minute() -> None:
 
 @virtual_time
 async def test_a_refused_project_is_probed_each_ten_minutes() -> None:
-    """Also where the resync interval is longer; settled projects wait for that."""
+    """Also if the resync interval is longer; settled projects wait for the interval."""
     world = World(resync_interval=86_400.0)
     world.atlas.invite()
     world.cluster.apply()
@@ -268,11 +271,14 @@ async def test_a_refused_project_is_probed_each_ten_minutes() -> None:
 
 
 @virtual_time
-async def test_a_sweep_that_was_skipped_is_made_up_for() -> None:
-    """The API server did not show the Secret in time: the project is swept a minute later, not an interval later."""
+async def test_a_resync_that_was_skipped_is_made_up_for() -> None:
+    """The API server did not return the Secret in time.
+
+    The project is resynced a minute later, not an interval later.
+    """
     world = await adopted()
     world.atlas.accept(INVITATION_ID, USER_ID)
-    world.start_anew()
+    world.restart()
     world.cluster.faults.fail("secret", ClusterUnavailable("no answer"))
     assert await swept(world) == []
     sweeping = asyncio.create_task(world.resync.keep_sweeping())
@@ -283,7 +289,7 @@ async def test_a_sweep_that_was_skipped_is_made_up_for() -> None:
 
 @virtual_time
 async def test_other_roles_that_atlas_keeps_are_no_work() -> None:
-    """RolesDiffer of a pending invitation is quiet, and ends when it expires."""
+    """RolesDiffer of a pending invitation causes no work until it expires."""
     world = await adopted()
     world.atlas.keeps = ["GROUP_STREAM_PROCESSING_OWNER"]
     world.cluster.apply(spec=wire_spec(roles=[OWNER]))
@@ -296,17 +302,17 @@ async def test_other_roles_that_atlas_keeps_are_no_work() -> None:
 
 
 @virtual_time
-async def test_a_secret_that_is_gone_is_said_by_everyone() -> None:
-    """The Secret is gone: every object that names it says so."""
+async def test_every_object_reports_a_missing_secret() -> None:
+    """The Secret is gone: every object that names it reports so."""
     world = await adopted()
-    world.start_anew()
+    world.restart()
     del world.cluster.secrets[SECRET]
     assert await swept(world) == [KEY]
 
 
 @virtual_time
-async def test_an_object_with_a_time_of_its_own_is_left_to_it() -> None:
-    """Waiting and Retrying objects are not swept, nor those whose credentials are probed each minute."""
+async def test_an_object_with_a_requeue_time_is_not_resynced() -> None:
+    """Waiting and Retrying objects are not resynced, nor those whose credentials are probed each minute."""
     world = await adopted()
     for reason in (Reason.ATLAS_UNAVAILABLE, Reason.SECRET_NOT_FOUND, Reason.CREDENTIALS_REJECTED):
         world.atlas.faults.fail("Look", Failure(reason, "trouble", error=error(418, "TEAPOT")))
@@ -319,8 +325,8 @@ async def test_an_object_with_a_time_of_its_own_is_left_to_it() -> None:
 
 
 @virtual_time
-async def test_objects_of_one_project_share_a_look_and_secrets_do_not() -> None:
-    """One look for each project and Secret, whoever is swept."""
+async def test_objects_of_one_project_share_a_read_and_secrets_do_not() -> None:
+    """One read for each project and Secret, for all objects that use both."""
     world = await adopted()
     other = Key("team-a", "other")
     world.cluster.secrets[Key("team-a", "second")] = CREDENTIALS
@@ -340,8 +346,8 @@ async def test_objects_of_one_project_share_a_look_and_secrets_do_not() -> None:
 
 
 @virtual_time
-async def test_the_end_of_an_invitation_is_not_slept_through() -> None:
-    """An invitation that ends before the next sweep brings its object back right then."""
+async def test_the_end_of_an_invitation_is_not_missed() -> None:
+    """An invitation that ends before the next resync requeues its object at that time."""
     world = await adopted()
     left = 300.0
     world.atlas.time = EXPIRES - (world.atlas.now() - world.atlas.time) - timedelta(seconds=left)
@@ -352,7 +358,7 @@ async def test_the_end_of_an_invitation_is_not_slept_through() -> None:
 
 @virtual_time
 async def test_the_sunset_is_warned_of_once() -> None:
-    """Within 180 days of the end each object gets one warning a process; before, none."""
+    """Within 180 days of the end each object gets one warning for each process; before, none."""
     world = await adopted()
     await world.resync.sweep_all()
     assert world.events.reasons == []
@@ -364,14 +370,14 @@ async def test_the_sunset_is_warned_of_once() -> None:
         await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
     world.atlas.api = Api.USERS
-    world.start_anew()
+    world.restart()
     await world.resync.sweep_all()
     assert world.events.reasons == ["SunsetNear"]
 
 
 @virtual_time
-async def test_a_sweep_that_breaks_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected exception is logged, and the next sweep goes on."""
+async def test_a_resync_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception is logged, and the next resync goes on."""
     world = await adopted()
     world.atlas.faults.fail("Snapshot", RuntimeError("a bug"))
     assert await swept(world) == []
@@ -381,8 +387,8 @@ async def test_a_sweep_that_breaks_is_tried_again(caplog: pytest.LogCaptureFixtu
 
 
 @virtual_time
-async def test_an_object_that_moved_since_the_lists_were_made_is_not_judged_by_them() -> None:
-    """Deleted, and created anew for a project that its credentials may not read: a sweep proves no claim for it."""
+async def test_lists_do_not_judge_an_object_that_changed_since() -> None:
+    """Deleted and recreated for a project that its credentials may not read: a resync proves no claim for it."""
     world = World()
     world.atlas.invite()
     world.cluster.apply()

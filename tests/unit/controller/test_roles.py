@@ -1,4 +1,4 @@
-"""Setting roles: through the API that holds the invitation or member, added before removed, read right before."""
+"""Set roles: through the API that holds the invitation or member, add before remove, read right before."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 async def set_roles(atlas: FakeAtlas, there: Invitation | User, *roles: str, is_known: bool = True) -> Outcome:
-    """Act on what was observed, so that it has these roles; ``is_known``: by its id, not only by its e-mail."""
+    """Set these roles on what was observed; ``is_known``: by its id, not only by its e-mail."""
     wanted = spec(roles=list(roles), memberPolicy="Manage", username=there.username)
     member, pending = (there, None) if isinstance(there, User) else (None, there)
     known = status(member=Member(id=member.id), state="Accepted") if member else status(invitation=pending)
@@ -75,7 +75,7 @@ async def conflict(call: Awaitable[Any]) -> None:
 
 @virtual_time
 async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
-    """One PATCH by id with the whole set, in order; the answer is returned."""
+    """One PATCH by id with the whole set, in order; the response is returned."""
     atlas = FakeAtlas()
     atlas.invite()
     outcome = await set_roles(atlas, invitation(roles=[STREAMS]), READER, OWNER)
@@ -84,15 +84,15 @@ async def test_an_invitation_of_the_invites_api_is_one_patch() -> None:
 
 
 @virtual_time
-async def test_an_invitation_that_has_gone_is_looked_at_again() -> None:
-    """The PATCH finds nothing: a conflict, so that the next turn looks."""
+async def test_an_invitation_that_is_gone_is_read_again() -> None:
+    """The PATCH finds nothing: a conflict, so that the next turn reads Atlas."""
     await conflict(set_roles(FakeAtlas(), invitation(), OWNER))
 
 
 @pytest.mark.parametrize("membership", [Membership.ACTIVE, Membership.PENDING])
 @virtual_time
 async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Membership) -> None:
-    """Read, add what is missing, remove what is too much: a user never has zero roles."""
+    """Read, add missing roles, remove surplus ones: a user never has zero roles."""
     atlas = FakeAtlas()
     atlas.let_in(user(membership, roles=[READER]))
     is_pending = membership is Membership.PENDING
@@ -109,8 +109,8 @@ async def test_roles_of_a_user_are_added_before_they_are_removed(membership: Mem
 
 
 @virtual_time
-async def test_what_was_read_decides_not_what_was_seen() -> None:
-    """The roles may have changed since they were seen: the difference is taken from the read, and may be none."""
+async def test_the_latest_read_decides() -> None:
+    """The roles may have changed since they were observed: the difference is taken from the read, and may be none."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[OWNER]))
     outcome = await set_roles(atlas, user(roles=[READER]), OWNER)
@@ -123,8 +123,8 @@ async def test_what_was_read_decides_not_what_was_seen() -> None:
     "there", [None, user(Membership.ACTIVE), user(Membership.EXPIRED)], ids=["gone", "accepted", "expired"]
 )
 @virtual_time
-async def test_a_pending_user_is_only_touched_while_pending(there: Any) -> None:  # noqa: ANN401 - a user or None
-    """The same call would change the access of someone who has just accepted."""
+async def test_a_pending_user_is_changed_only_while_pending(there: Any) -> None:  # noqa: ANN401 - a user or None
+    """The same call would change the access of a person who has just accepted."""
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
@@ -134,8 +134,8 @@ async def test_a_pending_user_is_only_touched_while_pending(there: Any) -> None:
 
 @pytest.mark.parametrize("there", [None, user(Membership.PENDING)], ids=["gone", "pending"])
 @virtual_time
-async def test_a_member_is_only_touched_while_active(there: Any) -> None:  # noqa: ANN401 - a user or None
-    """Who has left, or was invited anew, is looked at again."""
+async def test_a_member_is_changed_only_while_active(there: Any) -> None:  # noqa: ANN401 - a user or None
+    """A person who has left, or was invited again, is read again."""
     atlas = FakeAtlas()
     if there is not None:
         atlas.let_in(there)
@@ -145,7 +145,7 @@ async def test_a_member_is_only_touched_while_active(there: Any) -> None:  # noq
 
 @pytest.mark.parametrize("call", ["AddRole", "RemoveRole"])
 @virtual_time
-async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> None:
+async def test_a_user_who_leaves_in_between_is_read_again(call: str) -> None:
     """Gone between two steps: a conflict, and no further step."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[READER, STREAMS]))
@@ -156,8 +156,8 @@ async def test_a_user_who_leaves_in_between_is_looked_at_again(call: str) -> Non
 
 
 @virtual_time
-async def test_who_accepts_between_two_steps_keeps_every_role() -> None:
-    """A pending user accepts between adding and removing: nothing is taken from the member."""
+async def test_a_person_who_accepts_between_two_steps_keeps_every_role() -> None:
+    """A pending user accepts between adding and removing: no role is removed from the member."""
     atlas = FakeAtlas()
     pending = atlas.let_in(user(Membership.PENDING, roles=[READER]))
 
@@ -173,7 +173,7 @@ async def test_who_accepts_between_two_steps_keeps_every_role() -> None:
 
 @virtual_time
 async def test_atlas_refusal_stops_the_steps() -> None:
-    """A role that Atlas does not add is the end: nothing is removed."""
+    """A role that Atlas does not add ends the steps: nothing is removed."""
     atlas = FakeAtlas()
     atlas.let_in(user())
     atlas.faults.fail("AddRole", Failure(Reason.INVALID_REQUEST, "no", error=error()))
@@ -185,8 +185,8 @@ async def test_atlas_refusal_stops_the_steps() -> None:
 
 @pytest.mark.parametrize("is_known", [True, False])
 @virtual_time
-async def test_a_user_who_was_found_by_another_email_is_left_alone(*, is_known: bool) -> None:
-    """The list lagged behind a change of the e-mail; who is known by the id may have any."""
+async def test_a_user_who_was_found_by_another_email_is_left(*, is_known: bool) -> None:
+    """The list lagged behind a change of the e-mail; a user known by the id may have any e-mail."""
     atlas = FakeAtlas()
     atlas.let_in(user(roles=[READER]))
     setting = set_roles(atlas, user(username=OTHER_EMAIL), OWNER, is_known=is_known)

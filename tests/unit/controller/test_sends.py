@@ -1,4 +1,4 @@
-"""The guards of a sending: it may never happen twice."""
+"""The guards of a send: it must never happen twice."""
 
 from __future__ import annotations
 
@@ -36,48 +36,51 @@ LOST = "no answer came"
 
 
 def lost() -> Failure:
-    """Return the failure of a sending that may have worked."""
+    """Return the failure of a send that may have worked."""
     failure = Failure(Reason.ATLAS_UNAVAILABLE, LOST)
     failure.unanswered = True
     return failure
 
 
-def sendings(world: World) -> int:
+def sends(world: World) -> int:
     return sum(call[0] in {"CreateInvite", "AddUser"} for call in world.atlas.calls)
 
 
 @pytest.mark.parametrize("api", list(Api))
 @virtual_time
 async def test_a_new_object_sends_at_once(api: Api) -> None:
-    """This process put the finalizer on, so nobody can have sent before: one look, and the sending."""
+    """This process added the finalizer, so no other can have sent before: one read, and the send."""
     world = World()
     world.atlas.api = api
     world.cluster.apply()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
     assert world.cluster.status().origin is Origin.CREATED
 
 
 @virtual_time
 async def test_a_finalizer_of_another_process_waits_for_a_minute() -> None:
-    """Law 1: somebody may have sent and died; a minute later Atlas is looked at again, and only then it is sent."""
+    """Law 1.
+
+    Another process may have sent and been killed; Atlas is read again a minute later, before anything is sent.
+    """
     world = World()
     world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     await asyncio.sleep(CONFIRM_AFTER - 1)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 0
+    assert sends(world) == 0
     await asyncio.sleep(1)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @pytest.mark.parametrize("trouble", [lost(), None], ids=["lost answer", "confirming"])
 @virtual_time
-async def test_a_finalizer_that_was_stripped_from_an_evaluated_object_waits_for_a_minute(
+async def test_a_finalizer_that_was_removed_from_an_evaluated_object_waits_for_a_minute(
     trouble: Failure | None,
 ) -> None:
-    """Law 1: status shows that a former process got as far as sending, so to put the finalizer back proves nothing."""
+    """Law 1: status shows that a former process could have sent, so adding the finalizer again proves nothing."""
     world = World()
     if trouble is None:
         world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
@@ -85,62 +88,62 @@ async def test_a_finalizer_that_was_stripped_from_an_evaluated_object_waits_for_
         world.cluster.apply()
         world.atlas.faults.fail("CreateInvite", trouble)
     await world.turn()
-    before = sendings(world)
+    before = sends(world)
     world.cluster.apply(finalizers=[])
-    world.start_anew()
+    world.restart()
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
     assert world.cluster.objects[KEY]["metadata"]["finalizers"] == ["atlasinvites.io/invitation"]
-    assert sendings(world) == before
+    assert sends(world) == before
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == before + 1
+    assert sends(world) == before + 1
 
 
 @virtual_time
 async def test_an_object_that_waited_for_its_secret_sends_at_once() -> None:
-    """Its status shows nothing of Atlas: no finalizer was ever on, in whatever process it was evaluated."""
+    """Its status shows nothing of Atlas: no process ever added a finalizer."""
     world = World()
     world.cluster.apply()
     secrets = dict(world.cluster.secrets)
     world.cluster.secrets.clear()
     assert reason_of(await world.turn()) is Reason.SECRET_NOT_FOUND
     world.cluster.secrets.update(secrets)
-    world.start_anew()
+    world.restart()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
 async def test_what_another_process_sent_is_adopted() -> None:
-    """Killed between sending and status: the next process finds it, and calls it adopted."""
+    """Killed between send and status: the next process finds the invitation, and reports it as adopted."""
     world = World()
     world.cluster.apply(finalizers=["atlasinvites.io/invitation"])
     await world.turn()
     world.atlas.invite()
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 0
+    assert sends(world) == 0
     assert world.cluster.status().origin is Origin.ADOPTED
 
 
 @virtual_time
-async def test_a_lost_answer_waits_for_a_minute_and_looks() -> None:
-    """Law 3: a sending without an answer is not repeated before a look that began a minute after it."""
+async def test_a_send_without_a_response_waits_for_a_minute_and_reads() -> None:
+    """Law 3: an unconfirmed send is not repeated before a read that began a minute after it."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.fail("CreateInvite", lost())
     assert reason_of(await world.turn()) is Reason.ATLAS_UNAVAILABLE
     await asyncio.sleep(CONFIRM_AFTER / 2)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 1
+    assert sends(world) == 1
     await asyncio.sleep(CONFIRM_AFTER / 2)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @pytest.mark.parametrize("what", [RuntimeError, OverflowError, TimeoutError, asyncio.CancelledError])
 @virtual_time
-async def test_a_sending_that_ends_in_no_foreseen_way_may_have_worked(what: type[BaseException]) -> None:
-    """Law 3: a bug, or the end of the task, while the request is out is an answer that was lost."""
+async def test_a_send_that_ends_unexpectedly_may_have_worked(what: type[BaseException]) -> None:
+    """Law 3: a bug, or a canceled task, while the request is out counts as a lost response."""
     world = World()
     world.cluster.apply()
 
@@ -161,8 +164,8 @@ async def test_a_sending_that_ends_in_no_foreseen_way_may_have_worked(what: type
 
 
 @virtual_time
-async def test_a_sending_that_was_not_let_out_is_in_no_doubt() -> None:
-    """Without the lease nothing is sent: the next try sends, and no minute passes."""
+async def test_a_send_that_was_not_admitted_is_not_in_doubt() -> None:
+    """Without the Lease nothing is sent: the next try sends, without a minute's wait."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.fail("CreateInvite", ClusterUnavailable("the lease is not ours"))
@@ -173,7 +176,7 @@ async def test_a_sending_that_was_not_let_out_is_in_no_doubt() -> None:
 
 @virtual_time
 async def test_a_wake_up_before_the_minute_does_not_count_after_it() -> None:
-    """What was seen before the minute was over is no reason to send, however late the worker comes to it."""
+    """What was observed before the minute was over is no reason to send, however late the worker comes."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.fail("CreateInvite", lost())
@@ -182,13 +185,13 @@ async def test_a_wake_up_before_the_minute_does_not_count_after_it() -> None:
     await asyncio.sleep(CONFIRM_AFTER + 10)
     outcome = await world.reconciler.reconcile(next(iter(world.cluster.objects)), woken)
     assert reason_of(outcome) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @pytest.mark.parametrize(("after", "origin"), [(1, Origin.CREATED), (-60, Origin.ADOPTED)])
 @virtual_time
-async def test_what_a_lost_answer_made_is_ours(after: int, origin: Origin) -> None:
-    """Found after a lost answer, it is ours if it was not made before our sending."""
+async def test_what_an_unconfirmed_send_made_is_ours(after: int, origin: Origin) -> None:
+    """Found after a lost response, it is ours unless it is older than our send."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.fail("CreateInvite", lost())
@@ -198,23 +201,23 @@ async def test_what_a_lost_answer_made_is_ours(after: int, origin: Origin) -> No
     world.atlas.invite(found.model_copy(update={"created_at": made.strftime("%Y-%m-%dT%H:%M:%SZ")}))
     await world.turn()
     assert world.cluster.status().origin is origin
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
-async def test_a_refusal_that_sent_nothing_needs_no_minute() -> None:
+async def test_a_rate_limit_needs_no_minute() -> None:
     """Limited, so not sent: the next try sends."""
     world = World()
     world.cluster.apply()
     world.atlas.faults.fail("CreateInvite", Failure(Reason.RATE_LIMITED, "too many"))
     assert reason_of(await world.turn()) is Reason.RATE_LIMITED
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @virtual_time
-async def test_a_conflict_is_looked_at_and_tried_once_more() -> None:
-    """409 twice, and nothing to see: Atlas's last word, and not sent again."""
+async def test_a_conflict_is_read_and_tried_once_more() -> None:
+    """409 twice, and nothing is observed: the 409 is final, and there is no third try."""
     world = World()
     world.cluster.apply()
     conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
@@ -224,14 +227,14 @@ async def test_a_conflict_is_looked_at_and_tried_once_more() -> None:
     assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
     for _ in range(3):
         assert reason_of(await world.turn()) is Reason.INVALID_REQUEST
-    assert sendings(world) == 2
+    assert sends(world) == 2
     assert world.cluster.status().error == conflict
 
 
 @pytest.mark.parametrize("membership", [Membership.PENDING, Membership.ACTIVE])
 @virtual_time
-async def test_a_second_conflict_with_something_to_see_is_looked_at_again(membership: Membership) -> None:
-    """409 twice, and then the person is there: no last word, the next look finds what is there."""
+async def test_a_second_conflict_with_something_observed_is_read_again(membership: Membership) -> None:
+    """409 twice, and then the person exists: the 409 is not final, and the next read finds the invitation or member."""
     world = World()
     conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
     for _ in range(2):
@@ -242,12 +245,12 @@ async def test_a_second_conflict_with_something_to_see_is_looked_at_again(member
     assert reason_of(await world.turn()) is Reason.CONFLICT
     found = Reason.INVITED if membership is Membership.PENDING else Reason.ACCEPTED
     assert reason_of(await world.turn()) is found
-    assert sendings(world) == 2
+    assert sends(world) == 2
 
 
 @virtual_time
-async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
-    """409 twice, and only the view with teams shows the person: Atlas's last word, which names the team."""
+async def test_a_person_in_a_team_counts_as_not_observed() -> None:
+    """409 twice, and only the view with teams shows the person: the 409 is final, and the message names the team."""
     world = World()
     world.cluster.apply()
     conflict = error(409, "USER_ALREADY_IN_GROUP", operation="CreateInvite")
@@ -270,7 +273,7 @@ async def test_who_is_in_by_a_team_alone_is_nothing_to_see() -> None:
 @pytest.mark.parametrize("membership", [Membership.PENDING, Membership.ACTIVE])
 @virtual_time
 async def test_only_an_invitation_counts_as_sent(membership: Membership) -> None:
-    """The counter counts invitations: somebody of the organisation is let in without one."""
+    """The counter counts invitations: a person who is in the organization joins without one."""
     world = World()
     world.atlas.api = Api.USERS
     world.cluster.apply()
@@ -293,8 +296,8 @@ def sent_in_all() -> float:
 
 
 @virtual_time
-async def test_somebody_of_the_organisation_is_a_member_at_once() -> None:
-    """The users API answers ACTIVE: Accepted, and nothing is pending."""
+async def test_a_person_in_the_organization_is_a_member_at_once() -> None:
+    """The Users API responds ACTIVE: Accepted, and nothing is pending."""
     world = World()
     world.atlas.api = Api.USERS
     active = User(id=USER_ID, username=EMAIL, roles=(OWNER,), org_membership_status=Membership.ACTIVE)
@@ -312,39 +315,42 @@ async def test_somebody_of_the_organisation_is_a_member_at_once() -> None:
 
 
 @virtual_time
-async def test_sent_again_on_expiry_only_after_a_minute_of_this_process() -> None:
-    """Law 1: the first re-invitation of a process waits too: the one before may have sent and died."""
+async def test_expired_is_sent_again_only_after_a_minute_of_this_process() -> None:
+    """Law 1: the first new send of a process waits too: the one before may have sent and been killed."""
     world = await adopted(reinvitePolicy="OnExpiry")
     world.atlas.groups[GROUP_ID].invitations.pop(INVITATION_ID)
     world.atlas.time = EXPIRES + timedelta(seconds=1)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
-    assert sendings(world) == 0
+    assert sends(world) == 0
     await asyncio.sleep(CONFIRM_AFTER)
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
 async def test_not_sent_again_within_a_day() -> None:
-    """What ended within a day of its sending waits for that day."""
+    """An invitation that ended within a day of its send waits until that day is over."""
     world = World()
     world.atlas.api = Api.USERS
     world.cluster.apply(spec=wire_spec(reinvitePolicy="OnExpiry"))
     await world.turn()
     (sent,) = world.atlas.groups[GROUP_ID].users.values()
     world.atlas.let_in(sent.model_copy(update={"org_membership_status": Membership.EXPIRED}))
-    world.start_anew()
+    world.restart()
     for _ in range(5):
         assert reason_of(await world.turn()) is Reason.INVITATION_EXPIRED
         await asyncio.sleep(4 * 3600)
-    assert sendings(world) == 1
+    assert sends(world) == 1
     await asyncio.sleep(4 * 3600)
     assert reason_of(await world.turn()) is Reason.CONFIRMING_INVITATION
 
 
 @virtual_time
-async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
-    """The younger has sent, in a former process, and the lists lag: the older, which comes late, asks once more."""
+async def test_what_another_object_may_have_sent_is_fetched() -> None:
+    """The younger object has sent, in a former process, and the lists lag.
+
+    The older one, which comes late, reads again.
+    """
     world = World()
     younger = Key("team-b", "jane")
     secret = Key("team-b", SECRET.name)
@@ -352,17 +358,20 @@ async def test_what_another_object_may_have_sent_is_asked_for_itself() -> None:
     world.cluster.apply(younger, creationTimestamp="2026-08-10T04:00:00Z")
     await world.turn(younger)
     world.cluster.apply()
-    world.start_anew()
+    world.restart()
 
     (sent,) = world.atlas.groups[GROUP_ID].invitations
     world.atlas.unlisted[sent] = None
     assert reason_of(await world.turn()) is Reason.INVITED
-    assert sendings(world) == 1
+    assert sends(world) == 1
 
 
 @virtual_time
 async def test_two_for_one_person_send_one_after_the_other() -> None:
-    """Two reconciles that come to send to the same person at once: the second looks again, and finds what was sent."""
+    """Two reconciles are about to send to the same person at the same time.
+
+    The second reads again, and finds the invitation.
+    """
     sender = Sends(FakeAtlas(), now)
     order: list[tuple[str, bool]] = []
 
@@ -377,15 +386,15 @@ async def test_two_for_one_person_send_one_after_the_other() -> None:
 
 
 @virtual_time
-async def test_nobody_is_invited_again_after_a_removal() -> None:
-    """A member who was removed: no policy, no restart, no time brings an invitation."""
+async def test_nobody_is_invited_after_a_removal() -> None:
+    """A member was removed: no policy, restart or waiting causes an invitation."""
     world = await adopted(reinvitePolicy="OnExpiry", memberPolicy="Manage")
     world.atlas.accept(INVITATION_ID, USER_ID)
     await world.turn()
     world.atlas.groups[GROUP_ID].users.clear()
     for days in (0, 31, 400):
         world.atlas.time = EXPIRES + timedelta(days=days)
-        world.start_anew()
+        world.restart()
         assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
         await asyncio.sleep(CONFIRM_AFTER)
         assert reason_of(await world.turn()) is Reason.MEMBER_REMOVED
@@ -394,7 +403,7 @@ async def test_nobody_is_invited_again_after_a_removal() -> None:
 
 @virtual_time
 async def test_a_member_found_first_counts_as_adopted() -> None:
-    """Somebody who is a member already: nothing is sent, and the object has not created the membership."""
+    """A person who is a member already: nothing is sent, and the object did not create the membership."""
     world = World()
     world.atlas.let_in(user())
     world.cluster.apply()
@@ -404,8 +413,8 @@ async def test_a_member_found_first_counts_as_adopted() -> None:
 
 
 @virtual_time
-async def test_the_guard_has_the_last_word() -> None:
-    """Law 1: the Invites API ends in the last look, and a send through it is unconfirmed: no other send follows."""
+async def test_the_guard_decides_last() -> None:
+    """Law 1: the Invites API ends in the last read, and a send through it is unconfirmed: no other send follows."""
     world = World()
     world.cluster.apply()
     refused = error(403, "NOT_ALLOWED", operation=Operation.CREATE_INVITE)
@@ -422,4 +431,4 @@ async def test_the_guard_has_the_last_word() -> None:
 
     world.atlas.faults.before("Confirm", end)
     assert reason_of(await world.turn()) is Reason.LEGACY_INVITATION
-    assert sendings(world) == 2
+    assert sends(world) == 2

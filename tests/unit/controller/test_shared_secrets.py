@@ -1,4 +1,4 @@
-"""Secrets of other namespaces over a cluster and an Atlas in memory: who may use one, and what the others learn."""
+"""Secrets of other namespaces, with a cluster and an Atlas in memory: who may use one, and what others learn."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ CAUSES: dict[str, Held] = {
     "for another project": (CREDENTIALS, Allowed("*", OTHER_PROJECT)),
     "malformed": (CREDENTIALS, Allowed("team-a,", GROUP_ID)),
 }
-"""Why an object of team-a may not use the Secret: what reading it gives, and what it allows."""
+"""Why an object of team-a may not use the Secret: the result of reading it, and what it allows."""
 
 
 def hold(world: World, held: Held) -> None:
-    """Let the cluster hold the Secret so."""
+    """Let the cluster hold this Secret."""
     world.cluster.secrets[SHARED], world.cluster.allowed[SHARED] = held
 
 
 async def settled(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
-    """Return a world with an invited object that uses the Secret of another namespace, and calls counted anew."""
+    """Return a world with an invited object that uses a Secret of another namespace; calls are counted from here."""
     world = World(default_secret=SHARED)
     hold(world, (CREDENTIALS, Allowed("team-a")))
     world.atlas.invite()
@@ -54,7 +54,7 @@ async def settled(**spec: Any) -> World:  # noqa: ANN401 - a spec's fields
 
 @pytest.mark.parametrize("named", [BY_NAMESPACE, BY_DEFAULT], ids=["named", "default"])
 @virtual_time
-async def test_the_cause_is_told_to_nobody(named: dict[str, Any]) -> None:
+async def test_the_cause_is_not_shown(named: dict[str, Any]) -> None:
     """Whatever the cause, status, events, writes and the next try are the same; Atlas is not called."""
     told = []
     for held in CAUSES.values():
@@ -78,8 +78,8 @@ async def test_the_cause_is_told_to_nobody(named: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("held", CAUSES.values(), ids=CAUSES)
 @virtual_time
-async def test_without_a_project_nothing_is_told(held: Held) -> None:
-    """The project is resolved first: a Secret that allows the namespace for other projects reads like a missing one."""
+async def test_without_a_project_nothing_is_shown(held: Held) -> None:
+    """The project is resolved first: a Secret that allows the namespace for other projects looks like a missing one."""
     world = World()
     hold(world, held)
     world.cluster.apply(spec=wire_spec(**BY_NAMESPACE, groupId=None, projectRef={"name": "payments"}))
@@ -90,7 +90,7 @@ async def test_without_a_project_nothing_is_told(held: Held) -> None:
 @pytest.mark.parametrize("held", CAUSES.values(), ids=CAUSES)
 @virtual_time
 async def test_a_permission_that_comes_and_goes(held: Held) -> None:
-    """Within a minute of the change the object goes on, and within a minute it stops; what Atlas holds stays."""
+    """Within a minute of the change the object goes on or stops; what exists in Atlas stays."""
     world = World()
     hold(world, held)
     world.atlas.invite()
@@ -111,8 +111,11 @@ async def test_a_permission_that_comes_and_goes(held: Held) -> None:
 
 
 @virtual_time
-async def test_who_names_a_secret_is_woken_by_its_annotations() -> None:
-    """A change of the annotations is a change of the Secret: one read wakes all who name it, in every namespace."""
+async def test_annotations_of_a_secret_wake_its_users() -> None:
+    """A change of the annotations is a change of the Secret.
+
+    One read wakes all objects that name it, in every namespace.
+    """
     world = await settled()
     world.cluster.apply(SECOND, spec=wire_spec(username=OTHER_EMAIL, **BY_DEFAULT))
     assert reason_of(await world.turn(SECOND)) is Reason.SECRET_NOT_ALLOWED
@@ -123,8 +126,8 @@ async def test_who_names_a_secret_is_woken_by_its_annotations() -> None:
 
 
 @virtual_time
-async def test_a_sweep_finds_a_permission_that_is_gone() -> None:
-    """Two namespaces use one Secret; it is withdrawn from one, whose settled object says so, and the other is quiet."""
+async def test_a_resync_finds_a_permission_that_is_gone() -> None:
+    """Two namespaces use one Secret. It is withdrawn from one, whose settled object reports it; the other is quiet."""
     world = World()
     hold(world, (CREDENTIALS, Allowed("team-a,team-b")))
     for key, email in ((KEY, EMAIL), (SECOND, OTHER_EMAIL)):
@@ -136,10 +139,10 @@ async def test_a_sweep_finds_a_permission_that_is_gone() -> None:
     world.cluster.allowed[SHARED] = Allowed("team-b")
     await asyncio.sleep(61)
     await world.resync.sweep_all()
-    assert set(await world.woken()) == {KEY, SECOND}  # each looks once, since the Secret has changed
+    assert set(await world.woken()) == {KEY, SECOND}  # each reads once, since the Secret has changed
     assert reason_of(await world.turn(KEY)) is Reason.SECRET_NOT_ALLOWED
     assert reason_of(await world.turn(SECOND)) is Reason.INVITED
-    world.start_anew()
+    world.restart()
     world.cluster.allowed[SHARED] = Allowed("team-a")
     world.forget_calls()
     await world.resync.sweep_all()
@@ -148,8 +151,8 @@ async def test_a_sweep_finds_a_permission_that_is_gone() -> None:
 
 
 @virtual_time
-async def test_a_sweep_keeps_the_references_of_two_namespaces_apart() -> None:
-    """AtlasProjects of one name in two namespaces are two projects, also where one Secret serves both."""
+async def test_a_resync_keeps_the_references_of_two_namespaces_apart() -> None:
+    """AtlasProjects of one name in two namespaces are two projects, even if one Secret serves both."""
     world = World(default_secret=SHARED)
     hold(world, (CREDENTIALS, Allowed("*", GROUP_ID)))
     world.cluster.project_ids = {Key("team-a", "payments"): GROUP_ID, Key("team-b", "payments"): OTHER_PROJECT}
@@ -171,7 +174,7 @@ async def test_a_sweep_keeps_the_references_of_two_namespaces_apart() -> None:
 
 
 async def deleted(world: World) -> tuple[float, list[Any]]:
-    """Delete the object; return after how many seconds it is gone, and the events of that time."""
+    """Delete the object; return how many seconds it took until it was gone, and the events of that time."""
     world.forget_calls()
     world.cluster.delete()
     began = now()
@@ -187,13 +190,13 @@ async def deleted(world: World) -> tuple[float, list[Any]]:
 @pytest.mark.parametrize("restarts", [False, True])
 @virtual_time
 async def test_a_deletion_without_permission(restarts: bool) -> None:  # noqa: FBT001 - a case
-    """Nothing is removed, also not with what was held before; after a minute it ends with one and the same warning."""
+    """Nothing is removed, not even with earlier credentials; after a minute it ends, always with the same warning."""
     told = []
     for held in CAUSES.values():
         world = await settled(deletionPolicy="Revoke")
         hold(world, held)
         if restarts:
-            world.start_anew()
+            world.restart()
         else:
             await asyncio.sleep(61)
         seconds, events = await deleted(world)
@@ -206,9 +209,9 @@ async def test_a_deletion_without_permission(restarts: bool) -> None:  # noqa: F
 
 @virtual_time
 async def test_a_deletion_goes_on_once_it_is_allowed_again() -> None:
-    """Within the minute: what the policy says is done."""
+    """Within the minute: the policy is applied."""
     world = await settled(deletionPolicy="Cancel")
-    world.start_anew()
+    world.restart()
     hold(world, CAUSES["for others"])
     world.cluster.delete()
     assert reason_of(await world.turn()) is Reason.SECRET_NOT_ALLOWED
@@ -221,8 +224,8 @@ async def test_a_deletion_goes_on_once_it_is_allowed_again() -> None:
 
 
 @virtual_time
-async def test_a_deletion_uses_a_secret_for_its_projects_alone() -> None:
-    """A Secret beside the object came to be for another project: what it held before is not used either."""
+async def test_a_deletion_uses_a_secret_only_for_its_projects() -> None:
+    """A Secret in the object's namespace is now for another project: its earlier credentials are not used either."""
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(deletionPolicy="Cancel"))
@@ -237,7 +240,7 @@ async def test_a_deletion_uses_a_secret_for_its_projects_alone() -> None:
 
 @virtual_time
 async def test_a_deletion_without_secret_and_project_lasts_a_minute() -> None:
-    """Restarted, and neither the Secret of the namespace nor the AtlasProject is there: a minute, not ten."""
+    """After a restart neither the Secret of the namespace nor the AtlasProject exists: a minute, not ten."""
     world = World()
     world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
     reference = {"groupId": None, "projectRef": {"name": "payments"}, "invitationId": INVITATION_ID}
@@ -245,7 +248,7 @@ async def test_a_deletion_without_secret_and_project_lasts_a_minute() -> None:
     await world.turn()
     world.cluster.project_ids.clear()
     world.cluster.secrets = {SHARED: OTHER_CREDENTIALS}
-    world.start_anew()
+    world.restart()
     world.cluster.delete()
     began = now()
     while KEY in world.cluster.objects:

@@ -1,4 +1,4 @@
-"""The store: the latest of every object, no ghosts, no way back to an older version."""
+"""The store: the latest version of every object, no deleted objects, and never an older version."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def store() -> Store:
     return store
 
 
-def test_a_new_object_has_something_to_do() -> None:
-    """What was not known is kept and gives work."""
+def test_a_new_object_is_work() -> None:
+    """An unknown object is stored and causes work."""
     store = Store()
     assert store.put(version(10))
     assert store.get(KEY) == version(10)
@@ -36,7 +36,7 @@ def test_a_new_object_has_something_to_do() -> None:
 
 
 def test_a_newer_version_replaces_an_older_one(store: Store) -> None:
-    """A changed generation is work, a label is not; both are kept."""
+    """A changed generation is work, a label is not; both are stored."""
     assert store.put(version(11, generation=2))
     assert not store.put(version(12, generation=2))
     assert store.get(KEY) == version(12, generation=2)
@@ -44,12 +44,12 @@ def test_a_newer_version_replaces_an_older_one(store: Store) -> None:
 
 @pytest.mark.parametrize("number", [10, 9])
 def test_an_older_version_never_wins(store: Store, number: int) -> None:
-    """The version that is known, or an older one, changes nothing and is no work."""
+    """The stored version, or an older one, changes nothing and is no work."""
     assert not store.put(version(number, generation=9))
     assert store.get(KEY) == version(10)
 
 
-def test_a_name_that_is_taken_anew_is_another_object(store: Store) -> None:
+def test_a_new_object_of_the_same_name_is_another_object(store: Store) -> None:
     """A newer object with the same name replaces the old one and is work; the old one does not come back."""
     assert store.put(version(20, uid="u2"))
     assert not store.put(version(15, uid="u1", generation=2))
@@ -57,7 +57,7 @@ def test_a_name_that_is_taken_anew_is_another_object(store: Store) -> None:
 
 
 def test_a_deleted_object_is_forgotten(store: Store) -> None:
-    """A deletion forgets the object it is about, once."""
+    """A deletion removes the object it is about, once."""
     assert store.remove(version(11))
     assert store.get(KEY) is None
     assert len(store) == 0
@@ -65,22 +65,22 @@ def test_a_deleted_object_is_forgotten(store: Store) -> None:
 
 
 def test_a_late_deletion_leaves_the_new_object_alone(store: Store) -> None:
-    """The deletion of an object whose name was taken anew since forgets nothing."""
+    """The deletion of an object whose name was used again since removes nothing."""
     store.put(version(20, uid="u2"))
     assert not store.remove(version(11, uid="u1"))
     assert store.get(KEY) == version(20, uid="u2")
 
 
-def test_a_deleted_object_does_not_come_back_with_a_late_answer(store: Store) -> None:
-    """The answer to our own write may arrive after the event of the deletion: it makes no ghost."""
+def test_a_deleted_object_does_not_come_back_with_a_late_response(store: Store) -> None:
+    """The response to our own write may arrive after the event of the deletion: the object stays deleted."""
     store.remove(version(12))
     assert not store.put(version(11, generation=2))
     assert store.get(KEY) is None
     assert store.put(version(20, uid="u2"))
 
 
-def test_many_deletions_later_nothing_is_held_of_them() -> None:
-    """What is remembered of deleted objects is bounded."""
+def test_remembered_deletions_are_bounded() -> None:
+    """The store keeps only a limited number of deleted objects."""
     store = Store()
     for number in range(3000):
         store.put(version(number, uid=f"u{number}"))
@@ -89,7 +89,7 @@ def test_many_deletions_later_nothing_is_held_of_them() -> None:
 
 
 def test_iteration_survives_changes(store: Store) -> None:
-    """Whoever goes through the objects may change the store meanwhile."""
+    """A loop over the objects may change the store."""
     store.put(version(11, JOE, uid="u3"))
     for each in store:
         store.remove(each)
@@ -100,27 +100,27 @@ def test_iteration_survives_changes(store: Store) -> None:
 
 
 def test_a_list_brings_what_no_event_brought(store: Store) -> None:
-    """A list tells which keys have something to do, and takes in newer versions."""
+    """A list returns the keys that are work, and stores newer versions."""
     listing = store.begin_listing()
     listed = [version(12, generation=2), version(11, JOE, uid="u3")]
     assert store.end_listing(listing, Listed(listed)) == ([KEY, JOE], [])
     assert store.get(KEY) == version(12, generation=2)
 
 
-def test_a_list_of_what_is_known_is_no_work(store: Store) -> None:
-    """The same versions, or only labels, give nothing to do."""
+def test_a_list_of_known_versions_is_no_work(store: Store) -> None:
+    """The same versions, or only labels, are no work."""
     for number in (10, 11):
         assert store.end_listing(store.begin_listing(), Listed([version(number)])) == ([], [])
 
 
 def test_a_ghost_is_dropped(store: Store) -> None:
-    """What was known before the list began and is not in it has been deleted without an event."""
+    """An object that was known before the list began and is not in it has been deleted without an event."""
     assert store.end_listing(store.begin_listing(), Listed([])) == ([], [KEY])
     assert store.get(KEY) is None
 
 
-def test_where_nothing_could_be_listed_nothing_is_dropped(store: Store) -> None:
-    """An object of a namespace that could not be listed may be there still."""
+def test_nothing_is_dropped_from_namespaces_that_cannot_be_listed(store: Store) -> None:
+    """An object of a namespace that could not be listed may still exist."""
     elsewhere = version(11, Key("team-b", "joe"), uid="u4")
     store.put(elsewhere)
     listed = Listed([], frozenset({"team-b"}))
@@ -128,7 +128,7 @@ def test_where_nothing_could_be_listed_nothing_is_dropped(store: Store) -> None:
     assert list(store) == [elsewhere]
 
 
-def test_what_came_during_the_list_is_no_ghost() -> None:
+def test_an_object_created_during_the_list_is_no_ghost() -> None:
     """An object that was created after the list was taken is not in it, and stays."""
     store = Store()
     listing = store.begin_listing()
@@ -137,8 +137,8 @@ def test_what_came_during_the_list_is_no_ghost() -> None:
     assert store.get(KEY) == version(10)
 
 
-def test_what_was_deleted_during_the_list_does_not_come_back() -> None:
-    """The list still shows them, the events have said that they are gone, however many they are."""
+def test_an_object_deleted_during_the_list_does_not_come_back() -> None:
+    """The list still shows the objects, but events have said that they are gone, however many they are."""
     store = Store()
     everyone = [version(10, Key("team-a", f"p{n}"), uid=f"u{n}") for n in range(3000)]
     for each in everyone:
@@ -150,8 +150,8 @@ def test_what_was_deleted_during_the_list_does_not_come_back() -> None:
     assert len(store) == 0
 
 
-def test_what_was_created_anew_during_the_list_stays(store: Store) -> None:
-    """Ghosts are dropped by uid: the old object is in the list's past, the new one is alive."""
+def test_an_object_recreated_during_the_list_stays(store: Store) -> None:
+    """Ghosts are dropped by uid: the old object was deleted, the new one exists."""
     listing = store.begin_listing()
     store.remove(version(11))
     store.put(version(12, uid="u2"))
@@ -160,7 +160,7 @@ def test_what_was_created_anew_during_the_list_stays(store: Store) -> None:
 
 
 def test_a_new_object_in_the_list_replaces_the_ghost_of_its_name(store: Store) -> None:
-    """Deleted and created anew while the watch was cut: the new one is work, and no key is called a ghost."""
+    """Deleted and recreated while the watch was cut: the new one is work, and no key is reported as a ghost."""
     assert store.end_listing(store.begin_listing(), Listed([version(12, uid="u2")])) == ([KEY], [])
     assert store.get(KEY) == version(12, uid="u2")
 
@@ -174,7 +174,7 @@ def test_the_list_is_older_than_the_events(store: Store) -> None:
 
 
 def test_a_list_that_failed_drops_nothing(store: Store) -> None:
-    """After a list that failed, the next one judges by itself."""
+    """After a list that failed, the next one is complete again."""
     store.abort_listing(store.begin_listing())
     assert store.get(KEY) == version(10)
     assert store.end_listing(store.begin_listing(), Listed([])) == ([], [KEY])

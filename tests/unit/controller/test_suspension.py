@@ -1,4 +1,4 @@
-"""Suspended, changed meanwhile, resumed: Atlas is not called, nothing waits for it, and nothing is lost."""
+"""Suspended, changed meanwhile, resumed: Atlas is not called, no tool waits for the object, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_suspended(world: World) -> bool:
 
 @virtual_time
 async def test_a_suspended_object_is_left_alone() -> None:
-    """No call, one write that says so and evaluates the spec, and then none; Ready is as it was."""
+    """No call, one write that reports it and evaluates the spec, and then none; Ready is unchanged."""
     world = await adopted()
     before = world.cluster.status()
     world.cluster.apply(spec=wire_spec(roles=[OWNER], suspend=True))
@@ -70,22 +70,22 @@ async def test_a_change_while_suspended_is_one_write() -> None:
 )
 @virtual_time
 async def test_a_resumed_object_catches_up(down: str, suspended: list[dict[str, object]]) -> None:
-    """A role that changed while it was suspended is set after the resume, once, whenever the operator is restarted."""
+    """A role that changed during the suspension is set after the resume, once, whenever the operator is restarted."""
     world = await adopted()
     for spec in suspended:
         world.cluster.apply(spec=spec)
         await world.turn()
     if down == "before":
-        world.start_anew()
+        world.restart()
         await world.turn()
     world.cluster.apply(spec=AS_OWNER)
     if down == "during":
         world.cluster.events.clear()
-        world.start_anew()
+        world.restart()
         assert not waits_for_sweep(Resource.from_body(world.cluster.objects[KEY]))
     elif down == "after":
         world.deliver()
-        world.start_anew()
+        world.restart()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert world.atlas.writes == [("UpdateInvite", INVITATION_ID, OWNER)]
     assert not is_suspended(world)
@@ -94,7 +94,10 @@ async def test_a_resumed_object_catches_up(down: str, suspended: list[dict[str, 
 
 @virtual_time
 async def test_a_new_object_that_is_suspended_is_evaluated() -> None:
-    """Suspended from the start: no finalizer, no call, evaluated without Ready; resumed, it is sent as a new one is."""
+    """Suspended from the start: no finalizer, no call, evaluated without Ready.
+
+    After the resume it is sent like a new one.
+    """
     world = World()
     world.cluster.apply(spec=SUSPENDED)
     for _ in range(10):
@@ -110,7 +113,7 @@ async def test_a_new_object_that_is_suspended_is_evaluated() -> None:
 
 
 @virtual_time
-async def test_what_was_in_progress_is_not_any_more() -> None:
+async def test_progress_ends_with_a_suspension() -> None:
     """An object that retried is not in progress while it is suspended, and has Ready again after the resume."""
     world = await adopted()
     world.atlas.faults.fail("UpdateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
@@ -127,8 +130,8 @@ async def test_what_was_in_progress_is_not_any_more() -> None:
 
 
 @virtual_time
-async def test_a_refusal_stays_while_suspended_and_is_tried_again_afterwards() -> None:
-    """Stalled stays Stalled. To resume is a change of the spec: the refused write is tried once more."""
+async def test_a_rejection_stays_while_suspended_and_is_tried_again_afterwards() -> None:
+    """Stalled stays Stalled. The resume changes the spec: the rejected write is tried once more."""
     world = World()
     world.atlas.faults.fail_always("CreateInvite", Failure(Reason.INVALID_REQUEST, "refused", error=REFUSED))
     world.cluster.apply()
@@ -147,15 +150,15 @@ async def test_a_refusal_stays_while_suspended_and_is_tried_again_afterwards() -
 
 
 @virtual_time
-async def test_no_resync_looks_at_a_suspended_object() -> None:
-    """Evaluated as it is, and yet not compared: Atlas is not called for it, and nothing is written."""
+async def test_no_resync_reads_for_a_suspended_object() -> None:
+    """It was evaluated, but is not compared: Atlas is not called for it, and nothing is written."""
     world = await adopted()
     world.cluster.apply(spec=SUSPENDED)
     await world.turn()
     await world.woken()
     for _ in range(10):
         assert await swept(world) == []
-    world.start_anew()
+    world.restart()
     assert await swept(world) == []
     assert world.atlas.calls == []
     assert world.write_kinds == ["status"]
@@ -177,7 +180,7 @@ async def test_a_request_to_reconcile_waits_for_the_resume() -> None:
 
 @virtual_time
 async def test_a_suspension_whose_write_fails_is_written_later() -> None:
-    """The API server is away: the reconcile raises, and the next one says that the object is suspended."""
+    """The API server is unavailable: the reconcile raises, and the next one reports the suspension."""
     world = await adopted()
     world.cluster.faults.fail("status", ClusterUnavailable("away"))
     world.cluster.apply(spec=SUSPENDED)

@@ -1,4 +1,4 @@
-"""An object is renamed or moved: the deletion waits, another object takes over, and inherits what was sent."""
+"""An object is renamed or moved: the deletion waits, another object takes over and inherits what was sent."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ async def invited(api: Api = Api.INVITES, grace: float = GRACE, **spec: Any) -> 
     async with world.running():
         await asyncio.sleep(2)
     assert world.cluster.status().origin is Origin.CREATED
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     return world
 
 
 def names(world: World) -> list[str]:
-    """Return the writes to Atlas."""
+    """Return the names of the writes to Atlas."""
     return [call[0] for call in world.atlas.writes]
 
 
 def reasons_of(world: World, key: Key) -> list[str]:
-    """Return the reasons of Ready that status had, in order."""
+    """Return the reasons that Ready had on status, in order."""
     written = [part for kind, of, part in world.cluster.writes if kind == "status" and of == key]
     return [c["reason"] for part in written for c in part["conditions"] if c["type"] == "Ready"]
 
@@ -61,7 +61,7 @@ def named_by(world: World, how: dict[str, Any]) -> dict[str, Any]:
 
 
 def holds(world: World) -> Iterator[str]:
-    """Return the ids of what is in Atlas."""
+    """Return the ids of the invitations and users in Atlas."""
     group = world.atlas.groups[GROUP_ID]
     return iter([*group.invitations, *group.users])
 
@@ -96,8 +96,8 @@ async def test_a_rename_in_one_commit_keeps_the_invitation(first: str, how: dict
 
 @pytest.mark.parametrize("api", Api)
 @virtual_time
-async def test_a_deletion_without_heir_waits_for_the_grace_only(api: Api) -> None:
-    """No write before the grace is over, one removal after it, and no status is written meanwhile."""
+async def test_a_deletion_waits_only_for_the_grace_if_nothing_takes_over(api: Api) -> None:
+    """No write before the grace is over, one removal after it, and no status write meanwhile."""
     world = await invited(api)
     async with world.running():
         world.cluster.delete()
@@ -110,7 +110,7 @@ async def test_a_deletion_without_heir_waits_for_the_grace_only(api: Api) -> Non
 
 
 @virtual_time
-async def test_a_waiting_deletion_asks_atlas_nothing_about_a_known_invitation() -> None:
+async def test_a_waiting_deletion_makes_no_calls_about_a_known_invitation() -> None:
     """A pending invitation of the Invites API: one call in all, and one read of the namespace."""
     world = await invited()
     async with world.running():
@@ -122,7 +122,7 @@ async def test_a_waiting_deletion_asks_atlas_nothing_about_a_known_invitation() 
 
 @virtual_time
 async def test_a_person_who_accepts_while_a_deletion_waits_stays_a_member() -> None:
-    """What Atlas shows is looked at after the wait: Cancel leaves a member alone."""
+    """Atlas is read after the wait: Cancel leaves a member alone."""
     world = await invited(Api.USERS)
     async with world.running():
         world.cluster.delete()
@@ -137,8 +137,8 @@ async def test_a_person_who_accepts_while_a_deletion_waits_stays_a_member() -> N
 
 @pytest.mark.parametrize("no_wait", ["force-delete", "namespace", "grace 0"])
 @virtual_time
-async def test_nobody_waits_for_an_heir_that_cannot_come(no_wait: str) -> None:
-    """Under force-delete, in a namespace that is being deleted, and without a grace."""
+async def test_a_deletion_does_not_wait_if_nothing_can_take_over(no_wait: str) -> None:
+    """With force-delete, in a namespace that is being deleted, and without a grace."""
     world = await invited(grace=0.0 if no_wait == "grace 0" else GRACE)
     if no_wait == "force-delete":
         world.cluster.annotate(FORCE_DELETE, "true")
@@ -153,8 +153,8 @@ async def test_nobody_waits_for_an_heir_that_cannot_come(no_wait: str) -> None:
 
 @pytest.mark.parametrize("refusal", ["unavailable", "slow"])
 @virtual_time
-async def test_a_namespace_that_cannot_be_read_is_taken_for_one_that_stays(refusal: str) -> None:
-    """The deletion waits for its grace, and no longer than a read may take."""
+async def test_a_namespace_that_cannot_be_read_counts_as_one_that_stays(refusal: str) -> None:
+    """The deletion waits for its grace, and not longer than a read may take."""
     world = await invited()
     if refusal == "slow":
         world.cluster.hanging.add(Key("", KEY.namespace))
@@ -179,7 +179,7 @@ async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
         async with world.running():
             await world.resync.sweep_all()
             await asyncio.sleep(1)
-        world.start_anew(listed=False)
+        world.restart(listed=False)
     async with world.running():
         world.cluster.delete()
         await asyncio.sleep(0.5)
@@ -189,8 +189,8 @@ async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
 
 @pytest.mark.parametrize("origin", Origin)
 @virtual_time
-async def test_a_prune_of_the_heir_does_what_the_former_object_would_have_done(origin: Origin) -> None:
-    """Renamed, then deleted for good: what we sent is canceled, what was adopted stays."""
+async def test_a_prune_of_the_new_object_does_what_the_former_one_would_have_done(origin: Origin) -> None:
+    """Renamed, then deleted: what we sent is canceled, what was adopted stays."""
     world = World(deletion_grace=GRACE)
     if origin is Origin.ADOPTED:
         world.atlas.invite(invitation())
@@ -210,8 +210,8 @@ async def test_a_prune_of_the_heir_does_what_the_former_object_would_have_done(o
 
 
 @virtual_time
-async def test_the_policy_of_the_heir_wins() -> None:
-    """An heir with Retain leaves what the former object has sent."""
+async def test_the_policy_of_the_new_object_wins() -> None:
+    """A new object with Retain leaves what the former object has sent."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
@@ -224,8 +224,8 @@ async def test_the_policy_of_the_heir_wins() -> None:
 
 
 @virtual_time
-async def test_the_heir_of_an_heir_inherits_too() -> None:
-    """Renamed twice within the grace, then deleted: the last one cancels what the first one sent."""
+async def test_the_third_object_inherits_too() -> None:
+    """Renamed twice within the grace, then deleted: the last object cancels what the first one sent."""
     world = await invited()
     last = Key("team-a", "jane-last")
     async with world.running():
@@ -244,14 +244,14 @@ async def test_the_heir_of_an_heir_inherits_too() -> None:
 
 @pytest.mark.parametrize("steps", range(1, 40))
 @virtual_time
-async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> None:
-    """The operator ends in the middle of a rename: the heir is Created, and nothing is sent or canceled."""
+async def test_the_new_object_inherits_over_a_restart_at_any_moment(steps: int) -> None:
+    """The operator ends in the middle of a rename: the new object is Created, and nothing is sent or canceled."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
         world.cluster.apply(NEW, creationTimestamp=LATER)
         await asyncio.sleep(steps * 0.002)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     async with world.running():
         await asyncio.sleep(70)
         assert set(world.cluster.objects) == {NEW}
@@ -260,13 +260,13 @@ async def test_the_heir_inherits_over_a_restart_at_any_moment(steps: int) -> Non
 
 
 @virtual_time
-async def test_a_deletion_that_waits_begins_anew_after_a_restart() -> None:
-    """A process knows only since when it has seen the deletion: it waits for the whole grace."""
+async def test_a_deletion_that_waits_starts_again_after_a_restart() -> None:
+    """A process only knows since when it has observed the deletion: it waits for the whole grace."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
         await asyncio.sleep(GRACE - 1)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     async with world.running():
         await asyncio.sleep(GRACE - 1)
         assert names(world) == []
@@ -276,8 +276,8 @@ async def test_a_deletion_that_waits_begins_anew_after_a_restart() -> None:
 
 @pytest.mark.parametrize("how", [BY_EMAIL, BY_ID], ids=["by-email", "by-id"])
 @virtual_time
-async def test_an_object_that_comes_too_late_says_that_nothing_is_there(how: dict[str, Any]) -> None:
-    """The invitation was canceled: it takes nothing over, and is not Stalled before the former object has gone."""
+async def test_an_object_that_comes_too_late_reports_that_nothing_exists(how: dict[str, Any]) -> None:
+    """The invitation was canceled: it takes nothing over, and is not Stalled before the former object is gone."""
     world = await invited()
     world.cluster.faults.fail("finalizer", ClusterUnavailable("down"))
     spec = wire_spec(**named_by(world, how))
@@ -293,8 +293,8 @@ async def test_an_object_that_comes_too_late_says_that_nothing_is_there(how: dic
 
 @pytest.mark.parametrize("hinders", ["secret", "suspended"])
 @virtual_time
-async def test_an_heir_that_cannot_inherit_delays_the_deletion_for_a_minute_at_most(hinders: str) -> None:
-    """A duplicate without its Secret cannot show what it inherits, a suspended one is not asked: nothing is removed."""
+async def test_a_new_object_that_cannot_inherit_delays_the_deletion_for_a_minute_at_most(hinders: str) -> None:
+    """A duplicate without its Secret, or a suspended one, cannot show what it inherits: nothing is removed."""
     world = await invited()
     secret = Key("team-a", "other")
     world.cluster.secrets[secret] = CREDENTIALS
@@ -317,8 +317,8 @@ async def test_an_heir_that_cannot_inherit_delays_the_deletion_for_a_minute_at_m
 
 
 @virtual_time
-async def test_a_younger_duplicate_that_goes_does_nothing() -> None:
-    """It does not wait, and the older object is as it was."""
+async def test_a_younger_duplicate_that_is_deleted_does_nothing() -> None:
+    """It does not wait, and the older object is unchanged."""
     world = await invited()
     async with world.running():
         world.cluster.apply(NEW, spec=wire_spec(deletionPolicy="Cancel"), creationTimestamp=LATER)
@@ -332,8 +332,8 @@ async def test_a_younger_duplicate_that_goes_does_nothing() -> None:
 
 
 @virtual_time
-async def test_another_finalizer_on_the_former_object_does_not_hold_the_heir_up() -> None:
-    """A foreground deletion keeps the former object: it has nothing to do with the invitation any more."""
+async def test_another_finalizer_on_the_former_object_does_not_delay_the_new_one() -> None:
+    """A foreground deletion keeps the former object, which no longer has the invitation."""
     world = await invited()
     async with world.running():
         world.cluster.apply(finalizers=[*world.cluster.objects[KEY]["metadata"]["finalizers"], "foregroundDeletion"])
@@ -346,7 +346,7 @@ async def test_another_finalizer_on_the_former_object_does_not_hold_the_heir_up(
 
 @virtual_time
 async def test_a_new_object_that_counts_as_older_inherits_too() -> None:
-    """Creation times are whole seconds: of two of one second the uid decides, which says nothing."""
+    """Creation times are whole seconds: if they are equal, the uid decides, which says nothing about age."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
@@ -358,8 +358,8 @@ async def test_a_new_object_that_counts_as_older_inherits_too() -> None:
 
 
 @virtual_time
-async def test_a_rename_during_an_outage_that_answers_is_not_too_late() -> None:
-    """Atlas refuses to cancel for now: who comes meanwhile still inherits."""
+async def test_a_rename_during_an_outage_with_responses_is_not_too_late() -> None:
+    """Atlas refuses to cancel for now: an object that comes meanwhile still inherits."""
     world = await invited()
     world.atlas.faults.fail_always(
         "CancelInvite", Failure(Reason.RATE_LIMITED, "slow down", error=error(429, "RATE_LIMITED"))
@@ -376,7 +376,7 @@ async def test_a_rename_during_an_outage_that_answers_is_not_too_late() -> None:
 
 @virtual_time
 async def test_roles_that_change_with_the_name_are_one_patch() -> None:
-    """A rename with other roles: the heir knows the invitation, and sets its roles."""
+    """A rename with other roles: the new object knows the invitation, and sets its roles."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
@@ -390,8 +390,8 @@ async def test_roles_that_change_with_the_name_are_one_patch() -> None:
 
 @pytest.mark.parametrize("after", range(0, 120, 4))
 @virtual_time
-async def test_an_heir_that_goes_at_any_moment_leaves_nothing_behind(after: int) -> None:
-    """Renamed, and so many milliseconds later the new object is deleted as well: what we sent is canceled once."""
+async def test_a_new_object_that_is_deleted_at_any_moment_leaves_nothing_behind(after: int) -> None:
+    """Renamed, and some milliseconds later the new object is deleted too: what we sent is canceled once."""
     world = await invited()
     async with world.running():
         world.cluster.delete()
@@ -406,7 +406,7 @@ async def test_an_heir_that_goes_at_any_moment_leaves_nothing_behind(after: int)
 
 @virtual_time
 async def test_a_resend_that_the_former_object_has_handled_is_not_repeated() -> None:
-    """The annotation stands in Git, and comes along with the new name: nothing is canceled and sent again."""
+    """The annotation is in Git, and comes with the new name: nothing is canceled and sent again."""
     world = World(deletion_grace=GRACE)
     annotations = {RESEND_REQUESTED_AT: "1"}
     world.cluster.apply(annotations=annotations)
@@ -426,8 +426,8 @@ async def test_a_resend_that_the_former_object_has_handled_is_not_repeated() -> 
 @pytest.mark.parametrize("after", [0.005, 0.5, 2.0])
 @pytest.mark.parametrize("first", ["delete", "create"])
 @virtual_time
-async def test_who_has_left_is_not_invited_again_by_a_rename(first: str, after: float, known_as: State) -> None:
-    """What keeps the person from being invited again is on status: the new object inherits it, and is as settled."""
+async def test_a_person_who_has_left_is_not_invited_by_a_rename(first: str, after: float, known_as: State) -> None:
+    """Status keeps the person from being invited again: the new object inherits it, and is just as settled."""
     spec = wire_spec(departurePolicy="Settle")
     world = World(deletion_grace=GRACE)
     if known_as is State.REMOVED:
@@ -461,7 +461,7 @@ async def test_who_has_left_is_not_invited_again_by_a_rename(first: str, after: 
 @pytest.mark.parametrize("first", ["delete", "create"])
 @virtual_time
 async def test_a_rename_while_atlas_fails_keeps_the_invitation(first: str, fails: str) -> None:
-    """An object that could not read its project yet is waited for, for a minute at most."""
+    """The operator waits at most a minute for an object that could not read its project yet."""
     world = await invited()
     outage = Failure(Reason.RATE_LIMITED, "", error=error(429, "RATE_LIMITED"))
     calls = ("Look",) if fails == "the reads" else ("Look", "CancelInvite")
@@ -486,7 +486,7 @@ async def test_a_rename_while_atlas_fails_keeps_the_invitation(first: str, fails
 @pytest.mark.parametrize("late", [3, 10, 40])
 @virtual_time
 async def test_a_move_to_a_namespace_whose_secret_comes_later(late: float) -> None:
-    """External Secrets and Sealed Secrets write it after the invitation is there."""
+    """External Secrets and Sealed Secrets create it after the invitation."""
     world = await invited()
     secret = Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])
     del world.cluster.secrets[secret]
@@ -502,8 +502,8 @@ async def test_a_move_to_a_namespace_whose_secret_comes_later(late: float) -> No
 
 
 @virtual_time
-async def test_an_heir_that_comes_during_the_last_look_takes_over() -> None:
-    """Right before the removal nobody may be there who has yet to prove its claim."""
+async def test_a_new_object_that_comes_during_the_last_read_takes_over() -> None:
+    """Right before the removal there may be no object that has yet to prove its claim."""
     world = await invited(Api.USERS)
     async with world.running():
         world.cluster.delete()
@@ -517,7 +517,10 @@ async def test_an_heir_that_comes_during_the_last_look_takes_over() -> None:
 @pytest.mark.parametrize("first_listed", ["old", "new"])
 @virtual_time
 async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first_listed: str) -> None:
-    """The duplicate that takes over is reconciled after the start, and inherits: its prune cancels what was sent."""
+    """The duplicate that takes over is reconciled after the start, and inherits.
+
+    If it is pruned, it cancels what was sent.
+    """
     world = World(deletion_grace=GRACE)
     world.cluster.apply()
     async with world.running():
@@ -527,7 +530,7 @@ async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first
     world.cluster.delete()
     if first_listed == "new":
         world.cluster.objects[KEY] = world.cluster.objects.pop(KEY)
-    world.start_anew(listed=False)
+    world.restart(listed=False)
     world.forget_calls()
     async with world.running():
         sweep = asyncio.create_task(world.resync.sweep_all())
@@ -542,7 +545,7 @@ async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first
 
 @pytest.mark.parametrize("first", ["delete", "create"])
 @virtual_time
-async def test_a_resend_that_was_requested_of_an_object_before_it_took_over_sends_nothing(first: str) -> None:
+async def test_a_resend_requested_before_taking_over_sends_nothing(first: str) -> None:
     """An event says so, and the request counts as handled."""
     world = await invited()
     async with world.running():
@@ -559,8 +562,8 @@ async def test_a_resend_that_was_requested_of_an_object_before_it_took_over_send
 
 
 @virtual_time
-async def test_what_a_resend_has_canceled_is_not_inherited() -> None:
-    """The new object does not say that the person declined."""
+async def test_a_cancellation_by_a_resend_is_not_inherited() -> None:
+    """The new object does not report that the person declined."""
     world = await invited()
     async with world.running():
         world.atlas.faults.fail_always("CreateInvite", Failure(Reason.ATLAS_UNAVAILABLE, "", error=error(503, "DOWN")))
@@ -574,7 +577,7 @@ async def test_what_a_resend_has_canceled_is_not_inherited() -> None:
 
 
 @virtual_time
-async def test_a_finalizer_that_cannot_be_removed_does_not_hold_up_the_heir() -> None:
+async def test_a_finalizer_that_cannot_be_removed_does_not_delay_the_new_object() -> None:
     """Nothing more is done for the former object, so the new one acts as soon as it has inherited."""
     world = await invited()
 
@@ -594,8 +597,8 @@ async def test_a_finalizer_that_cannot_be_removed_does_not_hold_up_the_heir() ->
 
 
 @virtual_time
-async def test_the_former_object_stays_until_its_heir_has_stored_what_it_inherits() -> None:
-    """While the API server refuses the status of the new object, a restart would lose it."""
+async def test_the_former_object_stays_until_the_new_one_has_stored_what_it_inherits() -> None:
+    """While the API server rejects the status of the new object, a restart would lose it."""
     world = await invited()
     async with world.running():
         world.cluster.faults.fail_always("status", ClusterUnavailable("the API server is away"))

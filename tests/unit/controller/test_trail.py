@@ -1,4 +1,4 @@
-"""The trail of an object: one line for each new reason; whoever logs during its reconcile can name the object."""
+"""The trail of an object: one log line for each new reason, and every line of a reconcile can name its object."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ async def test_each_new_reason_is_one_line(caplog: pytest.LogCaptureFixture) -> 
 
 
 @virtual_time
-async def test_workers_name_their_object() -> None:
-    """Each of two reconciles that run side by side has its own object, and none remains afterwards."""
+async def test_workers_set_their_object() -> None:
+    """Each of two concurrent reconciles has its own object, and none remains afterwards."""
     bench = Bench(None, None)
     named: list[object] = []
     bench.script.meanwhile = lambda: named.append(subject())

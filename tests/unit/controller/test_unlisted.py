@@ -1,4 +1,4 @@
-"""A namespace that was never listed: its objects are not known, and nothing that may be theirs is touched."""
+"""A namespace that was never listed: its objects are not known, and nothing that may be theirs is changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def world_without_team_b(**fields: Any) -> World:  # noqa: ANN401 - JSON
     await world.turn(OLDER)
     assert reason_of(await world.turn()) is Reason.DUPLICATE_INVITE
     world.cluster.unlisted = frozenset({"team-b"})
-    world.start_anew()
+    world.restart()
     world.cluster.events.clear()
     await world.engine.list_first()
     world.forget_calls()
@@ -39,7 +39,7 @@ def writes(world: World) -> list[str]:
 
 @virtual_time
 async def test_its_invitation_is_not_taken_over() -> None:
-    """The younger object says why it does nothing, once, and takes over when the older one is known to have gone."""
+    """The younger object reports why it does nothing, once, and takes over when the older one is known to be gone."""
     world = await world_without_team_b()
     for _ in range(2):
         outcome = await world.turn()
@@ -57,7 +57,7 @@ async def test_its_invitation_is_not_taken_over() -> None:
 @pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
 @virtual_time
 async def test_its_invitation_is_not_canceled(policy: str) -> None:
-    """A deleted object whose status does not show the invitation leaves it, whatever its policy is."""
+    """A deleted object whose status does not show the invitation leaves it, with every policy."""
     world = World()
     world.atlas.invite()
     world.cluster.apply(spec=wire_spec(deletionPolicy=policy), finalizers=[FINALIZER])
@@ -69,13 +69,13 @@ async def test_its_invitation_is_not_canceled(policy: str) -> None:
 
 
 @virtual_time
-async def test_what_is_known_goes_on() -> None:
-    """An invitation that status shows is changed, and one is sent where Atlas has nothing."""
+async def test_known_invitations_are_still_managed() -> None:
+    """An invitation on status is changed, and one is sent if Atlas has none."""
     world = await adopted()
     world.cluster.apply(spec=wire_spec(roles=[OWNER]))
     world.cluster.apply(Key("team-a", "new"), spec=wire_spec(username="new@example.com"))
     world.cluster.unlisted = frozenset({"team-b"})
-    world.start_anew()
+    world.restart()
     await world.engine.list_first()
     assert reason_of(await world.turn()) is Reason.INVITED
     assert reason_of(await world.turn(Key("team-a", "new"))) is Reason.INVITED
@@ -83,8 +83,8 @@ async def test_what_is_known_goes_on() -> None:
 
 
 @virtual_time
-async def test_a_namespace_that_is_refused_later_is_known() -> None:
-    """What was listed once is kept, and its claims count: nothing has to wait."""
+async def test_a_namespace_that_is_forbidden_later_is_known() -> None:
+    """Objects that were listed once are kept, and their claims count: nothing has to wait."""
     world = World()
     await world.engine.list_first()
     world.cluster.unlisted = frozenset({"team-b"})

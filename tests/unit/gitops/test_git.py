@@ -1,4 +1,4 @@
-"""The Git server of the GitOps scenarios, as Git's own client sees it."""
+"""The Git server of the GitOps scenarios, used with Git's own client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def git(*arguments: str) -> str:
 
 
 def test_commits_are_served(server: GitServer, tmp_path: Path) -> None:
-    """A client gets the latest commit, with files that were written and without those that were removed."""
+    """A client gets the latest commit: written files are in it, removed ones are not."""
     repository = server.repository("team")
     repository.commit("Invite", {"people/jane.yaml": "roles: []\n", "john.yaml": "roles: []\n"})
     latest = repository.commit("Take John out", {"john.yaml": None})
@@ -42,7 +42,7 @@ def test_commits_are_served(server: GitServer, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_copied(server: GitServer, tmp_path: Path) -> None:
-    """A whole folder comes into the repository under its own name."""
+    """A whole folder is copied into the repository under its own name."""
     (tmp_path / "deploy" / "base").mkdir(parents=True)
     (tmp_path / "deploy" / "base" / "rbac.yaml").write_text("rules: []\n")
     repository = server.repository("platform")
@@ -51,8 +51,8 @@ def test_a_folder_is_copied(server: GitServer, tmp_path: Path) -> None:
     assert (tmp_path / "clone" / "deploy" / "base" / "rbac.yaml").read_text() == "rules: []\n"
 
 
-def test_nobody_pushes(server: GitServer, tmp_path: Path) -> None:
-    """The server is for reading."""
+def test_nobody_can_push(server: GitServer, tmp_path: Path) -> None:
+    """The server is read-only."""
     repository = server.repository("team")
     assert not git("clone", "--quiet", repository.url, str(tmp_path / "clone"))
     author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
@@ -60,7 +60,7 @@ def test_nobody_pushes(server: GitServer, tmp_path: Path) -> None:
     assert "403" in git("-C", str(tmp_path / "clone"), "push")
 
 
-def test_what_is_not_there(server: GitServer) -> None:
+def test_a_missing_repository(server: GitServer) -> None:
     """A repository that was never made is not found."""
     url = server.repository("team").url.replace("team", "other")
     assert "not found" in git("ls-remote", url)

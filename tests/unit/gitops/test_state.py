@@ -1,4 +1,4 @@
-"""What the GitOps scenarios take an Application and a Kustomization for."""
+"""How the GitOps scenarios read an Application and a Kustomization."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_application(sync: str, phase: str, *, done: bool) -> None:
     assert state.message.split("\n") == ["one or more", "refused", "a condition"]
 
 
-def test_application_that_was_never_looked_at() -> None:
+def test_new_application() -> None:
     """A new Application is in progress."""
     state = state_of_application({})
     assert (state.revision, state.health, state.done, state.message) == ("", PROGRESSING, False, "")

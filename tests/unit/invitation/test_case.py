@@ -1,4 +1,4 @@
-"""The choice among several things seen, and what is looked for."""
+"""The choice among several observed invitations and members, and what is looked up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BOTH = spec(invitationId=INVITATION_ID)
 
 
 def chosen(spec_: Spec, known: Status, seen: Observation, api: Api = Api.INVITES) -> tuple[Presence, str | None]:
-    """Return what was chosen: as what it is taken, and its id."""
+    """Return what was chosen: its kind and its id."""
     case = case_of(spec_, known, seen, NOW, api)
     there = case.member or case.invitation
     return case.presence, there.id if there else None
@@ -55,7 +55,7 @@ EVERYTHING = Observation(
 
 
 def without(seen: Observation, *ids: str) -> Observation:
-    """Return what is seen without some of it."""
+    """Return what is observed, without some of it."""
     return Observation(
         invitations=tuple(i for i in seen.invitations if i.id not in ids),
         users=tuple(u for u in seen.users if u.id not in ids),
@@ -74,18 +74,18 @@ def without(seen: Observation, *ids: str) -> Observation:
     ids=["active", "known-id", "invites", "users-pending", "rejected-of-another"],
 )
 def test_order_of_choice(hidden: list[str], expected: tuple[Presence, str | None]) -> None:
-    """ACTIVE goes before the known id, that before the invites API, that before the users API's PENDING."""
+    """ACTIVE goes before the known id, then the Invites API, then PENDING of the Users API."""
     assert chosen(spec(), HAD_ONE, without(EVERYTHING, *hidden)) == expected
 
 
 def test_known_id_of_the_users_api_goes_before_the_invites_api() -> None:
-    """The known id is chosen whichever API holds it."""
+    """The known id is chosen in either API."""
     seen = Observation(invitations=(invitation(),), users=(user(Membership.PENDING),))
     assert chosen(spec(), HAD_ONE_OF_USERS, seen) == (Presence.PENDING, USER_ID)
 
 
 def test_the_id_of_spec_goes_before_the_same_email() -> None:
-    """Both given: the id is adopted where it is there."""
+    """If both are given, the id is adopted if it exists."""
     seen = Observation(invitations=(invitation(id=OTHER_ID), invitation()))
     assert chosen(BOTH, NEVER_HAD_ONE, seen) == (Presence.PENDING, INVITATION_ID)
 
@@ -100,7 +100,7 @@ def test_the_id_of_spec_goes_before_the_same_email() -> None:
     ids=["invites", "users", "member"],
 )
 def test_both_falls_back_to_the_email(seen: Observation, expected: tuple[Presence, str]) -> None:
-    """Both given, and the id is not there: what is pending or a member under the e-mail is taken."""
+    """Both are given, and the id does not exist: a pending invitation or a member under the e-mail is chosen."""
     assert chosen(BOTH, NEVER_HAD_ONE, seen) == expected
 
 
@@ -110,18 +110,18 @@ def test_both_falls_back_to_the_email(seen: Observation, expected: tuple[Presenc
     [Observation(invitations=(invitation(id=OTHER_ID),)), INVITED_USER],
     ids=["invites", "users"],
 )
-def test_by_id_alone_never_turns_to_another_id(known: Status, seen: Observation) -> None:
-    """By id alone another invitation of the same e-mail is not this object's."""
+def test_an_object_by_id_never_switches_to_another_id(known: Status, seen: Observation) -> None:
+    """With only an id, another invitation of the same e-mail is not this object's."""
     assert chosen(BY_ID, known, seen) == (Presence.NOTHING, None)
 
 
-def test_by_id_alone_another_member_is_not_taken() -> None:
-    """By id alone and without a known e-mail, a member with another id is somebody else."""
+def test_an_object_by_id_does_not_adopt_another_member() -> None:
+    """With only an id and no known e-mail, a member with another id is another person."""
     assert chosen(BY_ID, NEVER_HAD_ONE, ACTIVE) == (Presence.NOTHING, None)
 
 
-def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
-    """By id alone the e-mail is the one that the invitation shows, and whoever is a member under it has accepted."""
+def test_an_object_by_id_finds_the_member_under_the_invitations_email() -> None:
+    """With only an id, the e-mail is the invitation's, and a member under it has accepted."""
     seen = Observation(invitations=(invitation(),), users=(user(),))
     assert chosen(BY_ID, NEVER_HAD_ONE, seen) == (Presence.MEMBER, USER_ID)
 
@@ -130,8 +130,8 @@ def test_by_id_alone_finds_the_member_under_the_invitations_email() -> None:
     "membership",
     [Membership.ACTIVE, Membership.EXPIRED, Membership.REJECTED, Membership.PENDING],
 )
-def test_other_people_are_not_seen(membership: Membership) -> None:
-    """What Atlas shows of other e-mails is nobody's business."""
+def test_other_people_are_ignored(membership: Membership) -> None:
+    """What Atlas shows for other e-mails does not matter."""
     seen = Observation(
         invitations=(invitation(id=OTHER_ID, username=OTHER_EMAIL),), users=(user(membership, username="x@y.z"),)
     )
@@ -150,8 +150,8 @@ def test_users_are_found_in_any_case(membership: Membership) -> None:
     assert chosen(spec(), NEVER_HAD_ONE, seen)[0] is presences[membership]
 
 
-def test_unknown_membership_is_nothing() -> None:
-    """A membership status that Atlas invents later is taken for nothing at all: nothing is done."""
+def test_an_unknown_membership_status_is_ignored() -> None:
+    """A membership status that Atlas adds later counts as nothing observed: nothing is done."""
     assert chosen(spec(), NEVER_HAD_ONE, Observation(users=(user("INVITATION_PAUSED"),))) == (Presence.NOTHING, None)
 
 
@@ -168,12 +168,12 @@ def test_unknown_membership_is_nothing() -> None:
         (spec(), REINVITED, Target(EMAIL, INVITATION_ID)),
     ],
 )
-def test_what_is_looked_for(wanted: Spec, known: Status, expected: Target) -> None:
+def test_what_is_looked_up(wanted: Spec, known: Status, expected: Target) -> None:
     """The e-mail is the spec's, else the known one; the id is the known one, else the spec's; the member is known."""
     assert target(wanted, known) == expected
 
 
-# A member who is known.
+# A known member.
 
 
 RENAMED = user(username=OTHER_EMAIL)
@@ -209,7 +209,10 @@ SUCCESSOR = user(id=OTHER_ID)
 def test_a_known_member_is_known_by_the_id(
     wanted: Spec, known: Status, users: tuple[User, ...], expected: tuple[Presence, str | None]
 ) -> None:
-    """The e-mail of a member may change, and another person have it then; who accepts a later invitation is new."""
+    """A member's e-mail may change, and another person may then have it.
+
+    A person who accepts a later invitation is new.
+    """
     assert chosen(wanted, known, Observation(users=users)) == expected
 
 
@@ -228,8 +231,8 @@ def test_a_known_member_is_known_by_the_id(
         (NEVER_HAD_ONE, INVITED_USER, False),
     ],
 )
-def test_a_known_member_who_is_not_there_is_gone(known: Status, seen: Observation, *, is_gone: bool) -> None:
-    """Gone: a member who was invited again or succeeded, an invitation in whose place is another."""
+def test_a_known_member_who_does_not_exist_is_gone(known: Status, seen: Observation, *, is_gone: bool) -> None:
+    """Gone: a member who was invited again or replaced, and an invitation that was replaced by another."""
     assert case_of(spec(), known, seen, NOW, Api.INVITES).is_gone is is_gone
 
 
@@ -237,7 +240,7 @@ MADE = status(invitation=invitation(username=OTHER_EMAIL), origin=Origin.CREATED
 MADE_OF_USERS = status(invitation=users_invitation(), origin=Origin.CREATED, state=State.PENDING)
 
 
-def test_who_accepts_what_this_object_made_is_the_member_under_any_email() -> None:
+def test_who_accepts_what_this_object_sent_is_the_member_under_any_email() -> None:
     """Atlas shows the invitation under another e-mail, or the person changes it before accepting."""
     assert target(spec(), MADE) == Target(EMAIL, INVITATION_ID, shown_as=OTHER_EMAIL)
     assert target(spec(), MADE.model_copy(update={"origin": Origin.ADOPTED})).shown_as is None
@@ -247,10 +250,10 @@ def test_who_accepts_what_this_object_made_is_the_member_under_any_email() -> No
     assert case_of(spec(), MADE_OF_USERS, renamed, NOW, Api.USERS).found_by_email is None
 
 
-# What an answer leaves out.
+# What a response leaves out.
 
 
-def test_roles_that_could_not_be_read_are_those_last_known() -> None:
+def test_unreadable_roles_are_those_last_known() -> None:
     """Nothing is written because of roles that cannot be read, whether or not others are known."""
     unknown = case_of(spec(), NEVER_HAD_ONE, Observation(invitations=(invitation(roles=[]),)), NOW, Api.INVITES)
     assert unknown.are_other_roles_kept
@@ -261,8 +264,8 @@ def test_roles_that_could_not_be_read_are_those_last_known() -> None:
 
 @pytest.mark.parametrize("origin", list(Origin))
 @pytest.mark.parametrize("shown", [OTHER_EMAIL, None])
-def test_what_this_object_made_is_its_own(origin: Origin, shown: str | None) -> None:
-    """Whatever e-mail Atlas shows for it; what was adopted must be for the e-mail of spec."""
+def test_what_this_object_sent_is_its_own(origin: Origin, shown: str | None) -> None:
+    """With any e-mail that Atlas shows for it; what was adopted must be for the e-mail of spec."""
     known = HAD_ONE.model_copy(update={"origin": origin, "invitation": invitation(username=OTHER_EMAIL)})
     case = case_of(spec(), known, Observation(invitations=(invitation(username=shown),)), NOW, Api.INVITES)
     assert case.is_for_another_email is (origin is Origin.ADOPTED)

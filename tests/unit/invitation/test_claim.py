@@ -24,7 +24,7 @@ JOINED = status(state=State.ACCEPTED, origin=Origin.CREATED, member=member())
     [{}, {"username": EMAIL.upper()}, {"username": None, "invitationId": "its id"}, {"invitationId": "its id"}],
     ids=["e-mail", "upper case", "id", "both"],
 )
-def test_who_names_the_same_inherits(had: Status, changes: dict[str, Any]) -> None:
+def test_an_object_with_the_same_claim_inherits(had: Status, changes: dict[str, Any]) -> None:
     """By e-mail, by the id of the invitation or the member, or by both."""
     id_ = had.invitation.id if had.invitation else JOINED.member.id if JOINED.member else None
     named = {name: id_ if value == "its id" else value for name, value in changes.items()}
@@ -33,13 +33,13 @@ def test_who_names_the_same_inherits(had: Status, changes: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("state", State)
 def test_what_has_ended_is_inherited_too(state: State) -> None:
-    """An object that takes over knows then that the person declined or left; of an unknown state there is nothing."""
+    """An object that takes over then knows that the person declined or left; an unknown state is not inherited."""
     had = HAD.model_copy(update={"state": state})
     assert inherits(spec(), Status(), spec(), had) is (state is not State.UNKNOWN)
 
 
 @pytest.mark.parametrize(
-    ("heir", "known"),
+    ("successor", "known"),
     [
         (None, Status()),
         (spec(suspend=True), Status()),
@@ -50,17 +50,17 @@ def test_what_has_ended_is_inherited_too(state: State) -> None:
     ],
     ids=["unreadable", "suspended", "another e-mail", "another id", "has an invitation", "has a member"],
 )
-def test_who_does_not_inherit(heir: Spec | None, known: Status) -> None:
-    """Who cannot show it, names something else too, or has something already."""
-    assert not inherits(heir, known, spec(), HAD)
+def test_which_objects_do_not_inherit(successor: Spec | None, known: Status) -> None:
+    """Objects that cannot show it, name something else too, or have an invitation already."""
+    assert not inherits(successor, known, spec(), HAD)
 
 
 @pytest.mark.parametrize("reason", [Reason.DUPLICATE_INVITE, Reason.IDENTITY_MISMATCH])
-def test_what_may_be_anothers_is_not_inherited(reason: Reason) -> None:
+def test_what_may_belong_to_others_is_not_inherited(reason: Reason) -> None:
     """The former object did not have what its status shows."""
     assert not inherits(spec(), Status(), spec(), HAD.model_copy(update={"conditions": (ready(reason),)}))
 
 
-def test_an_unreadable_object_leaves_what_its_status_shows() -> None:
+def test_an_unreadable_object_passes_on_what_its_status_shows() -> None:
     """Its spec cannot be read, but status has the e-mail."""
     assert inherits(spec(), Status(), None, HAD)

@@ -1,4 +1,4 @@
-"""From an outcome to the status, checked by the rules of kstatus and of Flux, over every outcome after every other."""
+"""From an outcome to the status, checked by the rules of kstatus and of Flux, for every outcome after every other."""
 
 # ruff: noqa: ANN401 - fields are whatever an outcome holds
 
@@ -51,7 +51,7 @@ def after(previous: Status, outcome: Outcome, *, generation: int = 1, asked: str
 
 
 def first(reason: Reason, **fields: Any) -> Status:
-    """Return the status after a first reconcile with that outcome, an hour ago."""
+    """Return the status after a first reconcile with this outcome, an hour ago."""
     return next_status(status(), Evaluated(1, None), Outcome(reason, "first", **fields), FIRST)
 
 
@@ -67,7 +67,7 @@ def transitions(of: Status) -> dict[str, str]:
 
 
 def kstatus(of: Status, generation: int) -> str:
-    """Return what kstatus says of a live object, in its order of asking. It waits for no Ready that is absent."""
+    """Return the result of kstatus for a live object, by its order of rules. It does not wait for an absent Ready."""
     flags = {c.type: c.status for c in of.conditions}
     if of.observed_generation != generation or flags.get("Reconciling") == "True":
         return "InProgress"
@@ -77,7 +77,7 @@ def kstatus(of: Status, generation: int) -> str:
 
 
 def broken_rules_of_flux(of: Status) -> list[str]:
-    """Return what Flux's checker would say."""
+    """Return what Flux's checker would report."""
     by_type = {c.type: c for c in of.conditions}
     ready = by_type.get("Ready")
     if ready is None:
@@ -107,7 +107,7 @@ PREVIOUS = {
 
 @pytest.mark.parametrize("previous", PREVIOUS.values(), ids=PREVIOUS.keys())
 def test_every_outcome_after_every_other_reads_well(previous: Status) -> None:
-    """Whatever was there, status then says the new outcome alone, and no tool misreads it."""
+    """Whatever was there, status then shows only the new outcome, and no tool misreads it."""
     for reason, state in product(Reason, [None, *State]):
         then = after(previous, Outcome(reason, "now", state=state), generation=2)
         kind = KIND_OF[reason]
@@ -123,7 +123,7 @@ def test_every_outcome_after_every_other_reads_well(previous: Status) -> None:
 
 @pytest.mark.parametrize("previous", PREVIOUS.values(), ids=PREVIOUS.keys())
 def test_a_transition_time_moves_only_with_its_status(previous: Status) -> None:
-    """LastTransitionTime is the old one where status is the old one, and now where it is not."""
+    """LastTransitionTime stays if the condition's status stays, and is now if it changes."""
     for reason, state in product(Reason, [None, *State]):
         then = after(previous, Outcome(reason, "now", state=state))
         for condition in then.conditions:
@@ -134,7 +134,7 @@ def test_a_transition_time_moves_only_with_its_status(previous: Status) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_same_outcome_again_changes_nothing(reason: Reason) -> None:
-    """Quiet stays quiet: the same outcome an hour later is the same status, so nothing is written."""
+    """The same outcome an hour later is the same status, so nothing is written."""
     failure = error(500, "UNEXPECTED_ERROR") if reason.kind is not Kind.SETTLED else None
     outcome = Outcome(reason, "first", State.PENDING, Origin.ADOPTED, invitation(), member(), AtlasInfo(), failure)
     before = next_status(status(), Evaluated(1, "asked"), outcome, FIRST)
@@ -143,7 +143,7 @@ def test_the_same_outcome_again_changes_nothing(reason: Reason) -> None:
 
 
 def test_times_are_whole_seconds_in_utc() -> None:
-    """LastTransitionTime is RFC 3339 as Kubernetes writes it, whatever the clock's zone."""
+    """LastTransitionTime is RFC 3339 as Kubernetes writes it, in any zone of the clock."""
     elsewhere = FIRST.astimezone(timezone(timedelta(hours=-7)))
     then = next_status(status(), Evaluated(1, None), Outcome(Reason.INVITED, "m"), elsewhere)
     assert set(transitions(then).values()) == {FIRST_TEXT}
@@ -169,7 +169,7 @@ UNAVAILABLE = error(503, "SERVICE_UNAVAILABLE", operation="ListInvites")
     ids=["another-operation", "other-parameters", "no-answer", "held-back"],
 )
 def test_the_same_failure_writes_nothing_more(reason: Reason, old: ErrorBody | None, new: ErrorBody | None) -> None:
-    """Same reason, HTTP status and errorCode: the words of the first stay."""
+    """Same reason, HTTP status and errorCode: the text of the first failure stays."""
     before = first(reason, error=old)
     assert after(before, Outcome(reason, "in other words", error=new)) == before
 
@@ -185,8 +185,8 @@ def test_the_same_failure_writes_nothing_more(reason: Reason, old: ErrorBody | N
     ],
     ids=["another-http-status", "another-code", "no-answer", "another-reason", "another-generation"],
 )
-def test_another_failure_is_said(outcome: Outcome, generation: int) -> None:
-    """Where reason, HTTP status, errorCode or generation differ, status says the new one."""
+def test_another_failure_is_reported(outcome: Outcome, generation: int) -> None:
+    """If reason, HTTP status, errorCode or generation differ, status shows the new failure."""
     then = after(first(Reason.ATLAS_UNAVAILABLE, error=UNAVAILABLE), outcome, generation=generation)
     ready = then.condition("Ready")
     assert ready is not None
@@ -194,16 +194,16 @@ def test_another_failure_is_said(outcome: Outcome, generation: int) -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.SECRET_INVALID, Reason.PROJECT_NOT_READY, Reason.INVITATION_NOT_FOUND])
-def test_what_a_person_must_do_is_always_the_latest(reason: Reason) -> None:
-    """Where the cluster or a row of the table speaks, other words are another thing to do."""
+def test_instructions_are_always_current(reason: Reason) -> None:
+    """If the cluster or a row of the table gives the message, another text is another thing to do."""
     ready = after(first(reason), Outcome(reason, "the next thing to do")).condition("Ready")
     assert ready is not None
     assert ready.message == "the next thing to do"
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_error_is_gone_unless_this_outcome_has_one(reason: Reason) -> None:
-    """status.error is what this reconcile was answered; a success, and a failure without an answer, have none."""
+def test_error_is_absent_unless_this_outcome_has_one(reason: Reason) -> None:
+    """status.error is the error of this reconcile; a success, and a failure without a response, have none."""
     before = first(Reason.FORBIDDEN, error=error(403, "X"))
     assert after(before, Outcome(reason, "now")).error is None
     assert after(before, Outcome(reason, "now", error=UNAVAILABLE)).error == UNAVAILABLE
@@ -213,7 +213,7 @@ def test_error_is_gone_unless_this_outcome_has_one(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_an_outcome_that_says_nothing_of_it_keeps_it(reason: Reason) -> None:
+def test_an_outcome_without_a_field_keeps_it(reason: Reason) -> None:
     """State, origin, invitation, member, atlas and the handled request stay until something else is known."""
     kept: dict[str, Any] = {
         "state": State.PENDING,
@@ -229,7 +229,7 @@ def test_an_outcome_that_says_nothing_of_it_keeps_it(reason: Reason) -> None:
 
 
 def test_the_roles_of_the_spec_are_one_text() -> None:
-    """A column can show a text and no list; a spec that cannot be read has none."""
+    """A column can show a text but not a list; a spec that cannot be read has none."""
     asked = Evaluated(1, None, frozenset({OWNER, READER}))
     told = next_status(status(), asked, Outcome(Reason.INVITED, "m"), FIRST)
     assert told.roles_summary == "GROUP_OWNER,GROUP_READ_ONLY"
@@ -248,7 +248,7 @@ def test_the_roles_of_the_spec_are_one_text() -> None:
     ids=["left out", "changed", "of another person", "of an earlier version", "first"],
 )
 def test_the_email_of_a_member_is_kept(known: Member | None, answer: Member, then: Member) -> None:
-    """A response without it does not take it away: it would be written again and again."""
+    """A response without the e-mail does not remove it: otherwise it would be written again and again."""
     before = first(Reason.ACCEPTED, member=known)
     assert after(before, Outcome(Reason.ACCEPTED, "now", member=answer)).member == then
 
@@ -263,14 +263,14 @@ def test_the_email_of_a_member_is_kept(known: Member | None, answer: Member, the
     ],
 )
 def test_the_invitation_and_the_member_are_kept_after_they_ended(reason: Reason, state: State) -> None:
-    """Status still shows what had been."""
+    """Status still shows the earlier invitation and member."""
     before = first(Reason.INVITED, state=State.PENDING, invitation=invitation(), member=member())
     then = after(before, Outcome(reason, "now", state=state))
     assert (then.invitation, then.member, then.state) == (invitation(), member(), state)
 
 
-def test_a_sparse_answer_completes_what_is_known() -> None:
-    """What a PATCH leaves out stays; a new id begins anew."""
+def test_a_sparse_response_completes_what_is_known() -> None:
+    """What a PATCH leaves out stays; a new id starts from nothing."""
     before = first(Reason.INVITED, invitation=invitation(), atlas=AtlasInfo(deprecated_since="2023-10-04"))
     sparse = Invitation(id=invitation().id, roles=(OWNER,))
     then = after(before, Outcome(Reason.INVITED, "now", invitation=sparse, atlas=AtlasInfo(sunset="2027-07-01")))
@@ -281,7 +281,7 @@ def test_a_sparse_answer_completes_what_is_known() -> None:
 
 
 def test_the_request_to_reconcile_is_echoed() -> None:
-    """LastHandledReconcileAt is the request that was there when this reconcile began."""
+    """LastHandledReconcileAt is the request that existed when this reconcile began."""
     assert after(status(), Outcome(Reason.INVITED, "m"), asked="now").last_handled_reconcile_at == "now"
     assert (
         after(status(last_handled_reconcile_at="old"), Outcome(Reason.INVITED, "m")).last_handled_reconcile_at == "old"
@@ -297,7 +297,7 @@ KEPT = ("state", "origin", "invitation", "member", "error", "atlas", "last_handl
 
 @pytest.mark.parametrize("reason", Reason)
 def test_suspended_keeps_what_was(reason: Reason) -> None:
-    """All that status says of Atlas stays, and so do a Ready that is True and a Stalled; Suspended comes."""
+    """All that status says about Atlas stays, and so do a Ready that is True and a Stalled; Suspended is added."""
     before = first(reason, state=State.PENDING, invitation=invitation(), error=UNAVAILABLE)
     then = suspended_status(before, SUSPENDED, LATER)
     for field in KEPT:
@@ -314,7 +314,7 @@ def test_suspended_keeps_what_was(reason: Reason) -> None:
 
 @pytest.mark.parametrize("previous", [PREVIOUS["new"], *map(first, Reason)], ids=["new", *Reason])
 def test_a_suspension_is_evaluated(previous: Status) -> None:
-    """No tool waits: every generation moves, nothing is in progress. A repeat changes nothing."""
+    """No tool waits: every generation is observed, nothing is in progress. A repeat changes nothing."""
     then = suspended_status(previous, SUSPENDED, LATER)
     assert {c.observed_generation for c in then.conditions} == {then.observed_generation} == {2}
     assert kstatus(then, 2) == ("Failed" if previous.condition("Stalled") else "Current")
@@ -324,13 +324,13 @@ def test_a_suspension_is_evaluated(previous: Status) -> None:
 
 
 def test_a_suspension_handles_no_request() -> None:
-    """A request to reconcile that comes while an object is suspended is handled after the suspension."""
+    """A request to reconcile that comes during a suspension is handled after it."""
     before = first(Reason.INVITED)
     assert suspended_status(before, Evaluated(2, "asked"), LATER).last_handled_reconcile_at is None
 
 
-def test_suspended_goes_with_the_next_outcome() -> None:
-    """The condition is absent when the object is not suspended, and back with a new time when it is again."""
+def test_suspended_ends_with_the_next_outcome() -> None:
+    """The condition is absent while the object is not suspended, and comes back with a new time."""
     suspended = suspended_status(first(Reason.INVITED), Evaluated(1, None), FIRST)
     then = after(suspended, Outcome(Reason.INVITED, "first"))
     assert then == first(Reason.INVITED)
@@ -342,7 +342,7 @@ def test_suspended_goes_with_the_next_outcome() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_settle_settles_departures_and_nothing_else(reason: Reason) -> None:
-    """Under Settle a departure is Ready with its reason; Accepted and state are as under Stall."""
+    """With Settle, a departure is Ready with its reason; Accepted and state are the same as with Stall."""
     state = {Reason.INVITATION_EXPIRED: State.EXPIRED, Reason.MEMBER_REMOVED: State.REMOVED}.get(reason)
     stall, settle = (
         after(status(), Outcome(reason, "m", state=state, departure_policy=policy)) for policy in DeparturePolicy

@@ -1,4 +1,4 @@
-"""Credentials of the official operator's Secret, and every way in which they can be wrong."""
+"""Credentials in the official operator's Secret format, and every way in which they can be wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def data(**values: str | bytes) -> dict[str, str]:
     ],
 )
 def test_good_secrets(secret: dict[str, str], credentials: Credentials) -> None:
-    """Either pair is taken; white space around a value, other keys, empty ones and a missing orgId do not matter."""
+    """Either pair is accepted. White space around a value, other keys, empty keys and a missing orgId do not matter."""
     assert parse(secret) == credentials
 
 
@@ -91,20 +91,20 @@ BOTH = "it has keys of both pairs; keep publicApiKey and privateApiKey, or clien
     ],
 )
 def test_bad_secrets(secret: dict[str, str], message: str) -> None:
-    """What is wrong is said by the names of keys, with what to do, and never by a value."""
+    """The error names the keys and what to do, and never a value."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$") as caught:
         parse(secret)
     assert CANARY not in repr(caught.value)
 
 
 @pytest.mark.parametrize("credentials", [ApiKey(CANARY, CANARY), ServiceAccount(CANARY, CANARY)])
-def test_credentials_do_not_show_themselves(credentials: Credentials) -> None:
-    """Whoever logs credentials by mistake logs no value."""
+def test_credentials_do_not_print_their_values(credentials: Credentials) -> None:
+    """Logging credentials by mistake logs no value."""
     assert CANARY not in f"{credentials} {credentials!r}"
 
 
-def test_credentials_tell_a_rotation() -> None:
-    """Credentials are compared by value: the same Secret read twice is the same, a rotated one is not."""
+def test_credentials_show_a_rotation() -> None:
+    """Credentials are compared by value: an unchanged Secret is equal, a rotated one is not."""
     assert parse(data(clientId="id", clientSecret="a")) == parse(data(clientId="id", clientSecret="a"))
     assert parse(data(clientId="id", clientSecret="a")) != parse(data(clientId="id", clientSecret="b"))
     assert len({ApiKey("a", "b"), ApiKey("a", "b"), ServiceAccount("a", "b")}) == 2
@@ -112,7 +112,7 @@ def test_credentials_tell_a_rotation() -> None:
 
 OWN, TEAM, PROJECT, OTHER_PROJECT = "platform", "team-a", "32b6e34b3d91647abb20e7b8", "5f3c9d2e8a7b6c5d4e3f2a1b"
 LISTED = {
-    # annotation: the namespaces of team-a, team-b and team that it allows
+    # annotation: which of the namespaces team-a, team-b and team it allows
     "team-a": {"team-a"},
     "team-a,team-b": {"team-a", "team-b"},
     " team-b , team-a ": {"team-a", "team-b"},
@@ -155,14 +155,17 @@ MALFORMED_NAMESPACES = [
 @pytest.mark.parametrize("namespace", ["team-a", "team-b", "team"])
 @pytest.mark.parametrize(("annotation", "allowed"), LISTED.items())
 def test_a_secret_of_another_namespace(annotation: str | None, allowed: set[str], namespace: str) -> None:
-    """It serves the namespaces that its annotation lists, each by its whole name, or all; without one, nobody."""
+    """It serves the namespaces that its annotation lists, each by its full name, or all.
+
+    Without an annotation, none.
+    """
     refusal = Allowed(annotation).refusal(OWN, namespace, PROJECT)
     assert (refusal is None) is (namespace in allowed)
 
 
 @pytest.mark.parametrize("annotation", MALFORMED_NAMESPACES)
 def test_malformed_namespaces(annotation: str) -> None:
-    """One entry that is not the name of a namespace, and the annotation allows nothing, what it lists rightly too."""
+    """If one entry is not the name of a namespace, the annotation allows nothing, not even its valid entries."""
     for namespace in ("team-a", "team-b", "team", "default", "*", ""):
         refusal = Allowed(annotation).refusal(OWN, namespace, PROJECT)
         assert refusal == (
@@ -173,7 +176,7 @@ def test_malformed_namespaces(annotation: str) -> None:
 
 @pytest.mark.parametrize("annotation", [*LISTED, *MALFORMED_NAMESPACES])
 def test_the_secrets_own_namespace(annotation: str | None) -> None:
-    """Objects beside the Secret need no annotation, whatever it says."""
+    """Objects in the Secret's namespace need no annotation, whatever it says."""
     assert Allowed(annotation).refusal(OWN, OWN, PROJECT) is None
 
 
@@ -190,7 +193,7 @@ def test_the_secrets_own_namespace(annotation: str | None) -> None:
     ],
 )
 def test_projects(annotation: str | None, allowed: bool, namespace: str) -> None:  # noqa: FBT001 - a case
-    """The annotation limits for which projects a Secret is used, from its own namespace too; without it, for all."""
+    """The annotation limits the projects for which a Secret is used, also in its own namespace; without it, all."""
     refusal = Allowed("*", annotation).refusal(OWN, namespace, PROJECT)
     expected = f"its annotation atlasinvites.io/allowed-projects does not list {PROJECT}"
     assert refusal == (None if allowed else expected)
@@ -213,7 +216,7 @@ def test_projects(annotation: str | None, allowed: bool, namespace: str) -> None
     ],
 )
 def test_malformed_projects(annotation: str, namespace: str) -> None:
-    """One entry that is not an id, and the annotation allows nothing, in the Secret's own namespace too."""
+    """If one entry is not an id, the annotation allows nothing, also in the Secret's own namespace."""
     for group_id in (PROJECT, OTHER_PROJECT, "*", ""):
         refusal = Allowed("*", annotation).refusal(OWN, namespace, group_id)
         assert refusal == (
@@ -223,24 +226,24 @@ def test_malformed_projects(annotation: str, namespace: str) -> None:
 
 
 def test_both_annotations_must_allow() -> None:
-    """A namespace that is allowed may use the Secret for allowed projects only, and the reverse."""
+    """An allowed namespace may use the Secret only for allowed projects, and the reverse."""
     uses = {(namespace, project) for namespace in (TEAM, "team-b") for project in (PROJECT, OTHER_PROJECT)}
     allowed = Allowed(TEAM, PROJECT)
     assert {use for use in uses if allowed.refusal(OWN, *use) is None} == {(TEAM, PROJECT)}
 
 
-def test_a_namespace_is_no_prefix() -> None:
+def test_a_namespace_is_not_a_prefix() -> None:
     """A Secret of namespace team is not one of team-a."""
     assert Allowed().refusal("team", "team-a", PROJECT) == "it has no annotation atlasinvites.io/allowed-namespaces"
 
 
 def test_annotations_of_a_secret() -> None:
-    """What is allowed comes from the two annotations; others do not matter."""
+    """The two annotations decide what is allowed; others do not matter."""
     annotations = {"atlasinvites.io/allowed-namespaces": "*", "allowed-projects": PROJECT, "example.com/x": "y"}
     assert Allowed.by(annotations) == Allowed("*", None)
     assert Allowed.by({"atlasinvites.io/allowed-projects": PROJECT}) == Allowed(None, PROJECT)
 
 
-def test_stored_credentials_do_not_show_themselves() -> None:
+def test_stored_credentials_do_not_print_their_values() -> None:
     """Nor do they with their annotations."""
     assert CANARY not in repr(StoredCredentials(ApiKey(CANARY, CANARY), Allowed("*")))

@@ -1,4 +1,4 @@
-"""Table D, row by row: what is left alone, what is done about what is seen, when a failed try was the last one."""
+"""Table D, row by row: what is left in Atlas, what is done about what is observed, and which failed try is the last."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def case(spec_: Spec | None, known: Status, *, sent: bool = False, finalizer_our
     ("origin", "expected"),
     [(Origin.CREATED, DeletionPolicy.CANCEL), (Origin.ADOPTED, DeletionPolicy.RETAIN), (None, DeletionPolicy.RETAIN)],
 )
-def test_the_policy_that_is_not_set(origin: Origin | None, expected: DeletionPolicy) -> None:
-    """Not set: Cancel for what this object created, Retain for what it adopted, or never sent."""
+def test_the_default_policy(origin: Origin | None, expected: DeletionPolicy) -> None:
+    """Not set: Cancel for what this object created, Retain for what it adopted or never sent."""
     assert case(spec(), status(origin=origin)).policy is expected
 
 
 @pytest.mark.parametrize("given", DeletionPolicy)
 @pytest.mark.parametrize("origin", [None, *Origin])
-def test_the_policy_that_is_set(given: DeletionPolicy, origin: Origin | None) -> None:
-    """A policy that is set goes before where the invitation came from."""
+def test_the_policy_of_the_spec(given: DeletionPolicy, origin: Origin | None) -> None:
+    """A policy in the spec goes before the origin of the invitation."""
     assert case(spec(deletionPolicy=given), status(origin=origin), sent=True, finalizer_ours=False).policy is given
 
 
@@ -75,14 +75,14 @@ def test_the_policy_that_is_set(given: DeletionPolicy, origin: Origin | None) ->
         (None, None, False, False, True),
     ],
 )
-def test_what_an_object_may_have_made(
+def test_what_an_object_may_have_sent(
     spec_: Spec | None,
     origin: Origin | None,
     sent: bool,  # noqa: FBT001 - a parameter of a test
     finalizer_ours: bool,  # noqa: FBT001 - a parameter of a test
     expected: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:
-    """Created; sent by this process; or, where status does not say, perhaps by a former one, unless it never sends."""
+    """Created; sent by this process; or, if status does not say, perhaps by a former one, unless it never sends."""
     assert case(spec_, status(origin=origin), sent=sent, finalizer_ours=finalizer_ours).may_have_made is expected
 
 
@@ -104,8 +104,8 @@ ADOPTED = PENDING.model_copy(update={"origin": Origin.ADOPTED})
     ],
     ids=["unreadable", "suspended", "retain", "adopted", "mismatch", "duplicate", "no-project", "project-not-ready"],
 )
-def test_what_is_left_alone(spec_: Spec | None, known: Status, why: str, warns: bool) -> None:  # noqa: FBT001 - a parameter
-    """Atlas is not even looked at, and what may be left is warned of unless the user or another object asked for it."""
+def test_what_is_left(spec_: Spec | None, known: Status, why: str, warns: bool) -> None:  # noqa: FBT001 - a parameter
+    """Atlas is not even read. What may be left causes a warning, unless the user or another object asked for it."""
     row = retain_row(case(spec_, known))
     assert row is not None
     assert (row.why, row.warns) == (why, warns)
@@ -113,7 +113,7 @@ def test_what_is_left_alone(spec_: Spec | None, known: Status, why: str, warns: 
 
 @pytest.mark.parametrize("known", [status(), status(conditions=(ready(Reason.PROJECT_NOT_READY),))])
 def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> None:
-    """Status may not say so yet, or not any more."""
+    """Status may not show it yet, or not any more."""
     assert retain_row(case(BY_REF, known, sent=True)) is None
     assert retain_row(case(RETAIN, known, sent=True)) is not None
 
@@ -122,7 +122,7 @@ def test_a_project_to_which_something_was_sent_was_resolved(known: Status) -> No
 @pytest.mark.parametrize("spec_", [None, CANCEL, RETAIN, REVOKE, spec()])
 @pytest.mark.parametrize("origin", Origin)
 def test_what_is_left_behind(spec_: Spec | None, state: State | None, origin: Origin) -> None:
-    """What this object created, is there by what status last showed, and its policy would have taken away."""
+    """What this object created, what exists by the last status, and what its policy would have removed."""
     left = case(spec_, status(state=state, origin=origin, invitation=invitation(), member=member())).left
     pending = state in {None, State.UNKNOWN, State.PENDING} and spec_ is not RETAIN
     accepted = state is State.ACCEPTED and (spec_ is None or spec_ is REVOKE)
@@ -131,7 +131,7 @@ def test_what_is_left_behind(spec_: Spec | None, state: State | None, origin: Or
 
 
 def test_what_is_left_is_named_by_what_is_known() -> None:
-    """An id where there is one, and the e-mail of the spec, else of the invitation."""
+    """By an id if there is one, and by the e-mail of the spec, else of the invitation."""
     assert case(CANCEL, status()).named == f"an invitation ({EMAIL})"
     assert case(spec(username=None, invitationId=INVITATION_ID), status()).named == f"invitation {INVITATION_ID}"
     assert case(None, CREATED).named == f"invitation {INVITATION_ID} ({EMAIL})"
@@ -139,8 +139,8 @@ def test_what_is_left_is_named_by_what_is_known() -> None:
 
 @pytest.mark.parametrize("state", [None, *State])
 @pytest.mark.parametrize("spec_", [CANCEL, REVOKE, spec()])
-def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State | None) -> None:
-    """There is nothing to be done about a member under Cancel, nor about who is none any more."""
+def test_a_former_or_current_member_is_left_under_cancel(spec_: Spec, state: State | None) -> None:
+    """Cancel does nothing about a member, or about a person who was one."""
     expected = spec_ is CANCEL and state in {State.ACCEPTED, State.REMOVED}
     assert leaves_member_alone(case(spec_, status(state=state))) is expected
 
@@ -158,13 +158,13 @@ def test_who_was_a_member_is_left_alone_under_cancel(spec_: Spec, state: State |
         *((REVOKE, status(conditions=(ready(r),))) for r in Reason if r not in {"IdentityMismatch", "DuplicateInvite"}),
     ],
 )
-def test_what_is_looked_at(spec_: Spec, known: Status) -> None:
-    """Everything else is looked at in Atlas."""
+def test_what_is_read(spec_: Spec, known: Status) -> None:
+    """Everything else is read in Atlas."""
     assert retain_row(case(spec_, known)) is None
 
 
-def test_what_a_former_process_may_have_sent_is_looked_at() -> None:
-    """No policy is set, and status does not say whether anything was sent: only a look can tell what is left."""
+def test_what_a_former_process_may_have_sent_is_read() -> None:
+    """No policy is set, and status does not show whether anything was sent: only a read can tell what is left."""
     assert retain_row(case(spec(), status(), finalizer_ours=False)) is None
 
 
@@ -172,7 +172,7 @@ def test_what_a_former_process_may_have_sent_is_looked_at() -> None:
     ("presence", "policy_"), list(product(Presence, [DeletionPolicy.CANCEL, DeletionPolicy.REVOKE]))
 )
 def test_table_d(presence: Presence, policy_: DeletionPolicy) -> None:
-    """A pending invitation is cancelled; a member is removed under Revoke alone; nothing else is touched."""
+    """A pending invitation is canceled; a member is removed only by Revoke; nothing else is changed."""
     expected = {
         (Presence.PENDING, DeletionPolicy.CANCEL): Removal.CANCEL_INVITATION,
         (Presence.PENDING, DeletionPolicy.REVOKE): Removal.CANCEL_INVITATION,
@@ -181,14 +181,14 @@ def test_table_d(presence: Presence, policy_: DeletionPolicy) -> None:
     assert TABLE_D.get((presence, policy_)) is expected.get((presence, policy_))
 
 
-def test_a_member_is_removed_under_revoke_alone() -> None:
-    """Law 8: access is taken away only if the policy says so."""
+def test_a_member_is_removed_only_by_revoke() -> None:
+    """Law 8: access is removed only if the policy says so."""
     assert [row for row, done in TABLE_D.items() if done is Removal.REMOVE_MEMBER] == [
         (Presence.MEMBER, DeletionPolicy.REVOKE)
     ]
 
 
-# When a failed try was the last one.
+# Which failed try is the last.
 
 MINUTE, TEN_MINUTES, FOR_EVER = 60.0, 600.0, 1e9
 
@@ -203,7 +203,7 @@ def is_last(reason: Reason, lasted: float, *, force: bool = False, secret_lost: 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
-    """401, 403, other 4xx, a legacy invitation, what may not be read: 10 min. Unavailable, limited, 409: for ever."""
+    """401, 403, other 4xx, a legacy invitation, an unreadable one: 10 min. Unavailable, limited, 409: no limit."""
     for lasted in (-1.0, MINUTE, TEN_MINUTES - 1):
         assert not is_last(reason, lasted)
     for lasted in (TEN_MINUTES, FOR_EVER):
@@ -211,8 +211,8 @@ def test_what_atlas_refuses_is_tried_for_ten_minutes(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_lost_secret_is_waited_for_one_minute(reason: Reason) -> None:
-    """Secret gone or invalid: whatever Atlas answers to the last credentials, 1 min and no more."""
+def test_a_missing_secret_is_tried_for_one_minute(reason: Reason) -> None:
+    """Secret missing or invalid: whatever Atlas responds to the last credentials, 1 min and no more."""
     for lasted in (-1.0, MINUTE - 1):
         assert not is_last(reason, lasted, secret_lost=True)
     for lasted in (MINUTE, FOR_EVER):
@@ -222,7 +222,7 @@ def test_a_lost_secret_is_waited_for_one_minute(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("secret_lost", [False, True])
 def test_force_delete_ends_with_one_try(reason: Reason, secret_lost: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """force-delete: one try, then off, whatever came of it."""
+    """force-delete: one try, then the finalizer is removed, whatever the result."""
     assert is_last(reason, -1.0, force=True, secret_lost=secret_lost)
 
 

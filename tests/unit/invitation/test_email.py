@@ -1,4 +1,4 @@
-"""Which e-mail addresses a spec may have, and which e-mails are the same."""
+"""Which e-mail addresses a spec may have, and which e-mails are equal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REFUSED_BY_IDNA = [
 
 
 @pytest.mark.parametrize("email", GOOD.values(), ids=GOOD)
-def test_what_is_welcome(email: str) -> None:
+def test_what_is_accepted(email: str) -> None:
     """Plus addressing, apostrophes and every other sign, upper case, letters and domains of any language."""
     assert email_fault(email) is None
 
@@ -45,8 +45,8 @@ def test_what_is_welcome(email: str) -> None:
 @pytest.mark.parametrize(
     ("email", "rule"), [*BAD.values(), (TOO_LONG, "must have at most 254 characters")], ids=[*BAD, "too long"]
 )
-def test_what_is_refused(email: str, rule: str) -> None:
-    """An address that was pasted with something beside it is refused, with the rule in words."""
+def test_what_is_rejected(email: str, rule: str) -> None:
+    """An address that was pasted with other characters is rejected, and the message states the rule."""
     assert (email_fault(email) or "").startswith(rule)
 
 
@@ -58,24 +58,24 @@ def test_the_same_email_in_another_form(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [*OTHERS, (EMAIL, None), (None, EMAIL), (None, None)])
 def test_another_email(one: str | None, other: str | None) -> None:
-    """An accent does make a difference, and an e-mail that is not known is like no other."""
+    """An accent makes a difference, and an unknown e-mail equals no other."""
     assert not same_email(one, other)
 
 
 @pytest.mark.parametrize("email", REFUSED_BY_IDNA)
-def test_a_domain_that_idna_does_not_allow_stays(email: str) -> None:
+def test_a_domain_that_idna_does_not_allow_is_kept(email: str) -> None:
     """It is compared in lower case."""
     assert email_key(email) == email
     assert same_email(email, email.upper())
 
 
 def test_an_id_is_its_own_key() -> None:
-    """Ids and e-mails share the maps of claims and of snapshots."""
+    """Claims and snapshots use the same maps for ids and e-mails."""
     assert email_key(INVITATION_ID) == INVITATION_ID
 
 
 @given(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=20))
 def test_the_key_of_a_key_is_itself(local: str, domain: str) -> None:
-    """Whatever text comes, it has a key."""
+    """Any text has a key."""
     key = email_key(f"{local}@{domain}")
     assert email_key(key) == key

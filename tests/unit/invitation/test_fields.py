@@ -1,4 +1,4 @@
-"""Whatever Atlas sends can be written to a status, and reads back the same."""
+"""Anything that Atlas sends can be written to a status, and is read back unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = st.recursive(
 
 
 def through_the_api_server(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return JSON as the API server gives it back: Go's int64 and float64, and no null in an object."""
+    """Return JSON as the API server returns it: Go's int64 and float64, and no null in an object."""
     match value:
         case dict():
             return {name: through_the_api_server(item) for name, item in value.items() if item is not None}
@@ -39,7 +39,7 @@ def through_the_api_server(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 @given(st.lists(JSON, max_size=3))
 def test_parameters_come_back_as_they_were_written(parameters: list[Any]) -> None:
-    """No number, no null and no nesting makes a status that differs from what the API server holds."""
+    """No number, null or nesting causes a status that differs from what the API server stores."""
     wanted = ErrorBody(error=400, error_code="X", parameters=tuple(parameters))
     sent = json.dumps(wanted.to_wire(), allow_nan=False)
     assert ErrorBody.model_validate(through_the_api_server(json.loads(sent))) == wanted
@@ -63,14 +63,14 @@ def test_parameters_come_back_as_they_were_written(parameters: list[Any]) -> Non
     ],
 )
 def test_a_number_that_does_not_fit_is_kept_as_text(value: object, kept: object) -> None:
-    """Its digits are still to be read."""
+    """Its digits can still be read."""
     parameters = error(parameters=[value]).to_wire()["parameters"]
     assert parameters == [kept]
     assert type(parameters[0]) is type(kept)
 
 
 def test_a_text_that_is_too_long_is_cut() -> None:
-    """An ellipsis shows it; one that just fits is kept to the letter."""
+    """An ellipsis marks the cut; a text that just fits is kept unchanged."""
     assert invitation(groupName="x" * TEXT_MAX).group_name == "x" * TEXT_MAX
     assert invitation(groupName="x" * TEXT_MAX + "y").group_name == "x" * (TEXT_MAX - 1) + "…"
     assert error(detail="x" * DETAIL_MAX).detail == "x" * DETAIL_MAX
@@ -79,7 +79,7 @@ def test_a_text_that_is_too_long_is_cut() -> None:
 
 @pytest.mark.parametrize("make", [invitation, user, member])
 def test_an_id_is_never_cut(make: Any) -> None:  # noqa: ANN401 - any of the builders
-    """Half of an id is another one's: an entry with an id that is too long cannot be read."""
+    """A part of an id is the id of something else: an entry with an id that is too long cannot be read."""
     with pytest.raises(ValidationError):
         make(id=HUGE)
 
@@ -113,13 +113,13 @@ def test_an_id_is_never_cut(make: Any) -> None:  # noqa: ANN401 - any of the bui
     ids=lambda answer: type(answer).__name__,
 )
 def test_nothing_makes_a_status_too_large(answer: Invitation | Member | User | ErrorBody) -> None:
-    """Texts are cut, of lists the first entries are kept."""
+    """Texts are cut; of lists the first entries are kept."""
     assert len(json.dumps(answer.to_wire())) < 100_000
     assert all(len(value) <= LIST_MAX for _, value in answer if isinstance(value, tuple))
 
 
 def test_half_a_pair_of_utf_16_is_replaced() -> None:
-    """JSON can hold it, and UTF-8, which the API server speaks, cannot: the rest of the text is kept."""
+    """JSON can contain it, but UTF-8, which the API server uses, cannot: the rest of the text is kept."""
     half, whole = "x\ud83d", "x\ufffd"
     assert invitation(groupName=half).group_name == whole
     refused = error(403, "NO", detail=half, parameters=[{half: [half]}])

@@ -30,7 +30,7 @@ CASES = [SendCase(*case) for case in product([True, False], [True, False], ELAPS
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_combination(case: SendCase) -> None:
-    """What Atlas refused is refused; what may be hidden is held; what may be on its way is waited for; else it goes."""
+    """What Atlas rejected is rejected; what may be hidden is held; what may be under way is confirmed; else it goes."""
     is_recent = case.unconfirmed_for is not None and case.unconfirmed_for < CONFIRM_AFTER
     if case.is_refused:
         expected = Verdict.REFUSE
@@ -44,15 +44,15 @@ def test_every_combination(case: SendCase) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_nothing_goes_while_a_send_may_be_pending(case: SendCase) -> None:
-    """Laws 1 and 3, whatever the rows say: a send needs a whole minute, or that nobody can have sent."""
+def test_no_send_goes_while_another_may_be_pending(case: SendCase) -> None:
+    """Laws 1 and 3, for any rows: a send needs a whole minute, or certainty that nothing was sent."""
     if guard(case) is Verdict.SEND_NOW:
         assert not case.is_hidden
         assert case.is_first if case.unconfirmed_for is None else case.unconfirmed_for >= CONFIRM_AFTER
 
 
 def test_every_row_is_the_first_for_some_case() -> None:
-    """No row is hidden behind others, each keeps a law, and the last one matches everything."""
+    """No row is hidden behind others, each keeps a law, and the last one matches every case."""
     assert {next(row.condition for row in TABLE_G if row.when(case)) for case in CASES} == {
         row.condition for row in TABLE_G
     }
@@ -60,8 +60,8 @@ def test_every_row_is_the_first_for_some_case() -> None:
     assert all(TABLE_G[-1].when(case) for case in CASES)
 
 
-def test_what_is_said_of_a_send_that_waits() -> None:
-    """It says why, and when it is requeued; a held one shows the Invites API until nothing may be hidden."""
+def test_the_message_of_a_send_that_waits() -> None:
+    """It says why and when it is requeued. A held send shows the Invites API until nothing can be hidden."""
     assert (wait_outcome(59.0).reason, wait_outcome(59.0).requeue_after) == (Reason.CONFIRMING_INVITATION, 59.0)
     held = hold_outcome(AtlasInfo(api=Api.USERS, sunset="2027-07-01T00:00:00Z"))
     assert held.reason is Reason.LEGACY_INVITATION
@@ -79,7 +79,7 @@ def test_what_is_said_of_a_send_that_waits() -> None:
     ],
 )
 def test_what_the_users_api_does_not_show(api: Api, age: timedelta | None, hidden: bool) -> None:  # noqa: FBT001
-    """An invitation of the Invites API is hidden there for as long as it lives."""
+    """An invitation of the Invites API is hidden there for its whole lifetime."""
     case = case_of(spec(), Status(), Observation(), NOW, api)
     assert is_hidden(case, None if age is None else NOW - age) is hidden
 
@@ -121,6 +121,6 @@ INVITES, USERS = AtlasInfo(api=Api.INVITES), AtlasInfo(api=Api.USERS)
         ),
     ],
 )
-def test_what_status_tells_of_an_earlier_process(known: Status, recalled: object) -> None:
-    """It was written while the Invites API was in use, and shows no invitation, or that a send may be to come."""
+def test_what_status_shows_of_an_earlier_process(known: Status, recalled: object) -> None:
+    """It was written while the Invites API was in use, and shows no invitation, or that a send may follow."""
     assert recall_hidden_send(case_of(spec(), known, Observation(), NOW, Api.USERS)) == recalled

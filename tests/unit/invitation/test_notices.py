@@ -1,4 +1,4 @@
-"""What is worth an event: transitions, and what was done; never what stayed as it was."""
+"""What causes an event: transitions and actions, but never an unchanged state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def said(known: Status, outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def test_adopted_and_sent() -> None:
-    """The first invitation of an object was either there, or sent."""
+    """The first invitation of an object either existed or was sent."""
     assert said(Status(), SETTLED) == [("Normal", "InvitationAdopted")]
     sent = Outcome(
         Reason.INVITED, "said", state=State.PENDING, origin=Origin.CREATED, invitation=invitation(), did=Did.SEND
@@ -34,8 +34,8 @@ def test_adopted_and_sent() -> None:
     assert said(Status(), sent) == [("Normal", "InvitationSent")]
 
 
-def test_who_was_let_in_at_once_was_not_invited() -> None:
-    """Someone of the organisation becomes a member by the sending itself: no invitation, and no e-mail."""
+def test_a_person_who_joined_at_once_was_not_invited() -> None:
+    """A person of the organization becomes a member by the send itself: no invitation, and no e-mail."""
     let_in = Outcome(
         Reason.ACCEPTED, "said", state=State.ACCEPTED, origin=Origin.CREATED, member=member(), did=Did.SEND
     )
@@ -45,28 +45,28 @@ def test_who_was_let_in_at_once_was_not_invited() -> None:
 
 
 def test_what_was_adopted_is_named() -> None:
-    """Several may have been there: the event says which one is managed."""
+    """Several may have existed: the event names the one that is managed."""
     (notice,) = notices(Status(), after(Status(), SETTLED), SETTLED)
     assert notice.note == f"Adopted the existing invitation {invitation().id}."
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.ACCEPTED])
 def test_what_is_taken_over_was_neither_sent_nor_accepted_now(state: State) -> None:
-    """An object inherits an invitation from another one: the event says so, and not what happened long ago."""
+    """An object inherits an invitation from another one: the event says that, and does not repeat earlier events."""
     outcome = Outcome(Reason.CONFIRMING_INVITATION, "said", state=state, origin=Origin.CREATED, invitation=invitation())
     assert said(Status(), outcome) == [("Normal", "InvitationAdopted"), ("Warning", "ConfirmingInvitation")]
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_the_same_again_is_no_event(reason: Reason) -> None:
-    """Whatever repeats is silent."""
+def test_a_repeat_is_no_event(reason: Reason) -> None:
+    """A repeated outcome causes no event."""
     outcome = Outcome(reason, "said")
     assert said(after(Status(), outcome), outcome) == []
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.SETTLED])
-def test_a_new_trouble_is_a_warning(reason: Reason) -> None:
-    """Each new reason to wait, to try again or to stall is one Warning of that name."""
+def test_a_new_problem_is_a_warning(reason: Reason) -> None:
+    """Each new reason to wait, retry or stall is one Warning of that name."""
     assert ("Warning", str(reason)) in said(after(Status(), SETTLED), Outcome(reason, "said"))
 
 
@@ -80,13 +80,13 @@ def test_a_new_trouble_is_a_warning(reason: Reason) -> None:
     ],
 )
 def test_a_new_state_is_an_event(state: State, reason: Reason, event: str) -> None:
-    """A transition of the state is one event, of that name: its reason makes no second one."""
+    """A transition of the state is one event of that name: its reason causes no second one."""
     assert said(after(Status(), SETTLED), Outcome(reason, "said", state=state)) == [("Normal", event)]
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_no_text_is_published_twice(reason: Reason) -> None:
-    """Whatever a reconcile ends with, no two events of it have the same text."""
+    """No two events of a reconcile have the same text, whatever its outcome."""
     known = after(Status(), SETTLED)
     for state in State:
         outcome = Outcome(reason, "said", state=state, invitation=invitation(), member=member(), did=Did.SET_ROLES)
@@ -96,7 +96,7 @@ def test_no_text_is_published_twice(reason: Reason) -> None:
 
 @pytest.mark.parametrize("policy", DeparturePolicy)
 def test_a_departure_is_an_event_under_every_policy(policy: DeparturePolicy) -> None:
-    """Who has left is told of; that the policy was changed since is no news."""
+    """A departure is reported; a later change of the policy is not."""
     departed = Outcome(Reason.MEMBER_REMOVED, "said", state=State.REMOVED, departure_policy=policy)
     known = after(Status(), SETTLED)
     assert said(known, departed) == [("Normal", "Removed")]
@@ -105,21 +105,21 @@ def test_a_departure_is_an_event_under_every_policy(policy: DeparturePolicy) -> 
 
 
 def test_a_settled_departure_that_returns_is_no_warning() -> None:
-    """After an outage an object is as it was: under Settle there is nothing to warn of."""
+    """After an outage an object is as before: with Settle there is no warning."""
     departed = Outcome(Reason.MEMBER_REMOVED, "said", state=State.REMOVED, departure_policy=DeparturePolicy.SETTLE)
     known = after(after(Status(), departed), Outcome(Reason.ATLAS_UNAVAILABLE, "said"))
     assert said(known, departed) == []
 
 
 def test_a_reason_that_returns_is_a_warning() -> None:
-    """The state stays as it was, and the reason is new again: that is one Warning of that name."""
+    """The state is unchanged, and the reason is new again: that is one Warning of that name."""
     expired = Outcome(Reason.INVITATION_EXPIRED, "said", state=State.EXPIRED)
     known = after(after(after(Status(), SETTLED), expired), Outcome(Reason.ATLAS_UNAVAILABLE, "said"))
     assert said(known, expired) == [("Warning", "InvitationExpired")]
 
 
 def test_roles() -> None:
-    """Roles that were set are told with what is there now, and roles that differ are a warning."""
+    """An event lists the roles that are set now; roles that differ cause a warning."""
     known = after(Status(), SETTLED)
     changed = Outcome(Reason.INVITED, "said", state=State.PENDING, invitation=invitation(), did=Did.SET_ROLES)
     (notice,) = notices(known, after(known, changed), changed)
@@ -142,7 +142,7 @@ def test_roles() -> None:
     ],
 )
 def test_the_sunset(api: Api, now: datetime, *, warned: bool) -> None:
-    """The end of the invites API is warned of for 180 days, and only to who still uses it."""
+    """The end of the Invites API is announced for 180 days, and only to objects that still use it."""
     status = Status(atlas=AtlasInfo(api=api, sunset="2027-07-01T00:00:00Z"))
     assert (sunset_notice(status, now) is not None) is warned
     assert sunset_notice(Status(atlas=AtlasInfo(api=api)), now) is None

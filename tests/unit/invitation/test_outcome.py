@@ -1,4 +1,4 @@
-"""Reasons, what they mean, and when an object comes back. The tables here are the interface, not the code's."""
+"""Reasons, their meaning, and when an object is requeued. The tables here are the interface, not the code's."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ COMES_BACK = {
     "ProjectNotReady": 30,
     "CredentialsRejected": 60,
 }
-"""Seconds; Retrying has the work queue's back-off, the others wait for the sweep."""
+"""Seconds; Retrying has the work queue's back-off, the others wait for the resync."""
 
 
 DEPARTED = dict.fromkeys(("InvitationExpired", "InvitationWithdrawn", "MemberRemoved"), "Settled")
-"""What is of another kind under departurePolicy Settle."""
+"""The reasons of another kind with departurePolicy Settle."""
 
 
-def test_the_reasons_are_closed() -> None:
-    """There are these reasons and no others, each of one kind."""
+def test_the_reasons_are_a_closed_set() -> None:
+    """These are all reasons, and each is of one kind."""
     assert {str(reason): str(reason.kind) for reason in Reason} == KIND_OF
 
 
 @pytest.mark.parametrize(("policy", "departed"), [(DeparturePolicy.STALL, {}), (DeparturePolicy.SETTLE, DEPARTED)])
-def test_the_departure_policy_says_the_kind_of_a_departure(policy: DeparturePolicy, departed: dict[str, str]) -> None:
-    """An outcome is of the kind of its reason; a departure is settled under Settle."""
+def test_the_departure_policy_sets_the_kind_of_a_departure(policy: DeparturePolicy, departed: dict[str, str]) -> None:
+    """An outcome has the kind of its reason; a departure is settled with Settle."""
     kinds = {str(reason): str(Outcome(reason, "m", departure_policy=policy).kind) for reason in Reason}
     assert kinds == KIND_OF | departed
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_when_an_object_comes_back(reason: Reason) -> None:
-    """Without a pending invitation and a Retry-After, the reason alone says when the next turn is."""
+def test_when_an_object_is_requeued(reason: Reason) -> None:
+    """Without a pending invitation and a Retry-After, only the reason decides when the next turn is."""
     assert requeue_after(Outcome(reason, "m"), None, NOW) == COMES_BACK.get(reason)
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_the_sweep_brings_back_what_has_no_time_of_its_own(reason: Reason) -> None:
-    """The sweep leaves Waiting and Retrying alone, what has a time of its own, and what is backed off."""
+def test_the_resync_handles_objects_without_a_requeue_time(reason: Reason) -> None:
+    """It skips Waiting and Retrying objects, and those with a requeue time or a back-off."""
     swept = reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK and reason != "WriteRefused"
     assert (reason in SWEPT) == swept
     assert (reason in BACKED_OFF) == (reason.kind is Kind.RETRYING or reason == "WriteRefused")
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_comes_back_somehow(reason: Reason) -> None:
-    """No object is ever forgotten: it has a time, a back-off, or the sweep."""
+def test_every_reason_is_requeued(reason: Reason) -> None:
+    """No object is forgotten: it has a requeue time, a back-off, or the resync."""
     assert reason in SWEPT or reason in BACKED_OFF or requeue_after(Outcome(reason, "m"), None, NOW)
 
 
@@ -84,43 +84,43 @@ def test_every_reason_comes_back_somehow(reason: Reason) -> None:
     ],
     ids=["an-hour", "a-second", "now", "past", "30-days", "no-dates", "far", "no-invitation"],
 )
-def test_a_pending_invitation_comes_back_at_its_end(
+def test_a_pending_invitation_is_requeued_at_its_end(
     pending: Invitation | None, now: datetime, expected: float | None
 ) -> None:
-    """A pending invitation comes back at expiresAt; if that is past already, in a minute."""
+    """At expiresAt; if that is past already, in a minute."""
     assert requeue_after(Outcome(Reason.INVITED, "m"), pending, now) == expected
     assert requeue_after(Outcome(Reason.ROLES_DIFFER, "m", state=State.PENDING), pending, now) == expected
     assert requeue_after(Outcome(Reason.ROLES_DIFFER, "m", state=State.ACCEPTED), pending, now) is None
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.INVITED])
-def test_only_a_pending_one_comes_back_at_its_end(reason: Reason) -> None:
-    """An invitation that has ended, and stands on status as history, wakes nobody."""
+def test_only_a_pending_invitation_is_requeued_at_its_end(reason: Reason) -> None:
+    """An invitation that has ended, and is on status as history, causes no requeue."""
     assert requeue_after(Outcome(reason, "m"), invitation(), NOW) == requeue_after(Outcome(reason, "m"), None, NOW)
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(0.0, 0.0), (5.0, 5.0), (900.0, 900.0), (901.0, 900.0), (86400.0, 900.0)])
-def test_retry_after_is_heeded_for_15_minutes_at_most(asked: float, waits: float) -> None:
+def test_retry_after_is_honored_for_15_minutes_at_most(asked: float, waits: float) -> None:
     """Retry-After goes before every other rule, up to 15 minutes."""
     outcome = Failure(Reason.RATE_LIMITED, "m", retry_after=asked).outcome
     assert requeue_after(outcome, None, NOW) == waits
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
-def test_a_time_that_atlas_did_not_ask_for_is_kept(reason: Reason) -> None:
-    """An invitation that is sent again after a day comes back after a day, and not each quarter of an hour."""
+def test_a_requeue_time_that_atlas_did_not_ask_for_is_kept(reason: Reason) -> None:
+    """An invitation that is sent again after a day is requeued after a day, not every 15 minutes."""
     assert requeue_after(Outcome(reason, "m", requeue_after=86400.0), None, NOW) == 86400.0
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r.kind is not Kind.RETRYING])
 def test_retry_after_of_what_is_not_retried_is_ignored(reason: Reason) -> None:
-    """A 403 with Retry-After: 0 is no hot loop: only what is tried again by itself heeds Retry-After."""
+    """A 403 with Retry-After: 0 causes no hot loop: only an outcome that is retried honors Retry-After."""
     outcome = Failure(reason, "m", retry_after=0.0).outcome
     assert requeue_after(outcome, None, NOW) == COMES_BACK.get(reason)
 
 
-def test_the_outcome_of_a_failure_says_the_failure_and_nothing_else() -> None:
-    """Reason, message and error go on; state, invitation and the rest of status stay as they were."""
+def test_the_outcome_of_a_failure_changes_only_the_failure() -> None:
+    """Reason, message and error change; state, invitation and the rest of status stay."""
     failure = Failure(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
     assert failure.outcome == Outcome(Reason.FORBIDDEN, "not allowed", error=error(403, "USER_UNAUTHORIZED"))
     assert str(failure) == "not allowed"

@@ -1,4 +1,4 @@
-"""Table A, row by row, and what a decision says."""
+"""Table A, row by row, and the content of a decision."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ AFTERWARDS = EXPIRES + timedelta(seconds=1)
 
 
 class Scenario(NamedTuple):
-    """What is asked for, remembered and seen, and what Table A says to do and to say."""
+    """What the spec asks for, what status and Atlas show, and the decision by Table A."""
 
     name: str
     known: Status
@@ -286,19 +286,19 @@ def decision_of(scenario: Scenario) -> Decision:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_table_a(scenario: Scenario) -> None:
-    """Every row does and says what Table A says."""
+    """The decision of every row is that of Table A."""
     row = decision_of(scenario).row
     assert (row.action, row.report.reason, row.report.state) == (scenario.action, scenario.reason, scenario.state)
 
 
 def test_every_row_has_a_scenario() -> None:
-    """No row of the table goes without a scenario that it decides."""
+    """Every row of the table has a scenario that it decides."""
     assert {decision_of(scenario).row for scenario in SCENARIOS} == set(TABLE_A)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
-    """A message is a sentence about this invitation: nothing missing in it, and no time that would make it change."""
+def test_messages_contain_no_times_and_no_placeholders(scenario: Scenario) -> None:
+    """A message is a complete sentence about this invitation, without a time that would change it."""
     message = decision_of(scenario).message
     assert message.endswith(".")
     assert "{" not in message
@@ -310,8 +310,11 @@ def test_messages_say_no_times_and_no_placeholders(scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 @pytest.mark.parametrize("never_had_one", [False, True])
 @pytest.mark.parametrize("view", list(View))
-def test_gone_is_never_concluded_from_the_lists_alone(scenario: Scenario, view: View, *, never_had_one: bool) -> None:
-    """No row that says gone is reached from an unconfirmed view; the lists are enough for a first sending alone."""
+def test_lists_are_not_enough_to_conclude_gone(scenario: Scenario, view: View, *, never_had_one: bool) -> None:
+    """No row about a gone invitation is reached from an unconfirmed view.
+
+    The lists are enough only for a first send.
+    """
     decision = decision_of(scenario._replace(seen=scenario.seen.model_copy(update={"view": view})))
     row = decision.row
     says_gone = (
@@ -350,22 +353,22 @@ SAYS_GONE = {
     ids=["30-days", "30-days-over", "unreadable", "empty", "no-dates", "no-readable-dates", "no-zone", "other-zone"],
 )
 def test_dates(dates: dict[str, Any], now: datetime, reason: Reason) -> None:
-    """expiresAt, else createdAt + 30 days; where neither can be read it never expires; no zone means UTC."""
+    """expiresAt, else createdAt + 30 days; if neither can be read it never expires; no zone means UTC."""
     known = status(invitation=invitation(**dates), state=State.PENDING)
     assert decide(spec(), known, NOTHING, now).row.report.reason is reason
 
 
-def test_new_expiry_of_what_is_seen_does_not_matter_while_it_is_pending() -> None:
-    """What Atlas shows as pending is pending, whatever its dates say."""
+def test_the_expiry_of_a_pending_invitation_does_not_matter() -> None:
+    """What Atlas shows as pending is pending, whatever its dates are."""
     seen = Observation(invitations=(invitation(expiresAt=time_text(CREATED)),))
     assert decide(spec(), HAD_ONE, seen, AFTERWARDS).row.report.reason is Reason.INVITED
 
 
-# Messages and what else a decision says.
+# Messages and the other fields of a decision.
 
 
 def test_roles_differ_lists_the_difference() -> None:
-    """RolesDiffer names what is missing and what is too much, in order."""
+    """RolesDiffer lists the missing and the surplus roles, in order."""
     decision = decide(spec(roles=[READER, STREAMS]), HAD_ONE, ACTIVE_AS_OWNER, NOW)
     assert f"(missing: {READER}, {STREAMS}; not in spec: {OWNER})" in decision.message
 
@@ -376,14 +379,14 @@ def test_legacy_names_the_roles() -> None:
     assert f"(missing: {OWNER}; not in spec: {READER})" in decision.message
 
 
-def test_who_is_the_known_email_of_an_object_by_id() -> None:
-    """An object by id alone is spoken of by the e-mail that its invitation showed, else by its id."""
+def test_how_a_message_names_the_invitee_of_an_object_by_id() -> None:
+    """By the e-mail that its invitation showed, else by its id."""
     assert EMAIL in decide(BY_ID, HAD_ONE, NOTHING, NOW).message
     assert INVITATION_ID in decide(BY_ID, NEVER_HAD_ONE, NOTHING, NOW).message
 
 
 def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
-    """The other person's e-mail is not shown to whoever may read this object."""
+    """The other person's e-mail is not shown to readers of this object."""
     seen = Observation(invitations=(invitation(username=OTHER_EMAIL),))
     for spec_, known in [(BOTH, NEVER_HAD_ONE), (spec(), HAD_ONE)]:
         message = decide(spec_, known, seen, NOW).message
@@ -392,8 +395,8 @@ def test_identity_mismatch_names_the_id_and_not_the_other_person() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-def test_settle_changes_the_kind_and_the_words_of_departures_alone(scenario: Scenario) -> None:
-    """The departure policy changes no decision. Under Settle a departure is settled, and asks nobody to act."""
+def test_settle_changes_only_the_kind_and_the_text_of_departures(scenario: Scenario) -> None:
+    """The departure policy changes no decision. With Settle a departure is settled, and asks for no action."""
     settle = scenario.wanted.model_copy(update={"departure_policy": DeparturePolicy.SETTLE})
     stalled, settled = decision_of(scenario), decision_of(scenario._replace(wanted=settle))
     assert settled.row == stalled.row
@@ -413,8 +416,8 @@ def outcome(
     return outcome_of(decide(wanted or spec(), known, seen, now))
 
 
-def test_an_outcome_says_what_the_row_says_and_what_was_seen() -> None:
-    """Reason, state and message are the row's, the invitation is Atlas's."""
+def test_an_outcome_contains_the_row_and_what_was_observed() -> None:
+    """Reason, state and message come from the row, the invitation from Atlas."""
     decision = decide(spec(), NEVER_HAD_ONE, PENDING, NOW)
     assert outcome_of(decision) == Outcome(
         Reason.INVITED, decision.message, state=State.PENDING, origin=Origin.ADOPTED, invitation=invitation()
@@ -422,19 +425,19 @@ def test_an_outcome_says_what_the_row_says_and_what_was_seen() -> None:
 
 
 def test_a_new_id_is_adopted() -> None:
-    """Another id than the one last known, under the same e-mail, is adopted; the known one keeps its origin."""
+    """An id other than the last known one, under the same e-mail, is adopted; the known one keeps its origin."""
     assert outcome(Observation(invitations=(invitation(id=OTHER_ID),)), HAD_ONE).origin is Origin.ADOPTED
     assert outcome(PENDING, HAD_ONE).origin is None
 
 
 def test_another_persons_invitation_is_never_shown() -> None:
-    """IdentityMismatch leaves status.invitation as it was."""
+    """IdentityMismatch leaves status.invitation unchanged."""
     mismatch = outcome(Observation(invitations=(invitation(username=OTHER_EMAIL),)), NEVER_HAD_ONE, BOTH)
     assert (mismatch.reason, mismatch.invitation, mismatch.origin) == (Reason.IDENTITY_MISMATCH, None, None)
 
 
 def test_a_member_is_shown_without_other_personal_data() -> None:
-    """status.member is id, username, roles and orgMembershipStatus, no more."""
+    """status.member is id, username, roles and orgMembershipStatus, and no more."""
     member_ = outcome(Observation(users=(user(firstName="Jane"),))).member
     assert member_ is not None
     assert member_.to_wire() == {
@@ -445,15 +448,15 @@ def test_a_member_is_shown_without_other_personal_data() -> None:
     }
 
 
-def test_what_is_gone_is_not_shown_anew() -> None:
-    """Where nothing is there, the outcome leaves invitation and member as they were."""
+def test_what_is_gone_is_not_shown_again() -> None:
+    """If nothing exists, the outcome leaves invitation and member unchanged."""
     for known in (HAD_ONE, ACCEPTED, WITHDRAWN):
         gone = outcome(NOTHING, known)
         assert (gone.invitation, gone.member, gone.origin) == (None, None, None)
 
 
-def test_a_reinvitation_that_waits_for_a_day_comes_back_then() -> None:
-    """Expired within a day of its sending, under OnExpiry: the object comes back when the day is over."""
+def test_an_invitation_that_waits_for_a_day_is_requeued_then() -> None:
+    """Expired within a day of its send, with OnExpiry: the object is requeued when the day is over."""
     waiting = outcome(EXPIRED, HAD_ONE_OF_USERS, ON_EXPIRY, CREATED + timedelta(hours=1))
     assert waiting.requeue_after == timedelta(hours=23).total_seconds()
     assert outcome(EXPIRED, HAD_ONE_OF_USERS, spec(), CREATED + timedelta(hours=1)).requeue_after is None

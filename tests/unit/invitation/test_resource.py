@@ -1,4 +1,4 @@
-"""The object as the operator remembers it: what is kept, what wakes the reconciler, which version is newer."""
+"""The object as the operator stores it: what is kept, what wakes the reconciler, which version is newer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.builders import spec as spec_of
 
 
 def test_trimmed_to_what_is_used() -> None:
-    """Of an object with everything on it only the needed parts are kept, and they read as they were written."""
+    """Of a complete object only the needed parts are kept, unchanged."""
     kept = Resource.from_body(
         body(
             uid="u1",
@@ -54,20 +54,20 @@ def test_a_plain_new_object() -> None:
 
 
 @pytest.mark.parametrize("value", ["false", "True", "yes", "", "1"])
-def test_force_delete_is_true_to_the_letter(value: str) -> None:
-    """Only "true" lets a deleting object go at once."""
+def test_force_delete_must_be_exactly_true(value: str) -> None:
+    """Only "true" finalizes a deleting object at once."""
     assert not resource(annotations={FORCE_DELETE: value}).force_delete
 
 
 def test_nulls_count_as_absent() -> None:
-    """Null where a list, a map or the status could be is nothing."""
+    """Null in place of a list, a map or the status counts as absent."""
     kept = Resource.from_body({**body(annotations=None, finalizers=None, deletionTimestamp=None), "status": None})
     assert (kept.finalizers, kept.reconcile_requested_at, kept.deleting) == ((), None, False)
     assert kept.status == Status()
 
 
 @pytest.mark.parametrize("name", ["namespace", "name", "uid", "resourceVersion", "creationTimestamp"])
-def test_what_is_no_object_is_refused(name: str) -> None:
+def test_an_incomplete_object_is_rejected(name: str) -> None:
     """A body without what every stored object has is an error that says what is missing."""
     broken = body()
     del broken["metadata"][name]
@@ -75,13 +75,13 @@ def test_what_is_no_object_is_refused(name: str) -> None:
         Resource.from_body(broken)
 
 
-def test_key_reads_as_kubectl_writes_it() -> None:
+def test_key_has_the_form_of_kubectl() -> None:
     """A key is shown as namespace/name."""
     assert str(Key("team-a", "jane")) == "team-a/jane"
 
 
 def test_a_spec_that_cannot_be_read() -> None:
-    """A spec past the CRD's rules is an error where it is needed, and None where it is only looked at."""
+    """A spec that breaks the CRD's rules is an error if it is needed, and None if it is only inspected."""
     broken = resource(spec={"groupId": GROUP_ID})
     assert broken.readable_spec is None
     with pytest.raises(ValidationError):
@@ -98,7 +98,7 @@ def test_a_spec_that_cannot_be_read() -> None:
         ({"observedGeneration": "many"}, {"observedGeneration"}),
     ],
 )
-def test_a_status_that_cannot_be_read_is_forgotten_field_by_field(unreadable: dict[str, Any], lost: set[str]) -> None:
+def test_an_unreadable_status_field_is_dropped(unreadable: dict[str, Any], lost: set[str]) -> None:
     """One bad field does not make the operator forget that there was an invitation."""
     whole = {"observedGeneration": 1, "state": "Pending", "invitation": invitation().to_wire()}
     expected = {name: value for name, value in whole.items() if name not in lost}
@@ -111,7 +111,7 @@ def test_a_status_of_a_newer_version_is_read() -> None:
 
 
 def test_with_status_changes_nothing_else() -> None:
-    """Another status is the only difference."""
+    """The new status is the only difference."""
     changed = resource().with_status({"observedGeneration": 5})
     assert changed.status == Status(observed_generation=5)
     assert changed.with_status({"observedGeneration": -1}) == resource()
@@ -132,8 +132,8 @@ def test_with_status_changes_nothing_else() -> None:
     ],
     ids=["labels", "annotations", "managed-fields", "other-finalizers", "owners", "nothing"],
 )
-def test_what_others_write_is_no_turn(metadata: dict[str, Any]) -> None:
-    """Labels, foreign annotations, managed fields and foreign finalizers never give us something to do."""
+def test_foreign_changes_are_no_work(metadata: dict[str, Any]) -> None:
+    """Labels, foreign annotations, managed fields and foreign finalizers cause no work."""
     assert not resource(resourceVersion="101", **metadata).needs_reconcile(resource())
 
 
@@ -151,15 +151,15 @@ def test_what_others_write_is_no_turn(metadata: dict[str, Any]) -> None:
     ],
     ids=["spec", "generation", "uid", "deletion", "our-finalizer", "request", "force", "status"],
 )
-def test_what_counts_is_a_turn(metadata: dict[str, Any]) -> None:
-    """The spec, the deletion, our finalizer, our annotations, and a status that somebody else wrote do."""
+def test_relevant_changes_are_work(metadata: dict[str, Any]) -> None:
+    """The spec, the deletion, our finalizer, our annotations, and a status that others wrote cause work."""
     changed = resource(resourceVersion="101", **metadata)
     assert changed.needs_reconcile(resource())
     assert resource().needs_reconcile(changed)
 
 
-def test_an_unknown_object_is_a_turn() -> None:
-    """What was not known has something to do."""
+def test_an_unknown_object_is_work() -> None:
+    """An object that was not known causes work."""
     assert resource().needs_reconcile(None)
 
 
@@ -177,5 +177,5 @@ def test_an_unknown_object_is_a_turn() -> None:
     ],
 )
 def test_newer_than(one: str, other: str, newer: bool) -> None:  # noqa: FBT001 - a parameter of a test
-    """Versions are compared as numbers; of what is no number, another one is taken for newer."""
+    """Versions are compared as numbers; if one is not a number, any other version counts as newer."""
     assert resource(resourceVersion=one).newer_than(resource(resourceVersion=other)) is newer

@@ -1,4 +1,4 @@
-"""A Lease object in memory: compare-and-swap as the API server does it, and a network that fails as it is told."""
+"""A Lease object in memory: compare-and-swap like the API server, and a network with chosen failures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class FakeLeases(LeaseObject):
     """The Lease object.
 
     Attributes:
-        stored: what it says.
-        before: called with the number of the call, before it has any effect; it may raise, or take its time.
-        after: the same, between the effect and the answer.
+        stored: its content.
+        before: called with the number of the call before the call has any effect; it may raise, or take time.
+        after: the same, between the effect and the response.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class FakeLeases(LeaseObject):
         self.before: Callable[[], Awaitable[None]] | None = None
         self.after: Callable[[], Awaitable[None]] | None = None
         self.fail: deque[Exception] = deque()
-        self.lose_answer = 0
+        self.lose_response = 0
         self.calls: list[str] = []
         self._version = 0
 
@@ -61,6 +61,6 @@ class FakeLeases(LeaseObject):
     async def _after(self) -> None:
         if self.after is not None:
             await self.after()
-        if self.lose_answer:
-            self.lose_answer -= 1
+        if self.lose_response:
+            self.lose_response -= 1
             raise ClusterUnavailable("the Lease: ServerDisconnectedError")

@@ -1,4 +1,4 @@
-"""An API server that answers as a test says, and a client of it."""
+"""An API server whose responses a test chooses, and a client of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def api_server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[ApiClient]:
-    """Serve on a free port of loopback, and give a client."""
+    """Serve on a free port of loopback, and return a client."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -34,7 +34,7 @@ async def api_server(answer: Callable[[web.Request], Awaitable[web.StreamRespons
 def always(
     status: int = 200, text: str = "", content_type: str = "application/json"
 ) -> Callable[..., Awaitable[web.Response]]:
-    """Return the same answer to everything."""
+    """Return the same response to every request."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, text=text, content_type=content_type)

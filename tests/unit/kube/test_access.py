@@ -1,4 +1,4 @@
-"""How the cluster is reached, and as whom: what kubectl does with the same files."""
+"""How the operator reaches the cluster, and as which user: the same as kubectl with the same files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a kubeconfig with fields of its cluster and user."""
+    """Write a kubeconfig with these fields of its cluster and user."""
 
     def write(cluster: Object | None = None, user: Object | None = None, name: str = "config") -> Path:
         config = {
@@ -62,7 +62,7 @@ async def load() -> Access:
 # Proxies.
 
 
-async def test_the_proxy_of_the_environment_is_used_unless_the_host_is_an_exception(
+async def test_the_proxy_of_the_environment_is_used_unless_no_proxy_names_the_host(
     monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
     """HTTPS_PROXY is used outside of a pod, and NO_PROXY names the hosts that are reached without it."""
@@ -87,7 +87,7 @@ async def test_the_proxy_of_a_kubeconfig_goes_first(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """What a process finds in a pod: the folder of its ServiceAccount."""
+    """Create what a process finds in a pod: the folder of its ServiceAccount."""
     (tmp_path / "token").write_text("first")
     (tmp_path / "ca.crt").write_text((CERTIFICATES / "first-authority.pem").read_text())
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
@@ -99,14 +99,14 @@ def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("pod")
 async def test_a_pod_reaches_its_own_api_server_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has a proxy between a pod and its API server, whatever NO_PROXY says."""
+    """There is no proxy between a pod and its API server, whatever NO_PROXY says."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     access = await load()
     assert (access.server, access.proxy) == ("https://10.96.0.1:443", None)
 
 
 async def test_a_pod_reads_its_token_and_ca_again(pod: Path) -> None:
-    """The kubelet replaces both while the pod runs; the TLS context is kept unless the CA has changed."""
+    """The kubelet replaces both while the pod runs; the TLS context is kept unless the CA changes."""
     load = find_cluster()
     first = await load(None)
     assert first.headers == (("Authorization", "bearer first"),)
@@ -126,7 +126,7 @@ async def test_a_pod_reads_its_token_and_ca_again(pod: Path) -> None:
 
 
 async def test_a_ca_file_of_the_pod_that_is_not_text(pod: Path) -> None:
-    """It is one line, not a traceback."""
+    """The error is one line, not a traceback."""
     (pod / "ca.crt").write_bytes("# Zürich".encode("latin-1"))
     with pytest.raises(StartupError, match=r"the ServiceAccount of the pod cannot be used: .*utf-8"):
         await load()
@@ -135,14 +135,14 @@ async def test_a_ca_file_of_the_pod_that_is_not_text(pod: Path) -> None:
 # Credentials of a kubeconfig.
 
 
-async def test_nothing_to_find() -> None:
-    """Without a pod and without a kubeconfig the message says where it was looked for."""
+async def test_no_configuration() -> None:
+    """Without a pod and a kubeconfig, the message says where the operator looked for one."""
     with pytest.raises(StartupError, match=r"KUBECONFIG or ~/\.kube/config"):
         find_cluster()
 
 
 async def test_a_token_file_is_read_again(write: Write, tmp_path: Path) -> None:
-    """It goes before a token, and what surrounds the token does not count, as with kubectl."""
+    """It goes before a token, and surrounding white space does not count, as with kubectl."""
     file = tmp_path / "token"
     file.write_text("first\n")
     write(user={"tokenFile": "token", "token": CANARY})
@@ -154,7 +154,7 @@ async def test_a_token_file_is_read_again(write: Write, tmp_path: Path) -> None:
 
 
 async def test_impersonation(write: Write) -> None:
-    """All fields of impersonation become the headers of the Kubernetes documentation."""
+    """All impersonation fields become the headers of the Kubernetes documentation."""
     extra = {"example.com/Scopes": ["view", "development"]}
     write(user={"token": "t", "as": "jane", "as-uid": "1", "as-groups": ["a", "b"], "as-user-extra": extra})
     assert (await load()).headers == (
@@ -169,7 +169,7 @@ async def test_impersonation(write: Write) -> None:
 
 
 async def test_private_keys_do_not_stay_in_files(write: Write) -> None:
-    """The client library writes keys of a kubeconfig to temporary files, which are gone once they are loaded."""
+    """The client library writes keys of a kubeconfig to temporary files, which are removed once they are loaded."""
     data = base64.b64encode(PAIR.read_bytes()).decode()
     write(user={"client-certificate-data": data, "client-key-data": data})
     access = await load()
@@ -177,7 +177,7 @@ async def test_private_keys_do_not_stay_in_files(write: Write) -> None:
     assert kube_config._temp_files == {}  # noqa: SLF001 - it is shown nowhere else
 
 
-async def test_the_current_context_is_that_of_the_first_file_and_is_kept(write: Write) -> None:
+async def test_the_current_context_is_read_once_from_the_first_file(write: Write) -> None:
     """`kubectl config use-context` does not move a running operator to another cluster."""
     first, second = write(name="first"), write({"server": "https://other.example.com"}, name="second")
     cluster = Kubeconfig(f"{first}:{second}")
@@ -191,8 +191,8 @@ async def test_the_current_context_is_that_of_the_first_file_and_is_kept(write: 
         await cluster.load(access)
 
 
-async def test_relative_paths_are_relative_to_the_file_that_has_them(tmp_path: Path) -> None:
-    """The CA is beside the cluster's file, and a certificate or a token beside the user's."""
+async def test_relative_paths_are_relative_to_their_file(tmp_path: Path) -> None:
+    """The CA is relative to the cluster's file, and a certificate or a token to the user's."""
     for folder in ("cluster", "user"):
         (tmp_path / folder).mkdir()
     authority = CERTIFICATES / "first-authority.pem"
@@ -217,7 +217,7 @@ async def test_relative_paths_are_relative_to_the_file_that_has_them(tmp_path: P
 
 
 async def test_certificates_without_key_identifiers_are_trusted(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
-    """Contexts do not check strictly, which Python does by default since 3.13, and verify all the same."""
+    """Contexts do not verify strictly, which Python does by default since 3.13, but they do verify."""
     make = ssl.create_default_context
 
     def strict(**options: Any) -> ssl.SSLContext:  # noqa: ANN401
@@ -233,7 +233,7 @@ async def test_certificates_without_key_identifiers_are_trusted(monkeypatch: pyt
 
 
 async def test_ssl_cert_file_is_read_again(monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path) -> None:
-    """A cluster without a CA of its own is verified with this file, which may be replaced."""
+    """A cluster without its own CA is verified with this file, which may be replaced."""
     file = tmp_path / "authorities.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     shutil.copy(CERTIFICATES / "first-authority.pem", file)
@@ -247,7 +247,7 @@ async def test_ssl_cert_file_is_read_again(monkeypatch: pytest.MonkeyPatch, writ
 
 
 async def test_tls_server_name(write: Write) -> None:
-    """It is used, and so is the wish not to verify."""
+    """It is used, and so is the setting not to verify."""
     write({"tls-server-name": "kubernetes.default"})
     assert (await load()).server_name == "kubernetes.default"
     write({"insecure-skip-tls-verify": True})
@@ -264,13 +264,13 @@ def plugin(script: str, **more: object) -> Object:
 
 
 def gives(**status: str) -> str:
-    """Return a script that prints a status."""
+    """Return a script that prints this status."""
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
     return f"print({json.dumps(credential)!r})"
 
 
-async def test_a_plugin_is_told_of_the_cluster(write: Write) -> None:
-    """It has its own variables, and learns what the kubeconfig says about the cluster if it asks for that."""
+async def test_a_plugin_gets_the_cluster_information(write: Write) -> None:
+    """It has its own variables, and gets the kubeconfig's cluster entry if it asks for it."""
     script = (
         "import base64, json, os; info = json.loads(os.environ['KUBERNETES_EXEC_INFO']);"
         "token = base64.b64encode(json.dumps([os.environ['OWN'], info['spec']]).encode()).decode();"
@@ -293,8 +293,8 @@ async def test_a_plugin_is_told_of_the_cluster(write: Write) -> None:
     }
 
 
-async def test_a_plugin_is_asked_again_before_what_it_gave_expires(write: Write) -> None:
-    """After four fifths of its life; without an end, not before it is rejected; after its end, at once."""
+async def test_a_plugin_runs_again_before_its_credentials_expire(write: Write) -> None:
+    """After four fifths of the lifetime; without an end, only after a rejection; after the end, at once."""
     write(user=plugin(gives(token="t")))
     assert (await load()).lasts == float("inf")
     write(user=plugin(gives(token="t", expirationTimestamp="2999-01-01T00:00:00Z")))
@@ -304,7 +304,7 @@ async def test_a_plugin_is_asked_again_before_what_it_gave_expires(write: Write)
 
 
 async def test_a_plugin_gives_a_certificate(write: Write) -> None:
-    """A certificate and its key serve like those of a kubeconfig, alone or beside a token."""
+    """A certificate and its key are used like those of a kubeconfig, with or without a token."""
     certificate = {"clientCertificateData": PAIR.read_text(), "clientKeyData": PAIR.read_text()}
     write(user=plugin(gives(**certificate)))
     access = await load()
@@ -312,8 +312,8 @@ async def test_a_plugin_gives_a_certificate(write: Write) -> None:
     assert access.files[1] == access.files[2] == PAIR.read_bytes()
 
 
-async def test_a_plugin_beside_its_kubeconfig(write: Write, tmp_path: Path) -> None:
-    """A command with a folder is looked for from the kubeconfig's own."""
+async def test_a_plugin_with_a_relative_path(write: Write, tmp_path: Path) -> None:
+    """A command with a folder is resolved from the kubeconfig's folder."""
     program = tmp_path / "plugin"
     program.write_text(f"#!{sys.executable}\n{gives(token='beside')}\n")
     program.chmod(0o700)
@@ -321,7 +321,7 @@ async def test_a_plugin_beside_its_kubeconfig(write: Write, tmp_path: Path) -> N
     assert (await load()).headers == (("Authorization", "Bearer beside"),)
 
 
-# What cannot be used.
+# Invalid configurations.
 
 NO_USER = "import sys; sys.exit('please\\nlog in first')"
 OIDC = {"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": SERVER, "refresh-token": CANARY}}}
@@ -347,8 +347,8 @@ OIDC = {"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": SERVER, "
         ({}, {"exec": {"apiVersion": "v1", "command": "no-such-plugin"}}, "exec: no-such-plugin: No such file"),
     ],
 )
-async def test_what_cannot_be_used(write: Write, cluster: Object, user: Object, said: str) -> None:
-    """One line says what and why, and shows no secret."""
+async def test_invalid_configurations(write: Write, cluster: Object, user: Object, said: str) -> None:
+    """One line says what is wrong and why, and shows no secret."""
     write(cluster, user)
     with pytest.raises(StartupError) as error:
         await load()
@@ -359,7 +359,7 @@ async def test_what_cannot_be_used(write: Write, cluster: Object, user: Object, 
 
 
 async def test_an_invalid_entry(write: Write) -> None:
-    """The client library's message has the whole entry, with its secrets: the operator shows only the type."""
+    """The client library's message contains the whole entry, with its secrets: the operator shows only the type."""
     file = write()
     config = json.loads(file.read_text()) | {"users": [{"name": "config", "token": CANARY}]}
     file.write_text(json.dumps(config))
@@ -379,7 +379,7 @@ def has_ended(reader: int) -> bool:
 async def test_a_plugin_that_does_not_end(
     monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path, script: str
 ) -> None:
-    """The operator kills the plugin and its children, and the plugin counts as failed."""
+    """The operator kills the plugin and its children, and treats the plugin as failed."""
     monkeypatch.setattr("atlas_invites.kube.plugin.ANSWERS_IN", 0.5)
     alive = tmp_path / "alive"
     os.mkfifo(alive)

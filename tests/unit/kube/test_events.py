@@ -1,4 +1,4 @@
-"""Publishing events in the background: their pace, and how often the same one was published."""
+"""Publish events in the background: their pace, and how often the same event was published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.virtual_time import now, virtual_time
 
 
 class Published:
-    """Events, of which each is posted at once; ``at`` has the times."""
+    """Events that are each posted at once; ``at`` has the times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.busy = True
@@ -36,8 +36,8 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Published:
     return Published(monkeypatch)
 
 
-def test_events_give_way_to_work(published: Published) -> None:
-    """While there is work to do they go one by one; then at once."""
+def test_events_yield_to_work(published: Published) -> None:
+    """While there is work to do they go one by one; then all at once."""
 
     @virtual_time
     async def test() -> None:
@@ -52,8 +52,8 @@ def test_events_give_way_to_work(published: Published) -> None:
     test()
 
 
-def test_at_the_end_events_do_not_wait(published: Published) -> None:
-    """A flush leaves the pace: what is left undone keeps nobody from telling what was done."""
+def test_a_flush_does_not_wait_for_the_pace(published: Published) -> None:
+    """At the end, unfinished work does not keep the operator from publishing."""
 
     @virtual_time
     async def test() -> None:
@@ -70,7 +70,7 @@ def test_at_the_end_events_do_not_wait(published: Published) -> None:
 
 
 class EventServer:
-    """The events API: creates and patches. Like the operator's Role it refuses any other request."""
+    """The events API: creates and patches. Like the operator's Role it rejects any other request."""
 
     def __init__(self) -> None:
         self.events: dict[str, dict[str, Any]] = {}
@@ -91,12 +91,12 @@ class EventServer:
 
     @property
     def counts(self) -> list[int]:
-        """How often each event was published, as its series says."""
+        """Return how often each event was published, as its series says."""
         return [event.get("series", {}).get("count", 1) for event in self.events.values()]
 
 
 async def publish(events: Events, *notes: str) -> None:
-    """Publish events of one object with these notes."""
+    """Publish events about one object with these notes."""
     publishing = asyncio.create_task(events.keep_publishing())
     for note in notes:
         events.publish(resource(), Notice(EventType.NORMAL, EventReason.ROLES_UPDATED, note))
@@ -113,7 +113,7 @@ async def test_the_same_event_again_is_counted() -> None:
 
 
 async def test_a_restart_does_not_lower_a_count() -> None:
-    """The count goes on from what the API server has, not from what a process remembers."""
+    """The count continues from the API server's, not from what a process remembers."""
     server = EventServer()
     async with api_server(server.respond) as client:
         await publish(Events(client), *["one"] * 5)
@@ -124,7 +124,7 @@ async def test_a_restart_does_not_lower_a_count() -> None:
 
 
 async def test_an_event_that_expired_is_counted_from_the_start() -> None:
-    """The API server removes an event after an hour: the next one is the first again."""
+    """The API server removes an event after an hour: the next one starts at one."""
     server = EventServer()
     async with api_server(server.respond) as client:
         events = Events(client)

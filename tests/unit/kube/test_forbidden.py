@@ -1,4 +1,4 @@
-"""What the message says of a request that the API server forbids."""
+"""The message about a request that the API server forbids."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NO_RIGHT = status('User "jane" cannot patch resource "atlasprojectinvites" in th
     ids=["terminating", "no-right", "empty"],
 )
 async def test_a_namespace_that_is_being_deleted_is_named(text: str, expected: str) -> None:
-    """The message names the deletion of the namespace, which also takes the operator's rights away."""
+    """The message names the deletion of the namespace, which also removes the operator's rights."""
     async with api_server(always(403, text, "application/json")) as client:
         with pytest.raises(ClusterUnavailable) as caught:
             await Invites(client).remove_finalizer(resource())

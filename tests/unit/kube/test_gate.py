@@ -1,4 +1,4 @@
-"""The gate of the lease, where Kubernetes is written to: nothing goes out where the lease may end before."""
+"""The Lease's gate for writes to Kubernetes: no write goes out if the Lease may end before it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FakeClient:
-    """Stands in for the connection: remembers the calls, and how long each might take."""
+    """Replace the connection: record the calls, and how long each might take."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, float]] = []
@@ -65,7 +65,7 @@ async def test_a_closed_gate_lets_no_write_out(write: Callable[[Invites], Awaita
 
 @pytest.mark.parametrize("write", WRITES, ids=["finalizer-on", "finalizer-off", "status"])
 @pytest.mark.parametrize(("left", "seconds"), [(3.5, 3.5), (13.0, REQUEST_TIMEOUT), (float("inf"), REQUEST_TIMEOUT)])
-async def test_a_write_gets_what_the_gate_gives(
+async def test_a_write_gets_the_time_of_the_gate(
     write: Callable[[Invites], Awaitable[Any]], left: float, seconds: float
 ) -> None:
     """A write may take as long as the gate says, and never longer than any call."""
@@ -77,7 +77,7 @@ async def test_a_write_gets_what_the_gate_gives(
 
 @pytest.mark.parametrize("write", WRITES, ids=["finalizer-on", "finalizer-off", "status"])
 def test_a_write_is_cut_when_its_time_is_over(write: Callable[[Invites], Awaitable[Any]]) -> None:
-    """Not up to a second later, which is how aiohttp keeps times of more than five seconds."""
+    """It is not cut up to a second later, which is how aiohttp rounds time-outs of more than five seconds."""
 
     @virtual_time
     async def test() -> None:
@@ -92,7 +92,7 @@ def test_a_write_is_cut_when_its_time_is_over(write: Callable[[Invites], Awaitab
 
 @virtual_time
 async def test_an_event_is_cut_when_its_time_is_over() -> None:
-    """As every other write."""
+    """It is cut like any other write."""
     client: Any = FakeClient()
     client.hangs = True
     events = Events(client, lambda: 7.25)
@@ -103,14 +103,14 @@ async def test_an_event_is_cut_when_its_time_is_over() -> None:
 
 
 async def test_a_closed_gate_lets_reads_pass() -> None:
-    """Whoever may not write may look."""
+    """A replica that may not write may read."""
     made, client = invites(closed)
     assert (await made.list_all()).resources == []
     assert len(client.calls) == 1
 
 
 async def test_a_closed_gate_loses_an_event() -> None:
-    """An event that may not be written is logged and lost; publishing goes on."""
+    """An event that may not be written is logged and lost; later events are published."""
     client: Any = FakeClient()
     events = Events(client, closed)
     events._api = client  # noqa: SLF001 - in place of the generated client

@@ -1,4 +1,4 @@
-"""The election: who may act, since when and until when."""
+"""Leader election: which replica may act, since when and until when."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def candidate(leases: FakeLeases, identity: str = "one") -> Lease:
 
 
 async def leading(leases: FakeLeases, identity: str = "one") -> tuple[Lease, asyncio.Task[None]]:
-    """Return a candidate that leads, and the task that holds its lease."""
+    """Return a candidate that is leading, and the task that holds its Lease."""
     lease = candidate(leases, identity)
     await lease.acquire()
     return lease, asyncio.create_task(lease.hold())
@@ -48,7 +48,7 @@ async def seconds_of(work: Coroutine[Any, Any, None]) -> float:
 
 @virtual_time
 async def test_the_first_candidate_leads_at_once() -> None:
-    """Where there is no Lease, a candidate creates it and leads without a wait."""
+    """Without a Lease, a candidate creates it and leads without a wait."""
     leases = FakeLeases()
     lease = candidate(leases)
     assert await seconds_of(lease.acquire()) == 0
@@ -58,8 +58,8 @@ async def test_the_first_candidate_leads_at_once() -> None:
 
 
 @virtual_time
-async def test_who_comes_second_stands_by_for_as_long_as_the_first_renews() -> None:
-    """A candidate never takes a lease whose record keeps changing."""
+async def test_the_second_candidate_is_standby_for_as_long_as_the_first_renews() -> None:
+    """A candidate never takes a Lease whose record keeps changing."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     standby = candidate(leases, "two")
@@ -73,7 +73,7 @@ async def test_who_comes_second_stands_by_for_as_long_as_the_first_renews() -> N
 
 
 @virtual_time
-async def test_a_dead_holder_is_followed_in_under_18_seconds() -> None:
+async def test_a_dead_holder_is_replaced_in_under_18_seconds() -> None:
     """A candidate takes over when the record has not changed for 15 seconds."""
     leases = FakeLeases()
     _, holding = await leading(leases)
@@ -88,7 +88,7 @@ async def test_a_dead_holder_is_followed_in_under_18_seconds() -> None:
 
 @virtual_time
 async def test_a_released_lease_is_taken_at_the_next_try() -> None:
-    """Who stops in order makes nobody wait for the end of its lease."""
+    """A holder that stops in order makes no other replica wait for the end of its Lease."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     standby = candidate(leases, "two")
@@ -101,7 +101,7 @@ async def test_a_released_lease_is_taken_at_the_next_try() -> None:
 
 
 @virtual_time
-async def test_who_never_led_has_nothing_to_release() -> None:
+async def test_a_standby_has_nothing_to_release() -> None:
     """A standby that stops writes nothing."""
     leases = FakeLeases()
     await leading(leases)
@@ -113,11 +113,11 @@ async def test_who_never_led_has_nothing_to_release() -> None:
 
 
 @virtual_time
-async def test_a_lease_that_was_taken_without_knowing_is_released_too() -> None:
-    """Where the answer to the taking was lost, the lease is given back all the same."""
+async def test_a_lease_that_was_taken_without_a_response_is_released_too() -> None:
+    """If the response to taking the Lease was lost, the Lease is still released."""
     leases = FakeLeases()
     lease = candidate(leases)
-    leases.after = lose_the_answer_of_the_write(leases)
+    leases.after = lose_the_response_of_the_write(leases)
     assert not await lease.attempt()
     leases.after = None
     await lease.release()
@@ -126,8 +126,8 @@ async def test_a_lease_that_was_taken_without_knowing_is_released_too() -> None:
 
 
 @virtual_time
-async def test_a_lease_of_others_is_not_released() -> None:
-    """Giving back what has passed to another one changes nothing."""
+async def test_a_lease_of_another_is_not_released() -> None:
+    """Releasing a Lease that another replica holds changes nothing."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     holding.cancel()
@@ -138,8 +138,8 @@ async def test_a_lease_of_others_is_not_released() -> None:
 
 
 @virtual_time
-async def test_a_lease_is_given_back_with_one_call() -> None:
-    """What the last renewal stored is replaced, if it is still what is there."""
+async def test_a_lease_is_released_with_one_call() -> None:
+    """The record of the last renewal is replaced, if it is still stored."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     await asyncio.sleep(60)
@@ -153,7 +153,7 @@ async def test_a_lease_is_given_back_with_one_call() -> None:
 
 @virtual_time
 async def test_a_renewal_under_way_does_not_keep_the_lease() -> None:
-    """Where a renewal has come through whose answer nobody has waited for, the lease is given back all the same."""
+    """A renewal succeeded, but its response was not awaited: the Lease is still released."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     leases.after = lambda: asyncio.sleep(60)
@@ -167,7 +167,7 @@ async def test_a_renewal_under_way_does_not_keep_the_lease() -> None:
 
 
 @virtual_time
-async def test_an_api_server_that_does_not_answer_holds_up_the_end_no_longer_than_it_may() -> None:
+async def test_an_api_server_without_a_response_delays_the_end_only_briefly() -> None:
     """Releasing gives up when its time is over, and raises nothing."""
     for seconds in (0.25, CALL_AT_MOST):
         leases = FakeLeases()
@@ -179,7 +179,7 @@ async def test_an_api_server_that_does_not_answer_holds_up_the_end_no_longer_tha
 
 @virtual_time
 async def test_the_holder_survives_an_outage_of_seconds() -> None:
-    """Renewals that fail for a while cost nothing if one comes through in time."""
+    """Failing renewals cost nothing if one succeeds in time."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     leases.fail.extend([UNAVAILABLE] * 3)
@@ -190,7 +190,7 @@ async def test_the_holder_survives_an_outage_of_seconds() -> None:
 
 @virtual_time
 async def test_the_holder_gives_up_ten_seconds_after_its_last_renewal() -> None:
-    """Whether renewals are refused or hang, the holder ends before anybody can follow it."""
+    """Whether renewals are rejected or hang, the holder ends before another replica can take over."""
     for hang in (False, True):
         leases = FakeLeases()
         lease, holding = await leading(leases)
@@ -204,8 +204,8 @@ async def test_the_holder_gives_up_ten_seconds_after_its_last_renewal() -> None:
 
 
 @virtual_time
-async def test_an_unexpected_answer_does_not_end_the_election() -> None:
-    """Whatever a call raises counts as a try that failed."""
+async def test_an_unexpected_response_does_not_end_the_election() -> None:
+    """Any exception of a call counts as a failed try."""
     leases = FakeLeases()
     leases.fail.extend([ValueError("HTML"), UNAVAILABLE, Stale("changed"), TimeoutError()])
     lease = candidate(leases)
@@ -214,8 +214,8 @@ async def test_an_unexpected_answer_does_not_end_the_election() -> None:
 
 
 @virtual_time
-async def test_who_wakes_after_the_end_of_its_lease_gives_up_without_a_call() -> None:
-    """A process that was stopped for long neither writes nor renews when it goes on."""
+async def test_a_holder_that_wakes_after_the_end_of_its_lease_gives_up_without_a_call() -> None:
+    """A process that was stopped for long neither writes nor renews when it continues."""
     leases, asleep = FakeLeases(), 0.0
     lease = Lease(leases, "one", clock=lambda: now() + asleep)
     await lease.acquire()
@@ -229,8 +229,8 @@ async def test_who_wakes_after_the_end_of_its_lease_gives_up_without_a_call() ->
 
 
 @virtual_time
-async def test_who_sees_another_holder_gives_up_at_once() -> None:
-    """A lease that has passed to another is lost at the next renewal."""
+async def test_a_holder_that_reads_another_holder_gives_up_at_once() -> None:
+    """A Lease that another replica has taken is lost at the next renewal."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     usurped(leases)
@@ -240,7 +240,7 @@ async def test_who_sees_another_holder_gives_up_at_once() -> None:
 
 @virtual_time
 async def test_a_deleted_lease_is_lost() -> None:
-    """The holder does not create it anew: who saw that it was gone may lead already."""
+    """The holder does not create it again: a replica that saw it missing may lead already."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     leases.stored = None
@@ -249,7 +249,7 @@ async def test_a_deleted_lease_is_lost() -> None:
 
 @virtual_time
 async def test_a_standby_waits_out_a_lease_that_was_deleted() -> None:
-    """A deleted record says nothing about its holder, who may act until the lease would have ended."""
+    """A deleted record says nothing about its holder, which may act until the Lease would have ended."""
     leases = FakeLeases()
     await leading(leases)
     standby = candidate(leases, "two")
@@ -261,19 +261,19 @@ async def test_a_standby_waits_out_a_lease_that_was_deleted() -> None:
 
 
 @virtual_time
-async def test_a_renewal_whose_answer_was_lost_is_one() -> None:
-    """The record shows our own identity, so the lease goes on from a new renewal."""
+async def test_a_renewal_whose_response_was_lost_counts() -> None:
+    """The record shows our own identity, so the Lease continues from a new renewal."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
-    leases.lose_answer = 1
+    leases.lose_response = 1
     await asyncio.sleep(60)
     assert lease.leads
     holding.cancel()
 
 
 @virtual_time
-async def test_a_holder_that_was_taken_out_lets_no_two_act() -> None:
-    """The holder is there, and finds out at its next renewal: only a lease that was given back is free at once."""
+async def test_removing_the_holder_lets_no_two_replicas_act() -> None:
+    """The holder is running, and finds out at its next renewal: only a released Lease is free at once."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     assert leases.stored is not None
@@ -284,8 +284,8 @@ async def test_a_holder_that_was_taken_out_lets_no_two_act() -> None:
 
 
 @virtual_time
-async def test_a_record_that_was_edited_is_set_right() -> None:
-    """The holder's next renewal writes its own duration: a long one would lock everybody out once it is dead."""
+async def test_an_edited_record_is_corrected() -> None:
+    """The holder's next renewal writes its own duration: a long one would lock all replicas out once it is dead."""
     leases = FakeLeases()
     lease, holding = await leading(leases)
     assert leases.stored is not None
@@ -298,7 +298,7 @@ async def test_a_record_that_was_edited_is_set_right() -> None:
 
 @virtual_time
 async def test_a_label_on_the_record_is_no_renewal() -> None:
-    """Whoever touches the object without writing its spec does not prolong the lease of a dead holder."""
+    """A change without a change of the spec does not prolong the Lease of a dead holder."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     holding.cancel()
@@ -313,8 +313,8 @@ async def test_a_label_on_the_record_is_no_renewal() -> None:
 
 @pytest.mark.parametrize("duration", [0.0, 1.0])
 @virtual_time
-async def test_a_duration_that_was_edited_lets_no_two_act(duration: float) -> None:
-    """A holder goes on for 15 seconds after its last renewal, whatever the record says: who follows waits as long."""
+async def test_an_edited_duration_lets_no_two_replicas_act(duration: float) -> None:
+    """A holder continues for 15 seconds after its last renewal, whatever the record says: the next waits as long."""
     leases = FakeLeases()
     _, holding = await leading(leases)
     holding.cancel()
@@ -325,7 +325,7 @@ async def test_a_duration_that_was_edited_lets_no_two_act(duration: float) -> No
 
 @virtual_time
 async def test_no_write_starts_in_the_last_five_seconds_and_none_ends_in_the_last_two() -> None:
-    """The gate gives a write what the lease has left less two seconds, and closes at five."""
+    """The gate gives a write the rest of the Lease less two seconds, and closes at five."""
     lease = candidate(FakeLeases())
     assert await lease.attempt()
     assert lease.time_to_write() == 13
@@ -337,8 +337,8 @@ async def test_no_write_starts_in_the_last_five_seconds_and_none_ends_in_the_las
 
 
 @virtual_time
-async def test_a_lease_runs_from_the_moment_at_which_it_was_asked_for() -> None:
-    """Time that the API server takes to answer is not ours."""
+async def test_a_lease_runs_from_the_moment_of_its_request() -> None:
+    """The time that the API server takes to respond does not prolong it."""
     leases = FakeLeases()
     lease = candidate(leases)
     leases.after = lambda: asyncio.sleep(1)
@@ -354,19 +354,19 @@ async def test_the_gate_is_closed_before_the_lease_is_ours() -> None:
 
 
 def test_without_an_election_a_write_may_take_any_time() -> None:
-    """The gate is open where nobody else acts."""
+    """The gate is open if there is no election."""
     assert no_election() == float("inf")
 
 
-def test_no_two_processes_have_one_identity() -> None:
-    """An identity is the host's name and something random."""
+def test_no_two_processes_have_the_same_identity() -> None:
+    """An identity is the host's name and a random part."""
     first, second = new_identity(), new_identity()
     assert first != second
     assert re.fullmatch(r".+_[0-9a-f]{32}", first)
 
 
 def test_the_clock_counts_a_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease's own clock goes on while the machine is suspended, where the system has such a clock (Linux)."""
+    """The Lease's clock continues while the machine is suspended, if the system has such a clock (Linux)."""
     monkeypatch.setattr("time.CLOCK_BOOTTIME", 7, raising=False)
     monkeypatch.setattr("time.clock_gettime", {7: 5.5}.__getitem__)
     assert awake_clock() == 5.5
@@ -375,19 +375,19 @@ def test_the_clock_counts_a_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_clock_is_monotonic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere it is the monotonic clock, never that of the wall."""
+    """On other systems it is the monotonic clock, never the wall clock."""
     monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
     monkeypatch.setattr("time.monotonic", lambda: 6.5)
     assert awake_clock() == 6.5
 
 
 def usurped(leases: FakeLeases) -> None:
-    """Let the lease be another one's."""
+    """Let another replica hold the Lease."""
     assert leases.stored is not None
     leases.stored = replace(leases.stored, holder="two", version="usurped", times=("x", "x"))
 
 
-def lose_the_answer_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:
+def lose_the_response_of_the_write(leases: FakeLeases) -> Callable[[], Awaitable[None]]:
     async def after() -> None:
         if leases.calls[-1] != "read":
             raise ClusterUnavailable("the Lease: ServerDisconnectedError")

@@ -1,4 +1,4 @@
-"""Hypothesis plays candidates against each other, on clocks that differ, with every pause and fault that it likes."""
+"""Hypothesis runs candidates against each other, with different clocks and any pauses and faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 2
 SKEW = 0.02
-"""A clock may run so much faster or slower than the true time: far worse than a real one."""
+"""How much faster or slower than the true time a clock may run: far more than a real one."""
 
 Who = st.integers(0, CANDIDATES - 1)
 Seconds = st.sampled_from([0.0, 2.0, 4.0, 9.0, 12.0, 14.0, 16.0])
@@ -30,7 +30,7 @@ Lost = st.sampled_from([None, "request", "answer"])
 
 @dataclass
 class Candidate:
-    """A process. Its clock shows ``offset`` when the world begins, and runs at ``rate``.
+    """A process. Its clock shows ``offset`` at the start, and runs at ``rate``.
 
     ``acts_until`` is the true time until which a write that it has started, or may still start, can be under way.
     """
@@ -43,7 +43,7 @@ class Candidate:
 
 
 class Election(RuleBasedStateMachine):
-    """Time passes only where a rule says so: also during a call, in which the others go on."""
+    """Time passes only in rules, and also during a call, while the others continue."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,28 +65,31 @@ class Election(RuleBasedStateMachine):
 
     @rule(tries=st.lists(st.tuples(Seconds, Who), min_size=2, max_size=5))
     def try_in_turn(self, tries: list[tuple[float, int]]) -> None:
-        """Candidates try one after the other, and the API server answers at once."""
+        """Let candidates try one after the other; the API server responds at once."""
         for wait, who in tries:
             self.tries(wait, who, [], [], None)
 
     @rule(wait=Seconds, who=Who, before=Meanwhile, after=Meanwhile, lost=Lost)
     def tries(self, wait: float, who: int, before: Any, after: Any, lost: str | None) -> None:  # noqa: ANN401
-        """After a time a candidate tries to take or renew; time passes and others try before and after the effect."""
+        """Let a candidate try to take or renew after some time.
+
+        Time passes and others try before and after the effect.
+        """
         self.time += wait
         asyncio.run(self._try(who, before, after, lost))
 
     @rule(who=Who, in_order=st.booleans())
     def ends(self, who: int, in_order: bool) -> None:  # noqa: FBT001 - Hypothesis names it
-        """A process gives its lease back, or ends without a word while what it has sent may still be under way."""
+        """Let a process release its Lease, or end without releasing while its requests may still be under way."""
         candidate = self.candidates[who]
         if in_order:
-            candidate.acts_until = self.time  # what runs is finished or cut before the lease is given back
+            candidate.acts_until = self.time  # running work is finished or cut before the Lease is released
             asyncio.run(candidate.lease.release())
         self._start(candidate)
 
     @invariant()
     def the_gate_is_open_for_one_at_most(self) -> None:
-        """At no time may two candidates start a write."""
+        """Check that two candidates can never start a write at the same time."""
         assert sum(_gate_is_open(candidate.lease) for candidate in self.candidates) <= 1
 
     def _start(self, candidate: Candidate) -> None:
@@ -124,9 +127,9 @@ class Election(RuleBasedStateMachine):
         return happen
 
     def _acts(self, candidate: Candidate) -> None:
-        """Check that whoever acted before has ended by now, whatever it has under way.
+        """Check that every earlier holder has ended by now, with all that it has under way.
 
-        An answer that came too late opens no gate, so there is nothing to check.
+        A response that came too late opens no gate, so there is nothing to check.
         """
         with suppress(ClusterUnavailable):
             seconds = candidate.lease.time_to_write()
@@ -148,6 +151,6 @@ TestElection.settings = settings(
     deadline=None,
     max_examples=400,
     stateful_step_count=20,
-    phases=[Phase.generate],  # to make a failure smaller takes minutes
+    phases=[Phase.generate],  # minimizing a failure takes minutes
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,4 +1,4 @@
-"""Several namespaces, each by itself: what can be listed is served, what cannot is named and tried again."""
+"""Several namespaces, each separately: those that can be listed are served, the others are named and tried again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Namespaces:
     """An API server with an object in each namespace.
 
     Attributes:
-        statuses: of the namespaces that are answered with an error.
+        statuses: the error status of namespaces that cannot be listed.
         succeeded: how many lists have succeeded.
     """
 
@@ -51,10 +51,10 @@ async def client(server: Namespaces) -> AsyncIterator[ApiClient]:
         yield client
 
 
-async def test_what_can_be_listed_is_served(
+async def test_namespaces_that_can_be_listed_are_served(
     server: Namespaces, client: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A namespace that is refused is named, once; it is served when it may be listed again."""
+    """A forbidden namespace is named, once; it is served when it can be listed again."""
     caplog.set_level("INFO")
     invites = Invites(client, ["a", "b"], succeed=server.succeed)
     server.statuses = {"b": 403}
@@ -78,7 +78,7 @@ async def test_what_can_be_listed_is_served(
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
 async def test_any_other_error_is_the_api_servers(server: Namespaces, client: ApiClient, status: int) -> None:
-    """It says nothing about a namespace: all wait, and nothing that was known changes."""
+    """It says nothing about a namespace: all wait, and the known state is unchanged."""
     invites = Invites(client, ["a", "b"])
     server.statuses = {"b": status}
     with pytest.raises(ClusterUnavailable, match="CRD" if status == 404 else str(status)):
@@ -86,7 +86,7 @@ async def test_any_other_error_is_the_api_servers(server: Namespaces, client: Ap
     assert invites.served == ("a", "b")
 
 
-async def test_where_all_are_refused_there_is_nothing_to_serve(server: Namespaces, client: ApiClient) -> None:
+async def test_if_all_are_forbidden_there_is_nothing_to_serve(server: Namespaces, client: ApiClient) -> None:
     """The message names them."""
     invites = Invites(client, ["a", "b"], succeed=server.succeed)
     server.statuses = {"a": 403, "b": 403}
@@ -99,7 +99,7 @@ async def test_where_all_are_refused_there_is_nothing_to_serve(server: Namespace
 async def test_a_refused_namespace_is_named_even_if_all_were_refused_first(
     server: Namespaces, client: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each has its line when it is refused, and when it can be listed again."""
+    """Each has its line when it is forbidden, and when it can be listed again."""
     caplog.set_level("INFO")
     invites = Invites(client, ["a", "b"])
     server.statuses = {"a": 403, "b": 403}
@@ -112,8 +112,8 @@ async def test_a_refused_namespace_is_named_even_if_all_were_refused_first(
     assert words[2:] == ["namespace a is served"]
 
 
-async def test_without_namespaces_a_refusal_is_of_all(server: Namespaces, client: ApiClient) -> None:
-    """Who watches everything and may list nothing has no namespace to name."""
+async def test_without_namespaces_a_403_applies_to_all(server: Namespaces, client: ApiClient) -> None:
+    """An operator that watches all namespaces and may list nothing has no namespace to name."""
     invites = Invites(client)
     server.statuses = {"v1alpha1": 403}
     with pytest.raises(ClusterUnavailable, match=r"listing atlasprojectinvites\.atlasinvites\.io: HTTP 403"):

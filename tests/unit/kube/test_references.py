@@ -1,4 +1,4 @@
-"""Whether a namespace is being deleted, as the API server tells it."""
+"""Whether a namespace is being deleted, by the API server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENDS = {"metadata": {"name": "team-a", "deletionTimestamp": "2026-08-10T04:00:00
     ids=["stays", "ends", "refused", "gone"],
 )
 async def test_a_namespace_that_is_being_deleted(status: int, answer: object, is_ending: bool) -> None:  # noqa: FBT001
-    """It has a deletion timestamp. Without the right to read it, as with an earlier RBAC, nothing is known of it."""
+    """It has a deletion timestamp. Without the right to read it, as with an earlier RBAC, nothing is known."""
     async with api_server(always(status, json.dumps(answer))) as client:
         assert await References(client).is_ending("team-a") is is_ending
 

@@ -1,4 +1,4 @@
-"""The one session with the API server: who we are and whom we trust are up to date, for our client and for kopf."""
+"""The one session with the API server: its credentials and CA are up to date, for our client and for kopf."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def as_(token: str, lasts: float = LASTS) -> Access:
 
 @dataclass
 class Server:
-    """An API server that accepts one token, and the files from which a client learns of it.
+    """An API server that accepts one token, and the files from which a client reads it.
 
     Attributes:
         accepts: the token that it accepts.
@@ -84,7 +84,7 @@ class Server:
 
 @asynccontextmanager
 async def serve(server: Server, certificate: str | None = None) -> AsyncIterator[Session]:
-    """Serve, and give a session."""
+    """Serve, and return a session."""
     tls = None
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -104,7 +104,7 @@ async def serve(server: Server, certificate: str | None = None) -> AsyncIterator
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let everything run until something holds."""
+    """Let all tasks run until the condition holds."""
     async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - whatever it is, it has no event
             await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def status(session: Session, method: str = "GET", **options: Any) -> int: 
 
 
 async def test_rejected_credentials_are_loaded_again_and_the_request_is_repeated() -> None:
-    """A 401 is not seen if there are newer credentials; nothing is lost of the request."""
+    """A 401 is not returned if there are newer credentials; the request is repeated in full."""
     server = Server()
     async with serve(server) as session:
         assert await status(session) == 200
@@ -127,8 +127,8 @@ async def test_rejected_credentials_are_loaded_again_and_the_request_is_repeated
     assert server.asked == ["one GET", "one PATCH {}", "two PATCH {}"]
 
 
-async def test_all_who_are_rejected_at_once_share_one_load() -> None:
-    """However many requests meet a 401 together, the credentials are loaded once."""
+async def test_concurrent_rejected_requests_share_one_load() -> None:
+    """However many requests get a 401 at the same time, the credentials are loaded once."""
     server = Server()
     async with serve(server) as session:
         server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
@@ -139,7 +139,7 @@ async def test_all_who_are_rejected_at_once_share_one_load() -> None:
     assert server.loads == 2
 
 
-async def test_credentials_that_stay_rejected_are_not_loaded_all_the_time() -> None:
+async def test_credentials_that_stay_rejected_are_loaded_rarely() -> None:
     """If there are no others, the 401 is the response, and they are loaded every few seconds at most."""
     server = Server(accepts="none")
     async with serve(server) as session:
@@ -153,8 +153,8 @@ async def test_credentials_that_stay_rejected_are_not_loaded_all_the_time() -> N
     assert server.asked == ["one GET"] * 20
 
 
-async def test_credentials_are_renewed_before_they_expire_and_nobody_waits() -> None:
-    """What there is still serves while the new ones are loaded."""
+async def test_credentials_are_renewed_before_they_expire_without_a_wait() -> None:
+    """The current credentials are used while the new ones are loaded."""
     server = Server()
     async with serve(server) as session:
         server.now, server.access, server.slow = LASTS, as_("two"), asyncio.Event()
@@ -168,8 +168,8 @@ async def test_credentials_are_renewed_before_they_expire_and_nobody_waits() -> 
     assert server.asked == ["one GET", "one GET", "two GET"]
 
 
-async def test_a_renewal_that_fails_keeps_what_there_is(caplog: pytest.LogCaptureFixture) -> None:
-    """It is tried again a few seconds later, and said once."""
+async def test_a_renewal_that_fails_keeps_the_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried again a few seconds later, and logged once."""
     server = Server()
     async with serve(server) as session:
         server.access = StartupError("the plugin failed")
@@ -188,7 +188,7 @@ async def test_a_renewal_that_fails_keeps_what_there_is(caplog: pytest.LogCaptur
 
 
 async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
-    """It is a renewal that fails; the message may contain a secret, so the log has only the type."""
+    """The renewal counts as failed; the message may contain a secret, so the log has only the type."""
     server = Server()
     async with serve(server) as session:
         server.access, server.now = ValueError("canary-71c4"), LASTS
@@ -203,7 +203,7 @@ async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixtu
 
 
 async def test_a_rejected_request_waits_some_seconds_for_other_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the 401 is the response: a plugin may take longer than the caller has time."""
+    """Then the 401 is the response: a plugin may take longer than the caller can wait."""
     monkeypatch.setattr("atlas_invites.kube.session.RELOAD_WAIT", 0.0, raising=False)
     server = Server()
     async with serve(server) as session:
@@ -217,7 +217,7 @@ async def test_a_rejected_request_waits_some_seconds_for_other_credentials(monke
 
 
 async def test_a_caller_that_leaves_keeps_no_connection() -> None:
-    """The response that was rejected is released if its caller is canceled while credentials are loaded."""
+    """The rejected response is released if its caller is canceled while credentials are loaded."""
     server, requests = Server(), list[web.Request]()
 
     async def stream(request: web.Request) -> web.StreamResponse:
@@ -239,7 +239,7 @@ async def test_a_caller_that_leaves_keeps_no_connection() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """Credentials and body stay with the API server."""
+    """Credentials and body are sent only to the API server."""
     server = Server()
 
     async def redirect(_: web.Request) -> web.StreamResponse:
@@ -252,8 +252,8 @@ async def test_a_redirect_is_not_followed() -> None:
     assert server.asked == ["one PATCH {}"]
 
 
-async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
-    """A call that has no more time, such as a Lease's, does not end what all others wait for."""
+async def test_a_renewal_goes_on_when_its_caller_leaves() -> None:
+    """A call whose time is over, such as a Lease's, does not end what all others wait for."""
     server = Server()
     async with serve(server) as session:
         server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
@@ -271,7 +271,7 @@ async def test_a_renewal_goes_on_when_who_waits_for_it_leaves() -> None:
 
 
 async def test_a_rotated_ca_is_trusted() -> None:
-    """A rejected certificate makes us read the CA again; the old CA is not trusted any more."""
+    """A rejected certificate makes the client read the CA again; the old CA is not trusted any more."""
     server = Server()
     async with serve(server, "second") as session:
         secrets = References(client_of(session))
@@ -298,7 +298,7 @@ async def test_the_name_in_the_certificate() -> None:
 
 
 async def test_an_open_watch() -> None:
-    """A watch is open from its response until that ends, and each path has its own."""
+    """A watch is open from its response until the response ends; each path has its own watch."""
     server, ends = Server(), asyncio.Event()
 
     async def stream(request: web.Request) -> web.StreamResponse:
@@ -320,11 +320,11 @@ async def test_an_open_watch() -> None:
         assert not session.watches("/path")
 
 
-# Whoever uses it.
+# Users of the session.
 
 
-async def test_closing_it_is_not_for_its_users() -> None:
-    """Both kopf and the client library close what they are given; the other one goes on."""
+async def test_users_do_not_close_it() -> None:
+    """Both kopf and the client library close what they are given; the session stays open for the other."""
     server = Server()
     async with serve(server) as session:
         await session.close()
@@ -335,7 +335,7 @@ async def test_closing_it_is_not_for_its_users() -> None:
 
 
 async def test_its_connections() -> None:
-    """They have no limit, so that calls that hang leave one for the Lease, and trust no environment."""
+    """They have no limit, so that calls that hang leave one for the Lease, and they ignore the environment."""
     server = Server(access=replace(as_("one"), server="http://127.0.0.1"))
     async with open_session(server.load) as session:
         http = session._http  # noqa: SLF001 - what aiohttp was asked for

@@ -1,4 +1,4 @@
-"""The JSON merge patch of a status: applied as RFC 7386 says, it turns the old status into the new one."""
+"""The JSON merge patch of a status: by RFC 7386, it turns the old status into the new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OBJECTS = st.dictionaries(NAMES, VALUES, max_size=3)
 
 
 def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
-    """Do what an API server does with a JSON merge patch, as RFC 7386 spells it out."""
+    """Apply a JSON merge patch as an API server does, by the text of RFC 7386."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
@@ -31,24 +31,24 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
 
 @given(old=OBJECTS, new=OBJECTS)
 def test_the_patch_turns_the_old_into_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Whatever was there and whatever is wanted (no nulls: Kubernetes stores none)."""
+    """For any old and any wanted status (without nulls: Kubernetes stores none)."""
     assert apply_merge_patch(old, merge_patch(old, new)) == new
 
 
-def test_what_must_go_is_null() -> None:
+def test_a_removed_key_is_null() -> None:
     """A key that is left out of a merge patch would stay."""
     old = {"state": "Pending", "error": {"error": 500}, "member": {"id": "1", "roles": []}}
     new = {"state": "Accepted", "member": {"id": "1"}}
     assert merge_patch(old, new) == {"state": "Accepted", "error": None, "member": {"id": "1", "roles": None}}
 
 
-def test_lists_are_replaced_whole() -> None:
-    """RFC 7386 has no way to change a part of a list."""
+def test_lists_are_replaced_as_a_whole() -> None:
+    """RFC 7386 cannot change a part of a list."""
     assert merge_patch({"roles": ["a", "b"]}, {"roles": ["b"]}) == {"roles": ["b"]}
 
 
 class StatusApi:
-    """Stands in for the connection: remembers what is written."""
+    """Replace the connection, and record what is written."""
 
     def __init__(self) -> None:
         self.bodies: list[Any] = []
@@ -59,7 +59,7 @@ class StatusApi:
 
 
 async def test_a_status_is_written_as_a_patch() -> None:
-    """What the object has and the new status has not is taken away, and the write is for this version alone."""
+    """Fields that the object has and the new status has not are removed, and the write is only for this version."""
     client: Any = StatusApi()
     invites = Invites(client)
     invites._api = client  # noqa: SLF001 - in place of the generated client

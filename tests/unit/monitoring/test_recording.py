@@ -9,7 +9,7 @@ SECOND = '# TYPE atlas_invites_x gauge\natlas_invites_x{reason="a"} 3\n# TYPE pr
 
 
 def test_series() -> None:
-    """A value for each scrape; a series that ends is stale once, then missing; other metrics are left out."""
+    """One value for each scrape; a series that ends is stale once, then missing; other metrics are left out."""
     recording = Recording("127.0.0.1:1", "pod-1")
     for text in ("", FIRST, SECOND, "", SECOND):
         recording.take(text)

@@ -1,4 +1,4 @@
-"""What ``atlas-invites plan`` reads: YAML as kubectl understands it, from files, directories and standard input."""
+"""What ``atlas-invites plan`` reads: YAML as kubectl reads it, from files, directories and standard input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ spec: {groupId: "32b6e34b3d91647abb20e7b8", username: jane@example.com, roles: [
 
 
 def test_documents_lists_and_other_kinds(tmp_path: Path) -> None:
-    """Several documents, lists in them, and JSON; other kinds and empty documents are passed over."""
+    """Several documents, lists in them, and JSON; other kinds and empty documents are skipped."""
     other = "---\n---\nkind: ConfigMap\nmetadata: {name: x}\n---\n"
     listed = f'kind: List\napiVersion: v1\nitems:\n- kind: Secret\n- {{"kind": "AtlasProjectInvite"}}\n---\n{GOOD}'
     (tmp_path / "a.yaml").write_text(GOOD + other + listed)
@@ -35,7 +35,7 @@ def test_documents_lists_and_other_kinds(tmp_path: Path) -> None:
 
 
 def test_a_directory(tmp_path: Path) -> None:
-    """As for kubectl: its own YAML and JSON files, in the order of their names, not those of its directories."""
+    """As in kubectl: the YAML and JSON files of the directory in the order of their names, without subdirectories."""
     (tmp_path / "b.yml").write_text(GOOD)
     (tmp_path / "a.json").write_text('{"kind": "Other"}')
     (tmp_path / "c.txt").write_text(": not YAML :")
@@ -47,14 +47,14 @@ def test_a_directory(tmp_path: Path) -> None:
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``-`` is what kustomize was piped into."""
+    """``-`` reads the output of kustomize from a pipe."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
     ((source, _),), _ = read(["-"])
     assert str(source) == "standard input, document 1"
 
 
-def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    """A file that is not there and a syntax error are faults; what comes before the error counts."""
+def test_an_unreadable_file_is_a_fault(tmp_path: Path) -> None:
+    """A missing file and a syntax error are faults; documents before the error count."""
     file = tmp_path / "a.yaml"
     file.write_text(f"{GOOD}---\na: [\n---\n{GOOD}")
     objects, faults = read([str(tmp_path / "none.yaml"), str(file)])
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     ],
 )
 def test_scalars_are_read_as_by_kubectl(tmp_path: Path, text: str, value: object) -> None:
-    """A time stays text; digits are a number, which the CRD then refuses."""
+    """A time stays text; digits are a number, which the CRD then rejects."""
     (tmp_path / "a.yaml").write_text(f"kind: Other\na: {text}\n")
     ((_, body),), _ = read([str(tmp_path / "a.yaml")])
     assert body == {"kind": "Other", "a": value}
@@ -97,8 +97,8 @@ def test_scalars_are_read_as_by_kubectl(tmp_path: Path, text: str, value: object
         ("kind: List\nitems: [null]\n", "document 1, item 1: must be an object of Kubernetes"),
     ],
 )
-def test_what_kubectl_refuses_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
-    """Nothing is passed over that may have been meant as an invitation."""
+def test_what_kubectl_rejects_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
+    """Nothing is skipped that may have been meant as an invitation."""
     (tmp_path / "a.yaml").write_text(text)
     objects, faults = read([str(tmp_path / "a.yaml")])
     assert objects == []
@@ -113,7 +113,7 @@ def test_a_file_that_is_given_twice(tmp_path: Path) -> None:
 
 
 def test_a_merge_may_repeat_a_key(tmp_path: Path) -> None:
-    """A key beside ``<<`` wins over that of the alias."""
+    """A key beside ``<<`` has priority over that of the alias."""
     (tmp_path / "a.yaml").write_text("kind: Other\na: &a {b: 1}\nc: {<<: *a, b: 2}\n")
     ((_, body),), faults = read([str(tmp_path / "a.yaml")])
     assert (body["c"], faults) == ({"b": 2}, [])
@@ -141,14 +141,14 @@ def manifest(**metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a ma
     ],
 )
 def test_metadata(body: dict[str, Any], fault: str) -> None:
-    """What the API server refuses beside the spec is a fault too."""
+    """Metadata that the API server rejects is a fault too."""
     manifests, faults = check([(Source("m.yaml", 1), body)])
     assert manifests == []
     assert str(faults[0]).startswith(f"m.yaml, document 1: {fault}")
 
 
 def test_the_namespace_is_default_unless_it_is_given() -> None:
-    """As for kubectl with a new kubeconfig."""
+    """As in kubectl with a new kubeconfig."""
     manifests, _ = check([(Source("m.yaml", 1), manifest()), (Source("m.yaml", 2), manifest(namespace="team-a"))])
     assert [str(found.key) for found in manifests] == ["default/jane", "team-a/jane"]
     for empty in (None, ""):
@@ -157,7 +157,7 @@ def test_the_namespace_is_default_unless_it_is_given() -> None:
 
 
 def test_one_object_has_one_manifest() -> None:
-    """The second manifest of an object is a fault that names the first."""
+    """A second manifest of the same object is a fault that names the first."""
     _, faults = check([(Source("a.yaml", 1), manifest()), (Source("b.yaml", 3), manifest(namespace="default"))])
     (fault,) = map(str, faults)
     assert fault.startswith("b.yaml, document 3: metadata.name: default/jane is also in a.yaml, document 1; ")

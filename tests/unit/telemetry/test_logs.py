@@ -38,7 +38,7 @@ def boom() -> Any:  # noqa: ANN401 - exc_info
     raise AssertionError
 
 
-def test_json_is_one_object_a_line() -> None:
+def test_json_is_one_object_per_line() -> None:
     """Time in UTC, level, logger, message; nothing else."""
     line = JsonFormatter().format(record())
     assert json.loads(line) == {
@@ -51,7 +51,7 @@ def test_json_is_one_object_a_line() -> None:
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 def test_the_password_of_a_proxy_is_not_shown(formatter: logging.Formatter) -> None:
-    """Whole errors of aiohttp, as kopf logs them, have the URL of the proxy in them, password included."""
+    """Errors of aiohttp, as kopf logs them in full, contain the URL of the proxy with its password."""
     key = ConnectionKey("x", 443, is_ssl=True, ssl=True, proxy=URL(PROXY), proxy_auth=None, proxy_headers_hash=None)
     error = ClientConnectorCertificateError(key, OSError())
     assert "canary" in repr(error)
@@ -62,12 +62,12 @@ def test_the_password_of_a_proxy_is_not_shown(formatter: logging.Formatter) -> N
 
 
 def test_json_names_the_object() -> None:
-    """A line about an object says which, as kubectl writes it."""
+    """A line about an object names it in the form of kubectl."""
     assert json.loads(JsonFormatter().format(record(object=Key("team-a", "jane"))))["object"] == "team-a/jane"
 
 
 def test_json_keeps_a_line_a_line() -> None:
-    """Line breaks, quotes and a traceback stay inside the one line."""
+    """Line breaks, quotes and a traceback stay inside one line."""
     line = JsonFormatter().format(record('two\nlines and a "é"', (), exc_info=boom()))
     assert "\n" not in line
     parsed = json.loads(line)
@@ -77,7 +77,7 @@ def test_json_keeps_a_line_a_line() -> None:
     assert "é" in line
 
 
-def test_text_reads_from_left_to_right() -> None:
+def test_order_of_the_fields_in_text() -> None:
     """Time, level, logger, object, message."""
     assert TextFormatter().format(record()) == "2026-08-17T20:53:20.250Z INFO atlas_invites.app 3 objects"
     assert TextFormatter().format(record(object=Key("team-a", "jane"))) == (
@@ -86,7 +86,7 @@ def test_text_reads_from_left_to_right() -> None:
 
 
 def test_text_shows_a_traceback_below() -> None:
-    """The traceback follows on lines of its own."""
+    """The traceback follows on its own lines."""
     lines = TextFormatter().format(record(exc_info=boom())).splitlines()
     assert lines[0].endswith(" 3 objects")
     assert lines[1].startswith("Traceback")
@@ -95,7 +95,7 @@ def test_text_shows_a_traceback_below() -> None:
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Leave logging as it was."""
+    """Restore the logging configuration."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {
@@ -114,7 +114,7 @@ def restored() -> Iterator[None]:
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize(("log_format", "first"), [("json", '{"time"'), ("text", "20")])
 def test_configure(log_format: str, first: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines go to stderr in the format and from the level that was asked for."""
+    """Lines go to stderr in the configured format and from the configured level."""
     configure(log_format, "info")
     logging.getLogger("atlas_invites").info("seen")
     logging.getLogger("atlas_invites").debug("not seen")
@@ -128,7 +128,7 @@ def test_configure(log_format: str, first: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("name", ["httpx", "httpcore", "kopf.objects", "kubernetes.client.rest", "aiohttp.access"])
 def test_libraries_are_quiet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Their info lines hold what no log may hold (URLs with e-mails), also at the level debug; warnings are shown."""
+    """Their info lines contain what no log may contain (URLs with e-mails), also at level debug; warnings are shown."""
     configure("text", "debug")
     logging.getLogger(name).info("https://cloud.mongodb.com/?username=canary@example.com")
     logging.getLogger(name).warning("a warning")

@@ -1,4 +1,4 @@
-"""What the metrics are called, what their labels hold, and what they say of nothing."""
+"""The names of the metrics, their labels, and what they export if a value is not known."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def scraped(exported: Gauges) -> str:
 
 @pytest.fixture
 def everything() -> Iterator[str]:
-    """All that a running operator exports."""
+    """Return all that a running operator exports."""
     with state().exported():
         yield generate_latest(REGISTRY).decode()
 
 
-def test_every_metric_is_there(everything: str) -> None:
-    """The names are those that dashboards rely on, with help and type."""
+def test_every_metric_exists(everything: str) -> None:
+    """The names are those that dashboards use, with help and type."""
     found = set(re.findall(r"^# TYPE atlas_invites_(\w+)", everything, re.MULTILINE))
     assert found == set(NAMES)
 
 
-def test_labels_are_few_and_name_nobody() -> None:
+def test_labels_have_closed_sets_and_name_nobody() -> None:
     """Labels are of closed sets: outcome, reason, operation, code, state."""
     declared = {
         metric.name: set().union(*(sample.labels for sample in metric.samples)) - {"le"}
@@ -85,8 +85,8 @@ def test_labels_are_few_and_name_nobody() -> None:
         assert declared.get(f"atlas_invites_{name.removesuffix('_total')}", set()) <= labels
 
 
-def test_what_is_so_is_said() -> None:
-    """The gauges are those of the moment of the scrape."""
+def test_gauges_are_current() -> None:
+    """The gauges have their value at the moment of the scrape."""
     text = scraped(state())
     for line in (
         "leader 1.0",
@@ -99,23 +99,23 @@ def test_what_is_so_is_said() -> None:
         assert f"\natlas_invites_{line}\n" in text
 
 
-def test_what_nobody_knows_is_not_said() -> None:
+def test_an_unknown_value_is_not_exported() -> None:
     """A time that is not known has no sample, so that no alert takes it for 1970."""
     text = scraped(state(next_expiry=lambda: None, sunset=lambda: None))
     assert "\natlas_invites_next_expiry" not in text
     assert "\natlas_invites_sunset" not in text
 
 
-def test_a_standby_says_so() -> None:
-    """Who does not lead exports 0."""
+def test_a_standby_exports_0() -> None:
+    """A replica that is not leading exports 0."""
     assert "\natlas_invites_leader 0.0\n" in scraped(state(leader=lambda: False))
 
 
 @pytest.mark.parametrize(
     ("leads", "listed", "acts"), [(True, True, 1.0), (True, False, 0.0), (False, False, 0.0), (None, True, 1.0)]
 )
-def test_who_leads_acts_once_it_has_listed(leads: bool | None, listed: bool, acts: float) -> None:  # noqa: FBT001
-    """Whoever leads but may not list, or finds no CRD, does nothing: the alert on nobody acting must see that."""
+def test_a_leader_acts_once_it_has_listed(leads: bool | None, listed: bool, acts: float) -> None:  # noqa: FBT001
+    """A leader that may not list, or finds no CRD, does nothing: the alert about this must fire."""
     invites = SimpleNamespace(unserved={})
     atlas = SimpleNamespace(now=lambda: NOW, sunset=SimpleNamespace(ends_at=None))
     parts: Any = SimpleNamespace(
@@ -135,7 +135,7 @@ def pending(number: int, ends: str | None = "2026-09-09T03:04:53Z", **status: An
 
 
 def test_objects_are_counted_by_state() -> None:
-    """The counts follow what objects turn into and that they go; what was never evaluated is Unknown."""
+    """The counts follow state changes and deletions; an object that was never evaluated is Unknown."""
     store = Store()
     for number in range(3):
         store.put(pending(number))
@@ -149,7 +149,7 @@ def test_objects_are_counted_by_state() -> None:
 
 
 def evaluated(number: int, reason: str, version: int = 1) -> Resource:
-    """Return a version of an object whose Ready has a reason."""
+    """Return a version of an object with this reason of Ready."""
     shown = settled(Reason(reason), State.PENDING, "m").to_wire()
     return Resource.from_body(
         body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion=str(version), status=shown)
@@ -157,7 +157,7 @@ def evaluated(number: int, reason: str, version: int = 1) -> Resource:
 
 
 def test_objects_are_counted_by_reason() -> None:
-    """The counts follow new reasons and deletions; each reason is there, also with 0; a new object is Unknown."""
+    """The counts follow new reasons and deletions; each reason is exported, also with 0; a new object is Unknown."""
     store = Store()
     for number in range(3):
         store.put(evaluated(number, "Invited"))
@@ -170,7 +170,7 @@ def test_objects_are_counted_by_reason() -> None:
 
 
 def accepted(number: int) -> Resource:
-    """Return a newer version of the object of that number."""
+    """Return a newer version of the object with this number."""
     shown = {"state": "Accepted"}
     return Resource.from_body(body(Key("team-a", f"n{number}"), uid=f"u{number}", resourceVersion="99", status=shown))
 
@@ -178,8 +178,8 @@ def accepted(number: int) -> Resource:
 FIRST, SECOND = 1788220800.0, 1788307200.0
 
 
-def test_the_next_end_is_that_of_a_pending_one() -> None:
-    """The earliest end counts; whoever is not pending any more, or is gone, has none."""
+def test_the_next_expiry_is_of_a_pending_invitation() -> None:
+    """The earliest expiry counts; an object that is not pending any more, or is gone, has none."""
     store = Store()
     assert store.next_end(0) is None
     first, second = pending(0, "2026-09-01T00:00:00Z"), pending(1, "2026-09-02T00:00:00Z")
@@ -192,8 +192,8 @@ def test_the_next_end_is_that_of_a_pending_one() -> None:
     assert store.next_end(0) is None
 
 
-def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
-    """Where an object cannot be looked at, it stays Pending beyond its end: the alert must end, and see the others."""
+def test_an_expiry_that_has_passed_does_not_hide_the_next() -> None:
+    """An object that cannot be reconciled stays Pending after its expiry: the alert must end, and cover the others."""
     store = Store()
     store.put(pending(0, "2026-09-01T00:00:00Z"))
     store.put(pending(1, "2026-09-02T00:00:00Z"))
@@ -201,8 +201,8 @@ def test_an_end_that_has_passed_does_not_hide_the_next() -> None:
     assert store.next_end(SECOND) is None
 
 
-def test_a_suspended_object_has_no_end() -> None:
-    """Nobody looks at it, so nobody knows whether it is pending still; once resumed it counts again."""
+def test_a_suspended_object_has_no_expiry() -> None:
+    """It is not observed, so it may be pending or not; once resumed it counts again."""
     store = Store()
     held = suspended_status(pending(0).status, Evaluated(2, None), NOW).to_wire()
     store.put(pending(0, **held))

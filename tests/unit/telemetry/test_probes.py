@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What the operator would say of itself."""
+    """The state that the operator would report."""
 
     def __init__(self) -> None:
         self.dead: str | None = None
@@ -28,7 +28,7 @@ class State:
 
 @asynccontextmanager
 async def endpoint(state: State) -> AsyncIterator[str]:
-    """Serve on a free port of loopback, and give the base URL."""
+    """Serve on a free port of loopback, and return the base URL."""
     app = build_app(alive=lambda: state.dead, ready=lambda: state.not_ready, details=lambda: state.details)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -47,14 +47,14 @@ async def get(url: str) -> tuple[int, str]:
 
 
 async def test_alive_and_ready() -> None:
-    """Both probes answer 200 and ok."""
+    """Both probes respond with 200 and ok."""
     async with endpoint(State()) as url:
         assert await get(f"{url}/healthz") == (200, "ok\n")
         assert await get(f"{url}/readyz") == (200, "ok\n")
 
 
-async def test_each_probe_speaks_for_itself() -> None:
-    """503 with the reason in words; a process that is not ready is not killed for it."""
+async def test_each_probe_is_separate() -> None:
+    """503 with the reason as text; a process that is not ready is not restarted for it."""
     state = State()
     async with endpoint(state) as url:
         state.not_ready = "the first complete list has not arrived"
@@ -66,7 +66,7 @@ async def test_each_probe_speaks_for_itself() -> None:
 
 
 async def test_readiness_in_detail() -> None:
-    """Only if asked, as with the probes of Kubernetes: `?verbose`."""
+    """Only on request, as with the probes of Kubernetes: `?verbose`."""
     state = State()
     state.details = ["[+]namespace team-a ok", "[-]namespace team-b not served: HTTP 403"]
     async with endpoint(state) as url:
@@ -76,7 +76,7 @@ async def test_readiness_in_detail() -> None:
 
 
 async def test_metrics() -> None:
-    """Prometheus can read them, and ours are among them."""
+    """Prometheus can read them, and they include the operator's own."""
     metrics.RECONCILES.labels("Settled", "Invited").inc()
     async with endpoint(State()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
         assert answer.status == 200
@@ -87,7 +87,7 @@ async def test_metrics() -> None:
 
 
 async def test_other_paths_are_not_found() -> None:
-    """There is nothing else to see, and nothing to change."""
+    """There is nothing else to read, and nothing to change."""
     async with endpoint(State()) as url:
         assert (await get(f"{url}/"))[0] == 404
         async with aiohttp.ClientSession() as session, session.post(f"{url}/healthz") as answer:
@@ -95,7 +95,7 @@ async def test_other_paths_are_not_found() -> None:
 
 
 async def test_the_server_ends_with_its_context(unused_tcp_port: int) -> None:
-    """It listens while the context lasts, and no longer; the port is free again."""
+    """It listens as long as the context lasts; then the port is free again."""
     url = f"http://127.0.0.1:{unused_tcp_port}/healthz"
     for _ in range(2):
         async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
@@ -105,7 +105,7 @@ async def test_the_server_ends_with_its_context(unused_tcp_port: int) -> None:
 
 
 async def test_an_address_in_use_is_an_error(unused_tcp_port: int) -> None:
-    """Who cannot listen says so at the start."""
+    """A process that cannot listen reports it at the start."""
     async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
         with pytest.raises(OSError, match="address already in use"):
             async with serve(build_app(lambda: None, lambda: None, list), "127.0.0.1", unused_tcp_port):
@@ -113,7 +113,7 @@ async def test_an_address_in_use_is_an_error(unused_tcp_port: int) -> None:
 
 
 def test_no_metric_has_a_label_that_could_name_someone() -> None:
-    """Every metric of ours has the prefix, and no label for an e-mail, an object or a project."""
+    """Every metric of the operator has the prefix, and no label for an e-mail, an object or a project."""
     ours = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
     assert len(ours) >= 2
     for metric in ours:

@@ -1,4 +1,4 @@
-"""An answer of 2xx that no API server sends, as a load balancer may: it is an outage, and ends nothing."""
+"""A 2xx response that no API server sends, as a load balancer may: it counts as an outage, and ends nothing."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ CALLS: dict[str, Callable[[ApiClient], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize(("text", "content_type"), ANSWERS.values(), ids=ANSWERS)
-async def test_an_odd_answer_is_an_outage(
+async def test_an_odd_response_is_an_outage(
     call: Callable[[ApiClient], Awaitable[Any]], text: str, content_type: str
 ) -> None:
-    """Whatever comes instead of an object, the call says that the API server failed, and nothing else is raised."""
+    """Whatever comes instead of an object, the call reports that the API server failed, and raises nothing else."""
     async with api_server(always(200, text, content_type)) as client:
         with pytest.raises(ClusterUnavailable):
             await call(client)
 
 
 @pytest.mark.parametrize(("text", "content_type"), ANSWERS.values(), ids=ANSWERS)
-async def test_an_event_with_an_odd_answer_is_lost_at_most(text: str, content_type: str) -> None:
-    """Publishing goes on, whatever is answered."""
+async def test_an_odd_response_loses_at_most_one_event(text: str, content_type: str) -> None:
+    """Publishing goes on, whatever the response is."""
     async with api_server(always(200, text, content_type)) as client:
         events = Events(client)
         publishing = asyncio.create_task(events.keep_publishing())
@@ -75,7 +75,7 @@ async def test_an_event_with_an_odd_answer_is_lost_at_most(text: str, content_ty
 async def test_a_bug_in_publishing_loses_one_event(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing that publishing an event raises ends the publishing; it is logged."""
+    """No exception while publishing an event ends the publishing; it is logged."""
     client: Any = None
     events = Events(client)
     posted: list[str] = []

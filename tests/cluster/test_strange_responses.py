@@ -1,4 +1,4 @@
-"""Answers of Atlas that no status could hold as they are, on the real API server."""
+"""Responses of Atlas that no status could store unchanged, on the real API server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBER = 10**30
 
 
 async def refused(life: Life, **body: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Let Atlas refuse a change of roles with this body, for ever, and return the error on status."""
+    """Let Atlas always reject a change of roles with this body, and return the error on status."""
     await invited(life)
     error = {"error": 400, "errorCode": "INVALID_ATTRIBUTE", **body}
     await life.fault(operations=["UpdateInvite"], count=None, status=400, body=json.dumps(error))
@@ -41,14 +41,14 @@ async def refused(life: Life, **body: Any) -> dict[str, Any]:  # noqa: ANN401 - 
     ids=["error", "negative", "parameters", "nested", "float"],
 )
 async def test_a_number_is_no_obstacle(life: Life, sent: dict[str, Any], kept: dict[str, Any]) -> None:
-    """The refusal is reported, once: what was written reads back the same, so that nothing is written again."""
+    """The rejection is reported, once: what was written is read back unchanged, so that nothing is written again."""
     error = await refused(life, **sent)
     assert kept.items() <= error.items()
     await life.quiet()
     before = await life.get("jane")
-    await life.sweep()
+    await life.resync()
     await life.restart()
-    await life.sweep()
+    await life.resync()
     assert await life.get("jane") == before
 
 
@@ -63,7 +63,7 @@ async def test_a_large_error_is_no_obstacle(life: Life) -> None:
 
 
 async def test_a_large_invitation_is_no_obstacle(life: Life) -> None:
-    """An invitation with endless texts, roles and links is reported as far as there is room."""
+    """An invitation with very long texts, roles and links is reported as far as there is room."""
     await life.create("jane", username="jane@example.com")
     status = await life.reaches("jane", "Invited")
     large = status["invitation"] | {

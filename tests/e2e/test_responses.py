@@ -1,4 +1,4 @@
-"""Each row of the answer table, by a real answer to a real PATCH: what status says, and that it converges after."""
+"""Each row of the response table, as a real response to a real PATCH: the resulting status, and that it converges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Back(Enum):
-    """What brings an object back once the fault has ended."""
+    """What requeues an object once the fault has ended."""
 
     ITSELF = auto()
     REQUEST = auto()
@@ -28,7 +28,7 @@ class Back(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to the PATCH, and what is to come of it; ``code`` is None where there is no error of Atlas's."""
+    """A response to the PATCH, and its expected result; ``code`` is None if there is no error of Atlas's."""
 
     reason: str
     status: int = 0
@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def fault(self) -> dict[str, Any]:
-        """The fault that makes it."""
+        """Return the fault that causes it."""
         if self.code is None:
             return {"kind": self.kind}
         return {
@@ -68,8 +68,11 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=str)
-def test_an_answer(world: World, answer: Answer) -> None:
-    """Status says the answer's reason and Atlas's own error whole; once the fault ends, it converges (law 6)."""
+def test_a_response(world: World, answer: Answer) -> None:
+    """Status has the reason of the response and Atlas's own error in full.
+
+    Once the fault ends, it converges (law 6).
+    """
     known = world.adopt()["status"]["invitation"]
     fault = world.fault("UpdateInvite", **answer.fault)
     world.edit("jane", roles=[OWNER])
@@ -98,7 +101,7 @@ def test_an_answer(world: World, answer: Answer) -> None:
 
 
 def test_an_outage_is_written_once(world: World) -> None:
-    """However often it fails in the same way, the object is written once, and once more when it is over (law 5)."""
+    """However often it fails in the same way, the object is written once, and once more at the end (law 5)."""
     world.adopt()
     fault = world.fault("UpdateInvite", status=503)
     world.edit("jane", roles=[OWNER])
@@ -109,8 +112,8 @@ def test_an_outage_is_written_once(world: World) -> None:
     assert world.writes() == ["status", "status"]
 
 
-def test_retry_after_is_heeded(world: World) -> None:
-    """After a 429 the next try comes no earlier than Retry-After asks."""
+def test_retry_after_is_honored(world: World) -> None:
+    """After a 429 the next try is not earlier than Retry-After asks."""
     world.adopt()
     world.fault("UpdateInvite", status=429, errorCode="RATE_LIMITED", headers={"Retry-After": "3"}, count=1)
     world.edit("jane", roles=[OWNER])
@@ -121,8 +124,8 @@ def test_retry_after_is_heeded(world: World) -> None:
     assert (second - first).total_seconds() >= 2.9
 
 
-def test_an_invalid_request_is_not_sent_again(world: World) -> None:
-    """What Atlas refuses is said word by word, and sent again only for another spec or on request."""
+def test_an_invalid_request_is_not_repeated(world: World) -> None:
+    """A rejection by Atlas is reported word for word, and the request repeated only for another spec or on request."""
     world.adopt()
     world.adopt("other")
     body = {
@@ -152,7 +155,7 @@ def test_an_invalid_request_is_not_sent_again(world: World) -> None:
 
 
 def test_the_end_of_the_invites_api(world: World) -> None:
-    """After 410 VERSION_GONE the users API is used: what is pending unseen stays, and acceptance is seen."""
+    """After 410 VERSION_GONE the Users API is used: an unseen pending invitation stays, and acceptance is observed."""
     world.adopt()
     of_the_api = ("ListInvites", "CreateInvite", "UpdateInvite", "ReadInvite", "CancelInvite")
     world.fault(*of_the_api, status=410, errorCode="VERSION_GONE")
@@ -167,8 +170,8 @@ def test_the_end_of_the_invites_api(world: World) -> None:
     assert world.atlas_writes() == ["UpdateInvite 410"]
 
 
-def test_the_invites_api_alone(own: World, start_operator: StartOperator) -> None:
-    """With --atlas-api invites a 410 is InvalidRequest: nothing is ever asked of the users API's writes."""
+def test_only_the_invites_api(own: World, start_operator: StartOperator) -> None:
+    """With --atlas-api invites a 410 is InvalidRequest: the writes of the Users API are never called."""
     start_operator("--atlas-api", "invites")
     own.adopt()
     own.fault("UpdateInvite", status=410, errorCode="VERSION_GONE")
@@ -178,8 +181,8 @@ def test_the_invites_api_alone(own: World, start_operator: StartOperator) -> Non
     assert own.atlas_writes() == ["UpdateInvite 410"]
 
 
-def test_a_project_that_is_not_there(world: World) -> None:
-    """An unknown project is ProjectNotFound with Atlas's words, and nothing of the object holds its deletion up."""
+def test_a_missing_project(world: World) -> None:
+    """An unknown project is ProjectNotFound with Atlas's message, and does not delay the object's deletion."""
     world.create("jane", "0123456789abcdef01234567", groupId="fedcba9876543210fedcba98", deletionPolicy="Cancel")
     item = world.until("jane", "ProjectNotFound")
     error = item["status"]["error"]
@@ -188,7 +191,7 @@ def test_a_project_that_is_not_there(world: World) -> None:
     world.until_gone("jane")
 
 
-def test_a_project_of_others(world: World) -> None:
+def test_a_project_without_access(world: World) -> None:
     """A project that the credentials do not see is Forbidden, with what to do."""
     other = world.sandbox.control("POST", "/projects", {})["id"]
     world.create("jane", "0123456789abcdef01234567", groupId=other)
