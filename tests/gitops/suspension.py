@@ -56,8 +56,9 @@ def delete_application_while_suspended(stage: Stage) -> None:
     """An application with a suspended invitation is deleted; the invitation does not change in Atlas."""
     stage.begin()
     stage.commit("Suspend Jane", {"jane": stage.invitation(suspend=True)})
+    stage.until_object("jane", "is suspended", lambda item: item["spec"].get("suspend"))
     stage.tool.delete(stage.name)
-    stage.measure("deletion right after the commit to gone", stage.until_deleted)
+    stage.measure("deletion right after the suspension to gone", stage.until_deleted)
     stage.until_gone("jane")
     assert not stage.world.calls("DELETE")
 
