@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.controller.claims import claim_observed
 from atlas_invites.controller.observe import may_have_one, observe_until_conclusive
 from atlas_invites.controller.sends import cancel, recall_other_sends, who_is_elsewhere, withhold_send
+from atlas_invites.controller.take_over import claim_observed
 from atlas_invites.failures import ClusterUnavailable, Failure, Stale
 from atlas_invites.invitation.case import Presence, is_same_user
 from atlas_invites.invitation.conditions import Evaluated, summary_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from atlas_invites.controller.attempt import Collaborators, Memories
+from atlas_invites.controller.attempt import Collaborators
 from atlas_invites.controller.engine import Engine
+from atlas_invites.controller.memory import Memories
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.queue import WorkQueue
 from atlas_invites.controller.reconcile import Reconciler

@@ -1,4 +1,4 @@
-"""The phases that claim an invitation, and the index of all claims: which object names which invitation, and its age.
+"""The index of all claims: which object names which invitation, whether it has proven that, and its age.
 
 An object claims (project, e-mail) and (project, invitation id), from spec and status, once its own credentials have
 read the project. So no object can take an invitation of a project that its credentials cannot read. Of two objects the
@@ -8,123 +8,18 @@ older one keeps the invitation.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.claim import (
-    claimed,
-    inherits,
-    is_proven_by,
-    leads_elsewhere,
-    named,
-    qualified,
-    unplaced,
-)
-from atlas_invites.invitation.model import Origin
-from atlas_invites.invitation.notices import resend_refused_notice
-from atlas_invites.invitation.outcome import Outcome, Reason
-from atlas_invites.invitation.resource import KIND
+from atlas_invites.invitation.claim import claimed, is_proven_by, leads_elsewhere, named, qualified, unplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.resource import Key, Resource
 
 RELEASED_AT_MOST = 10_000
 """How many claims of deleted objects are remembered."""
-
-_DUPLICATE = (
-    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted. Until "
-    "then the operator does nothing for this object."
-)
-_ENDING = (
-    "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion is "
-    "complete; no action is needed."
-)
-_TAKES_OVER = (
-    "this object takes over the invitation of an object that is being deleted. To send the invitation again, set the "
-    "annotation to a new value"
-)
-_MAY_BE_ANOTHERS = (
-    f"This invitation may be managed by an {KIND} in another namespace, which the operator cannot list, so the "
-    "operator does nothing for this object. The operator's log names the namespace. Grant the operator the right to "
-    "list it, or remove it from --namespace."
-)
-
-
-async def claim(attempt: Attempt) -> Outcome | None:
-    """Claim what the object names, once its own credentials have read the project. The older of two objects keeps it.
-
-    Raises:
-        Failure: the project cannot be read.
-        Stale: the object has changed meanwhile.
-        Later: an older object was not evaluated yet.
-    """
-    key = attempt.resource.key
-    if not attempt.claims.is_proven(key):
-        await attempt.project.look(attempt.target, attempt.since, lambda _: True)
-    attempt.check()
-    attempt.claims.prove(key)
-    return _yield_to_older(attempt)
-
-
-async def take_over(attempt: Attempt) -> Outcome | None:
-    """Wait for the end of an object that is being deleted and has the invitation, and take over what it had.
-
-    Status shows what was taken over before the other object is gone. So this object has it even if the operator ends
-    in between. Nothing is taken over once a removal in Atlas has begun. If a resend of this object is requested
-    already, nothing is sent: the request was made when this object had nothing to resend.
-    """
-    collaborators, known, resource = attempt.collaborators, attempt.known, attempt.resource
-    for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(resource.key))):
-        memory = collaborators.memories.of(rival)
-        had, former = memory.completed(rival.status), rival.readable_spec
-        takes_over = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
-        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, resource.key)))
-        if takes_over:
-            handled = had.last_handled_resend_at
-            if resource.resend_requested_at not in {None, handled}:
-                handled = resource.resend_requested_at
-                collaborators.events.publish(resource, resend_refused_notice(_TAKES_OVER))
-            attempt.known = known.model_copy(update={"last_handled_resend_at": handled})
-            return replace(outcome, origin=had.origin, state=had.state, invitation=had.invitation, member=had.member)
-        has_inherited = known.invitation is not None or known.member is not None
-        is_over = has_inherited and attempt.claims.has_ended(rival.key)
-        if not is_over and attempt.claims.is_older(rival.key, resource.key):
-            return replace(outcome, origin=known.origin or Origin.ADOPTED)
-    return None
-
-
-async def claim_observed(attempt: Attempt) -> Outcome | None:
-    """Claim what was observed too: it may belong to another object.
-
-    Raises:
-        Later: an older object was not evaluated yet.
-    """
-    case = attempt.decision.case
-    there = case.invitation or case.member
-    if there is None or case.is_for_another_email:
-        return None
-    claims_more = attempt.claims.add_found(attempt.resource.key, attempt.project.group_id, there.id, there.username)
-    if claims_more and (duplicate := _yield_to_older(attempt)) is not None:
-        return duplicate
-    return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_belong_to_unlisted else None
-
-
-def _yield_to_older(attempt: Attempt) -> Outcome | None:
-    """Return the outcome of an object that is not the oldest to claim its invitation, or None for the oldest."""
-    key, claims = attempt.resource.key, attempt.claims
-    attempt.memory.await_others(attempt.collaborators.clock(), waiting=claims.awaits_older(key))
-    holder = claims.live_holder(key)
-    if holder is None:
-        return None
-    return Outcome(Reason.DUPLICATE_INVITE, _DUPLICATE.format(by=_name(holder, key)), origin=Origin.ADOPTED)
-
-
-def _name(other: Key, key: Key) -> str:
-    """Return how a message names another object. It has the name only of an object in the same namespace."""
-    return f"{KIND} {other.name}" if other.namespace == key.namespace else f"an {KIND} in another namespace"
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.telemetry.metrics import ORPHANED
 
 if TYPE_CHECKING:
-    from atlas_invites.controller.attempt import Attempt, Collaborators, Memory
+    from atlas_invites.controller.attempt import Attempt, Collaborators
+    from atlas_invites.controller.memory import Memory
     from atlas_invites.invitation.deletion import DeletionCase
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Resource

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from atlas_invites.controller.act import act, resend
 from atlas_invites.controller.attempt import Attempt
-from atlas_invites.controller.claims import claim, claim_observed, take_over
 from atlas_invites.controller.finalizer import (
     Finalized,
     add_finalizer,
@@ -30,6 +29,7 @@ from atlas_invites.controller.finalizer import (
 from atlas_invites.controller.observe import observe
 from atlas_invites.controller.removal import clean_up, hold_removal, leave_others, observe_to_clean_up
 from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
+from atlas_invites.controller.take_over import claim, claim_observed, take_over
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.notices import EventType, Notice, notices
@@ -37,7 +37,8 @@ from atlas_invites.invitation.outcome import BACKED_OFF, Kind, Outcome, Reason, 
 from atlas_invites.telemetry.metrics import CLUSTER_UNAVAILABLE, ERROR, UNEXPECTED
 
 if TYPE_CHECKING:
-    from atlas_invites.controller.attempt import Collaborators, Memory
+    from atlas_invites.controller.attempt import Collaborators
+    from atlas_invites.controller.memory import Memory
     from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key, Resource
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from atlas_invites.controller.attempt import Attempt, Memory
+    from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.controller.memory import Memory
     from atlas_invites.controller.ports import Atlas, Project
     from atlas_invites.invitation.case import Case
     from atlas_invites.invitation.model import Invitation, User

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlas_invites.controller.attempt import AWAIT_OTHERS, Memory
+from atlas_invites.controller.memory import AWAIT_OTHERS, Memory
 from atlas_invites.failures import Later
 from atlas_invites.invitation.deletion import Trouble
 

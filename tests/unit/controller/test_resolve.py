@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atlas_invites.controller.attempt import Attempt, Memory
+from atlas_invites.controller.attempt import Attempt
+from atlas_invites.controller.memory import Memory
 from atlas_invites.controller.polled import Polled
 from atlas_invites.controller.reconcile import run_phases
 from atlas_invites.controller.resolve import Access, names_project

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.controller.act import act
-from atlas_invites.controller.attempt import Attempt, Memory
+from atlas_invites.controller.attempt import Attempt
+from atlas_invites.controller.memory import Memory
 from atlas_invites.controller.sends import Sends
 from atlas_invites.controller.store import Store
 from atlas_invites.failures import Failure
