@@ -28,9 +28,9 @@ class Broken(NamedTuple):
 
 
 _RULES: dict[str, Callable[[Any, Any], bool]] = {
-    "give either groupId or projectRef, and not both": lambda new, _: ("groupId" in new) != ("projectRef" in new),
-    "give username, invitationId or both": lambda new, _: "username" in new or "invitationId" in new,
-    "reinvitePolicy OnExpiry needs username: an invitation given by id alone is never sent again": (
+    "set either groupId or projectRef, not both": lambda new, _: ("groupId" in new) != ("projectRef" in new),
+    "set username, invitationId or both": lambda new, _: "username" in new or "invitationId" in new,
+    "reinvitePolicy OnExpiry needs username: an invitation given only by its id is never sent again": (
         lambda new, _: new.get("reinvitePolicy") != "OnExpiry" or "username" in new
     ),
     "roles must name each role only once": lambda new, _: len(set(new)) == len(new),
