@@ -147,7 +147,7 @@ async def test_an_error_of_atlas(invited: Bench, tmp_path: Path) -> None:
     lines = out.decode().splitlines()
     assert lines[0] == "= no change       default/ann Invited"
     assert lines[2].endswith(" 1 object could not be planned; Atlas sends at least 0 e-mails.")
-    assert lines[1].startswith("! needs attention default/bob ProjectNotFound: Atlas found no such project")
+    assert lines[1].startswith("! needs attention default/bob ProjectNotFound: Atlas did not find the project")
     assert '"errorCode": "GROUP_NOT_FOUND"' in lines[1]
 
 
@@ -279,7 +279,7 @@ async def test_an_export_of_projects_of_which_one_cannot_be_read(invited: Bench)
     code, out, err = await done("export", *projects, "--atlas-url", invited.url)
     assert code == 1
     assert b'username: "ann@example.com"' in out
-    assert err.startswith(f"atlas-invites: project {OTHER_PROJECT}: Atlas found no such project")
+    assert err.startswith(f"atlas-invites: project {OTHER_PROJECT}: Atlas did not find the project")
     assert err.count("\n") == 1
 
 
@@ -317,7 +317,7 @@ async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: 
     (tmp_path / "out").write_text("")
     directory = ("--output-directory", str(tmp_path / "out"))
     code, _, err = await done("export", "--group-id", PROJECT_ID, *directory, "--atlas-url", invited.url)
-    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: is not a directory\n")
+    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: it is not a directory\n")
 
 
 async def test_many_manifests_cost_two_lists_a_project(bench: Bench, tmp_path: Path) -> None:

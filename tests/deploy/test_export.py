@@ -212,7 +212,7 @@ def test_atlas_error(sandbox: Sandbox, credentials: dict[str, str], group_id: st
         (API_KEY, ["--group-id", "my-project"], "--group-id"),
         (API_KEY, ["--group-id", GROUP_ID, "--namespace", "Team A"], "--namespace"),
         (API_KEY, ["--group-id", GROUP_ID, "--secret-name", "x/y"], "--secret-name"),
-        (API_KEY, ["--group-id", GROUP_ID, "--atlas-url", "http://atlas.example.com"], "plain http is refused"),
+        (API_KEY, ["--group-id", GROUP_ID, "--atlas-url", "http://atlas.example.com"], "plain http is allowed only"),
     ],
     ids=["none", "both", "half", "no-project", "bad-project", "bad-namespace", "bad-secret", "plain-http"],
 )

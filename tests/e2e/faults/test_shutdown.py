@@ -49,7 +49,7 @@ def test_a_second_signal_ends_it_at_once(own: World, start: Start, second: signa
     operator.operator.wait_for_line("stopping")
     process.send_signal(second)
     assert process.wait(PATIENCE) == 1
-    assert "ending at once: a second signal" in operator.operator.log
+    assert "exiting immediately: a second signal" in operator.operator.log
 
 
 # An API server that has gone silent, from whatever moment on.

@@ -1514,7 +1514,7 @@ async def test_a_refused_status_is_told_by_one_event_and_asks_atlas_once() -> No
 def test_the_words_of_a_refusal_are_not_logged() -> None:
     """A policy's message may hold an e-mail: it stands in status and events."""
     assert (
-        str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: refused (HTTP 422)"
+        str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: rejected (HTTP 422)"
     )
 
 
