@@ -145,7 +145,7 @@ def test_the_complete_list_finds_what_a_dead_watch_does_not_tell(own: World, sta
     own.edit("jane", roles=[OWNER])
     vanish(own, "ghost")
     own.until_it("jane", "is changed", has_roles(OWNER), 660)
-    operator.operator.wait_for_line("the watch ended; restarting in 1 s: it has not begun within 60 s")
+    operator.operator.wait_for_line("the watch ended; restarting in 1 s: it did not open within 60 s")
     forgets(own, operator, "ghost")
     wait_until("it is not alive", lambda: operator.get("/healthz").status_code == 503, 120)
     assert "the watch lags behind the list" in operator.get("/healthz").text
