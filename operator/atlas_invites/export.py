@@ -68,7 +68,7 @@ class ExportSettings(BaseSettings):
     )
     namespaces: Namespaces = Field((), description="namespace of the manifests; default: none")
     secret_name: Name = Field("atlas-credentials", description="name of the Secret that the manifests refer to")
-    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
+    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="URL of the Atlas API")
 
     @field_validator("namespaces")
     @classmethod

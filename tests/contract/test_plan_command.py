@@ -171,7 +171,7 @@ async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
     assert (code, out) == (1, b"")
     assert err == (
         "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the "
-        "cluster is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or "
+        "cluster is compared, but a GitOps tool would delete every object that it has applied. Check --file, or "
         "keep a manifest in each namespace.\n"
     )
 

@@ -1,7 +1,7 @@
-"""Atlas for a rehearsal of the controller: it is read, and never written to.
+"""Atlas for a rehearsal of the controller: it is read, but never written.
 
-The phases of a reconcile run as they do in the operator, so a rehearsal decides as the operator does. A write to Atlas
-is recorded and succeeds: what it would respond is made up from what was asked.
+The phases of a reconcile are those of the operator, so a rehearsal makes the same decisions. A write to Atlas is
+recorded and succeeds: its response is made from the request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Write(NamedTuple):
     """A write to Atlas that the operator would make.
 
-    ``entry`` is an e-mail for a send, else the id of an invitation or user. ``before`` has the roles that were there.
+    ``entry`` is an e-mail for a send, else the id of an invitation or user. ``before`` has the roles before the write.
     """
 
     operation: Operation
@@ -43,9 +43,9 @@ class Write(NamedTuple):
 
 @dataclass(slots=True)
 class Observed:
-    """One project as it was read: once, for every object and every step of the rehearsal.
+    """One project, read once for every object and every step of the rehearsal.
 
-    ``since`` is when the rehearsal began (monotonic seconds): what was read from then on counts.
+    ``since`` is when the rehearsal began (monotonic seconds): only what was read later counts.
     """
 
     project: Project
@@ -55,10 +55,10 @@ class Observed:
     _failure: Failure | None = None
 
     async def lists(self) -> Snapshot:
-        """Return all that the project holds, read once.
+        """Return everything in the project; it is read only once.
 
         Raises:
-            Failure: it could not be read; the message is for the terminal.
+            Failure: the project could not be read; the message is for the terminal.
         """
         if self._lists is None and self._failure is None:
             try:
@@ -70,7 +70,7 @@ class Observed:
         return self._lists
 
     async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what the project shows of a target; see ``ports.Project.look``.
+        """Return what the project shows about a target; see ``ports.Project.look``.
 
         Raises:
             Failure: the project could not be read.
@@ -80,18 +80,18 @@ class Observed:
         return seen
 
     async def invitation(self, invitation_id: str) -> Invitation | None:
-        """Return a pending invitation of the Invites API that the project shows, by its id."""
+        """Return a pending invitation of the Invites API by its id, or None if the project does not show it."""
         target = Target(invitation_id=invitation_id)
         seen = await self.look(target, lambda seen: bool(seen.invitations))
         return next((found for found in seen.invitations if found.id == invitation_id), None)
 
 
 class RehearsedAtlas:
-    """Atlas for the rehearsal of one object, whose writes are recorded.
+    """Atlas for the rehearsal of one object: its writes are recorded.
 
     Args:
-        atlas: the real one.
-        projects: what was read of each project, for all objects.
+        atlas: the real Atlas.
+        projects: the projects that were read, for all objects.
         since: when the rehearsal began (monotonic seconds).
     """
 
@@ -113,7 +113,7 @@ class RehearsedAtlas:
 
 
 class RehearsedProject:
-    """One project, which is read as it is, and whose writes are recorded; see ``ports.Project``."""
+    """One project: reads are real, writes are recorded. See ``ports.Project``."""
 
     def __init__(self, observed: Observed, writes: list[Write], now: Callable[[], datetime]) -> None:
         self._observed = observed
@@ -133,16 +133,16 @@ class RehearsedProject:
 
     @property
     def info(self) -> AtlasInfo:
-        """The API in use and what Atlas says of its end."""
+        """The API in use, and what Atlas says about its end."""
         return self._real.info
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what was read since the rehearsal began, whenever the imagined time of this look is."""
+        """Return what was read since the rehearsal began, whatever the simulated time of this look is."""
         del since
         return await self._observed.look(target, enough)
 
     async def snapshot(self, since: float) -> ports.Snapshot:
-        """Return all that the project holds."""
+        """Return everything in the project."""
         return await self._real.snapshot(since)
 
     async def read_project(self) -> None:
@@ -158,7 +158,7 @@ class RehearsedProject:
         return await self._real.list_users(username, flatten_teams=flatten_teams, include_org_users=include_org_users)
 
     async def read_user(self, user_id: str) -> User | None:
-        """Return a user as it was read, with the roles that were imagined since."""
+        """Return a user as it was read, with the changes of roles that were recorded since."""
         if user_id not in self._observed.users:
             user = await self._real.read_user(user_id)
             if user is None:
@@ -179,7 +179,7 @@ class RehearsedProject:
         )
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
-        """Record a send through the Users API. Whether the person joins at once, only Atlas knows."""
+        """Record a send through the Users API. Only Atlas knows whether the person would join at once."""
         self._record(Operation.ADD_USER, username, roles=roles)
         created, expires = self._times()
         return User(
@@ -192,7 +192,7 @@ class RehearsedProject:
         )
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
-        """Record new roles of a pending invitation, if it is there."""
+        """Record new roles of a pending invitation, if it exists."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return None
@@ -200,7 +200,7 @@ class RehearsedProject:
         return invitation.model_copy(update={"roles": tuple(sorted(roles))})
 
     async def cancel_invite(self, invitation_id: str) -> bool:
-        """Record a cancellation, if the invitation is there."""
+        """Record a cancellation, if the invitation exists."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return False
@@ -208,7 +208,7 @@ class RehearsedProject:
         return True
 
     async def remove_user(self, user_id: str) -> bool:
-        """Record a removal, if the user is there."""
+        """Record a removal, if the user exists."""
         user = await self.read_user(user_id)
         if user is None:
             return False
@@ -217,11 +217,11 @@ class RehearsedProject:
         return True
 
     async def add_role(self, user_id: str, role: str) -> User | None:
-        """Record one more role."""
+        """Record the addition of a role."""
         return await self._set_roles(Operation.ADD_ROLE, user_id, {role}, frozenset())
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
-        """Record one role less."""
+        """Record the removal of a role."""
         return await self._set_roles(Operation.REMOVE_ROLE, user_id, frozenset(), {role})
 
     async def _set_roles(
