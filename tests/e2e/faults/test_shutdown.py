@@ -62,7 +62,7 @@ def test_an_api_server_that_is_gone_does_not_hold_up_the_end(own: World, start: 
     own.adopt()
     operator.cut_off()
     assert operator.terminate() == 0
-    assert "the lease was not given back" in operator.operator.log
+    assert "the lease was not released" in operator.operator.log
 
 
 def test_a_standby_ends_without_an_api_server(own: World, start: Start, no_lease: None) -> None:
@@ -125,7 +125,7 @@ def test_it_ends_while_a_status_an_event_and_the_lease_hang(own: World, start: S
     send(own, "jane")
     wait_until("the status hangs", lambda: status.struck)
     assert operator.terminate() == 0
-    assert "the lease was not given back" in operator.operator.log
+    assert "the lease was not released" in operator.operator.log
     start(*ELECTION)
     until_all(own, ["jane", "joan"], "are invited", lambda item: reason(item) == "Invited")
     assert sent(own) == ["CreateInvite 200"] * 2
