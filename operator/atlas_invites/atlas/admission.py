@@ -42,9 +42,7 @@ class Admission:
             AtlasUnavailable: the same, because Atlas does not respond.
         """
         operation, of = request.extensions["operation"], request.extensions["of"]
-        seconds = self.time_for(
-            request
-        )  # before it takes a place: a trial that is never sent would delay the other calls
+        seconds = self.time_for(request)  # first: a place for a trial that is never sent would delay other calls
         while (place := self._throttle.ask(operation, of)).seconds:
             asked = self._clock()
             await asyncio.sleep(place.seconds)

@@ -71,11 +71,7 @@ class Codec:
             failure = self._sunset.over(call.group_id, failure)
         if failure is not None:
             raise failure
-        if (
-            json is not None or response.status_code == HTTPStatus.NO_CONTENT
-        ):  # an empty page with a 200 comes from a proxy
-            with suppress(
-                ValueError, TypeError, KeyError
-            ):  # the text of the error contains the response, so it must not be shown
+        if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # a proxy may send an empty 200
+            with suppress(ValueError, TypeError, KeyError):  # not shown: the error's text may contain the response
                 return call.endpoint.read(json, call.entry_id)
         raise AtlasUnavailable.of(operation, "a response that cannot be read")

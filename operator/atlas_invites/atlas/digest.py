@@ -81,8 +81,8 @@ class DigestAuth(httpx.Auth):
     """HTTP digest with one challenge for all calls; ``nc`` rises with each call and never repeats for a nonce.
 
     A call that gets a 401 is signed again with the challenge of the 401. If the second 401 has a new challenge too,
-    Atlas does not know the key: the response is marked ``unknown_key``. A 401 without a challenge is about the project of the
-    call; unless the call is a probe, it is confirmed by one more attempt with a new signature.
+    Atlas does not know the key: the response is marked ``unknown_key``. A 401 without a challenge is about the project
+    of the call; unless the call is a probe, it is confirmed by one more attempt with a new signature.
     """
 
     ATTEMPTS = 4

@@ -109,9 +109,7 @@ class Line:
         sign, code = _STYLES[self.action]
         head = f"{sign} {self.action:15}"
         head = f"\033[{code}m{head}\033[0m" if color and code else head
-        said = "".join(
-            filter(str.isprintable, " ".join(self._said().split()))
-        )  # the text of Atlas may contain anything
+        said = "".join(filter(str.isprintable, " ".join(self._said().split())))  # Atlas may have sent anything
         return f"{head} {self.key!s:{width}} {said}".rstrip()
 
     def _said(self) -> str:
