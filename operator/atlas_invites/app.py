@@ -53,7 +53,7 @@ async def run(settings: Settings) -> int:
         StartupError: no cluster is configured, or the address of the probes cannot be bound.
     """
     stopping = Stopping()
-    stopping.take_signals()
+    stopping.handle_signals()
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
         lease, gate = None, no_election
@@ -151,7 +151,7 @@ class Process:
             self.on_event,
             session,
             namespaces=lambda: parts.invites.served,
-            started=self.stopping.take_signals,
+            started=self.stopping.handle_signals,
             is_open=lambda namespace: session.watches(watch_path(namespace)),
         )
         work: dict[str, Coroutine[Any, Any, None]] = {

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 RESTART_FIRST, RESTART_LAST = 1.0, 30.0
 """Seconds until a watch that has ended is restarted: doubled each time, unless the watch lasted longer than that."""
 
-ENDS_IN = 5.0
+STOP_TIMEOUT = 5.0
 """Seconds that kopf may take to stop."""
 
-BEGINS_IN, BEGINS_IN_LAST = 60.0, 120.0
+OPEN_TIMEOUT, OPEN_TIMEOUT_LAST = 60.0, 120.0
 """Seconds that a watch may take to open or reopen: the first limit, and the limit after it was exceeded."""
 
 LOOK = 1.0
@@ -105,7 +105,7 @@ class Watch:
     is_open: Callable[[str | None], bool]
 
 
-class NotBegunError(Exception):
+class NotOpenError(Exception):
     """The watch of these namespaces (None: of all) did not open within the given seconds."""
 
     def __init__(self, seconds: float, namespaces: Collection[str | None]) -> None:
@@ -119,7 +119,7 @@ class MoreToWatchError(Exception):
 
 async def keep_watching(watch: Watch) -> None:
     """Send the events of the watch to the sink, for ever. Restart kopf when it ends or makes no progress."""
-    loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, BEGINS_IN
+    loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, OPEN_TIMEOUT
     loop.set_exception_handler(_on_loop_error)
     while True:
         if not (namespaces := watch.namespaces()):
@@ -128,7 +128,7 @@ async def keep_watching(watch: Watch) -> None:
         began = loop.time()
         error = await _run_kopf(watch, namespaces, patience)
         pause = RESTART_FIRST if loop.time() - began > RESTART_LAST else min(2 * pause, RESTART_LAST)
-        patience = BEGINS_IN_LAST if isinstance(error, NotBegunError) else BEGINS_IN
+        patience = OPEN_TIMEOUT_LAST if isinstance(error, NotOpenError) else OPEN_TIMEOUT
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
@@ -157,7 +157,7 @@ async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: fl
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=ENDS_IN)
+        await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
         for task in asyncio.all_tasks():
             if _is_kopfs(getattr(task.get_coro(), "cr_code", None)):
                 task.cancel()
@@ -170,7 +170,7 @@ async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float)
     kopf discovers the resource only when it starts. If the CRD does not exist then, kopf never watches anything.
 
     Raises:
-        NotBegunError: a watch has been closed for too long.
+        NotOpenError: a watch has been closed for too long.
         MoreToWatchError: there is another namespace to watch.
     """
     clock = asyncio.get_running_loop().time
@@ -181,10 +181,10 @@ async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float)
         are_open = [namespace for namespace in open_at if watch.is_open(namespace)]
         open_at |= dict.fromkeys(are_open, clock())
         if len(are_open) == len(open_at):
-            patience = BEGINS_IN
+            patience = OPEN_TIMEOUT
         if not open_at.keys() >= set(watch.namespaces()):
             raise MoreToWatchError("another namespace can be watched")
-    raise NotBegunError(patience, open_at.keys() - set(are_open))
+    raise NotOpenError(patience, open_at.keys() - set(are_open))
 
 
 def _is_kopfs(code: CodeType | None) -> bool:

@@ -39,7 +39,7 @@ class Stopping:
         """The exit code if the process ends now."""
         return STOPPED if self.asked.is_set() else FAILED
 
-    def take_signals(self) -> None:
+    def handle_signals(self) -> None:
         """Handle the signals, also if another part has installed handlers since."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

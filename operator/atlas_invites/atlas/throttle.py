@@ -102,7 +102,7 @@ class _State:
         if began >= self.struck_at:
             self.strikes, self.trials, self.failure, self.held_until = 0, 0, None, 0.0
 
-    def give_back_trial(self) -> None:
+    def release_trial(self) -> None:
         """Let the next call be the trial: the outcome of the last one does not show whether the hold is over."""
         if self.failure is not None:
             self.trials, self.held_until = 0, self.ends_at
@@ -173,7 +173,7 @@ class Throttle:
             return
         if isinstance(failure, CredentialsRejected):
             for state in self._known(operation, of):
-                state.give_back_trial()
+                state.release_trial()
         elif failure is not None and failure.error is not None and failure.error.error_code == _SENDING_LIMIT:
             state = self._state(_scopes(operation, of)[-1])
             if state.strike(began, self._clock(), failure):

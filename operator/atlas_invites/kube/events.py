@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAITING_AT_MOST = 1000
+QUEUE_MAX = 1000
 """The maximum number of events that wait to be published; further events are dropped."""
 
 PACE = 0.05
@@ -47,7 +47,7 @@ class Events:
         self._api = EventsV1Api(client)
         self._gate = gate
         self._busy = busy
-        self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
+        self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(QUEUE_MAX)
         self._instance = f"{_REPORTER}-{socket.gethostname()}"
 
     def publish(self, resource: Resource, notice: Notice) -> None:

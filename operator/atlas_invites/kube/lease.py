@@ -33,7 +33,7 @@ RENEW_DEADLINE = 10.0
 RETRY_PERIOD = 2.0
 """Seconds between two attempts to take or renew the lease."""
 
-GIVEN_BACK = 1.0
+RELEASED_DURATION = 1.0
 """The duration in a released lease, as client-go writes it: candidates need not wait for its end."""
 
 WRITE_NEEDS = 5.0
@@ -144,17 +144,17 @@ class Lease:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._give_back()
+                await self._clear_holder()
         except Exception as error:  # noqa: BLE001 - the process ends in any case
             log.warning("the lease was not released and will expire: %s", str(error) or "no response in time")
         self._held, self._may_be_ours = None, False
 
-    async def _give_back(self) -> None:
+    async def _clear_holder(self) -> None:
         """Write that nobody holds the lease, unless the record already has another holder."""
         record = self._held or await self._leases.read()
         while record is not None and record.holder == self._identity:
             try:
-                await self._leases.write(replace(record, holder="", duration=GIVEN_BACK), taken=False)
+                await self._leases.write(replace(record, holder="", duration=RELEASED_DURATION), taken=False)
             except Stale:  # a renewal in progress was faster
                 record = await self._leases.read()
             else:
@@ -164,10 +164,10 @@ class Lease:
     async def _take(self) -> bool:
         """Take the lease if nobody holds it. Raise ``Stale`` if another replica was faster."""
         record = await self._leases.read()
-        if record is not None and not record.same_beat(self._observed):
+        if record is not None and not record.has_same_spec(self._observed):
             self._observed, self._observed_at = record, self._clock()
         is_free = record is not None and (
-            record.holder == self._identity or (not record.holder and record.duration <= GIVEN_BACK)
+            record.holder == self._identity or (not record.holder and record.duration <= RELEASED_DURATION)
         )
         if not is_free and self._expires_in() > 0:
             holder = self._observed.holder if self._observed else ""

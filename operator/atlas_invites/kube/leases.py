@@ -42,7 +42,7 @@ class Record:
     times: tuple[str, str] = ("", "")
     version: str = ""
 
-    def same_beat(self, other: Record | None) -> bool:
+    def has_same_spec(self, other: Record | None) -> bool:
         """Return whether the spec was not written in between. Labels and annotations are ignored."""
         return other is not None and replace(self, version="") == replace(other, version="")
 
