@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TURN_TIMEOUT = 2.0
 """Seconds for which calls wait for the first one: Atlas accepts or rejects credentials faster than that."""
 
-TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - where tokens come from
+TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - a path
 
 T = TypeVar("T")
 

@@ -71,7 +71,7 @@ class BearerAuth(httpx.Auth):
 
     def ready_for(self, request: httpx.Request) -> bool:
         """Return whether there is a token for a request. A rejected one counts only if it stays in use."""
-        return self.ready and not self._is_refused(request)
+        return self.ready and not self._is_rejected(request)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield a request for a token if one is due, then the request with the token.
@@ -79,7 +79,7 @@ class BearerAuth(httpx.Auth):
         Raises:
             AtlasFailure: the token endpoint returned none; ``operation`` is Token.
         """
-        token, is_refused = self._token, self._is_refused(request)
+        token, is_rejected = self._token, self._is_rejected(request)
         if self._is_due(request):
             self._asked_at = began = self._clock()
             self._renew_at = max(self._renew_at, began + RENEW_AGAIN)
@@ -88,7 +88,7 @@ class BearerAuth(httpx.Auth):
                 response = yield self._request(request)
             finally:
                 self.fetching -= 1
-            self._accept(response, began, is_refused=is_refused)
+            self._accept(response, began, is_rejected=is_rejected)
         is_new = self._token is not token
         token = self._token
         request.headers["Authorization"] = f"Bearer {token.value if token else ''}"
@@ -96,7 +96,7 @@ class BearerAuth(httpx.Auth):
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             response.extensions["try_again"] = True
             if not is_new:
-                request.extensions["refused_token"] = token
+                request.extensions["rejected_token"] = token
 
     def _is_due(self, request: httpx.Request) -> bool:
         """Return whether a token must be requested before the request is sent."""
@@ -104,14 +104,14 @@ class BearerAuth(httpx.Auth):
         if not self.ready or now >= self._renew_at:
             return True
         is_old = request.extensions.get("is_probe", False) and now >= self._asked_at + PROBE_WITH
-        return (is_old or self._is_refused(request)) and self._may_replace()
+        return (is_old or self._is_rejected(request)) and self._may_replace()
 
-    def _is_refused(self, request: httpx.Request) -> bool:
+    def _is_rejected(self, request: httpx.Request) -> bool:
         """Return whether a request was rejected with the current token and needs another one.
 
         If the token may not be replaced yet, it is new, so the 401 is not about the token.
         """
-        was_used = self.ready and self._token is request.extensions.get("refused_token")
+        was_used = self.ready and self._token is request.extensions.get("rejected_token")
         return was_used and (self.fetching > 0 or self._may_replace())
 
     def _may_replace(self) -> bool:
@@ -135,7 +135,7 @@ class BearerAuth(httpx.Auth):
             extensions={**request.extensions, "operation": Operation.TOKEN, "of": id(self), "envelope": False},
         )
 
-    def _accept(self, response: httpx.Response, began: float, *, is_refused: bool) -> None:
+    def _accept(self, response: httpx.Response, began: float, *, is_rejected: bool) -> None:
         """Store the token of a response. Without one, keep the old token while it is valid and was not rejected."""
         failure: AtlasFailure | None = response.extensions["failure"]
         token = None if failure else _token(response.extensions["json"], began)
@@ -143,7 +143,7 @@ class BearerAuth(httpx.Auth):
             self._token = token
             self._given_at.append(self._clock())
             self._renew_at = began + RENEW_AT * (token.ends_at - began)
-        elif is_refused or not self.ready:
+        elif is_rejected or not self.ready:
             raise failure or AtlasUnavailable.of(Operation.TOKEN, "a response that cannot be read")
 
 

@@ -104,7 +104,7 @@ class DigestAuth(httpx.Auth):
         Raises:
             AtlasUnavailable: every challenge is stale immediately, which says nothing about the key.
         """
-        ours = is_second = False
+        used_current = is_second = False
         for _ in range(self.ATTEMPTS):
             used = self._challenge
             if used is not None:
@@ -117,10 +117,10 @@ class DigestAuth(httpx.Auth):
                 if is_second or request.extensions.get("is_probe"):
                     return
                 is_second = True
-            elif ours and not challenge.stale:
+            elif used_current and not challenge.stale:
                 response.extensions["unknown_key"] = True
                 return
-            elif ours := self._challenge is used:  # else another call has got a newer one meanwhile
+            elif used_current := self._challenge is used:  # else another call has got a newer one meanwhile
                 self._adopt(challenge)
         raise AtlasUnavailable.of(request.extensions["operation"], "every challenge is stale", sent=False)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _LISTING = f"listing {PLURAL}.{GROUP}"
-_REFUSED = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
+_FORBIDDEN = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Invites:
     async def _each(self, ask: Callable[[str | None], Awaitable[list[Resource]]]) -> Listed:
         """List each namespace separately: if one is forbidden, the others are still served."""
         resources: list[Resource] = []
-        refused: dict[str, str] = {}
+        forbidden: dict[str, str] = {}
         with cluster_errors(_LISTING):
             for namespace in self._namespaces:
                 try:
@@ -119,15 +119,15 @@ class Invites:
                         raise ClusterUnavailable(f"{_LISTING}: the CRD is not installed; apply crds/") from None
                     if error.status != HTTPStatus.FORBIDDEN or namespace is None:
                         raise
-                    refused[namespace] = _REFUSED
-        before, self.unserved = self.unserved, refused
-        for name in refused.keys() - before.keys():
-            log.warning("namespace %s is not served: %s", name, refused[name])
-        for name in before.keys() - refused.keys():
+                    forbidden[namespace] = _FORBIDDEN
+        before, self.unserved = self.unserved, forbidden
+        for name in forbidden.keys() - before.keys():
+            log.warning("namespace %s is not served: %s", name, forbidden[name])
+        for name in before.keys() - forbidden.keys():
             log.info("namespace %s is served", name)
-        if len(refused) == len(self._namespaces):
-            raise ClusterUnavailable(f"{_LISTING} in {', '.join(refused)}: {_REFUSED}")
-        return Listed(resources, frozenset(refused))
+        if len(forbidden) == len(self._namespaces):
+            raise ClusterUnavailable(f"{_LISTING} in {', '.join(forbidden)}: {_FORBIDDEN}")
+        return Listed(resources, frozenset(forbidden))
 
     async def _check(self, namespace: str | None) -> list[Resource]:
         resources, _ = await self._page(namespace, limit=1)

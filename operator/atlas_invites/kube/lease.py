@@ -174,10 +174,10 @@ class Lease:
             free = "nobody holds the lease, but it was not released"
             self._say(f"standing by: {f'the lease is held by {holder}' if holder else free}")
             return False
-        ours = Record(self._identity)
+        wanted = Record(self._identity)
         if record is not None:
-            ours = replace(ours, transitions=record.transitions + 1, version=record.version)
-        return await self._write(ours, taken=True)
+            wanted = replace(wanted, transitions=record.transitions + 1, version=record.version)
+        return await self._write(wanted, taken=True)
 
     async def _renew(self, held: Record) -> bool:
         """Renew the lease that this process holds. Raise ``Stale`` if another replica was faster."""

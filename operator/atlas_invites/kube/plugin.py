@@ -72,10 +72,10 @@ async def ask_plugin(
     program = str(folder / command) if os.sep in command else command
     printed = await _output([program, *(plugin.get("args") or ())], os.environ | variables)
     try:
-        answer = json.loads(printed)
-        status = {name: value for name, value in answer["status"].items() if value}
-        if answer["apiVersion"] != kind["apiVersion"]:
-            raise AccessError(f"exec: {command} returned {answer['apiVersion']}, not {kind['apiVersion']}")
+        credential = json.loads(printed)
+        status = {name: value for name, value in credential["status"].items() if value}
+        if credential["apiVersion"] != kind["apiVersion"]:
+            raise AccessError(f"exec: {command} returned {credential['apiVersion']}, not {kind['apiVersion']}")
         return _user(status), _lasts(status.get("expirationTimestamp"))
     except (ValueError, TypeError, KeyError, AttributeError):
         raise AccessError(f"exec: {command} returned neither a token nor a certificate") from None
