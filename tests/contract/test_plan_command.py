@@ -66,7 +66,7 @@ async def test_a_reference_without_a_cluster(invited: Bench, tmp_path: Path) -> 
     code, out, err = await done(*plan)
     assert (code, err) == (1, "")
     _, zoe, summary = out.decode().splitlines()
-    assert zoe.startswith("! needs attention default/zoe ProjectNotReady: The id of the project is in the cluster")
+    assert zoe.startswith("! needs attention default/zoe ProjectNotReady: The plan for this object is unknown: the id")
     assert summary == (
         "2 objects: 1 to send, 1 needing attention. 1 object could not be planned; Atlas sends at least 1 e-mail."
     )
