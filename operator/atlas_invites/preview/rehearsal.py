@@ -43,9 +43,9 @@ class Write(NamedTuple):
 
 @dataclass(slots=True)
 class Observed:
-    """One project, read once for every object and every step of the rehearsal.
+    """One project as it was read: once, for every object and every step of the rehearsal.
 
-    ``since`` is when the rehearsal began (monotonic seconds): only what was read later counts.
+    ``since`` is when the rehearsal began (monotonic seconds): what was read from then on counts.
     """
 
     project: Project
@@ -70,7 +70,7 @@ class Observed:
         return self._lists
 
     async def look(self, target: Target, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what the project shows about a target; see ``ports.Project.look``.
+        """Return what the project shows of a target; see ``ports.Project.look``.
 
         Raises:
             Failure: the project could not be read.
@@ -80,7 +80,7 @@ class Observed:
         return seen
 
     async def invitation(self, invitation_id: str) -> Invitation | None:
-        """Return a pending invitation of the Invites API by its id, or None if the project does not show it."""
+        """Return a pending invitation of the Invites API that the project shows, by its id."""
         target = Target(invitation_id=invitation_id)
         seen = await self.look(target, lambda seen: bool(seen.invitations))
         return next((found for found in seen.invitations if found.id == invitation_id), None)
@@ -158,7 +158,7 @@ class RehearsedProject:
         return await self._real.list_users(username, flatten_teams=flatten_teams, include_org_users=include_org_users)
 
     async def read_user(self, user_id: str) -> User | None:
-        """Return a user as it was read, with the changes of roles that were recorded since."""
+        """Return a user as it was read, with the roles that were imagined since."""
         if user_id not in self._observed.users:
             user = await self._real.read_user(user_id)
             if user is None:
@@ -192,7 +192,7 @@ class RehearsedProject:
         )
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
-        """Record new roles of a pending invitation, if it exists."""
+        """Record new roles of a pending invitation, if it is there."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return None
@@ -200,7 +200,7 @@ class RehearsedProject:
         return invitation.model_copy(update={"roles": tuple(sorted(roles))})
 
     async def cancel_invite(self, invitation_id: str) -> bool:
-        """Record a cancellation, if the invitation exists."""
+        """Record a cancellation, if the invitation is there."""
         invitation = await self._observed.invitation(invitation_id)
         if invitation is None:
             return False
@@ -208,7 +208,7 @@ class RehearsedProject:
         return True
 
     async def remove_user(self, user_id: str) -> bool:
-        """Record a removal, if the user exists."""
+        """Record a removal, if the user is there."""
         user = await self.read_user(user_id)
         if user is None:
             return False
