@@ -1,4 +1,4 @@
-"""The entry of ``atlas-invites`` and ``python -m atlas_invites``."""
+"""The entry point of ``atlas-invites`` and ``python -m atlas_invites``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and exit; see ``command_line``."""
-    # Until the operator takes them. As the first process of a container Python is not ended by a signal before it has a
-    # handler of its own, and nobody sends a second one: so it comes before everything that takes time.
+    # These handlers serve until the operator installs its own. As process 1 of a container, Python ignores a signal
+    # that has no handler, and nobody sends it again. So this comes before everything that takes time.
     runs = sys.argv[1:2] == ["run"]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os._exit(0 if runs else 128 + number))

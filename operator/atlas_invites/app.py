@@ -1,4 +1,4 @@
-"""Wires the parts; starts and stops them."""
+"""Wires the parts of the operator together, starts them and stops them."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK = 20.0
-"""Seconds between two looks at whether the API server is there, and each namespace can be listed."""
+"""Seconds between two checks that the API server responds and that each namespace can be listed."""
 
 
 Parts = Controller[Invites, Events, Atlas]
-"""The controller on a real cluster and Atlas."""
+"""The controller on a real cluster and the real Atlas."""
 
 
 async def run(settings: Settings) -> int:
-    """Run the operator until SIGTERM or SIGINT, or until the lease is lost or a part ends by itself.
+    """Run the operator until SIGTERM or SIGINT, or until the lease is lost or a part of it ends unexpectedly.
 
     Returns:
         The exit code: 0 after a signal, else 1.
@@ -53,7 +53,7 @@ async def run(settings: Settings) -> int:
         StartupError: no cluster is configured, or the address of the probes cannot be bound.
     """
     stopping = Stopping()
-    stopping.take_signals()
+    stopping.handle_signals()
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
         lease, gate = None, no_election
@@ -84,9 +84,9 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     gate: Callable[[], float] = no_election,
 ) -> Parts:
-    """Put the controller together over the cluster and Atlas.
+    """Assemble the controller on the cluster and Atlas.
 
-    ``clock`` returns monotonic seconds, ``wall`` the local time in UTC; ``gate`` is that of a lease, if any.
+    ``clock`` returns monotonic seconds, ``wall`` the local time in UTC; ``gate`` is that of the lease, if there is one.
     """
     client = client_of(session)
     parts: Parts = Controller(
@@ -106,7 +106,7 @@ def wire(  # noqa: PLR0913 - each is a choice of the caller's
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The running operator: what it does in which order, and what it tells of itself.
+    """The running operator: the order of its steps, and its probes and gauges.
 
     ``lease`` is None without leader election.
     """
@@ -117,7 +117,7 @@ class Process:
     stopping: Stopping
 
     async def run(self) -> int:
-        """Wait for the lease, act while it is ours, give it back, and return the exit code."""
+        """Wait for the lease, lead while this process holds it, release it, and return the exit code."""
         asked = asyncio.create_task(self.stopping.asked.wait(), name="signal")
         holding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -134,7 +134,7 @@ class Process:
                 await self.lease.release(self.stopping.share())
 
     async def _act(self, asked: asyncio.Task[Any], holding: asyncio.Future[None]) -> int:
-        """List, then work, until a signal comes, the lease is lost or a part ends."""
+        """List, then work, until a signal arrives, the lease is lost or a part ends."""
         if not await _unless(self.parts.engine.list_first(), asked, holding):
             return self.stopping.code
         tasks = self._start()
@@ -145,13 +145,13 @@ class Process:
         return code
 
     def _start(self) -> dict[str, asyncio.Task[None]]:
-        """Start all that runs side by side."""
+        """Start all parts that run concurrently."""
         parts, session = self.parts, self.session
         watch = Watch(
             self.on_event,
             session,
             namespaces=lambda: parts.invites.served,
-            started=self.stopping.take_signals,
+            started=self.stopping.handle_signals,
             is_open=lambda namespace: session.watches(watch_path(namespace)),
         )
         work: dict[str, Coroutine[Any, Any, None]] = {
@@ -165,14 +165,14 @@ class Process:
         return {name: asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()}
 
     async def _drain(self, tasks: dict[str, asyncio.Task[None]], holding: asyncio.Future[None]) -> None:
-        """Let running reconciles finish while there is time and the lease is ours, then cut them; end all that runs."""
+        """Let running reconciles finish while there is time and we hold the lease, then cut them; end all parts."""
         self.parts.queue.close()
         for name in ("complete-list", "check", "sweep"):
             tasks[name].cancel()
         running, left = [tasks["workers"], holding], self.stopping.left
         await asyncio.wait(running, timeout=left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
         self.parts.atlas.stop_sending()
-        tasks["watch"].cancel()  # not before: what is sent until here heeds a change of its object
+        tasks["watch"].cancel()  # not earlier: a send until now must notice changes to its object
         await asyncio.wait(running, timeout=left(CUT_AT), return_when=asyncio.FIRST_COMPLETED)
         if tasks["workers"].done():
             await self.parts.events.flush(self.stopping.share())
@@ -186,12 +186,12 @@ class Process:
         log.info("stopped")
 
     def on_event(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
-        """Take an event of the watch, which shows that the API server is there."""
+        """Pass on an event of the watch, and record that the API server responds."""
         self.session.succeed()
         self.parts.engine.on_event(resource, deleted=deleted, listed=listed)
 
     def gauges(self) -> metrics.Gauges:
-        """Return what the metrics tell of the time of a scrape."""
+        """Return the gauges, whose values are read at each scrape."""
         parts = self.parts
         return metrics.Gauges(
             leader=lambda: self._acts() and parts.engine.listed,
@@ -204,7 +204,7 @@ class Process:
         )
 
     def namespaces(self) -> list[str]:
-        """Return a line for each namespace, as the probes of Kubernetes have them; none before the first list."""
+        """Return a line for each namespace, in the format of the Kubernetes probes; none before the first list."""
         invites = self.parts.invites
         if not self.parts.engine.listed:
             return []
@@ -214,11 +214,11 @@ class Process:
     def why_dead(self) -> str | None:
         """Return why the process should be restarted, if it should."""
         if self.parts.engine.watch_lag() > WATCH_LAG_AT_MOST:
-            return "the watch shows nothing that the list shows"
+            return "the watch lags behind the list"
         return self._out_of_touch()
 
     def why_not_ready(self) -> str | None:
-        """Return why this process is not ready, if it is not: who stands by is, as long as it can take over."""
+        """Return why this process is not ready, if it is not. A standby is ready as long as it can take over."""
         is_listing = self._acts() and not self.parts.engine.listed
         return "the first complete list has not arrived" if is_listing else self._out_of_touch()
 
@@ -231,7 +231,7 @@ class Process:
 
 
 async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Future[Any]) -> bool:
-    """Do something, and return whether it was done before one of the others ended; then it is canceled."""
+    """Run some work until one of the futures ends, then cancel it. Return whether the work was done before."""
     task = asyncio.create_task(work)
     await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
@@ -248,20 +248,20 @@ async def _sweep(resync: Resync) -> None:
 
 
 async def keep_checking(invites: Invites) -> None:
-    """Ask the API server for a small list of each namespace now and then, for ever.
+    """Periodically list one object of each namespace, for ever.
 
-    A quiet watch says nothing of whether the API server is there, nor of a namespace that can be listed again.
+    A quiet watch does not show whether the API server responds, or that a namespace can be listed again.
     """
-    said = None
+    reported = None
     while True:
         await asyncio.sleep(CHECK)
         try:
             await invites.check()
         except ClusterUnavailable as error:
-            if said != str(error):
+            if reported != str(error):
                 log.warning("the check of the API server failed; will retry: %s", error)
-            said = str(error)
+            reported = str(error)
         except Exception:
-            log.exception("asking for the namespaces failed in an unexpected way; will retry")
+            log.exception("the check of the API server failed unexpectedly; will retry")
         else:
-            said = None
+            reported = None

@@ -1,4 +1,4 @@
-"""Work that is done once for all who ask for it at the same time."""
+"""Work that is done once for all callers that request it at the same time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run(Generic[T]):
-    """One run of some work. Whoever asks while it runs shares its result or its failure.
+    """One run of some work. All callers that join while it runs share its result or its failure.
 
-    It goes on if those who wait for it are canceled. Runs are numbered from 1; ``began`` is in the clock's seconds.
+    It continues if these callers are canceled. Runs are numbered from 1; ``began`` is in seconds of the clock.
     """
 
     number: int
@@ -25,12 +25,12 @@ class Run(Generic[T]):
     task: asyncio.Task[T]
 
     async def has_ended(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as asyncio.wait has it
-        """Wait for the end, at most ``timeout`` seconds, and return whether it has come."""
+        """Wait at most ``timeout`` seconds for the end, and return whether the run has ended."""
         await asyncio.wait([self.task], timeout=timeout)
         return self.task.done()
 
     async def result(self) -> T:
-        """Return the result, or raise the failure, of which there is one for all who share it."""
+        """Return the result, or raise the failure: one exception object for all callers."""
         await self.has_ended()
         return self.task.result()
 
@@ -40,7 +40,7 @@ class Coalesced(Generic[T]):
 
     Args:
         clock: monotonic seconds.
-        on_end: called with each run that has ended, unless a later one has started: that one is the latest.
+        on_end: called with each run that has ended, unless a later one has started.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Coalesced(Generic[T]):
         self._started = 0
 
     def start(self, work: Coroutine[Any, Any, T]) -> Run[T]:
-        """Start a run; one that is under way goes on for those who share it."""
+        """Start a run. A run that is in progress continues for its callers."""
         self._started += 1
         run = self.running = Run(self._started, self._clock(), asyncio.create_task(work))
         run.task.add_done_callback(lambda _: self._end(run))
@@ -60,7 +60,7 @@ class Coalesced(Generic[T]):
 
     def _end(self, run: Run[T]) -> None:
         if not run.task.cancelled():
-            run.task.exception()  # asyncio logs an exception that nobody has waited for
+            run.task.exception()  # else asyncio logs an exception that nobody awaited
         if self.running is run:
             self.running = None
             self._on_end(run)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BAD_SETTINGS, INCOMPLETE = 2, 3
 CHANGES = 2
-"""The exit code of ``plan --detailed-exitcode`` if something would change."""
+"""Exit code of ``plan --detailed-exitcode`` if something would change."""
 PLAN = "plan"
 log = logging.getLogger(__name__)
 
@@ -37,18 +37,18 @@ _REPEATED = {"namespaces": "--namespace", "files": "--file"}
 """The flags that may be repeated, by the name of their setting."""
 
 _SHOWN = (str, int, float)
-"""Types of a default that the help shows."""
+"""Types of the defaults that the help shows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0 when all is done (``run``: after SIGTERM), 1 for a failure, 2 for bad settings, 3 for an export that left
-    something out, 141 if nobody reads the output any more.
+    0: success (``run``: stopped by a signal). 1: failure. 2: bad settings; for ``plan`` with ``--detailed-exitcode``,
+    something would change. 3: an export that left something out. 141: the reader of the output has closed it.
     """
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
-        # Only the names of flags: a value may hold a password.
+        # Show only the names of flags: a value may contain a password.
         flags = ", ".join(word.partition("=")[0] for word in unknown if word.startswith("--"))
         words = f"unknown option {flags}; see --help" if flags else "unexpected argument; see --help"
         return _bad_settings(words, parsed.command)
@@ -71,7 +71,7 @@ def _run(given: dict[str, Any]) -> int:
     settings = Settings(**given)
     check_certificates()
 
-    import uvloop  # noqa: PLC0415 - help and bad settings answer at once
+    import uvloop  # noqa: PLC0415 - keeps --help and errors in settings fast
 
     from atlas_invites import app  # noqa: PLC0415
     from atlas_invites.telemetry import logs  # noqa: PLC0415
@@ -84,7 +84,7 @@ def _run(given: dict[str, Any]) -> int:
         except StartupError as error:
             code = _bad_settings(str(error))
         except Exception:
-            log.exception("the operator has ended in an unexpected way")
+            log.exception("the operator failed unexpectedly")
             code = FAILED
         end(code)
 
@@ -106,7 +106,7 @@ def _export(given: dict[str, Any]) -> int:
         complain(str(error))
         return FAILED
     except OSError as error:
-        why = "is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        why = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
         complain(f"cannot write to {settings.output_directory}: {why}")
         return FAILED
     if settings.output_directory is None:
@@ -125,18 +125,18 @@ def _plan(given: dict[str, Any]) -> int:
     credentials = credentials_of(os.environ)
     check_certificates()
 
-    from atlas_invites.preview import lines as rendering  # noqa: PLC0415 - help and bad settings answer at once
+    from atlas_invites.preview import lines as rendering  # noqa: PLC0415 - keeps --help and errors in settings fast
     from atlas_invites.preview.plan import PlanError, is_changing, plan  # noqa: PLC0415
 
-    gc.disable()  # a process of seconds: each collection would look at every manifest again
-    logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines have what a warning would say
+    gc.disable()  # the process is short, and each collection would scan every manifest again
+    logging.getLogger("atlas_invites").setLevel(logging.ERROR)  # the lines of the plan say what a warning would say
     try:
         lines, faults, warnings, compared = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:
         complain(str(error))
         return FAILED
-    for said in (*warnings, *faults):
-        complain(str(said))
+    for problem in (*warnings, *faults):
+        complain(str(problem))
     if faults:
         return FAILED
     color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -152,13 +152,13 @@ def _plan(given: dict[str, Any]) -> int:
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
-    """Check that each ``ATLAS_INVITES_`` variable is one that a command reads: a typo would change nothing.
+    """Check that a command reads each ``ATLAS_INVITES_`` variable, so that a typo is not ignored.
 
-    Kubernetes gives a Pod variables for each Service of its namespace, such as ``ATLAS_INVITES_PORT``: those of a
-    Service are known by its ``_SERVICE_HOST``.
+    Kubernetes gives a Pod variables for each Service in its namespace, such as ``ATLAS_INVITES_PORT``. They are ignored
+    if the Service also has a variable ``..._SERVICE_HOST``.
 
     Raises:
-        StartupError: there are others. The message has the nearest name that is known.
+        StartupError: a variable is unknown. The message has the nearest known name.
     """
     fields = [*Settings.model_fields, *ExportSettings.model_fields, *PlanSettings.model_fields]
     known = sorted({variable for name in fields for variable in _variables(name)})
@@ -174,10 +174,10 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit as for bad settings; argparse shows the value of a switch that takes none."""
+        """Exit as for bad settings. Remove the value that argparse shows for a switch: it may be a secret."""
         words = re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)
         sys.exit(_bad_settings(words, self.prog.rpartition(" ")[2]))
 
@@ -188,16 +188,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser: one flag for each setting, whose values the settings themselves judge."""
+    """Return the parser. It has one flag for each setting; the settings validate the values."""
     parser = _Parser(prog="atlas-invites", allow_abbrev=False, description=sys.modules["atlas_invites"].__doc__)
     parser.add_argument("--version", action="version", version=version("atlas-invites"))
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text, fields in (
         ("run", "run the operator", Settings.model_fields),
-        (PLAN, "show what the operator would do for manifests, without doing it", PlanSettings.model_fields),
+        (PLAN, "show what the operator would do for manifests, without a change", PlanSettings.model_fields),
         (
             "export",
-            "print the invitations of projects, or their members too, as manifests",
+            "print the pending invitations of projects, and optionally their members, as manifests",
             ExportSettings.model_fields,
         ),
     ):
@@ -227,7 +227,7 @@ def _add_flags(command: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
 
 
 def _shown(default: object) -> str:
-    """Return a default as one would write it: a time in minutes or hours where it is so many."""
+    """Return a default as a user writes it: a time in whole hours or minutes if possible."""
     if not isinstance(default, float):
         return str(default)
     for seconds, unit in ((3600, "h"), (60, "m")):
@@ -237,7 +237,7 @@ def _shown(default: object) -> str:
 
 
 def _one_line(error: ValidationError) -> str:
-    """Return which settings are wrong and why, without their values: one may hold a password."""
+    """Return which settings are wrong and why, without their values: a value may contain a password."""
     found = []
     for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else problem["type"]
@@ -255,6 +255,6 @@ def _variables(name: str) -> tuple[str, ...]:
 
 
 def _bad_settings(message: str, command: str = "run") -> int:
-    """Complain, and return the exit code: for ``plan``, 2 means that something would change."""
+    """Print the error and return the exit code: not 2 for ``plan``, where 2 means that something would change."""
     complain(message)
     return FAILED if command == PLAN else BAD_SETTINGS

@@ -1,4 +1,4 @@
-"""How the environment of the process changes its connections: proxies and certificates, for Atlas and the cluster."""
+"""Proxies and certificates from the environment of the process, for connections to Atlas and to the cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class StartupError(Exception):
-    """A setting with which a command cannot start, in one line for the administrator."""
+    """A setting prevents the command from starting; the message is one line for the administrator."""
 
 
 def proxy_for(url: str) -> str | None:
@@ -27,7 +27,7 @@ def proxy_for(url: str) -> str | None:
     scheme of the URL, else ``ALL_PROXY``; ``NO_PROXY`` lists the exceptions.
 
     Returns:
-        An ``http://`` or ``https://`` URL of a host, with user name and password, percent-encoded, if there are any.
+        The ``http://`` or ``https://`` URL of a host. A user name and password in it are percent-encoded.
 
     Raises:
         StartupError: the proxy cannot be used. The message names the variable, never its value.
@@ -35,7 +35,7 @@ def proxy_for(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # who connects to it says so
+    except ValueError:  # the connection will report it
         return None
     variable, proxy = _variable(f"{parts.scheme}_proxy")
     if not proxy:
@@ -48,12 +48,16 @@ def proxy_for(url: str) -> str | None:
 
 
 def usable_proxy(origin: str, value: str) -> str:
-    """Return the URL of a proxy, the value of a variable or field, in the one form that all clients understand.
+    """Return the URL of a proxy in the form that all clients understand.
+
+    Args:
+        origin: the variable or field that holds the value, for the message.
+        value: the URL, or ``host:port``.
 
     Raises:
-        StartupError: none of the clients can use it. The message names the origin, never the value.
+        StartupError: the clients cannot use it. The message names the origin, never the value.
     """
-    with suppress(ValueError):  # its text shows a part of the value
+    with suppress(ValueError):  # the text of the error shows a part of the value
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host = parts.hostname or ""
         nothing_else = parts.path in {"", "/"} and not parts.query and not parts.fragment
@@ -70,10 +74,10 @@ def usable_proxy(origin: str, value: str) -> str:
 
 
 def check_certificates() -> None:
-    """Check that the file of ``SSL_CERT_FILE`` can be read and holds a certificate.
+    """Check that the file of ``SSL_CERT_FILE`` can be read and contains a certificate.
 
     Raises:
-        StartupError: the file cannot be read, or holds none.
+        StartupError: the file cannot be read, or contains none.
     """
     file = os.environ.get("SSL_CERT_FILE")
     if not file:
@@ -82,16 +86,16 @@ def check_certificates() -> None:
     try:
         context.load_verify_locations(cafile=file)
     except ssl.SSLError:
-        raise StartupError("SSL_CERT_FILE: the file holds no certificate in PEM format") from None
+        raise StartupError("SSL_CERT_FILE: the file contains no certificate in PEM format") from None
     except OSError as error:
         raise StartupError(f"SSL_CERT_FILE: the file cannot be read: {error.strerror}") from None
 
 
 def accept_legacy_certificates(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Return the context, which now accepts the certificates that kubectl and curl accept.
+    """Make the context accept the certificates that kubectl and curl accept, and return it.
 
-    Since Python 3.13 contexts check X.509 strictly by default. That rejects what many companies' CAs issue, such as
-    certificates without key identifiers. Signatures, names and dates are verified all the same.
+    Since Python 3.13, contexts check X.509 strictly by default. The strict check rejects certificates of many company
+    CAs, such as certificates without key identifiers. Signatures, names and dates are still verified.
     """
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
@@ -100,7 +104,7 @@ def accept_legacy_certificates(context: ssl.SSLContext) -> ssl.SSLContext:
 def openssl_reason(error: BaseException | None) -> str | None:
     """Return the reason that OpenSSL gives in an error or in one of its causes, or None if TLS is not the cause."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):  # aiohttp's own are of this type too, and have no reason
+        if isinstance(error, ssl.SSLError):  # errors of aiohttp have this type too, but no reason
             if message := getattr(error, "verify_message", None):
                 return str(message).rstrip(".")
             if reason := getattr(error, "reason", None):
@@ -110,20 +114,20 @@ def openssl_reason(error: BaseException | None) -> str | None:
 
 
 def _variable(name: str) -> tuple[str, str]:
-    """Return a variable of the environment as it is spelled there, and its value. Lower case has priority."""
+    """Return the name of an environment variable as it is spelled there, and its value. Lower case has priority."""
     spelled = name if name in os.environ else name.upper()
     return spelled, os.environ.get(spelled, "").strip()
 
 
 def _is_exception(host: str, port: int | None, variable: str, entry: str) -> bool:
-    """Return whether an entry of ``NO_PROXY`` is about a host at a port; one that is not understood is about none."""
+    """Return whether an entry of ``NO_PROXY`` matches a host and port. An invalid entry matches none."""
     if entry == "*":
         return True
     name, colon, digits = entry.rpartition(":")
     if not colon or not digits.isdecimal() or (":" in name and name[-1] != "]"):
         name, digits = entry, ""
     domain = name.removeprefix("*").rstrip(".").lower()
-    if re.fullmatch(r"\.?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", domain):  # with a dot first: subdomains, and not itself
+    if re.fullmatch(r"\.?([\w-]+\.)*[\w-]*[^\W\d][\w-]*", domain):  # a leading dot: only the subdomains
         is_host = host == domain or host.endswith(f".{domain.removeprefix('.')}")
     else:
         try:
@@ -144,5 +148,5 @@ def _is_in(host: str, network: IPv4Network | IPv6Network) -> bool:
 
 @functools.cache
 def _warn(variable: str, entry: str) -> None:
-    """Warn of an entry that is not understood, once."""
-    log.warning("%s: ignoring the entry %r: it is no name, domain, address or range", variable, entry)
+    """Warn about an invalid entry, once."""
+    log.warning("%s: ignoring the entry %r: it is not a name, domain, address or range", variable, entry)

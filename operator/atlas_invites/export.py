@@ -1,4 +1,4 @@
-"""``atlas-invites export``: the invitations and members of projects as manifests, to be taken over as they are."""
+"""``atlas-invites export``: print the invitations and members of projects as manifests that adopt them unchanged."""
 
 from __future__ import annotations
 
@@ -47,64 +47,66 @@ GroupId = Annotated[str, AfterValidator(_group_id)]
 
 
 def _group_ids(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
-    """Return a tuple of ids for one (or several with commas, as the variable has them), or for several flags."""
+    """Return a tuple of ids, for the variable (separated by commas) or for several flags."""
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 class ExportSettings(BaseSettings):
-    """The flags of ``atlas-invites export``."""
+    """The flags of ``atlas-invites export``. Each is also the environment variable ``ATLAS_INVITES_<NAME>``."""
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, hide_input_in_errors=True)
 
     group_id: Annotated[tuple[GroupId, ...], NoDecode, BeforeValidator(_group_ids)] = Field(
         (), description="id of the Atlas project, 24 hex digits (repeatable)"
     )
-    all_projects: bool = Field(default=False, description="export every project that the credentials see")
-    members: bool = Field(default=False, description="also export the members of the project, to observe them")
-    output_directory: Path | None = Field(
-        None, description="write a file for each project into this directory; standard output by default"
+    all_projects: bool = Field(default=False, description="export every project that the credentials can see")
+    members: bool = Field(
+        default=False, description="also export the members of the projects, with memberPolicy: Observe"
     )
-    namespaces: Namespaces = Field((), description="namespace of the manifests; they name none by default")
+    output_directory: Path | None = Field(
+        None, description="write one file for each project into this directory; default: standard output"
+    )
+    namespaces: Namespaces = Field((), description="namespace of the manifests; default: none")
     secret_name: Name = Field("atlas-credentials", description="name of the Secret that the manifests refer to")
-    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
+    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="URL of the Atlas API")
 
     @field_validator("namespaces")
     @classmethod
     def _is_single(cls, namespaces: tuple[str, ...]) -> tuple[str, ...]:
         if len(namespaces) > 1:
-            raise ValueError("must be a single namespace: the manifests are for one")
+            raise ValueError("must be a single namespace: all manifests have the same one")
         return namespaces
 
     @model_validator(mode="after")
     def _names_projects(self) -> Self:
         if bool(self.group_id) == self.all_projects:
-            raise PydanticCustomError("group_id", "is required, or --all-projects instead; give one of them")
+            raise PydanticCustomError("group_id", "set either this or --all-projects, not both")
         return self
 
     @property
     def namespace(self) -> str | None:
-        """The namespace that the manifests name, if any."""
+        """The namespace of the manifests, if any."""
         return next(iter(self.namespaces), None)
 
 
 _PARTIAL = "# Some entries of the project's lists cannot be read: an invitation or a member may be missing here.\n"
 AT_A_TIME = 10
-"""Projects that are read at a time."""
+"""The number of projects that are read concurrently."""
 
 
 class ExportError(Exception):
-    """Atlas did not show the projects; one line for the terminal."""
+    """Atlas did not list the projects; the message is one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was found in one project.
+    """The result for one project.
 
     Attributes:
         group_id: the project.
         text: the manifests as YAML documents.
-        complete: whether everything could be expressed as one.
-        failure: why the project could not be read, in one line for the terminal; there is no text then.
+        complete: whether every invitation and member is in the text.
+        failure: why the project could not be read, in one line for the terminal. The text is empty then.
     """
 
     group_id: str
@@ -114,10 +116,10 @@ class Export:
 
 
 def credentials_of(environment: Mapping[str, str]) -> Credentials:
-    """Return the credentials that environment variables hold, an API key or a service account.
+    """Return the credentials in environment variables: an API key or a service account.
 
     Raises:
-        StartupError: there are none, half a pair, or both pairs. The message names the variables, never a value.
+        StartupError: not exactly one pair of variables is set. The message names the variables, never a value.
     """
     found = {name for name in (*_API_KEY, *_SERVICE_ACCOUNT) if environment.get(name)}
     if found == set(_API_KEY):
@@ -125,27 +127,27 @@ def credentials_of(environment: Mapping[str, str]) -> Credentials:
     if found == set(_SERVICE_ACCOUNT):
         return ServiceAccount(*(environment[name] for name in _SERVICE_ACCOUNT))
     pairs = " or ".join(" and ".join(pair) for pair in (_API_KEY, _SERVICE_ACCOUNT))
-    raise StartupError(f"no credentials: set {pairs}, one pair and not both")
+    raise StartupError(f"no credentials: set {pairs}, but not both pairs")
 
 
 async def export(
     settings: ExportSettings, credentials: Credentials, progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Export]:
-    """Read the pending invitations of projects, those of both APIs, and return them as manifests; members if asked for.
+    """Return the pending invitations of projects, from both APIs, as manifests; also the members if requested.
 
     Args:
-        settings: which projects, and what the manifests have.
+        settings: the projects, and values for the manifests.
         credentials: of Atlas.
-        progress: called with how many projects were read, and how many there are.
+        progress: called with the number of projects read, and the total number.
 
     Raises:
-        ExportError: Atlas did not show which projects there are.
+        ExportError: Atlas did not list the projects.
         StartupError: the proxy of the environment cannot be used.
     """
-    from atlas_invites.atlas.client import Atlas  # noqa: PLC0415 - help and bad settings answer at once
+    from atlas_invites.atlas.client import Atlas  # noqa: PLC0415 - keeps --help and errors in settings fast
     from atlas_invites.atlas.errors import AtlasFailure  # noqa: PLC0415
 
-    logging.getLogger("atlas_invites.atlas").setLevel(logging.ERROR)  # the error has what else a warning would say
+    logging.getLogger("atlas_invites.atlas").setLevel(logging.ERROR)  # the error says what a warning would say
     limit, done = asyncio.Semaphore(AT_A_TIME), count(1)
     async with Atlas(settings.atlas_url) as atlas:
         try:
@@ -170,7 +172,7 @@ def _exported(snapshot: Snapshot, settings: ExportSettings, group_id: str, *, is
     users = snapshot.users.by_id.values()
     pending = [user.as_invitation() for user in users if user.org_membership_status == Membership.PENDING]
     entries: list[Invitation | User] = [*snapshot.invitations.by_id.values(), *pending]
-    if settings.members:  # of the lists, those who are in the project themselves: not by a team or the organization
+    if settings.members:  # the list has only direct members: nobody who is in by a team or the organization
         entries += [user for user in users if user.org_membership_status == Membership.ACTIVE]
     found = written(entries, settings, group_id, is_one_of_many=is_one_of_many)
     return found if snapshot.complete else replace(found, text=found.text + _PARTIAL, complete=False)
@@ -179,10 +181,11 @@ def _exported(snapshot: Snapshot, settings: ExportSettings, group_id: str, *, is
 def written(
     entries: Iterable[Invitation | User], settings: ExportSettings, group_id: str, *, is_one_of_many: bool = False
 ) -> Export:
-    """Return invitations and members as manifests, in the order of their e-mails.
+    """Return invitations and members as manifests, sorted by e-mail.
 
-    A comment stands for what cannot be one. A member is one whose roles are only observed, and who stays if the object
-    is deleted. ``is_one_of_many``: other projects are exported too, so a name must differ from theirs.
+    An entry that cannot be a manifest becomes a comment. The manifest of a member only observes the roles, and its
+    deletion does not remove the member. ``is_one_of_many``: other projects are exported too, so the names of the
+    objects include the project.
     """
     emails: set[str] = set()
     parts, complete = [f"# Atlas project {group_id}\n"] if is_one_of_many else [], True
@@ -195,16 +198,16 @@ def written(
         else:
             complete = False
             what = "member" if isinstance(entry, User) else "invitation"
-            # JSON keeps it on one line, whatever Atlas calls it.
+            # JSON keeps it on one line, whatever it contains.
             email = json.dumps(entry.username or "")
             parts.append(f"# Left out: {what} {json.dumps(entry.id)} of {email}: {problem}\n")
     return Export(group_id, "".join(parts), complete)
 
 
 def name_of(email: str, group_id: str | None = None) -> str:
-    """Return the name of an e-mail's object; it is none that Kubernetes takes where the e-mail begins with a sign.
+    """Return the object name for an e-mail. It is invalid in Kubernetes if the e-mail begins with a special character.
 
-    With the id of the project it differs from the names of the same e-mail in other projects.
+    If the id of the project is given, the name differs from the names for the same e-mail in other projects.
     """
     email = email.lower()
     words = re.sub(r"[^a-z0-9]+", "-", email)[:_NAME_LENGTH]
@@ -213,14 +216,14 @@ def name_of(email: str, group_id: str | None = None) -> str:
 
 
 def _problems(entry: Invitation | User, name: str, emails: set[str]) -> Iterator[str]:
-    """Yield why an invitation or a member cannot be a manifest beside those of other e-mails."""
+    """Yield why an invitation or a member cannot be a manifest. ``emails``: those that already have one."""
     email = entry.username or ""
     if (rule := email_fault(email)) is not None:
         yield f"the e-mail {rule}"
     elif not re.fullmatch(_NAME, name):
-        yield f"the e-mail makes no object name ({json.dumps(name)}); name the object by hand"
+        yield f"the e-mail does not give a valid object name ({json.dumps(name)}); choose a name yourself"
     if email_key(email) in emails:
-        yield "another invitation of this e-mail is above; one object stands for both"
+        yield "there is another entry for this e-mail above; one object is enough for both"
     if strange := [role for role in entry.roles if not re.fullmatch(ROLE, role)]:
         yield f"not a project role: {', '.join(map(json.dumps, strange))}"
     if not entry.roles:
@@ -228,7 +231,7 @@ def _problems(entry: Invitation | User, name: str, emails: set[str]) -> Iterator
 
 
 def _manifest(entry: Invitation | User, name: str, settings: ExportSettings, group_id: str) -> str:
-    """Return one YAML document. A string in JSON is one in YAML, whatever is in it."""
+    """Return one YAML document. Strings are written as JSON, which is also valid YAML for any content."""
     namespace = f"  namespace: {json.dumps(settings.namespace)}\n" if settings.namespace else ""
     roles = "".join(f"    - {role}\n" for role in entry.roles)
     is_member = isinstance(entry, User)

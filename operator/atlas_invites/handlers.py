@@ -1,13 +1,13 @@
-"""Everything that uses kopf: it lists and watches, and every event is passed on.
+"""All code that uses kopf. kopf lists and watches; every event is passed on.
 
-Beyond what its documentation promises, this module relies on kopf as follows. ``tests/unit/test_kopf.py`` tests each
-point with the real kopf; ``pyproject.toml`` admits only versions with which these tests were run.
+This module also relies on behavior of kopf that is not documented. ``tests/unit/test_kopf.py`` tests each point with
+the real kopf; ``pyproject.toml`` allows only versions with which these tests were run.
 
-1. When ``spawn_tasks`` returns, kopf has taken the signals of the process, and does not take them later.
-2. What the tasks of ``spawn_tasks`` start are tasks and generators whose code is in kopf's own files.
-3. Of the session that a login handler returns, kopf uses ``request``, ``headers``, ``closed``, ``close``; nothing else.
-4. kopf iterates over ``error_backoffs`` for each request from the beginning, and does not need its length.
-5. With only an event handler, kopf writes nothing on an object, also if its storage of differences keeps nothing.
+1. When ``spawn_tasks`` returns, kopf has installed its signal handlers; it does not install them later.
+2. The tasks of ``spawn_tasks`` start only tasks and generators whose code is in kopf's own files.
+3. Of the session that a login handler returns, kopf uses only ``request``, ``headers``, ``closed`` and ``close``.
+4. For each request, kopf iterates over ``error_backoffs`` from the beginning; it does not need its length.
+5. With only an event handler, kopf writes nothing to an object, even if its diff-base storage keeps nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import aiohttp
 
 RESTART_FIRST, RESTART_LAST = 1.0, 30.0
-"""Seconds until a watch that has ended is restarted: doubled each time, unless the watch has lasted."""
+"""Seconds until a watch that has ended is restarted: doubled each time, unless the watch lasted longer than that."""
 
-ENDS_IN = 5.0
-"""Seconds that kopf may take to end."""
+STOP_TIMEOUT = 5.0
+"""Seconds that kopf may take to stop."""
 
-BEGINS_IN, BEGINS_IN_LAST = 60.0, 120.0
-"""Seconds that a watch may take to begin, or to begin again; at first, and if it has not begun in time before."""
+OPEN_TIMEOUT, OPEN_TIMEOUT_LAST = 60.0, 120.0
+"""Seconds that a watch may take to open or reopen: the first limit, and the limit after it was exceeded."""
 
 LOOK = 1.0
 """Seconds between two checks of whether the watch is open."""
@@ -51,11 +51,11 @@ class Sink(Protocol):
     """Takes the events of the watch."""
 
     def __call__(self, resource: Resource, *, deleted: bool, listed: bool) -> None:
-        """Take an object as it is now, or was when it was deleted; ``listed``: a list has shown it, not a change."""
+        """Take an object as it is, or was when it was deleted. ``listed``: it comes from a list, not from a change."""
 
 
 class Session(Protocol):
-    """Sends requests to the API server, as far as kopf is concerned like ``aiohttp.ClientSession``."""
+    """Sends requests to the API server. kopf uses it as an ``aiohttp.ClientSession``."""
 
     @property
     def server(self) -> str:
@@ -63,13 +63,13 @@ class Session(Protocol):
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink, session: Session) -> None:
-    """Register the handlers: every event goes to the sink, every request by the session.
+    """Register the handlers: every event goes to the sink, and the session sends every request.
 
-    A handler that raises loses the event (kopf logs the error and goes on), so nothing is raised: an object that cannot
-    be read is logged; the next complete list finds it.
+    The handlers never raise, because kopf would log the error and lose the event. An object that cannot be read is
+    logged; the next complete list finds it.
 
-    kopf logs in again after a 401, to which the session has responded with its newest credentials. It gets the same
-    session again, and ends.
+    After a 401, kopf logs in again. The session has then already retried with its newest credentials. kopf gets the
+    same session, and ends.
     """
 
     async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401 - kopf's signature
@@ -77,7 +77,7 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, session: Session) -> N
             resource, type_ = Resource.from_body(event["object"]), event["type"]
             sink(resource, deleted=type_ == "DELETED", listed=type_ is None)
         except Exception:
-            log.exception("could not process a watch event; the next full list will pick the object up")
+            log.exception("could not process a watch event; the next complete list will have the object")
 
     async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 - kopf's signature
         return kopf.AiohttpSession(server=session.server, aiohttp_session=cast("aiohttp.ClientSession", session))
@@ -88,14 +88,14 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, session: Session) -> N
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is watched, and who is told.
+    """What is watched, and where the events go.
 
     Attributes:
-        sink: takes an object, and what has shown it.
-        session: sends kopf's requests, as it does those of our own client.
-        namespaces: returns which to watch now; None means all.
-        started: called when kopf has been started, which takes the process's signals for itself.
-        is_open: returns whether the API server responds to the watch of a namespace, or of all.
+        sink: takes each event.
+        session: sends the requests of kopf and of our own client.
+        namespaces: returns the namespaces to watch now; None means all.
+        started: called after kopf has started, because kopf replaces the signal handlers of the process.
+        is_open: returns whether the watch of a namespace, or of all, is open.
     """
 
     sink: Sink
@@ -105,12 +105,12 @@ class Watch:
     is_open: Callable[[str | None], bool]
 
 
-class NotBegunError(Exception):
-    """The watch of these namespaces (None: of all) has not begun within so many seconds."""
+class NotOpenError(Exception):
+    """The watch of these namespaces (None: of all) did not open within the given seconds."""
 
     def __init__(self, seconds: float, namespaces: Collection[str | None]) -> None:
         names = ", ".join(sorted(filter(None, namespaces)))
-        super().__init__(f"it has not begun within {seconds:.0f} s{names and f' in namespace {names}'}")
+        super().__init__(f"it did not open within {seconds:.0f} s{names and f' in namespace {names}'}")
 
 
 class MoreToWatchError(Exception):
@@ -118,8 +118,8 @@ class MoreToWatchError(Exception):
 
 
 async def keep_watching(watch: Watch) -> None:
-    """Send the events of the watch to the sink, for ever: restart kopf when it ends or makes no progress."""
-    loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, BEGINS_IN
+    """Send the events of the watch to the sink, for ever. Restart kopf when it ends or makes no progress."""
+    loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, OPEN_TIMEOUT
     loop.set_exception_handler(_on_loop_error)
     while True:
         if not (namespaces := watch.namespaces()):
@@ -128,17 +128,17 @@ async def keep_watching(watch: Watch) -> None:
         began = loop.time()
         error = await _run_kopf(watch, namespaces, patience)
         pause = RESTART_FIRST if loop.time() - began > RESTART_LAST else min(2 * pause, RESTART_LAST)
-        patience = BEGINS_IN_LAST if isinstance(error, NotBegunError) else BEGINS_IN
+        patience = OPEN_TIMEOUT_LAST if isinstance(error, NotOpenError) else OPEN_TIMEOUT
         log.warning("the watch ended; restarting in %.0f s: %s", pause, error)
         await asyncio.sleep(pause)
 
 
 async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: float) -> BaseException | None:
-    """Run kopf until it ends, or does not watch what it should, and return why.
+    """Run kopf until it ends or does not watch what it should. Return the reason.
 
-    ``kopf.run_tasks`` cannot be used: when kopf ends, it cancels every task of the process that is younger than kopf.
-    So this function cancels kopf's tasks: those that ``spawn_tasks`` returns, and then those that these have started
-    (streams, a worker for each object with events). kopf has no list of the latter.
+    ``kopf.run_tasks`` cannot be used: when kopf ends, it cancels every task of the process that started after kopf.
+    So this function cancels kopf's tasks itself: those that ``spawn_tasks`` returns, and then the tasks that they have
+    started (streams, a worker for each object with events). kopf has no list of the latter.
     """
     registry = kopf.OperatorRegistry()
     register(registry, watch.sink, watch.session)
@@ -157,7 +157,7 @@ async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: fl
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=ENDS_IN)
+        await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
         for task in asyncio.all_tasks():
             if _is_kopfs(getattr(task.get_coro(), "cr_code", None)):
                 task.cancel()
@@ -165,12 +165,12 @@ async def _run_kopf(watch: Watch, namespaces: Sequence[str | None], patience: fl
 
 
 async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float) -> None:
-    """Check the watch of each namespace, for as long as none has been closed for too many seconds.
+    """Check the watch of each namespace until one has been closed for more than ``patience`` seconds.
 
-    kopf looks for the resource when it starts. If the CRD is not there then, kopf watches nothing, for ever.
+    kopf discovers the resource only when it starts. If the CRD does not exist then, kopf never watches anything.
 
     Raises:
-        NotBegunError: one has been closed for too long.
+        NotOpenError: a watch has been closed for too long.
         MoreToWatchError: there is another namespace to watch.
     """
     clock = asyncio.get_running_loop().time
@@ -181,10 +181,10 @@ async def _look(watch: Watch, namespaces: Sequence[str | None], patience: float)
         are_open = [namespace for namespace in open_at if watch.is_open(namespace)]
         open_at |= dict.fromkeys(are_open, clock())
         if len(are_open) == len(open_at):
-            patience = BEGINS_IN
+            patience = OPEN_TIMEOUT
         if not open_at.keys() >= set(watch.namespaces()):
             raise MoreToWatchError("another namespace can be watched")
-    raise NotBegunError(patience, open_at.keys() - set(are_open))
+    raise NotOpenError(patience, open_at.keys() - set(are_open))
 
 
 def _is_kopfs(code: CodeType | None) -> bool:
@@ -192,9 +192,9 @@ def _is_kopfs(code: CodeType | None) -> bool:
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report an error that no task awaits, unless it is kopf's.
+    """Report an error that no task awaits, unless it comes from kopf.
 
-    A watch of kopf does not close as it should, and if two of its watches fail, kopf awaits one, having logged both.
+    kopf does not close its watches properly. If two of them fail, it logs both errors, but awaits only one.
     """
     code = getattr(context.get("asyncgen"), "ag_code", None)
     if isinstance(future := context.get("future"), asyncio.Task):
@@ -204,14 +204,14 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 class _BackOffs:
-    """Seconds between kopf's tries to list and watch, without an end: an iterator would be used up by one outage."""
+    """Seconds between kopf's attempts to list and watch, without end. One outage would exhaust an iterator."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8, 13), itertools.repeat(20))
 
 
 class _NothingToCompare(kopf.DiffBaseStorage):
-    """Keeps no copy of an object to compare it later: that would cost a tenth of a burst's CPU."""
+    """Keeps no copy of an object for later comparison: copies would take a tenth of the CPU of a burst."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 - kopf's signature
         return kopf.BodyEssence()
@@ -232,5 +232,5 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 0.5  # the handler never awaits
     settings.watching.chunk_size = _PAGE
     settings.networking.error_backoffs = _BackOffs()
-    settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was ended
+    settings.process.ultimate_exiting_timeout = None  # else kopf kills the process ten minutes after it was stopped
     return settings

@@ -1,4 +1,4 @@
-"""Every knob of the operator, once: flag, environment variable, default, help."""
+"""The settings of the operator: each has a flag, an environment variable, a default and a help text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def in_pod() -> bool:
-    """Return whether this process runs in a pod (Kubernetes sets the variable in every container)."""
+    """Return whether this process runs in a pod: Kubernetes sets the variable in every container."""
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
 def pod_namespace() -> str | None:
-    """Return the namespace of the pod that this process runs in, or None outside."""
+    """Return the namespace of the pod that this process runs in, or None outside a pod."""
     try:
         return _NAMESPACE_FILE.read_text().strip() or None
     except OSError:
@@ -49,7 +49,7 @@ def _seconds(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 
 def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
-    """Return a tuple for a comma-separated list, or for several; each name once."""
+    """Return the names of one or several comma-separated lists, without repetitions."""
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
     if not isinstance(text, str):
         return value
@@ -57,7 +57,7 @@ def _names(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 
 def _namespace(name: str) -> str:
-    """Return the name of a namespace. No pattern: kopf would watch all that match, and our own list none."""
+    """Return the name of a namespace, not a pattern: kopf would watch all matches, but our own client lists none."""
     if re.fullmatch(_NAMESPACE, name) is None:
         raise ValueError("must be the name of a namespace")
     return name
@@ -73,7 +73,7 @@ def _secret(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
 
 
 def _host(url: str) -> str:
-    """Return the URL of a host, without a slash at its end."""
+    """Return the URL of a host, without a trailing slash."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -84,7 +84,7 @@ def _host(url: str) -> str:
     if "@" in parts.netloc or parts.path.strip("/") or re.search(r"[?#]", url):
         raise ValueError("must name a host only, without user, path or query")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise ValueError("must be https: plain http is refused except to loopback")
+        raise ValueError("must be https: plain http is allowed only for loopback addresses")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -98,15 +98,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def namespaces_of(environment: Mapping[str, str]) -> str | None:
-    """Return what ``ATLAS_INVITES_NAMESPACES`` or ``ATLAS_INVITES_NAMESPACE`` says, or None if neither is set.
+    """Return the value of ``ATLAS_INVITES_NAMESPACES`` or ``ATLAS_INVITES_NAMESPACE``, or None if neither is set.
 
     Raises:
-        StartupError: the two say different things.
+        StartupError: both are set, and have different values.
     """
-    said = [environment[name] for name in NAMESPACE_VARIABLES if name in environment]
-    if len({_names(value) for value in said}) > 1:
+    values = [environment[name] for name in NAMESPACE_VARIABLES if name in environment]
+    if len({_names(value) for value in values}) > 1:
         raise StartupError(f"{' and '.join(NAMESPACE_VARIABLES)} differ: set only one of them")
-    return said[0] if said else None
+    return values[0] if values else None
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
@@ -120,37 +120,40 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True)
 
-    atlas_url: AtlasUrl = Field(
-        "https://cloud.mongodb.com", description="host of the Atlas API and of its token endpoint"
-    )
-    namespaces: Namespaces = Field((), description="watch only this namespace (repeatable); all by default")
+    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="URL of the Atlas API and its token endpoint")
+    namespaces: Namespaces = Field((), description="watch only this namespace (repeatable); default: all namespaces")
     default_secret: Annotated[Key | None, NoDecode, BeforeValidator(_secret)] = Field(
-        None, description="NAMESPACE/NAME of the Secret for invitations without connectionSecretRef; none by default"
+        None, description="NAMESPACE/NAME of the Secret for invitations without connectionSecretRef; default: none"
     )
     resync_interval: Seconds = Field(
-        600.0, ge=1, description="how often every invitation is compared with Atlas; seconds, or 10m, 1h"
+        600.0,
+        ge=1,
+        description="time between two comparisons of every invitation with Atlas; seconds, or for example 10m or 1h",
     )
     deletion_grace: Seconds = Field(
         5.0,
         ge=0,
-        description="how long a deletion waits for an object that takes over, before it cancels or removes anything; "
-        "0 for no wait",
+        description="how long a deletion waits for another object to take over, before the operator cancels the "
+        "invitation or removes the member; 0: no wait",
     )
-    workers: int = Field(50, ge=1, le=1000, description="reconciles at a time")
+    workers: int = Field(50, ge=1, le=1000, description="maximum number of concurrent reconciles")
     atlas_api: Literal["auto", "invites", "users"] = Field(
-        "auto", description="auto, invites or users; auto uses invites, and users once that has ended"
+        "auto", description="auto, invites or users; auto uses the Invites API until it has ended, then the Users API"
     )
-    atlas_envelope: bool = Field(default=False, description="ask Atlas for enveloped answers and read them")
+    atlas_envelope: bool = Field(
+        default=False, description="request responses in an envelope (for proxies that change statuses)"
+    )
     leader_election: bool = Field(
-        default_factory=in_pod, description="let one of several operators act, by a Lease; on in a pod, off outside"
+        default_factory=in_pod, description="elect a leader with a Lease; default: on in a pod, off outside"
     )
     lease_namespace: Namespace = Field(
         default_factory=lambda: pod_namespace() or "default",
-        description="namespace of the Lease; the pod's, else default",
+        description='namespace of the Lease; default: that of the pod, or "default" outside a pod',
     )
-    listen: str = Field("0.0.0.0:8080", description="address of /metrics, /healthz and /readyz; off for none")
+    listen: str = Field("0.0.0.0:8080", description="address that serves /metrics, /healthz and /readyz, or off")
     log_format: Literal["json", "text"] = Field(
-        default_factory=lambda: "json" if in_pod() else "text", description="json (the default in a pod) or text"
+        default_factory=lambda: "json" if in_pod() else "text",
+        description="json or text; default: json in a pod, text outside",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 

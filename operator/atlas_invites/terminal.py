@@ -1,4 +1,4 @@
-"""What someone sees who runs a command: output, errors, progress, and what a failure of Atlas means to them."""
+"""What the user of a command sees: output, errors, progress, and explanations of Atlas failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CLOSED_PIPE = 128 + signal.SIGPIPE
 MANY_PROJECTS = 5
-"""From so many projects on, ``plan`` says how many it has read."""
+"""The number of projects from which the commands show progress."""
 
 _LATER = "Run the command again later."
 _MESSAGES = {
@@ -28,12 +28,12 @@ _MESSAGES = {
         "Grant them Project Owner, and add the IP address of this machine to their API access list.",
     ),
     Reason.PROJECT_NOT_FOUND: (
-        "Atlas found no such project",
+        "Atlas did not find the project",
         "Correct the id of the project, or use credentials of the project's organization.",
     ),
     Reason.INVALID_REQUEST: ("Atlas rejected the request", "Correct the id of the project."),
 }
-"""By reason: what happened, and what to do. Status has words of its own, for the operator."""
+"""By reason: what happened, and what to do. Status has other messages: they are about the operator."""
 
 
 def explained(failure: AtlasFailure) -> str:
@@ -45,16 +45,16 @@ def explained(failure: AtlasFailure) -> str:
 
 
 def complain(message: str) -> None:
-    """Print one line to standard error, unless it takes no more or was closed before the process started."""
+    """Print one line to standard error. Do nothing if standard error is closed or cannot be written."""
     with suppress(OSError, AttributeError):
         sys.stderr.write(f"atlas-invites: {' '.join(message.split())}\n")
 
 
 def show(text: str) -> None:
-    """Print to standard output, or exit if it takes no more: a reader such as ``head`` has read enough, or it is full.
+    """Print to standard output, or exit if that fails: a reader such as ``head`` has closed it, or the disk is full.
 
     Raises:
-        SystemExit: 141 as for the signal SIGPIPE, else 1 with one line.
+        SystemExit: 141 if the reader has closed it, as for SIGPIPE; else 1, after one line on standard error.
     """
     if not text:
         return
@@ -70,7 +70,7 @@ def show(text: str) -> None:
 
 
 def show_progress(done: int, projects: int) -> None:
-    """Say how many projects were read, if there are many: on a terminal in place, elsewhere once."""
+    """Show how many projects were read, if there are many: on a terminal in place, elsewhere once at the end."""
     if projects < MANY_PROJECTS:
         return
     with suppress(OSError, AttributeError):

@@ -98,7 +98,7 @@ async def test_the_rights_of_a_team(life: Life, control_plane: ControlPlane, rig
         assert "HTTP 403 Forbidden; the user of the kubeconfig lacks " in err
     else:
         assert (code, out.partition(" ")[0]) == (0, "+")
-        assert err.startswith("atlas-invites: duplicates in other namespaces are not found: ")
+        assert err.startswith("atlas-invites: duplicates in other namespaces cannot be detected: ")
 
 
 async def test_no_cluster(life: Life, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ async def test_an_unknown_exception(proxy: ForwardProxy) -> None:
         variables={"HTTPS_PROXY": url, "NO_PROXY": f"[::1,{EXCEPTIONS}", "SSL_CERT_FILE": str(LEGACY_CA)},
     )
     assert code == 0
-    assert err == "NO_PROXY: ignoring the entry '[::1': it is no name, domain, address or range\n"
+    assert err == "NO_PROXY: ignoring the entry '[::1': it is not a name, domain, address or range\n"
 
 
 @pytest.mark.parametrize("credentials", ["", f"user:{CANARY}@"])

@@ -66,7 +66,7 @@ async def test_a_reference_without_a_cluster(invited: Bench, tmp_path: Path) -> 
     code, out, err = await done(*plan)
     assert (code, err) == (1, "")
     _, zoe, summary = out.decode().splitlines()
-    assert zoe.startswith("! needs attention default/zoe ProjectNotReady: The id of the project is in the cluster")
+    assert zoe.startswith("! needs attention default/zoe ProjectNotReady: The plan for this object is unknown: the id")
     assert summary == (
         "2 objects: 1 to send, 1 needing attention. 1 object could not be planned; Atlas sends at least 1 e-mail."
     )
@@ -147,7 +147,7 @@ async def test_an_error_of_atlas(invited: Bench, tmp_path: Path) -> None:
     lines = out.decode().splitlines()
     assert lines[0] == "= no change       default/ann Invited"
     assert lines[2].endswith(" 1 object could not be planned; Atlas sends at least 0 e-mails.")
-    assert lines[1].startswith("! needs attention default/bob ProjectNotFound: Atlas found no such project")
+    assert lines[1].startswith("! needs attention default/bob ProjectNotFound: Atlas did not find the project")
     assert '"errorCode": "GROUP_NOT_FOUND"' in lines[1]
 
 
@@ -171,7 +171,7 @@ async def test_pruning_needs_a_manifest(invited: Bench, tmp_path: Path) -> None:
     assert (code, out) == (1, b"")
     assert err == (
         "atlas-invites: --prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the "
-        "cluster is looked at, while a GitOps tool would delete every object that it has applied. Check --file, or "
+        "cluster is compared, but a GitOps tool would delete every object that it has applied. Check --file, or "
         "keep a manifest in each namespace.\n"
     )
 
@@ -279,7 +279,7 @@ async def test_an_export_with_one_unreadable_project(invited: Bench) -> None:
     code, out, err = await done("export", *projects, "--atlas-url", invited.url)
     assert code == 1
     assert b'username: "ann@example.com"' in out
-    assert err.startswith(f"atlas-invites: project {OTHER_PROJECT}: Atlas found no such project")
+    assert err.startswith(f"atlas-invites: project {OTHER_PROJECT}: Atlas did not find the project")
     assert err.count("\n") == 1
 
 
@@ -317,7 +317,7 @@ async def test_the_output_directory_cannot_be_written(invited: Bench, tmp_path: 
     (tmp_path / "out").write_text("")
     directory = ("--output-directory", str(tmp_path / "out"))
     code, _, err = await done("export", "--group-id", PROJECT_ID, *directory, "--atlas-url", invited.url)
-    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: is not a directory\n")
+    assert (code, err) == (1, f"atlas-invites: cannot write to {tmp_path}/out: it is not a directory\n")
 
 
 async def test_many_manifests_cost_two_lists_per_project(bench: Bench, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_names_differ() -> None:
     [
         ({"roles": [READER, "ORG_OWNER"]}, 'not a project role: "ORG_OWNER"'),
         ({"roles": []}, "it has no roles"),
-        ({"username": "_jane@example.com"}, "the e-mail makes no object name"),
+        ({"username": "_jane@example.com"}, "the e-mail does not give a valid object name"),
         ({"username": "jane"}, "the e-mail must be one e-mail address"),
         ({"username": f"{'x' * 250}@example.com"}, "the e-mail must have at most 254 characters"),
         ({"username": "jane\n@example.com"}, "the e-mail must not have spaces or invisible characters"),
@@ -206,13 +206,13 @@ def test_atlas_error(sandbox: Sandbox, credentials: dict[str, str], group_id: st
     ("credentials", "arguments", "error"),
     [
         ({}, ["--group-id", GROUP_ID], "MONGODB_ATLAS_PUBLIC_API_KEY"),
-        (API_KEY | SERVICE_ACCOUNT, ["--group-id", GROUP_ID], "one pair and not both"),
+        (API_KEY | SERVICE_ACCOUNT, ["--group-id", GROUP_ID], "not both pairs"),
         ({"MONGODB_ATLAS_CLIENT_ID": "id"}, ["--group-id", GROUP_ID], "MONGODB_ATLAS_CLIENT_SECRET"),
         (API_KEY, [], "--group-id"),
         (API_KEY, ["--group-id", "my-project"], "--group-id"),
         (API_KEY, ["--group-id", GROUP_ID, "--namespace", "Team A"], "--namespace"),
         (API_KEY, ["--group-id", GROUP_ID, "--secret-name", "x/y"], "--secret-name"),
-        (API_KEY, ["--group-id", GROUP_ID, "--atlas-url", "http://atlas.example.com"], "plain http is refused"),
+        (API_KEY, ["--group-id", GROUP_ID, "--atlas-url", "http://atlas.example.com"], "plain http is allowed only"),
     ],
     ids=["none", "both", "half", "no-project", "bad-project", "bad-namespace", "bad-secret", "plain-http"],
 )

@@ -20,8 +20,8 @@ BOTH = {"invitationId": ID}
 HEX = "must be 24 hex digits in lower case"
 NAMESPACE = "namespace must be the name of a namespace (lower-case letters, digits and '-')"
 KUBERNETES_NAME = "name must be a Kubernetes name (lower-case letters, digits, '-' and '.')"
-ONE_PROJECT = "spec: Invalid value: give either groupId or projectRef, and not both"
-SOMEBODY = "spec: Invalid value: give username, invitationId or both"
+ONE_PROJECT = "spec: Invalid value: set either groupId or projectRef, not both"
+SOMEBODY = "spec: Invalid value: set username, invitationId or both"
 POLICIES = {
     "deletionPolicy": "Retain",
     "memberPolicy": "Manage",

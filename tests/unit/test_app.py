@@ -291,7 +291,7 @@ async def test_the_api_server_is_called_regularly(caplog: pytest.LogCaptureFixtu
     assert checks == [CHECK * number for number in range(1, 11)]
     assert [record.getMessage() for record in caplog.records] == [
         "the check of the API server failed; will retry: HTTP 503",
-        "asking for the namespaces failed in an unexpected way; will retry",
+        "the check of the API server failed unexpectedly; will retry",
     ]
     keeping.cancel()
     await asyncio.wait([keeping])

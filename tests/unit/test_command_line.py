@@ -288,7 +288,7 @@ def test_an_export_is_for_one_namespace(capsys: pytest.CaptureFixture[str], give
     """Several are rejected: the first or the last one would be a guess."""
     assert refusal(capsys, "export", *GROUP, *given) == (
         "atlas-invites: --namespace (ATLAS_INVITES_NAMESPACES or ATLAS_INVITES_NAMESPACE):"
-        " must be a single namespace: the manifests are for one"
+        " must be a single namespace: all manifests have the same one"
     )
 
 
@@ -350,8 +350,8 @@ def test_a_file_of_certificates_that_is_missing_is_one_line(
 @pytest.mark.parametrize(
     ("given", "rule"),
     [
-        ([], "is required, or --all-projects instead; give one of them"),
-        (["--all-projects", *GROUP], "is required, or --all-projects instead; give one of them"),
+        ([], "set either this or --all-projects, not both"),
+        (["--all-projects", *GROUP], "set either this or --all-projects, not both"),
         (["--group-id="], "must be the id of an Atlas project, 24 lower-case hex digits"),
         (["--group-id", f"{CANARY}"], "must be the id of an Atlas project, 24 lower-case hex digits"),
         (["--group-id", "32B6E34B3D91647ABB20E7B8"], "must be the id of an Atlas project, 24 lower-case hex digits"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROXY = "http://proxy.example.com:3128"
 ATLAS = "https://cloud.mongodb.com"
 CANARY = "canary-5e1a"
-NO_CERTIFICATE = "the file holds no certificate in PEM format"
+NO_CERTIFICATE = "the file contains no certificate in PEM format"
 
 
 @pytest.fixture(autouse=True)

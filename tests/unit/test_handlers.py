@@ -72,7 +72,7 @@ def test_an_unreadable_event_is_logged(event: dict[str, Any], caplog: pytest.Log
     asyncio.run(handler(Sink()).fn(event=event))
     (record,) = [r for r in caplog.records if r.name == "atlas_invites.handlers"]
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "could not process a watch event; the next full list will pick the object up"
+    assert record.getMessage() == "could not process a watch event; the next complete list will have the object"
 
 
 def test_a_sink_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +181,7 @@ async def test_a_watch_that_does_not_begin_is_started_again(caplog: pytest.LogCa
         await asyncio.sleep(65)
         assert fake.started == 5
         said = {r.getMessage() for r in caplog.records if r.name == "atlas_invites.handlers"}
-        assert "the watch ended; restarting in 1 s: it has not begun within 60 s in namespace b" in said
+        assert "the watch ended; restarting in 1 s: it did not open within 60 s in namespace b" in said
         watching.cancel()
         await asyncio.wait([watching])
 

@@ -188,7 +188,7 @@ def test_valid_urls(given: str, kept: str) -> None:
     assert settings(atlas_url=given).atlas_url == kept
 
 
-HTTPS = "Value error, must be https: plain http is refused except to loopback"
+HTTPS = "Value error, must be https: plain http is allowed only for loopback addresses"
 URL = "Value error, must be an https:// URL"
 HOST = "Value error, must name a host only, without user, path or query"
 

@@ -1,1 +1,1 @@
-"""Everything that speaks to the MongoDB Atlas Admin API. Of ours, imports only ``invitation``."""
+"""All code that calls the MongoDB Atlas Administration API."""

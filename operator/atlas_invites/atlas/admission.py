@@ -1,4 +1,4 @@
-"""Whether and when a request may go to Atlas: the rate limit decides, and for a write the lease."""
+"""Decides whether and when a request may go to Atlas: by the rate limit and, for a write, the lease."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """Admits every request of the process, those for challenges and tokens too.
+    """Admits every request of the process, including those for challenges and tokens.
 
     Args:
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` if none may.
@@ -30,11 +30,11 @@ class Admission:
         self._throttle = Throttle(clock)
 
     def stop_writes(self) -> None:
-        """Admit no more writes: each raises ``ClusterUnavailable`` and is not sent. Writes under way go on."""
+        """Admit no more writes: each raises ``ClusterUnavailable`` and is not sent. Writes in progress continue."""
         self._gate = _stopping
 
     async def admit(self, request: httpx.Request) -> float:
-        """Wait until a request may go, and return how many seconds it may take.
+        """Wait until a request may be sent, and return how many seconds it may take.
 
         Raises:
             ClusterUnavailable: it is a write, and the gate is closed.
@@ -42,7 +42,7 @@ class Admission:
             AtlasUnavailable: the same, because Atlas does not respond.
         """
         operation, of = request.extensions["operation"], request.extensions["of"]
-        seconds = self.time_for(request)  # before it takes a place: a trial that is never made would delay the others
+        seconds = self.time_for(request)  # first: a place for a trial that is never sent would delay other calls
         while (place := self._throttle.ask(operation, of)).seconds:
             asked = self._clock()
             await asyncio.sleep(place.seconds)
@@ -53,7 +53,7 @@ class Admission:
         return seconds
 
     def time_for(self, request: httpx.Request) -> float:
-        """Return how many seconds a request may take that goes now.
+        """Return how many seconds a request that is sent now may take.
 
         Raises:
             ClusterUnavailable: it is a write, and the gate is closed.
@@ -74,4 +74,4 @@ class Admission:
 
 
 def _stopping() -> NoReturn:
-    raise ClusterUnavailable("the operator is stopping, and writes to Atlas no more")
+    raise ClusterUnavailable("the operator is stopping and does not write to Atlas any more")

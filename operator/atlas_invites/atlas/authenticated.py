@@ -1,4 +1,4 @@
-"""The client of one set of credentials: it signs requests, and knows whether Atlas accepts the credentials."""
+"""The client for one set of credentials. It signs requests, and tracks whether Atlas accepts the credentials."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from atlas_invites.atlas.codec import Codec
 
 TURN_TIMEOUT = 2.0
-"""Seconds for which calls wait for the one that goes first: credentials are accepted or rejected in less."""
+"""Seconds for which calls wait for the first one: Atlas accepts or rejects credentials faster than that."""
 
-TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - where tokens come from
+TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - a path
 
 T = TypeVar("T")
 
 
 class AuthenticatedClient:
-    """Makes calls with one set of credentials, for all who hold them.
+    """Makes calls with one set of credentials, for all objects that use them.
 
-    While it is not known that Atlas accepts the credentials, or there is no token, one call goes at a time. So there is
-    one first challenge, one token, and one probe of a dead key, for however many wait. The same holds for one project
-    that Atlas rejects them for. Calls that waited for the same project share its failure.
+    Until Atlas has accepted the credentials, and while there is no token, only one call is sent at a time. So any
+    number of waiting calls causes only one first challenge, one token request, or one probe of a rejected key. The same
+    applies to a project for which Atlas rejects the credentials. Calls that waited for the same project share its
+    failure.
     """
 
     def __init__(
@@ -74,13 +75,13 @@ class AuthenticatedClient:
     async def _send_in_turn(
         self, request: httpx.Request, project: ProjectScope, asked: float, *, is_last: bool
     ) -> httpx.Response:
-        """Send a request: with others if Atlas accepts such calls, else alone, after the call that goes first.
+        """Send a request: concurrently if Atlas accepts such calls, else after the call that goes first.
 
-        A call that hangs is not waited for, as each call for one project may. A token is waited for, however long it
-        takes: no call can go without it, and its endpoint allows few requests.
+        The wait for the first call is limited, because every call for a project may hang. The wait for a token is not:
+        no call can be sent without it, and the token endpoint allows few requests.
 
         Raises:
-            AtlasFailure: another call has met it for this one too.
+            AtlasFailure: this call, or one that it waited for, failed.
         """
         operation, waits, until = request.extensions["operation"], True, self._clock() + TURN_TIMEOUT
         while not ((is_ready := self._auth.ready_for(request)) and self._rejections.is_open(project, operation)):
@@ -94,21 +95,21 @@ class AuthenticatedClient:
                 try:
                     return await own.result()
                 finally:
-                    own.task.cancel()  # with the caller
+                    own.task.cancel()  # when the caller is canceled
             if not await first.has_ended(max(until - self._clock(), 0.0)):
                 waits = self._auth.fetching > 0 and not self._auth.ready_for(request)
                 until += TURN_TIMEOUT
         return await self._try(request, project, is_last=is_last)
 
     async def _try_alone(self, request: httpx.Request, project: ProjectScope, *, is_last: bool) -> httpx.Response:
-        """Send a request, and send it again in the same turn: no other call tries meanwhile."""
+        """Send a request, and if necessary send it again in the same turn, so that no other call tries in between."""
         response = await self._try(request, project, is_last=is_last)
         return await self._try(request, project, is_last=True) if "try_again" in response.extensions else response
 
     async def _try(
         self, request: httpx.Request, project: ProjectScope, *, is_last: bool, is_repeated: bool = False
     ) -> httpx.Response:
-        """Send a request and record the outcome; a 401 is a rejection only if the request is not sent again."""
+        """Send a request and record the outcome. A 401 counts as a rejection only if the request is not sent again."""
         began, operation = self._clock(), request.extensions["operation"]
         is_probe = request.extensions["is_probe"] = project.rejects(operation)
         try:
@@ -128,12 +129,12 @@ class AuthenticatedClient:
         return await self._try(request, project, is_last=is_last, is_repeated=True)
 
     def _may_repeat(self, request: httpx.Request, failure: AtlasFailure) -> bool:
-        """Return whether to send a request again that has failed.
+        """Return whether to repeat a request that has failed.
 
-        It goes with the old token, while that is good, if a new one could not be fetched. A read, which a request for a
-        token is too, is repeated if its connection was dead. No write is: a POST may send a second invitation, a PATCH
-        put older roles over newer ones, and a DELETE that finds nothing the second time hides that the first one did
-        it. They go back to the work queue.
+        If a new token could not be fetched, the request is sent with the old one while that is valid. A read, or a
+        request for a token, is repeated if its connection was dead. A write is not repeated, but goes back to the work
+        queue: a second POST may send a second invitation, a second PATCH may overwrite newer roles, and a second DELETE
+        finds nothing, which hides that the first one succeeded.
         """
         if failure.operation is not request.extensions["operation"] and self._auth.ready_for(request):
             return True

@@ -1,10 +1,10 @@
-"""The calls to the Atlas Admin API as data: what is sent, and how the response is read.
+"""The calls to the Atlas Administration API as data: what is sent, and how the response is read.
 
 Source: the OpenAPI document's operations getGroup; listGroupInvites, createGroupInvite, updateInviteById,
 getGroupInvite, deleteGroupInvite; listGroupUsers, addGroupUsers, getGroupUser, removeGroupUser, addGroupUserRole,
 removeGroupUserRole. The Invites API is deprecated since 2023-10-04 and ends on 2027-07-01; its list has no pages. The
-Users API does not show who was invited through the Invites API until the person accepts. Of a user's personal data
-nothing is kept but id, e-mail, roles, status and the invitation's times.
+Users API does not show an invitation of the Invites API until the invitee accepts it. Of a user's personal data, only
+id, e-mail, roles, status and the times of the invitation are kept.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ E = TypeVar("E", bound=Invitation | User)
 class Endpoint(Generic[T]):
     """One operation for a project.
 
-    ``path`` follows the project's; ``{id}`` is an invitation's or user's. ``read`` takes the JSON of the response (None
-    if there is none) and that id, and raises ValueError, KeyError or TypeError if it cannot read the JSON.
+    ``path`` is relative to the path of the project; ``{id}`` is the id of an invitation or user. ``read`` takes the
+    JSON of the response (None if there is none) and that id, and raises ValueError, KeyError or TypeError if it cannot
+    read the JSON.
     """
 
     operation: Operation
@@ -41,7 +42,7 @@ class Endpoint(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call of an endpoint, for one project, and perhaps for one invitation or user."""
+    """One call of an endpoint, for one project, and optionally for one invitation or user."""
 
     endpoint: Endpoint[T]
     group_id: str
@@ -51,13 +52,13 @@ class Call(Generic[T]):
 
     @property
     def path(self) -> str:
-        """The path below that of all projects. An id of another form than 24 hex digits stays one segment."""
+        """The path below that of all projects. Any id stays one segment, even if it is not 24 hex digits."""
         return _segment(self.group_id) + self.endpoint.path.replace("{id}", _segment(self.entry_id or ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Entries(Generic[E]):
-    """What could be read of a list. ``complete``: the id and the e-mail of each entry could."""
+    """The entries of a list that could be read. ``complete``: id and e-mail of every entry could be read."""
 
     read: tuple[E, ...]
     complete: bool = True
@@ -65,7 +66,7 @@ class Entries(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the users list: how many it shows, and Atlas's estimate of how many there are on all pages."""
+    """One page of the list of users: its size, and Atlas's estimate of the total on all pages."""
 
     users: Entries[User]
     size: int
@@ -78,10 +79,10 @@ def _segment(text: str) -> str:
 
 
 def _fields(json: object, entry_id: str | None) -> dict[str, Any]:
-    """Return the fields of a JSON object that are not null; ``entry_id`` stands for an id that it does not show.
+    """Return the fields of a JSON object that are not null. ``entry_id`` is the id if the object has none.
 
     Raises:
-        TypeError: it is not an object.
+        TypeError: the JSON is not an object.
     """
     if not isinstance(json, dict):
         raise TypeError("not an object")
@@ -96,10 +97,10 @@ def _invitation(json: object, entry_id: str | None) -> Invitation:
 
 
 def _user(json: object, entry_id: str | None) -> User:
-    """Read one user. One whose e-mail cannot be read is nobody's match; without a status it is not known what it is.
+    """Read one user. An e-mail that cannot be read becomes empty, so it matches no invitee.
 
     Raises:
-        ValueError: the id or the status cannot be read.
+        ValueError: the id or the status cannot be read. (A missing status is allowed.)
     """
     fields = _fields(json, entry_id)
     if not isinstance(fields.get("username"), str):
@@ -110,7 +111,7 @@ def _user(json: object, entry_id: str | None) -> User:
 
 
 def _with_roles(read: Callable[[object, str | None], E]) -> Callable[[object, str | None], E]:
-    """Return what reads the response to a write of roles, which must show them: without any, the result is unknown."""
+    """Return a reader for the response to a write of roles. Without roles in it, the result is unknown."""
 
     def read_with_roles(json: object, entry_id: str | None) -> E:
         entry = read(json, entry_id)
@@ -125,7 +126,7 @@ def _entries(json: object, read: Callable[[object, str | None], E]) -> Entries[E
     """Return the entries of a JSON list that can be read.
 
     Raises:
-        TypeError: it is no list.
+        TypeError: the JSON is not a list.
     """
     if not isinstance(json, list):
         raise TypeError("not a list")
@@ -156,7 +157,7 @@ _2023, _2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2
 
 READ_PROJECT = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, lambda json, _: str(_fields(json, None)["id"]))
 LIST_PROJECTS = Endpoint(Operation.READ_PROJECT, "GET", "", _2023, _project_ids)
-"""The projects that the credentials see (``listGroups``), for no project; it counts as a read of projects."""
+"""Lists the projects that the credentials can see (``listGroups``). It counts as a read of a project."""
 LIST_INVITES = Endpoint(Operation.LIST_INVITES, "GET", "/invites", _2023, lambda json, _: _entries(json, _invitation))
 CREATE_INVITE = Endpoint(Operation.CREATE_INVITE, "POST", "/invites", _2023, _invitation)
 UPDATE_INVITE = Endpoint(Operation.UPDATE_INVITE, "PATCH", "/invites/{id}", _2023, _with_roles(_invitation))

@@ -1,4 +1,4 @@
-"""The client of the process: one connection pool and one rate limit, for all projects and credentials."""
+"""The Atlas client of the process: one connection pool and one rate limit for all projects and credentials."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.credentials import Credentials
 
 CLIENTS, PROJECTS = 1_000, 10_000
-"""How many are remembered; those used least recently are forgotten, so that rotated credentials do not pile up."""
+"""How many are cached. The least recently used are dropped, so that rotated credentials do not accumulate."""
 
 
 class Atlas:
-    """Gives access to the projects of the Atlas at one host. Make one a process, in a running loop, and close it.
+    """Gives access to the Atlas projects at one host. Create one for the process, in a running loop, and close it.
 
-    Each part holds only those below it; docs/architecture.md has the way of a call through them.
+    Each part uses only the parts below it; docs/architecture.md describes the path of a call through them.
 
     Args:
         url: ``https://cloud.mongodb.com``: host of the API and of the token endpoint.
-        envelope: ask for responses in an envelope, whose status counts.
+        envelope: whether to request responses in an envelope, whose status then counts.
         api: ``auto``, ``invites`` or ``users``.
         clock: monotonic seconds.
         gate: returns how many seconds a write that starts now may take; raises ``ClusterUnavailable`` if none may.
@@ -51,7 +51,7 @@ class Atlas:
         clock: Callable[[], float] = time.monotonic,
         gate: Callable[[], float] = lambda: float("inf"),
     ) -> None:
-        # httpx writes each URL at INFO, and ours have e-mails in them.
+        # httpx logs each URL at INFO, and our URLs contain e-mails.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self._clock = clock
         self._time = AtlasClock(clock)
@@ -70,28 +70,28 @@ class Atlas:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what is in flight and close the connections."""
+        """Cancel calls in progress and close the connections."""
         for project in list(self._projects):
             await project.aclose()
         await self._http.aclose()
 
     def stop_sending(self) -> None:
-        """Let no write start any more: it raises ``ClusterUnavailable``, unsent. Writes under way go on."""
+        """Start no more writes: each raises ``ClusterUnavailable`` and is not sent. Writes in progress continue."""
         self._admission.stop_writes()
 
     def now(self) -> datetime:
-        """Return the time that Atlas has, UTC."""
+        """Return the time of Atlas, UTC."""
         return self._time.now()
 
     def project(self, credentials: Credentials, group_id: str) -> Project:
-        """Return the project as these credentials see it; the same one for the same arguments."""
+        """Return the project as these credentials see it: the same object for the same arguments."""
         return self._project(credentials, group_id)
 
     async def project_ids(self, credentials: Credentials) -> list[str]:
-        """List the ids of all projects that the credentials see.
+        """List the ids of all projects that the credentials can see.
 
         Raises:
-            AtlasFailure: Atlas did not show them.
+            AtlasFailure: Atlas did not return the list.
         """
         client, found = self._client(credentials), dict[str, None]()
         for number in range(1, PAGES + 1):

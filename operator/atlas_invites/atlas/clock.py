@@ -1,4 +1,4 @@
-"""The time that Atlas has."""
+"""The time of Atlas."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STEP_BACK = 60.0
-"""Seconds by which the clock goes back at least: a ``Date`` less far behind is of a response that took long."""
+"""The smallest step back of the clock, in seconds: a ``Date`` that is less far behind comes from a slow response."""
 
 
 class AtlasClock:
-    """The last ``Date`` of Atlas and the seconds since; the local clock before the first.
+    """The last ``Date`` of Atlas plus the seconds since then; the local clock before the first ``Date``.
 
-    A ``Date`` that is a little behind makes the clock stand, not go back: an invitation that has expired must not be
-    missing before its end a moment later. ``clock`` returns monotonic seconds.
+    A ``Date`` that is a little behind stops the clock instead of setting it back. Otherwise an invitation that has just
+    expired could seem to be missing before its end. ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -31,7 +31,7 @@ class AtlasClock:
         return datetime.now(UTC) if time == float("-inf") else datetime.fromtimestamp(time, UTC)
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take the ``Date`` of a response that is from Atlas itself: a proxy has a clock of its own."""
+        """Set the clock by the ``Date`` of a response. It must be from Atlas itself: a proxy has its own clock."""
         if (date := http_date(headers.get("Date"))) is None:
             return
         clock, time = self._clock(), date.timestamp()

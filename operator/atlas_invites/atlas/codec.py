@@ -1,4 +1,4 @@
-"""Calls as requests, and responses as results."""
+"""Encodes calls as requests, and decodes responses to results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class Codec:
-    """Encodes calls, in an envelope if asked to, and decodes their results.
+    """Encodes calls and decodes their results, optionally with an envelope.
 
-    Responses tell the time of Atlas, and when the Invites API ends.
+    It also learns from responses the time of Atlas, and when the Invites API ends.
     """
 
     def __init__(self, url: str, time: AtlasClock, sunset: Sunset, *, envelope: bool) -> None:
@@ -39,8 +39,8 @@ class Codec:
     def request(self, call: Call[T]) -> httpx.Request:
         """Return the request of a call. Its extensions are documented at ``transport.Transport``.
 
-        Path and query are encoded as aiohttp writes them on the wire: it would decode what need not be encoded, such as
-        the ``@`` of an e-mail, and a digest that was signed over other bytes than were sent is refused.
+        Path and query are encoded as aiohttp writes them on the wire. aiohttp decodes what need not be encoded, such as
+        the ``@`` of an e-mail, and Atlas rejects a digest that was signed over other bytes than were sent.
         """
         query = urlencode([*call.query, *[("envelope", "true")] * self._envelope], quote_via=quote, safe="!$'()*,:@/?")
         endpoint = call.endpoint
@@ -59,19 +59,19 @@ class Codec:
         """Return the typed result of a call.
 
         Raises:
-            AtlasFailure: what the response means, or that it cannot be read.
+            AtlasFailure: the response is a failure, or cannot be read.
         """
         json, failure = response.extensions["json"], response.extensions["failure"]
         operation = call.endpoint.operation
         log.debug("%s: HTTP %d", operation, response.status_code)
-        if failure is None or json is not None:  # else it may be from a proxy
+        if failure is None or json is not None:  # else it may come from a proxy
             self._time.learn(response.headers)
             self._sunset.learn(operation, response.headers)
         if isinstance(failure, VersionGone):
             failure = self._sunset.over(call.group_id, failure)
         if failure is not None:
             raise failure
-        if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # an empty page with a 200 is a proxy's
-            with suppress(ValueError, TypeError, KeyError):  # its text has what could not be read: let nobody see it
+        if json is not None or response.status_code == HTTPStatus.NO_CONTENT:  # a proxy may send an empty 200
+            with suppress(ValueError, TypeError, KeyError):  # not shown: the error's text may contain the response
                 return call.endpoint.read(json, call.entry_id)
         raise AtlasUnavailable.of(operation, "a response that cannot be read")

@@ -1,6 +1,6 @@
 """HTTP digest authentication with an API key (RFC 7616), as a flow of ``next()`` and ``send()``.
 
-A challenge is reused, so that a steady client pays one round trip a call. The key is a secret: no repr shows it.
+A challenge is reused, so that a call usually needs only one round trip. The key is a secret: no repr shows it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a ``WWW-Authenticate: Digest`` asks for, with our client nonce for it."""
+    """The content of a ``WWW-Authenticate: Digest`` header, with our client nonce."""
 
     realm: str
     nonce: str
@@ -41,7 +41,7 @@ class Challenge:
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
     def secret(self, key: ApiKey) -> str:
-        """Return HA1. The client nonce is one for all calls of a challenge, so that ``-sess`` has but one reading."""
+        """Return HA1. All calls of a challenge share one client nonce, so that ``-sess`` is unambiguous."""
         secret = self.hash(f"{key.public_key}:{self.realm}:{key.private_key}")
         if self.algorithm.upper().endswith("-SESS"):
             return self.hash(f"{secret}:{self.nonce}:{self.cnonce}")
@@ -78,11 +78,11 @@ def _challenge(text: str) -> Challenge | None:
 
 
 class DigestAuth(httpx.Auth):
-    """HTTP digest with one challenge for all calls; ``nc`` rises with each and never repeats for a nonce.
+    """HTTP digest with one challenge for all calls; ``nc`` rises with each call and never repeats for a nonce.
 
-    A call that is refused is signed again with the challenge that came with the refusal. If that is refused too, and
-    with another challenge, Atlas does not know the key: the response is marked ``unknown_key``. A refusal without a
-    challenge is about the call's project; one more try, freshly signed, decides, unless the call is a probe.
+    A call that gets a 401 is signed again with the challenge of the 401. If the second 401 has a new challenge too,
+    Atlas does not know the key: the response is marked ``unknown_key``. A 401 without a challenge is about the project
+    of the call; unless the call is a probe, it is confirmed by one more attempt with a new signature.
     """
 
     ATTEMPTS = 4
@@ -95,16 +95,16 @@ class DigestAuth(httpx.Auth):
         self._count = 0
 
     def ready_for(self, _request: httpx.Request) -> bool:
-        """Return whether a challenge is known; if none is, let one call through at a time, which brings it."""
+        """Return whether a challenge is known. If not, the caller must send one call at a time: it gets a challenge."""
         return self._challenge is not None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Yield the request, signed when a challenge is known, until it is not refused or a refusal is final.
+        """Yield the request, signed if a challenge is known, until there is no 401 or the 401 is final.
 
         Raises:
-            AtlasUnavailable: every challenge is stale at once, which says nothing of the key.
+            AtlasUnavailable: every challenge is stale immediately, which says nothing about the key.
         """
-        ours = is_second = False
+        used_current = is_second = False
         for _ in range(self.ATTEMPTS):
             used = self._challenge
             if used is not None:
@@ -117,12 +117,12 @@ class DigestAuth(httpx.Auth):
                 if is_second or request.extensions.get("is_probe"):
                     return
                 is_second = True
-            elif ours and not challenge.stale:
+            elif used_current and not challenge.stale:
                 response.extensions["unknown_key"] = True
                 return
-            elif ours := self._challenge is used:  # else another call has brought a newer one meanwhile
+            elif used_current := self._challenge is used:  # else another call has got a newer one meanwhile
                 self._adopt(challenge)
-        raise AtlasUnavailable.of(request.extensions["operation"], "no challenge lasts", sent=False)
+        raise AtlasUnavailable.of(request.extensions["operation"], "every challenge is stale", sent=False)
 
     def _adopt(self, challenge: Challenge) -> None:
         if self._challenge is None or self._challenge.nonce != challenge.nonce:
@@ -136,7 +136,7 @@ class DigestAuth(httpx.Auth):
         self._prefix = ", ".join([*quoted, f"algorithm={challenge.algorithm}"])
 
     def _signature(self, challenge: Challenge, request: httpx.Request) -> str:
-        """Return the header that signs a request. Its target has neither quotation marks nor backslashes."""
+        """Return the header that signs a request. The URL has neither quotation marks nor backslashes."""
         self._count += 1
         uri = request.url.raw_path.decode("ascii")
         resource = challenge.hash(f"{request.method}:{uri}")

@@ -1,25 +1,25 @@
-"""The failures of calls to the Atlas Admin API, and what they mean for an invitation.
+"""The failures of calls to the Atlas Administration API, and what they mean for an invitation.
 
-The tree (each is raised; ``Gone`` and ``VersionGone`` stay inside the package where a call can say it better)::
+The tree. Each is raised, but most ``Gone`` and ``VersionGone`` are handled inside the package::
 
     Failure (invitation.outcome)
       AtlasFailure
         CredentialsRejected   401; the token endpoint's 400, 401, 403
-          RejectedForProject  401 that is about one project only: see ``rejections``
-        RateLimited           429; 400 INVITATIONS_RATE_LIMITED_IP; or held back here, before Atlas has to refuse
-        AtlasUnavailable      5xx, 3xx, time-out, reset, a response that is not JSON of Atlas: a write may have worked
+          RejectedForProject  a 401 that is about one project only: see ``rejections``
+        RateLimited           429; 400 INVITATIONS_RATE_LIMITED_IP; or held here, so that Atlas need not reject it
+        AtlasUnavailable      5xx, 3xx, time-out, reset, a response that is not from Atlas: a write may have succeeded
         Forbidden             403; 404 NOT_IN_GROUP
         ProjectNotFound       404 GROUP_NOT_FOUND; any other 404 of a list or of the project
-        Gone                  any other 404: this one invitation or user is not there
+        Gone                  any other 404: the invitation or user does not exist
         Conflict              409
-          VersionGone         410 VERSION_GONE: the invites API has ended, look again through the users API
+          VersionGone         410 VERSION_GONE: the Invites API has ended; retry through the Users API
         InvalidRequest        every other 4xx
 
-Messages are plain sentences for status. They hold no time, count or request id, so that they read the same when they
-repeat. Atlas's own words, which may hold an e-mail, are kept whole in ``error``; ``InvalidRequest``, and ``Forbidden``
-of a send, repeat their ``detail``, so no message is logged.
+Messages are plain sentences for status. They contain no time, count or request id, so a failure that repeats has the
+same message. Atlas's own text, which may contain an e-mail, is in ``error``. ``InvalidRequest``, and ``Forbidden`` of a
+send, repeat its ``detail``, so no message is logged.
 
-Sources: the published OpenAPI document (``ApiError``; ``x-rolesRequirements`` for the roles that a call needs),
+Sources: the published OpenAPI document (``ApiError``; ``x-rolesRequirements`` for the roles that a call needs), and
 recorded responses.
 """
 
@@ -74,18 +74,18 @@ class AtlasFailure(Failure):
     """A call to Atlas failed.
 
     Args:
-        operation: which call.
-        what: what came instead of a result, such as ``HTTP 503`` or ``429 RATE_LIMITED``.
-        error: the full error of Atlas, if an HTTP response had one.
-        retry_after: seconds that Atlas asked us to wait, at most 900.
-        unanswered: True if a write may have been carried out all the same.
+        operation: the call.
+        what: what happened instead of a result, such as ``HTTP 503`` or ``429 RATE_LIMITED``.
+        error: the full Atlas error, if an HTTP response had one.
+        retry_after: seconds to wait, as Atlas requested, at most 900.
+        unanswered: True if a write may have been carried out.
     """
 
     becomes: ClassVar[Reason]
     text: ClassVar[str]
-    """The message, to be formatted with ``task``, ``what`` and what Atlas ``said``."""
+    """The message. Its fields are ``task``, ``what``, ``said`` (by Atlas) and ``role``."""
     text_of_sending: ClassVar[str | None] = None
-    """The message if an invitation was to be sent, if it is another one."""
+    """The message for a send, if it differs."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class AtlasFailure(Failure):
         self.unanswered = unanswered
 
     def again(self, operation: Operation | None = None) -> Self:
-        """Return the same failure for another asker, who has sent nothing, on behalf of its own operation."""
+        """Return the same failure for another caller, who has sent nothing, with that caller's operation."""
         if operation is None or self.operation is Operation.TOKEN:
             operation = self.operation
         return type(self)(operation, self.what, error=self.error, retry_after=self.retry_after)
@@ -119,7 +119,7 @@ class CredentialsRejected(AtlasFailure):
     text = "Atlas rejected the credentials ({what}). Put a valid API key or service account into the Secret."
 
     def for_project(self) -> RejectedForProject:
-        """Return the same rejection as one that is about a single project."""
+        """Return the same rejection for a single project."""
         return RejectedForProject(self.operation, self.what, error=self.error)
 
 
@@ -134,14 +134,14 @@ class RejectedForProject(CredentialsRejected):
 
 
 class RateLimited(AtlasFailure):
-    """Too many calls, or too many invitations; nothing was done."""
+    """Too many calls or invitations; nothing was done."""
 
     becomes = Reason.RATE_LIMITED
     text = "Atlas rate-limited the request to {task} ({what}); it is retried automatically."
 
 
 class AtlasUnavailable(AtlasFailure):
-    """There was no response of Atlas; if it was a write, it may have been carried out (``unanswered``)."""
+    """There was no usable response of Atlas; a write may have been carried out (``unanswered``)."""
 
     becomes = Reason.ATLAS_UNAVAILABLE
     text = "Atlas is unavailable: could not {task} ({what}); it is retried automatically."
@@ -156,12 +156,12 @@ class AtlasUnavailable(AtlasFailure):
         error: ErrorBody | None = None,
         wait: float | None = None,
     ) -> Self:
-        """Return the failure of a call without a usable response; ``sent``: it may have reached Atlas."""
+        """Return the failure of a call without a usable response. ``sent``: the request may have reached Atlas."""
         return cls(operation, what, error=error, retry_after=wait, unanswered=sent and not operation.is_read)
 
 
 class Forbidden(AtlasFailure):
-    """The credentials are good but may not do this, or not from this address."""
+    """The credentials are valid, but do not allow this call, or not from this IP address."""
 
     becomes = Reason.FORBIDDEN
     text = (
@@ -169,43 +169,43 @@ class Forbidden(AtlasFailure):
         " API access list."
     )
     text_of_sending = (  # the project has been read before
-        "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: this is"
-        " about the invitee, or the right to invite.{said} Correct it in Atlas, then request a reconcile."
+        "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: the cause"
+        " is the invitee or the right to invite.{said} Correct it in Atlas, then request a reconcile."
     )
 
 
 class ProjectNotFound(AtlasFailure):
-    """The project is not there, or not for these credentials."""
+    """The project does not exist, or not for these credentials."""
 
     becomes = Reason.PROJECT_NOT_FOUND
     text = (
-        "Atlas found no such project: could not {task} ({what}). Correct the credentials, or create the object anew"
-        " with the right project."
+        "Atlas did not find the project: could not {task} ({what}). Correct the credentials, or recreate the object"
+        " with the correct project."
     )
 
 
 class Gone(AtlasFailure):
-    """One invitation or user is not there (any more)."""
+    """An invitation or user does not exist, or not any more."""
 
     becomes = Reason.INVITATION_NOT_FOUND
-    text = "Could not {task} ({what}): Atlas found no such invitation or user."
+    text = "Could not {task} ({what}): Atlas did not find the invitation or user."
 
 
 class Conflict(AtlasFailure):
-    """Something is there already; look again."""
+    """The request conflicts with the state in Atlas; read it again."""
 
     becomes = Reason.CONFLICT
-    text = "Atlas reported a conflict while trying to {task} ({what}); the operator looks again."
+    text = "Atlas reported a conflict while trying to {task} ({what}); the operator reads Atlas again and retries."
 
 
 class VersionGone(Conflict):
-    """The invites API has ended; look again through the users API."""
+    """The Invites API has ended; retry through the Users API."""
 
-    text = "Atlas has ended the invites API: could not {task} ({what}); the operator goes on with the users API."
+    text = "Atlas has ended the Invites API: could not {task} ({what}); the operator continues with the Users API."
 
 
 class InvalidRequest(AtlasFailure):
-    """Atlas refuses what was asked; asking again will not help."""
+    """Atlas rejected the request; a retry will not help."""
 
     becomes = Reason.INVALID_REQUEST
-    text = "Atlas refused to {task} ({what}).{said} Correct the spec; status.error has the full error."
+    text = "Atlas rejected the request to {task} ({what}).{said} Correct the spec; status.error has the full error."

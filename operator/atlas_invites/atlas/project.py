@@ -1,4 +1,4 @@
-"""One project under one set of credentials: its view, and the calls that change it."""
+"""One project under one set of credentials: its lists, and the calls that change it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 EVERY_STATUS = [("orgMembershipStatuses", status.value) for status in Membership]
 """Without this filter Atlas shows only ACTIVE and PENDING."""
 PAGE_SIZE = 500
-"""The most that one page of the users list may hold."""
+"""The maximum size of a page of the list of users."""
 PAGES = 100
-"""A list of more pages (50,000 users) is taken for a broken one."""
+"""A list with more pages (50,000 users) counts as broken."""
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Invitation | User)
 
 
 class Project:
-    """Made by ``Atlas.project``. Every method raises a Failure (``atlas.errors``) where Atlas does not do it.
+    """One project; get it from ``Atlas.project``. Every method raises an AtlasFailure (``atlas.errors``) if it fails.
 
-    Where a call is about one invitation or one user which is not there, it returns None (False for a removal) instead:
-    look again. Ids are 24 hex digits, user names are e-mails.
+    A call for one invitation or user that does not exist returns None instead, or False for a removal: observe again.
+    Ids are 24 hex digits, user names are e-mails.
     """
 
     def __init__(self, client: AuthenticatedClient, sunset: Sunset, group_id: str, clock: Callable[[], float]) -> None:
@@ -44,32 +44,33 @@ class Project:
 
     @property
     def api(self) -> Api:
-        """The API that this project's invitations go through now."""
+        """The API that is in use for this project now."""
         return self._sunset.api(self.group_id)
 
     @property
     def info(self) -> AtlasInfo:
-        """The API in use, and what Atlas says of its end."""
+        """The API in use, and what Atlas says about its end."""
         return self._sunset.info(self.group_id)
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
-        """Return every invitation and user that may be the one that is meant; which it is, is decided elsewhere.
+        """Return every invitation and user that may be the target. The caller decides which of them it is.
 
         Args:
-            target: what is looked for.
-            since: monotonic seconds; nothing that was seen before is returned.
-            enough: whether a view bears the decision. The lists lag, and their pages are not atomic: as long as their
-                view is not enough, the ids and the e-mail are asked for (up to five calls). Then it is ``CONFIRMED``.
+            target: what to look for.
+            since: monotonic seconds; the result is not older.
+            enough: whether an observation is sufficient for the decision. The lists lag, and their pages are not
+                atomic: until the observation is sufficient, ids and e-mail are requested individually (up to five
+                calls). After all of these calls the view is ``CONFIRMED``.
 
         Raises:
-            AtlasUnavailable: an entry that may be the one that is meant cannot be read.
+            AtlasUnavailable: an entry that may be the target cannot be read.
         """
         return await self.confirm(await self._lists.look(target, since), target, enough)
 
     async def confirm(self, seen: Observation, target: Target, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what the lists showed, with what more is asked for as long as that is not enough; see ``look``."""
+        """Return what the lists showed, completed by further calls until that is sufficient; see ``look``."""
         email = target.username or next((user.username for user in seen.users if user.username), None)
-        # Invitations before users: one that is accepted meanwhile turns from the one into the other.
+        # Invitations before users: an invitation that is accepted in between becomes a user.
         asks: tuple[tuple[str | None, Callable[[str], Awaitable[Observation]]], ...] = (
             (target.invitation_id, self._by_id),
             (email if self.api is Api.INVITES else None, self._invitations_of),
@@ -85,19 +86,19 @@ class Project:
         return seen.model_copy(update={"view": View.CONFIRMED})
 
     async def snapshot(self, since: float) -> Snapshot:
-        """Return both lists as they were after ``since`` (monotonic seconds). Who asks together, shares one fetch."""
+        """Return both lists, fetched at or after ``since`` (monotonic seconds). Concurrent callers share one fetch."""
         return await self._lists.get(since)
 
     async def read_project(self) -> None:
-        """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` says that it does not exist."""
+        """Read the project itself. A ProjectNotFound with ``GROUP_NOT_FOUND`` means that it does not exist."""
         await self._call(calls.READ_PROJECT)
 
     async def list_invites(self, username: str | None = None) -> Entries[Invitation]:
-        """List the pending invitations of the invites API, or those of one e-mail."""
+        """List the pending invitations of the Invites API, or only those of one e-mail."""
         return await self._call(calls.LIST_INVITES, query=_named(username))
 
     async def create_invite(self, username: str, roles: Iterable[str]) -> Invitation:
-        """Invite an e-mail. A failure that is ``unanswered`` may have sent it all the same."""
+        """Send an invitation through the Invites API. It may have been sent if the failure is ``unanswered``."""
         return await self._send(calls.CREATE_INVITE, username, roles)
 
     async def update_invite(self, invitation_id: str, roles: Iterable[str]) -> Invitation | None:
@@ -115,7 +116,7 @@ class Project:
     async def list_users(
         self, username: str | None = None, *, flatten_teams: bool = False, include_org_users: bool = False
     ) -> Entries[User]:
-        """List the users, or those of one e-mail, in every status; also who is in by a team or organisation."""
+        """List the users in every status, or those of one e-mail; optionally also users of teams or organization."""
         query = [*_named(username), *EVERY_STATUS]
         query += [("flattenTeams", "true")] * flatten_teams + [("includeOrgUsers", "true")] * include_org_users
         found: dict[str, User] = {}
@@ -132,7 +133,7 @@ class Project:
         raise AtlasUnavailable(Operation.LIST_USERS, "a list that does not end")
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
-        """Invite an e-mail through the users API. A failure that is ``unanswered`` may have sent it all the same."""
+        """Send an invitation through the Users API. It may have been sent if the failure is ``unanswered``."""
         return await self._send(calls.ADD_USER, username, roles)
 
     async def read_user(self, user_id: str) -> User | None:
@@ -148,15 +149,15 @@ class Project:
         return await self._change(calls.ADD_ROLE, user_id, {"groupRole": role})
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
-        """Remove one role from a user, who must keep at least one."""
+        """Remove one role from a user. The user must keep at least one."""
         return await self._change(calls.REMOVE_ROLE, user_id, {"groupRole": role})
 
     async def aclose(self) -> None:
-        """End the look-ups that are in flight."""
+        """Cancel the fetches in progress."""
         await self._lists.aclose()
 
     async def _fetch(self) -> Snapshot:
-        """Fetch both lists; the users list alone where the invites API is not in use, or turns out to have ended."""
+        """Fetch both lists; only the list of users if the Invites API is not in use, or turns out to have ended."""
         pending: Entries[Invitation] = Entries(())
         if self.api is Api.INVITES:
             with suppress(VersionGone):
@@ -191,14 +192,14 @@ class Project:
         return await self._client.call(Call(endpoint, self.group_id, entry_id, query, body))
 
     async def _send(self, endpoint: Endpoint[T], username: str, roles: Iterable[str]) -> T:
-        """Send an invitation, which may be there even if the call fails."""
+        """Send an invitation. Invalidate the lists, also if the call fails: it may have been sent."""
         try:
             return await self._call(endpoint, body={"username": username, "roles": sorted(roles)})
         finally:
             self._lists.invalidate(username)
 
     async def _change(self, endpoint: Endpoint[T], entry_id: str, body: dict[str, Any] | None = None) -> T | None:
-        """Change one invitation or user, and return None if it is not there."""
+        """Change one invitation or user. Return None if it does not exist."""
         try:
             return await _found(self._call(endpoint, entry_id, body=body))
         finally:
@@ -206,7 +207,7 @@ class Project:
 
 
 async def _found(call: Awaitable[T]) -> T | None:
-    """Return the result of a call about one invitation or user, or None if it is not there."""
+    """Return the result of a call for one invitation or user, or None if it does not exist."""
     with suppress(Gone):
         return await call
     return None

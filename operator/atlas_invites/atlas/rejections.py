@@ -1,23 +1,24 @@
-"""Whether Atlas rejects one set of credentials, as a whole or for one project. Pure: no network, the clock is given.
+"""Whether Atlas rejects one set of credentials, entirely or for one project. Pure: no network, the clock is given.
 
-A 401 need not mean that the credentials are invalid: Atlas also sends it for what a key may not do in a project. What a
-401 is about; the first row that matches counts:
+A 401 need not mean that the credentials are invalid: Atlas also sends it if a key may not do something in a project.
+The table shows what a 401 is about; the first row that matches counts:
 
 ====================================================================================  ===================
-the token endpoint refused (its 400 and 403 too)                                      the credentials
-a freshly signed request was refused with another challenge: Atlas knows no such key  the credentials
+it is from the token endpoint (which also rejects with 400 and 403)                   the credentials
+a newly signed request got another challenge: Atlas does not know the key             the credentials
 it was a write, and Atlas accepted the project's last read                            the project's writes
 the credentials are rejected already, and no project has been accepted since          the credentials
-another project was newly rejected lately, and none has been accepted since           the credentials
+another project was newly rejected recently, and none has been accepted since         the credentials
 otherwise                                                                             the project
 ====================================================================================  ===================
 
-A call is not sent if what it is about is rejected: reads go on while only writes are rejected. A project that Atlas
-accepted last is an exception while the credentials are rejected: its calls go on if there is a token, and their
-responses count.
+A call is not sent if the credentials are rejected for it; reads continue while only writes are rejected. One exception:
+while the credentials are rejected entirely, the calls for a project whose last call Atlas accepted are still sent if
+there is a token, and their responses count.
 
-What is rejected is tried once a minute; every other call shares the failure. Rejected credentials are tried for the
-project that was tried longest ago: so one that Atlas accepts again is found, however many others stay rejected.
+Rejected credentials are tried again once a minute; all other calls share the failure. Credentials that are rejected
+entirely are tried for the project whose last attempt is the oldest. So a project that Atlas accepts again is found,
+however many others stay rejected.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ if TYPE_CHECKING:
     import httpx
 
 PROBE_EVERY = 60.0
-"""Seconds for which rejected credentials are not tried again; then one call tries them for all."""
+"""Seconds for which rejected credentials are not tried; then one call tries them for all."""
 LATELY = 2 * PROBE_EVERY
-"""Seconds for which a rejected project is evidence; while it is in use, it is tried again in less."""
+"""Seconds for which a rejected project is evidence. A project in use is tried again in less time."""
 PROJECTS = 10_000
-"""Projects that are remembered for one set of credentials; those used least recently are forgotten."""
+"""The maximum number of cached projects for one set of credentials. The least recently used are dropped."""
 
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What the credentials are accepted for, or are not.
+    """A scope for which Atlas accepts or rejects the credentials.
 
     Attributes:
-        accepted: whether Atlas accepts them; None until it is known.
-        failure: what the last call met; None after an acceptance.
-        at: when that was, in monotonic seconds.
-        turns: the calls that try, if only one may at a time.
+        accepted: whether Atlas accepts them; None if that is unknown.
+        failure: the failure of the last call; None if it was accepted.
+        at: when the last call ended, in monotonic seconds.
+        turns: the calls that try the credentials, one at a time.
     """
 
     accepted: bool | None = None
@@ -60,13 +61,13 @@ class Scope:
     turns: Coalesced[httpx.Response] = field(default_factory=Coalesced)
 
     def learn(self, failure: AtlasFailure | None, began: float, now: float, *, accepted: bool | None) -> None:
-        """Record what came of a call that began then, unless a rejection is newer."""
+        """Record the outcome of a call that began at ``began``, unless a rejection is newer."""
         if self.accepted is not False or began > self.at:
-            # A copy: the failure that is raised keeps the frames that it came through, and what they hold.
+            # A copy: the raised failure keeps its stack frames and their objects alive.
             self.accepted, self.failure, self.at = accepted, failure and failure.again(), now
 
     def shares(self, asked: float, now: float) -> bool:
-        """Return whether a call that was asked for then shares the failure: a rejection lasts a minute."""
+        """Return whether a call that was requested at ``asked`` shares the failure. A rejection lasts a minute."""
         if isinstance(self.failure, CredentialsRejected):
             return now < self.at + PROBE_EVERY
         return self.failure is not None and self.at >= asked
@@ -74,23 +75,23 @@ class Scope:
 
 @dataclass(slots=True, eq=False)
 class ProjectScope(Scope):
-    """One project; ``writes`` of it may be rejected while reads are accepted."""
+    """One project. Its ``writes`` may be rejected while reads are accepted."""
 
     writes: Scope = field(default_factory=Scope)
 
     def rejects(self, operation: Operation) -> bool:
-        """Return whether Atlas rejected the credentials for such a call last, so that the next one is a probe."""
+        """Return whether Atlas rejected the credentials for the last such call, so that the next one is a probe."""
         return self.accepted is False or (self.writes.accepted is False and not operation.is_read)
 
     def scopes(self, operation: Operation) -> tuple[Scope, ...]:
-        """Return what a call for the project is about: the project, and for a write its writes."""
+        """Return the scopes of a call for the project: the project and, for a write, its writes."""
         return (self,) if operation.is_read else (self, self.writes)
 
 
 class Rejections:
     """The responses of Atlas to one set of credentials, and what they mean for the next call.
 
-    ``project(of)`` is what is known of a project, ``credentials`` what is known of them all.
+    ``project(of)`` is the scope of a project, ``credentials`` the scope of the credentials as a whole.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -101,19 +102,19 @@ class Rejections:
         self._next: Scope | None = None
 
     def is_open(self, project: ProjectScope, operation: Operation) -> bool:
-        """Return whether such calls for a project may go out together, since Atlas accepts the credentials."""
+        """Return whether such calls for a project may be sent concurrently, because Atlas accepts the credentials."""
         return bool(project.accepted or self.credentials.accepted) and not project.rejects(operation)
 
     def scope_of(self, project: ProjectScope, operation: Operation) -> Scope:
-        """Return the scope that such a call has to wait for, if it may not go together with others."""
+        """Return the scope whose turn such a call must wait for, if it may not be sent concurrently."""
         if not self.credentials.accepted:
             return self.credentials
         return next((scope for scope in project.scopes(operation) if scope.accepted is False), project)
 
     def failure_for(self, project: ProjectScope, operation: Operation, asked: float) -> AtlasFailure | None:
-        """Return the failure that a call for a project shares and is not sent for, or None if it may go.
+        """Return the failure that a call for a project shares instead of being sent, or None if it may be sent.
 
-        It shares an outage that another call has met since it was ``asked`` for.
+        It shares an outage only if another call met it after this call was requested (``asked``).
         """
         whole, now = self.credentials, self._clock()
         for scope in project.scopes(operation):
@@ -132,10 +133,10 @@ class Rejections:
         *,
         unknown_key: bool = False,
     ) -> AtlasFailure | None:
-        """Record the outcome of a call that began then, and return what it means, by the table above.
+        """Record the outcome of a call that began at ``began``, and return what it means by the table above.
 
-        ``failure`` is what the response, or its absence, means without this history. ``unknown_key``: a freshly signed
-        request was refused with another challenge.
+        ``failure`` is the meaning of the response, or of its absence, without this history. ``unknown_key``: a newly
+        signed request got another challenge.
         """
         now = self._clock()
         if isinstance(failure, RateLimited | AtlasUnavailable):
@@ -166,18 +167,18 @@ class Rejections:
         self._next = None
 
     def _is_agreed(self, project: Scope, now: float) -> bool:
-        """Return whether a newly rejected project is the second one, with no acceptance in between.
+        """Return whether a newly rejected project is the second one, without an acceptance in between.
 
-        A project that stays rejected while others are accepted is no evidence any more.
+        A project that stays rejected while others are accepted is no longer evidence.
         """
         other = self._evidence
         is_new = project.accepted is not False and other is not project
         return is_new and other is not None and now < other.at + LATELY
 
     def _is_turn_of(self, project: Scope, now: float) -> bool:
-        """Return whether rejected credentials are tried for this project: it was tried longest ago, of those that ask.
+        """Return whether rejected credentials are tried for this project: its last attempt is the oldest.
 
-        If the one whose turn it is does not ask for a minute, every other may try.
+        Only projects that ask count. If the one whose turn it is does not ask for a minute, every other one may try.
         """
         if self._next is None or project.at <= self._next.at:
             self._next = project

@@ -1,4 +1,4 @@
-"""What a response of Atlas means: the table of docs/architecture.md, as data. Pure: no network."""
+"""The meaning of Atlas responses: the table in docs/architecture.md, as data. Pure: no network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Row:
     coded: bool | None = None
 
     def matches(self, operation: Operation, status: int, code: str | None) -> bool:
-        """Return whether this row is about such a response."""
+        """Return whether a response meets the conditions of this row."""
         return (
             status in self.status
             and (self.codes is None or code in self.codes)
@@ -72,17 +72,17 @@ MEANINGS: tuple[Row, ...] = (
     Row(VersionGone, {410}, codes={"VERSION_GONE"}, operations=INVITES),
     Row(InvalidRequest, range(400, 500)),
 )
-"""What a response means; the first row that matches counts."""
+"""The meaning of a response; the first row that matches counts."""
 
 
 def failure_of(operation: Operation, status: int, body: object, headers: Mapping[str, str]) -> AtlasFailure | None:
-    """Return what a response means, or None for a success (2xx).
+    """Return the failure that a response means, or None for a success (2xx).
 
     Args:
         operation: the call that it responds to.
-        status: the HTTP status, or the envelope's.
-        body: the parsed JSON, or None where there is none.
-        headers: the HTTP headers, by a mapping that ignores case.
+        status: the HTTP status, or that of the envelope.
+        body: the parsed JSON, or None if there is none.
+        headers: the HTTP headers, in a mapping that ignores case.
     """
     if status in _SUCCESS:
         return None
@@ -96,7 +96,7 @@ def failure_of(operation: Operation, status: int, body: object, headers: Mapping
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for (a number, or a date, set against ``Date``), at most 900."""
+    """Return the seconds of ``Retry-After`` (a number, or a date relative to ``Date``), at most 900."""
     asked = headers.get("Retry-After", "").strip()
     if asked.isascii() and asked.isdigit():
         return min(float(asked[:9]), RETRY_AFTER_AT_MOST)
@@ -108,9 +108,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 @lru_cache(maxsize=32)
 def http_date(text: str | None) -> datetime | None:
-    """Return an HTTP date (RFC 9110; also with one digit for the day, as Atlas writes it), or ``@seconds``, in UTC.
+    """Return an HTTP date (RFC 9110; also with a one-digit day, as Atlas writes it), or ``@seconds``, in UTC.
 
-    None for text that is neither, and for a date of which one could not say what comes a month later.
+    Return None for other text, and for a date in the last year that Python supports: it has no date a month later.
     """
     if not text:
         return None
@@ -125,9 +125,9 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def _error(operation: Operation, status: int, body: object) -> ErrorBody | None:
-    """Return Atlas's error of a body, or None for one that is not Atlas's; unreadable parts of it are left out.
+    """Return the Atlas error in a body, or None if the body has none. Parts that cannot be read are left out.
 
-    The HTTP status stands for an ``error`` that is a number, but one that the CRD does not take.
+    If ``error`` is a number that the CRD does not allow, the HTTP status replaces it.
     """
     if not isinstance(body, dict) or not body.get("errorCode"):
         return None

@@ -1,4 +1,4 @@
-"""Which of the two APIs a project's invitations go through, and what Atlas says of the end of the older one."""
+"""Decides which API is in use for a project, and tracks what Atlas says about the end of the Invites API."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Mode = Literal["auto", "invites", "users"]
 
 
 class Sunset:
-    """Decides for each project: ``users`` and ``invites`` never switch, ``auto`` begins with the invites API.
+    """Decides for each project: ``users`` and ``invites`` never switch; ``auto`` begins with the Invites API.
 
-    ``now`` returns the time that Atlas has, UTC.
+    ``now`` returns the time of Atlas, UTC.
     """
 
     def __init__(self, mode: Mode, now: Callable[[], datetime]) -> None:
@@ -27,7 +27,7 @@ class Sunset:
         self._gone: set[str] = set()
         self._deprecated_since: datetime | None = None
         self.ends_at: datetime | None = None
-        """When the invites API ends, as the responses of Atlas have said; None if they have not."""
+        """When the Invites API ends, by the responses of Atlas; None if they did not say it."""
 
     def api(self, group_id: str) -> Api:
         """Return the API that is in use for a project."""
@@ -37,20 +37,20 @@ class Sunset:
         return Api.USERS if self._mode == "users" else Api.INVITES
 
     def info(self, group_id: str) -> AtlasInfo:
-        """Return the API in use, and while that is the invites API, what Atlas says of its end (RFC 3339 times)."""
+        """Return the API in use and, if it is the Invites API, what Atlas says about its end (RFC 3339 times)."""
         api = self.api(group_id)
         if api is Api.USERS:
             return AtlasInfo(api=api)
         return AtlasInfo(api=api, deprecated_since=_text(self._deprecated_since), sunset=_text(self.ends_at))
 
     def learn(self, operation: Operation, headers: Mapping[str, str]) -> None:
-        """Take ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from a response of the Invites API."""
+        """Record ``Deprecation`` and ``Sunset`` (RFC 9745, RFC 8594) from a response of the Invites API."""
         if operation in INVITES:
             self._deprecated_since = http_date(headers.get("Deprecation")) or self._deprecated_since
             self.ends_at = http_date(headers.get("Sunset")) or self.ends_at
 
     def over(self, group_id: str, failure: VersionGone) -> AtlasFailure:
-        """Switch a project to the users API, and return what a call that met the end is to raise."""
+        """Switch a project to the Users API, and return the failure that the call is to raise."""
         if self._mode != "auto":
             return InvalidRequest(failure.operation, failure.what, error=failure.error)
         self._gone.add(group_id)

@@ -1,6 +1,6 @@
-"""The trail: one log line for each change that was requested from Atlas. No line holds an e-mail.
+"""The trail: one log line for each change that was requested from Atlas. No line contains an e-mail.
 
-The OpenAPI document names no header with an id of a request, and recorded responses have none, so no line has one.
+The lines have no request id: neither the OpenAPI document nor recorded responses have a header with one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def log_change(call: Call[T], status: int | None) -> None:
 
     Args:
         call: what was requested.
-        status: the HTTP status of the response, or None if none came: the change may have been made.
+        status: the HTTP status of the response, or None without a response: the change may have been made.
     """
     operation = call.endpoint.operation
     if operation.is_read:

@@ -1,4 +1,4 @@
-"""What a project held at one moment, and how look-ups join so that many askers cost one fetch."""
+"""Snapshots of a project, and fetches that many callers share."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Invitation | User)
 
 FETCHES, FETCHES_IN = 3, 3.0
-"""So many fetches begin in so many seconds at most: the duration of a burst decides what it costs, not its size."""
+"""At most FETCHES fetches begin in FETCHES_IN seconds, so the cost of a burst depends on its duration, not its size."""
 
 RETAINED = 10.0
-"""Seconds for which a snapshot that was looked at is kept after its last use."""
+"""Seconds for which a snapshot is kept after its last use by ``look``."""
 
 
 def joined(first: Observation, then: Observation) -> Observation:
-    """Return all that two looks showed: of an id that both showed, the second; for what is missing, the first."""
+    """Merge two observations. If both have an entry with the same id, the second one counts."""
     invitations = {invitation.id: invitation for invitation in (*first.invitations, *then.invitations)}
     users = {user.id: user for user in (*first.users, *then.users)}
     return first.model_copy(update={"invitations": tuple(invitations.values()), "users": tuple(users.values())})
@@ -47,7 +47,7 @@ class Snapshot:
         return self.invitations.complete and self.users.complete
 
     def find(self, target: Target) -> Observation:
-        """Return every candidate: by id, by e-mail, and by the e-mail of what an id led to."""
+        """Return every candidate: by id, by e-mail, and by the e-mail of the entries with these ids."""
         ids = (target.invitation_id, target.member_id)
         named: tuple[Invitation | User, ...] = (*self.invitations.find(ids, ()), *self.users.find(ids, ()))
         known = (target.username, target.shown_as, *(entry.username for entry in named))
@@ -60,7 +60,7 @@ class Snapshot:
 
 
 class Index(Generic[E]):
-    """The entries of one list by id and by e-mail key. ``complete``: every entry could be read."""
+    """The entries of one list, by id and by e-mail key. ``complete``: every entry could be read."""
 
     def __init__(self, entries: Entries[E]) -> None:
         self.complete = entries.complete
@@ -71,16 +71,16 @@ class Index(Generic[E]):
                 self._by_email.setdefault(email_key(entry.username), []).append(entry)
 
     def find(self, ids: Iterable[str | None], emails: Iterable[str]) -> tuple[E, ...]:
-        """Return the entries with one of the ids and those with one of the e-mails (keys), each once."""
+        """Return the entries with one of the ids or one of the e-mail keys, each once."""
         named = [self.by_id[entry_id] for entry_id in ids if entry_id is not None and entry_id in self.by_id]
         found = [*named, *(entry for email in emails for entry in self._by_email.get(email, ()))]
         return tuple({entry.id: entry for entry in found}.values())
 
 
 class SharedLists:
-    """Fetches the lists of a project for all who ask: one fetch at a time, and none serves who asked after it began.
+    """Fetches the lists of a project for all callers, one fetch at a time. A fetch serves no caller that came later.
 
-    If a fetch fails, it fails for all who wait for it.
+    If a fetch fails, it fails for all callers that wait for it.
     """
 
     def __init__(self, fetch: Callable[[], Coroutine[Any, Any, Snapshot]], clock: Callable[[], float]) -> None:
@@ -90,23 +90,23 @@ class SharedLists:
         self._kept: Run[Snapshot] | None = None
         self._forget: asyncio.TimerHandle | None = None
         self._invalid: dict[str, int] = {}
-        """The latest fetch that does not show a write of ours, by id and e-mail."""
+        """The latest fetch that does not show our last write, by id and e-mail."""
         self._looking = 0
         self._began: deque[float] = deque(maxlen=FETCHES)
 
     async def get(self, since: float) -> Snapshot:
-        """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds). It is not kept for others.
+        """Return a snapshot whose fetch began at or after ``since`` (monotonic seconds). It is not kept.
 
         Raises:
-            AtlasFailure: the fetch that would have served failed.
+            AtlasFailure: the fetch failed.
         """
         return (await self._served(since, 0)).task.result()
 
     async def look(self, target: Target, since: float) -> Observation:
-        """Return what a snapshot shows of ids and an e-mail: none from before ``since``, or from before our own write.
+        """Return what a snapshot shows of ids and an e-mail. It is not older than ``since`` or our own writes.
 
         Raises:
-            AtlasFailure: the fetch that would have served failed.
+            AtlasFailure: the fetch failed.
         """
         invalid = 0
         self._looking += 1
@@ -121,12 +121,12 @@ class SharedLists:
             self._looking -= 1
 
     def invalidate(self, key: str) -> None:
-        """Mark what has been fetched so far as outdated for an id or e-mail: we may just have changed it."""
+        """Mark the fetches so far as outdated for an id or e-mail that we may have changed."""
         if latest := self._fetches.running or self._kept:
             self._invalid[email_key(key)] = latest.number
 
     async def aclose(self) -> None:
-        """Cancel what is in flight and forget what is kept."""
+        """Cancel the fetch in progress and drop the snapshot."""
         if self._forget is not None:
             self._forget.cancel()
         self._drop()
@@ -135,7 +135,7 @@ class SharedLists:
             await fetch.has_ended()
 
     async def _served(self, since: float, after: int) -> Run[Snapshot]:
-        """Return a fetch that has succeeded, began at or after ``since`` and has a higher number than ``after``."""
+        """Return a successful fetch that began at or after ``since`` and has a higher number than ``after``."""
         since, has_waited = min(since, self._clock()), False
         while True:
             if self._kept is not None and self._kept.began >= since and self._kept.number > after:
@@ -183,7 +183,7 @@ class SharedLists:
 
 
 def _keys(target: Target, seen: Observation) -> set[str]:
-    """Return the key of every id and e-mail that a look was about or came upon."""
+    """Return the key of every id and e-mail in a target and in its observation."""
     found = [key for invitation in seen.invitations for key in (invitation.id, invitation.username)]
     found += [key for user in seen.users for key in (user.id, user.username)]
     return {email_key(key) for key in (*target, *found) if key}

@@ -1,1 +1,1 @@
-"""Everything that speaks to Kubernetes. Of ours, imports only ``invitation``."""
+"""All code that calls Kubernetes."""

@@ -1,4 +1,4 @@
-"""How to reach the cluster, and as whom: by the pod's ServiceAccount, else by a kubeconfig, as kubectl does."""
+"""How to reach the cluster, and with which identity: the pod's ServiceAccount, else a kubeconfig, as in kubectl."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ RELOAD = 60.0
 
 _UNUSABLE = "the kubeconfig (KUBECONFIG or ~/.kube/config) cannot be used"
 _HEADER = "!#$&'*+.^_`|~"
-"""Characters that a header's name may have, beside letters, digits and hyphens; the others are percent-encoded."""
+"""Characters, besides letters, digits and hyphens, that are allowed in header names. Others are percent-encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach the API server, and as whom.
+    """How to reach the API server, and with which identity.
 
     Attributes:
         server: its URL.
         tls: the context of its connections.
-        server_name: the name that its certificate must have; None: the one in its URL.
-        proxy: the URL of the proxy on the way, or None.
-        headers: name and value of those that say who we are.
-        files: what the context was made of.
+        server_name: the name that its certificate must have; None: the host of its URL.
+        proxy: the URL of the proxy, or None.
+        headers: names and values of the headers with our identity.
+        files: the contents from which the context was made.
         lasts: seconds after which this must be loaded again.
     """
 
@@ -50,18 +50,18 @@ class Access:
 
 
 Load = Callable[[Access | None], Awaitable[Access]]
-"""Returns the access as it is now.
+"""Returns the current access.
 
-It takes what was loaded last, whose TLS context is kept unless a file has changed, and raises ``StartupError`` if the
-access cannot be used.
+The argument is the access that was loaded last; its TLS context is reused unless a file has changed. Raises
+``StartupError`` if the access cannot be used.
 """
 
 
 def find_cluster() -> Load:
-    """Return what loads the access to the cluster: by the pod's ServiceAccount, else by a kubeconfig.
+    """Return the function that loads the access to the cluster: the pod's ServiceAccount, else a kubeconfig.
 
     Raises:
-        StartupError: neither is there.
+        StartupError: there is neither.
     """
     try:
         load_incluster_config(Configuration())  # type: ignore[no-untyped-call]
@@ -76,7 +76,7 @@ def find_cluster() -> Load:
 
 
 async def _load_pod(known: Access | None) -> Access:
-    """Read token and CA of the pod's ServiceAccount; see ``Load``. No proxy of the environment is used."""
+    """Read token and CA of the pod's ServiceAccount; see ``Load``. Proxies of the environment are not used."""
     configuration = Configuration()
     try:
         load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
@@ -86,7 +86,7 @@ async def _load_pod(known: Access | None) -> Access:
 
 
 class Kubeconfig:
-    """A kubeconfig, in one file or several. The context that is the current one at first is kept.
+    """A kubeconfig, in one file or several. The current context at the first load stays in use.
 
     Args:
         paths: the files, as ``KUBECONFIG`` names them.
@@ -101,10 +101,10 @@ class Kubeconfig:
         try:
             return await self._load(known)
         except StartupError:
-            raise  # it names what is wrong: a variable of the environment, perhaps
+            raise  # its message is specific already, for example about a variable of the environment
         except (AccessError, OSError) as error:
             raise StartupError(f"{_UNUSABLE}: {_said(error)}") from None
-        except Exception as error:  # noqa: BLE001 - the library's message may have the user's entry, with its secrets
+        except Exception as error:  # noqa: BLE001 - the library's message may contain the user's entry, with its secrets
             raise StartupError(f"{_UNUSABLE}: it is not a valid kubeconfig ({type(error).__name__})") from None
         finally:
             _remove_private_keys()
@@ -132,7 +132,7 @@ class Kubeconfig:
 
 
 def _make_paths_absolute(entry: Any, *fields: str) -> None:  # noqa: ANN401 - the library has no types
-    """Make paths absolute that are relative to the file of a cluster or user; the library looks beside the cluster's.
+    """Make paths absolute. They are relative to the file of ``entry``; the library uses the cluster's file for all.
 
     Raises:
         OSError: one of the files cannot be opened.
@@ -140,17 +140,17 @@ def _make_paths_absolute(entry: Any, *fields: str) -> None:  # noqa: ANN401 - th
     for field in fields:
         if path := entry.value.get(field):
             file = Path(entry.path).parent.absolute() / path
-            file.open("rb").close()  # the library's own message cannot be shown
+            file.open("rb").close()  # to fail here: the library's own message cannot be shown
             entry.value[field] = str(file)
 
 
 async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Path) -> float:
-    """Replace fields of a kubeconfig's user that the client library does not take as kubectl does.
+    """Replace fields of a kubeconfig's user that the client library does not handle as kubectl does.
 
-    Return for how many seconds they are good.
+    Return for how many seconds they are valid.
 
     Raises:
-        AccessError: there is one that cannot be replaced.
+        AccessError: a field cannot be replaced.
     """
     if provider := user.get("auth-provider"):
         raise AccessError(f"auth-provider {provider.get('name')} is not supported; use exec")
@@ -164,7 +164,7 @@ async def _complete(user: dict[str, Any], cluster: Mapping[str, Any], folder: Pa
 
 
 def _remove_private_keys() -> None:
-    """Remove the files in which the client library puts keys and certificates of a kubeconfig, now and not at exit."""
+    """Remove the temporary files of the client library, which contain keys and certificates of a kubeconfig."""
     remove = kube_config._cleanup_temp_files  # noqa: SLF001 - at exit it is too late: see ``stopping.end``
     remove()  # type: ignore[no-untyped-call]
     atexit.unregister(remove)
@@ -174,8 +174,8 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
     """Return the access that a configuration of the client library describes.
 
     Raises:
-        AccessError: it is of another API server than the known one.
-        OSError: a file cannot be read, or holds no certificate.
+        AccessError: it is for another API server than the known one.
+        OSError: a file cannot be read, or contains no certificate.
     """
     if known and known.server != configuration.host:
         raise AccessError(f"it names another API server, {configuration.host}; restart the operator to use that one")
@@ -185,7 +185,7 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
         *(Path(path).read_bytes() if path else None for path in paths),
         b"verify" if configuration.verify_ssl else None,
     )
-    configuration.disable_strict_ssl_verification = True  # kubectl does not check strictly either
+    configuration.disable_strict_ssl_verification = True  # as in kubectl
     return Access(
         server=configuration.host,
         tls=known.tls if known and known.files == files else RESTClientObject(configuration).ssl_context,
@@ -198,7 +198,7 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
 
 
 def _headers(authorization: str, user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the headers that say who we are; see "User impersonation" in the documentation of Kubernetes."""
+    """Yield the headers with our identity; see "User impersonation" in the documentation of Kubernetes."""
     if authorization:
         yield "Authorization", authorization
     if user.get("as"):
@@ -213,7 +213,7 @@ def _headers(authorization: str, user: Mapping[str, Any]) -> Iterator[tuple[str,
 
 
 def _said(error: Exception) -> str:
-    """Return what an error says, and of the certificates only what OpenSSL says."""
+    """Return the text of an error; for certificates, only the reason that OpenSSL gives."""
     if isinstance(error, ssl.SSLError):
         return f"its certificates or keys: {openssl_reason(error) or 'not in PEM format'}"
     return str(error)

@@ -1,4 +1,4 @@
-"""The client of the API server, and how its errors read."""
+"""The client of the API server, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 
 
 def client_of(session: Session) -> ApiClient:
-    """Return a client of the cluster that sends its requests by a session."""
+    """Return a client of the cluster that sends its requests through a session."""
     client = ApiClient(Configuration(host=session.server))
     client.user_agent = USER_AGENT
     pool: Any = session
@@ -36,11 +36,11 @@ def client_of(session: Session) -> ApiClient:
 
 
 def refusal(error: ApiException) -> str | None:
-    """Return the words with which the API server refuses a write for good, or None for every other error.
+    """Return the message with which the API server rejects a write permanently, or None for every other error.
 
-    An invalid object (400, 413, 422: also what a ValidatingAdmissionPolicy denies) stays invalid. A 403 is one of
-    admission if it says ``denied`` (Kubernetes: "Validating Admission Policy", "Dynamic Admission Control"); any other
-    403 is about the operator's rights.
+    An invalid object (400, 413, 422; a ValidatingAdmissionPolicy also responds with these) stays invalid. A 403 comes
+    from admission if its message says ``denied`` (Kubernetes: "Validating Admission Policy", "Dynamic Admission
+    Control"); any other 403 is about the operator's rights.
     """
     try:
         words = str(json.loads(error.body or "")["message"])
@@ -51,22 +51,22 @@ def refusal(error: ApiException) -> str | None:
 
 
 def micro_time() -> str:
-    """Return this machine's time, in UTC, as MicroTime wants it: the API server refuses one without a fraction."""
+    """Return the local time in UTC as a MicroTime. The API server rejects one without fractional seconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @contextmanager
 def cluster_errors(what: str) -> Iterator[None]:
-    """Translate the client's errors about ``what``: changed or gone is ``Stale``, all others ``ClusterUnavailable``.
+    """Translate the errors of a call: ``Stale`` if the object has changed or is gone, else ``ClusterUnavailable``.
 
-    So is an answer of 2xx that no API server sends, such as a load balancer's page: what the client or ``Resource``
-    makes of it is one of the errors of a value that is not what it should be.
+    A 2xx response that does not come from an API server, such as the page of a load balancer, makes the client or
+    ``Resource`` raise one of ``_MALFORMED``; it becomes ``ClusterUnavailable`` too. ``what`` names the call.
     """
     try:
         yield
     except ApiException as error:
         if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
-            raise Stale(f"{what}: it has changed or gone") from None
+            raise Stale(f"{what}: it has changed or is gone") from None
         raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{_hint(error)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = openssl_reason(error)
@@ -77,7 +77,7 @@ def cluster_errors(what: str) -> Iterator[None]:
 
 
 def _hint(error: ApiException) -> str:
-    """Return what to look at; a namespace that is being deleted may take the operator's rights away first."""
+    """Return a hint for a 403. The deletion of a namespace may remove the operator's rights first."""
     if error.status != HTTPStatus.FORBIDDEN:
         return ""
     if "NamespaceTerminating" in str(error.body):

@@ -1,4 +1,4 @@
-"""Kubernetes Events (events.k8s.io/v1), published in the background. kopf's own are of the old kind and unbounded."""
+"""Kubernetes Events (events.k8s.io/v1), published in the background. kopf uses the old API, without a limit."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAITING_AT_MOST = 1000
-"""Events that wait to be published; what comes on top is dropped."""
+QUEUE_MAX = 1000
+"""The maximum number of events that wait to be published; further events are dropped."""
 
 PACE = 0.05
-"""Seconds between two events while there is work to do: the API server's time is for that first."""
+"""Seconds between two events while there is other work, which has priority at the API server."""
 
 _NOTE_LENGTH = 1000
 _NAME_LENGTH = 230
@@ -36,9 +36,9 @@ _REPORTER = "atlas-invites"
 
 
 class Events:
-    """Publishes events; the same one of the same object again only raises the count of its series.
+    """Publishes events. If an event of an object repeats, only the count of its series is raised.
 
-    ``gate`` is that of the lease (``Lease.time_to_write``); ``busy`` returns whether there is other work to do.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``busy`` returns whether there is other work.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Events:
         self._api = EventsV1Api(client)
         self._gate = gate
         self._busy = busy
-        self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(WAITING_AT_MOST)
+        self._waiting: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue(QUEUE_MAX)
         self._instance = f"{_REPORTER}-{socket.gethostname()}"
 
     def publish(self, resource: Resource, notice: Notice) -> None:
-        """Take an event; see ``ports.Events``."""
+        """Queue an event; see ``ports.Events``."""
         digest = hashlib.sha256(f"{resource.uid}/{notice.type}/{notice.reason}/{notice.note}".encode()).hexdigest()
         name = f"{resource.key.name[:_NAME_LENGTH]}.{digest[:16]}"
         body = {
@@ -78,13 +78,13 @@ class Events:
             log.warning("an event was dropped: %s", notice.reason, extra={"object": resource.key})
 
     async def flush(self, seconds: float = REQUEST_TIMEOUT) -> None:
-        """Wait until what was taken is published, or for so many seconds."""
+        """Wait until the queued events are published, at most the given seconds."""
         self._busy = lambda: False
         with suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), seconds)
 
     async def keep_publishing(self) -> None:
-        """Publish what was taken, one after the other, for ever."""
+        """Publish the queued events one after the other, for ever."""
         while True:
             namespace, name, body = await self._waiting.get()
             try:
@@ -92,7 +92,7 @@ class Events:
             except (ClusterUnavailable, Stale) as error:
                 log.warning("an event was lost: %s", error)
             except Exception:
-                log.exception("an event was lost in an unexpected way")
+                log.exception("an event was lost because of an unexpected error")
             finally:
                 self._waiting.task_done()
             if self._busy():
@@ -106,7 +106,7 @@ class Events:
             except ApiException as error:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
-                # The response to a patch that changes nothing is the event: that needs no right to read events.
+                # An empty patch returns the event, so the operator needs no right to read events.
                 event = await self._patch(namespace, name, {})
                 count = event.series.count if event.series else 1
                 await self._patch(namespace, name, {"series": {"count": count + 1, "lastObservedTime": micro_time()}})

@@ -1,4 +1,4 @@
-"""The custom resources: list, finalizer, status. Nothing else of an object is ever written."""
+"""Access to the custom resources: lists, finalizer, status. Nothing else of an object is ever written."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _LISTING = f"listing {PLURAL}.{GROUP}"
-_REFUSED = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
+_FORBIDDEN = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
 
 log = logging.getLogger(__name__)
 
 
 class Invites:
-    """The ``AtlasProjectInvite`` objects of the watched namespaces, of all if none is given.
+    """The ``AtlasProjectInvite`` objects of the watched namespaces; of all namespaces if none is given.
 
-    ``gate`` is that of the lease (``Lease.time_to_write``); ``succeed`` is called when a list has succeeded.
+    ``gate`` is that of the lease (``Lease.time_to_write``); ``succeed`` is called after each successful list.
 
     Attributes:
-        unserved: the namespaces that could not be listed when they were last asked for, and why.
+        unserved: the namespaces whose last list failed, and why.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class Invites:
 
     @property
     def served(self) -> tuple[str | None, ...]:
-        """The namespaces that can be listed, as far as it is known; None for all."""
+        """The namespaces that can be listed, as far as is known; None means all."""
         return tuple(namespace for namespace in self._namespaces if namespace not in self.unserved)
 
     async def list_all(self) -> Listed:
-        """Return every object, page by page, each namespace from one snapshot of the API server.
+        """Return every object. Each namespace is read page by page from one snapshot of the API server.
 
         Raises:
-            ClusterUnavailable: the API server does not answer, does not know the kind (its CRD is not installed), or
-                refuses to list any namespace.
+            ClusterUnavailable: the API server does not respond, the CRD is not installed, or no namespace may be
+                listed.
         """
         return await self._each(self._list)
 
     async def check(self) -> None:
-        """Ask for one object of each namespace: whether it can be listed.
+        """Check that each namespace can be listed, by a list of one object.
 
         Raises:
             ClusterUnavailable: see ``list_all``.
@@ -70,15 +70,15 @@ class Invites:
         await self._each(self._check)
 
     async def add_finalizer(self, resource: Resource) -> Resource:
-        """Put our finalizer on; see ``ports.Invites``."""
+        """Add our finalizer; see ``ports.Invites``."""
         return await self._write_finalizers(resource, resource.with_finalizer().finalizers)
 
     async def remove_finalizer(self, resource: Resource) -> Resource:
-        """Take our finalizer off; see ``ports.Invites``."""
+        """Remove our finalizer; see ``ports.Invites``."""
         return await self._write_finalizers(resource, resource.without_finalizer().finalizers)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
-        """Write the status, as the patch that makes it of the one that is there; see ``ports.Invites``."""
+        """Write the status as a patch of the stored one; see ``ports.Invites``."""
         patch = merge_patch(json.loads(resource.status_json), status)
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": patch}
         write = self._api.patch_namespaced_custom_object_status
@@ -92,7 +92,7 @@ class Invites:
     async def _write(
         self, what: str, write: Callable[..., Awaitable[Any]], resource: Resource, body: Mapping[str, Any]
     ) -> Resource:
-        """Write within the time that the gate gives; aiohttp alone would round it up to a full second."""
+        """Write within the time that the gate allows. The timeout of aiohttp would be rounded up to a full second."""
         with cluster_errors(f"writing {what} of {resource.key}"):
             seconds = min(REQUEST_TIMEOUT, self._gate())
             path = (GROUP, VERSION, resource.key.namespace, PLURAL, resource.key.name)
@@ -107,34 +107,34 @@ class Invites:
                 raise
 
     async def _each(self, ask: Callable[[str | None], Awaitable[list[Resource]]]) -> Listed:
-        """Ask for each namespace separately: if one is refused, the others are still served."""
+        """List each namespace separately: if one is forbidden, the others are still served."""
         resources: list[Resource] = []
-        refused: dict[str, str] = {}
+        forbidden: dict[str, str] = {}
         with cluster_errors(_LISTING):
             for namespace in self._namespaces:
                 try:
                     resources += await ask(namespace)
                 except ApiException as error:
                     if error.status == HTTPStatus.NOT_FOUND:
-                        raise ClusterUnavailable(f"{_LISTING}: its CRD is not installed; apply crds/") from None
+                        raise ClusterUnavailable(f"{_LISTING}: the CRD is not installed; apply crds/") from None
                     if error.status != HTTPStatus.FORBIDDEN or namespace is None:
                         raise
-                    refused[namespace] = _REFUSED
-        before, self.unserved = self.unserved, refused
-        for name in refused.keys() - before.keys():
-            log.warning("namespace %s is not served: %s", name, refused[name])
-        for name in before.keys() - refused.keys():
+                    forbidden[namespace] = _FORBIDDEN
+        before, self.unserved = self.unserved, forbidden
+        for name in forbidden.keys() - before.keys():
+            log.warning("namespace %s is not served: %s", name, forbidden[name])
+        for name in before.keys() - forbidden.keys():
             log.info("namespace %s is served", name)
-        if len(refused) == len(self._namespaces):
-            raise ClusterUnavailable(f"{_LISTING} in {', '.join(refused)}: {_REFUSED}")
-        return Listed(resources, frozenset(refused))
+        if len(forbidden) == len(self._namespaces):
+            raise ClusterUnavailable(f"{_LISTING} in {', '.join(forbidden)}: {_FORBIDDEN}")
+        return Listed(resources, frozenset(forbidden))
 
     async def _check(self, namespace: str | None) -> list[Resource]:
         resources, _ = await self._page(namespace, limit=1)
         return resources
 
     async def _list(self, namespace: str | None) -> list[Resource]:
-        """List from one snapshot; where it expired between two pages, begin again, once."""
+        """List from one snapshot. If it expires between two pages, start again, once."""
         try:
             return await self._list_pages(namespace)
         except ApiException as error:
@@ -164,13 +164,13 @@ class Invites:
 
 
 def watch_path(namespace: str | None) -> str:
-    """Return the path of the objects of a namespace, or of all: a watch has it too."""
+    """Return the API path of the objects in a namespace, or in all; lists and watches use it."""
     where = "" if namespace is None else f"/namespaces/{namespace}"
     return f"/apis/{GROUP}/{VERSION}{where}/{PLURAL}"
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON merge patch (RFC 7386) that turns ``old`` into ``new``: null for what must go."""
+    """Return the JSON merge patch (RFC 7386) that turns ``old`` into ``new``: null removes a field."""
     patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
     for key, value in new.items():
         before = old.get(key)

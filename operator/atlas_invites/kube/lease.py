@@ -1,11 +1,11 @@
-"""The Lease: of several operators one acts at a time, and the others stand by.
+"""Leader election by a Lease: one replica leads, the others stand by.
 
-The rules are client-go's: the holder renews the record every two seconds; a candidate takes it over when it has seen no
-change of the record for as long as the record says, and 15 seconds at least; every write is a compare-and-swap. Only
-the monotonic clock decides, never a time in the record.
+The rules are those of client-go. The holder renews the record every two seconds. A candidate takes over after it has
+observed no change of the record for the duration in the record, at least 15 seconds. Every write is a compare-and-swap.
+Only the monotonic clock decides, never a time in the record.
 
-The holder stops before anybody can follow it: a lease runs from the moment at which its renewal was *asked for*, and
-``time_to_write`` is the gate that every write to Atlas and to Kubernetes passes.
+The holder stops before another replica can lead: its lease runs from the moment when the renewal was *requested*, and
+every write to Atlas and to Kubernetes must pass the gate ``time_to_write``.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ RENEW_DEADLINE = 10.0
 """Seconds after the last renewal at which the holder gives up."""
 
 RETRY_PERIOD = 2.0
-"""Seconds between two tries to take or to renew the lease."""
+"""Seconds between two attempts to take or renew the lease."""
 
-GIVEN_BACK = 1.0
-"""The duration of a lease that its holder has given back, as client-go writes it: nobody need wait for its end."""
+RELEASED_DURATION = 1.0
+"""The duration in a released lease, as client-go writes it: candidates need not wait for its end."""
 
 WRITE_NEEDS = 5.0
-"""No write starts with less left of the lease."""
+"""Seconds that must be left of the lease for a write to start."""
 
 WRITE_MARGIN = 2.0
-"""A write ends so many seconds before the lease does."""
+"""Seconds before the end of the lease at which every write has ended."""
 
 
 def new_identity() -> str:
-    """Return a name for this process that no other one has, ever."""
+    """Return a unique name for this process."""
     return f"{socket.gethostname()}_{uuid.uuid4().hex}"
 
 
 def awake_clock() -> float:
-    """Return monotonic seconds, those for which the machine was suspended too where the system counts them (Linux)."""
+    """Return monotonic seconds. On Linux they include the time for which the machine was suspended."""
     boot_time: int | None = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def no_election() -> float:
-    """Return the time that a write may take where nobody else acts: any."""
+    """Return the time that a write may take without leader election: unlimited."""
     return float("inf")
 
 
 class Lease:
-    """One candidate, whose identity is of ``new_identity``.
+    """One candidate. Its identity comes from ``new_identity``.
 
-    ``clock`` returns monotonic seconds, ``jitter`` a factor for the time between two tries of a candidate.
+    ``clock`` returns monotonic seconds, ``jitter`` a factor for the time between two attempts of a candidate.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Lease:
         """Return how many seconds a write that starts now may take.
 
         Raises:
-            ClusterUnavailable: none may start: the lease may pass to another before it has ended.
+            ClusterUnavailable: no write may start: another replica may take the lease before it ends.
         """
         left = self._ends_at - self._clock()
         if left < WRITE_NEEDS:
@@ -101,14 +101,14 @@ class Lease:
         return left - WRITE_MARGIN
 
     async def acquire(self) -> None:
-        """Stand by until the lease is ours."""
+        """Stand by until this process holds the lease."""
         while not await self.attempt():
             pause, left = RETRY_PERIOD * self._jitter(), self._expires_in()
             await asyncio.sleep(min(pause, left) if left > 0 else pause)
         log.info("leading as %s", self._identity)
 
     async def hold(self) -> None:
-        """Renew the lease for as long as it is ours, and return when it is not any more."""
+        """Renew the lease as long as this process holds it. Return when the lease is lost."""
         while True:
             await asyncio.sleep(RETRY_PERIOD)
             if self._gives_up_in() <= 0:
@@ -119,77 +119,78 @@ class Lease:
         log.error("the lease is lost: %s", self._said or "it was not renewed in time")
 
     async def attempt(self) -> bool:
-        """Try once to take or to renew the lease, and return whether it worked. Never raises for the API server."""
+        """Try once to take or renew the lease. Return whether that succeeded; errors of the API server are logged."""
         held = self._held
         try:
             async with asyncio.timeout(CALL_AT_MOST if held is None else min(CALL_AT_MOST, self._gives_up_in())):
                 return await (self._take() if held is None else self._renew(held))
         except TimeoutError:
-            self._say("the API server did not answer in time")
+            self._say("the API server did not respond in time")
         except Stale:
             self._say("another replica was faster")
         except ClusterUnavailable as error:
             self._say(str(error))
         except Exception:
-            log.exception("the lease: an unexpected answer")
+            log.exception("lease: an unexpected error")
         return False
 
     async def release(self, seconds: float = CALL_AT_MOST) -> None:
-        """Give the lease back, so that another one need not wait for its end; try for so many seconds.
+        """Release the lease, so that another replica need not wait for its end. Try for the given seconds.
 
-        Nothing is written from here on.
+        From now on, nothing may be written.
         """
         self._ends_at = float("-inf")
         if not self._may_be_ours:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._give_back()
-        except Exception as error:  # noqa: BLE001 - the process ends, whatever this is
-            log.warning("the lease was not given back, and ends by itself: %s", str(error) or "no answer in time")
+                await self._clear_holder()
+        except Exception as error:  # noqa: BLE001 - the process ends in any case
+            log.warning("the lease was not released and will expire: %s", str(error) or "no response in time")
         self._held, self._may_be_ours = None, False
 
-    async def _give_back(self) -> None:
-        """Let the record say that nobody holds the lease, unless it says already that another one does."""
+    async def _clear_holder(self) -> None:
+        """Write that nobody holds the lease, unless the record already has another holder."""
         record = self._held or await self._leases.read()
         while record is not None and record.holder == self._identity:
             try:
-                await self._leases.write(replace(record, holder="", duration=GIVEN_BACK), taken=False)
-            except Stale:  # a renewal that was under way came first
+                await self._leases.write(replace(record, holder="", duration=RELEASED_DURATION), taken=False)
+            except Stale:  # a renewal in progress was faster
                 record = await self._leases.read()
             else:
-                log.info("the lease is given back")
+                log.info("the lease was released")
                 return
 
     async def _take(self) -> bool:
-        """Take the lease if nobody holds it; raises ``Stale`` if another one was faster."""
+        """Take the lease if nobody holds it. Raise ``Stale`` if another replica was faster."""
         record = await self._leases.read()
-        if record is not None and not record.same_beat(self._observed):
+        if record is not None and not record.has_same_spec(self._observed):
             self._observed, self._observed_at = record, self._clock()
         is_free = record is not None and (
-            record.holder == self._identity or (not record.holder and record.duration <= GIVEN_BACK)
+            record.holder == self._identity or (not record.holder and record.duration <= RELEASED_DURATION)
         )
         if not is_free and self._expires_in() > 0:
             holder = self._observed.holder if self._observed else ""
-            self._say(f"standing by: the lease is held by {holder or 'nobody, and was not given back'}")
+            free = "nobody holds the lease, but it was not released"
+            self._say(f"standing by: {f'the lease is held by {holder}' if holder else free}")
             return False
-        ours = Record(self._identity)
+        wanted = Record(self._identity)
         if record is not None:
-            ours = replace(ours, transitions=record.transitions + 1, version=record.version)
-        return await self._write(ours, taken=True)
+            wanted = replace(wanted, transitions=record.transitions + 1, version=record.version)
+        return await self._write(wanted, taken=True)
 
     async def _renew(self, held: Record) -> bool:
-        """Renew the lease that is ours; raises ``Stale`` if another one was faster."""
+        """Renew the lease that this process holds. Raise ``Stale`` if another replica was faster."""
         try:
             return await self._write(held, taken=False)
         except Stale:
             record = await self._leases.read()
         if record is None or record.holder != self._identity:
-            # Deleted, or in other hands: whoever has seen this may act already.
+            # It was deleted or taken: another replica may lead already.
             self._held, self._ends_at = None, float("-inf")
             self._say(f"it is held by {record.holder or 'nobody'}" if record else "it was deleted")
             return False
-        # A renewal of ours came through whose answer was lost, or somebody has edited the Lease.
+        # The response to an earlier renewal was lost, or somebody has edited the Lease.
         return await self._write(replace(record, duration=DURATION), taken=False)
 
     async def _write(self, record: Record, *, taken: bool) -> bool:
@@ -200,9 +201,9 @@ class Lease:
         return True
 
     def _expires_in(self) -> float:
-        """Return the seconds until the record that was seen last may be taken for given up.
+        """Return the seconds until the record that was observed last counts as expired.
 
-        No sooner than its holder gives up, whatever duration somebody has written.
+        This is never before its holder gives up, whatever duration somebody has written into the record.
         """
         if self._observed is None:
             return 0.0
@@ -212,7 +213,7 @@ class Lease:
         return self._ends_at - DURATION + RENEW_DEADLINE - self._clock()
 
     def _say(self, what: str) -> None:
-        """Log what stands in the way, once."""
+        """Log why the lease is not taken or renewed, once."""
         if what != self._said:
             self._said = what
             log.info("lease: %s", what)

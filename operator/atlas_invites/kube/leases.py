@@ -1,4 +1,4 @@
-"""The Lease object (coordination.k8s.io/v1) at the API server; ``lease`` has the rules."""
+"""The Lease object (coordination.k8s.io/v1) at the API server; the rules are in ``lease``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DURATION = 15.0
-"""Seconds that a candidate waits, after the last change of the record that it has seen, before it takes over."""
+"""Seconds without an observed change of the record after which a candidate takes over."""
 
 CALL_AT_MOST = 3.0
-"""Seconds for one call to the API server: several must fit before the holder gives up."""
+"""Seconds for one call to the API server: several calls must fit before the holder gives up."""
 
 NAME = "atlas-invites"
 _OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
@@ -26,14 +26,14 @@ _OPTIONS: dict[str, Any] = {"_request_timeout": CALL_AT_MOST}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the Lease object says.
+    """The content of the Lease object.
 
     Attributes:
-        holder: the identity of who holds it; empty where nobody does.
-        duration: seconds for which it holds without a renewal.
-        transitions: how often it has changed hands.
-        times: the record's times, as text: they tell that it has changed, and are never compared with a clock.
-        version: the resource version; empty for an object that has yet to be created.
+        holder: the identity of the holder; empty if there is none.
+        duration: seconds for which it is valid without a renewal.
+        transitions: how often the holder has changed.
+        times: the times of the record, as text. They show that it has changed; they are never compared with a clock.
+        version: the resource version; empty for an object that does not exist yet.
     """
 
     holder: str
@@ -42,13 +42,13 @@ class Record:
     times: tuple[str, str] = ("", "")
     version: str = ""
 
-    def same_beat(self, other: Record | None) -> bool:
-        """Return whether nobody has written the record in between; labels and annotations do not count."""
+    def has_same_spec(self, other: Record | None) -> bool:
+        """Return whether the spec was not written in between. Labels and annotations are ignored."""
         return other is not None and replace(self, version="") == replace(other, version="")
 
 
 class LeaseObject:
-    """Reads and writes the one Lease of a namespace. Calls ``succeed`` whenever it has read or written it.
+    """Reads and writes the Lease of the operator in a namespace. Calls ``succeed`` after each successful call.
 
     Every method raises ``ClusterUnavailable`` if the API server fails.
     """
@@ -59,7 +59,7 @@ class LeaseObject:
         self._succeed = succeed
 
     async def read(self) -> Record | None:
-        """Return what it says, or None where there is none."""
+        """Return the record, or None if the Lease does not exist."""
         with cluster_errors(f"reading the Lease {self._namespace}/{NAME}"):
             try:
                 return self._record(await self._api.read_namespaced_lease(NAME, self._namespace, **_OPTIONS))
@@ -69,16 +69,16 @@ class LeaseObject:
                 raise
 
     async def write(self, record: Record, *, taken: bool) -> Record:
-        """Create or replace it, with the time of now as its renewal, and return what is stored.
+        """Create or update the Lease with the current time as renewal time, and return the stored record.
 
         Only the spec is written: labels and annotations stay.
 
         Args:
-            record: ``version`` is that of the object which is replaced.
-            taken: it changes hands: the time of now is also that of its acquisition.
+            record: the record to write; ``version`` is that of the object to update.
+            taken: whether the holder changes, so that the current time is also the acquisition time.
 
         Raises:
-            Stale: it has changed meanwhile.
+            Stale: the Lease has changed meanwhile.
         """
         now = micro_time()
         body: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""The credential plugin of a kubeconfig (``exec``), from which an operator outside of a pod gets short-lived tokens.
+"""The credential plugin of a kubeconfig (``exec``), which gives short-lived tokens to an operator outside of a pod.
 
-The client library can run one, but tells it nothing about the cluster, does not report why it failed, and waits for it
-without limit.
+The client library can run a plugin too. But it passes no cluster information, does not report why the plugin failed,
+and waits for it without limit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWERS_IN = 30.0
 """Seconds that a plugin may take."""
 
 RENEWED_AT = 0.8
-"""The part of a token's life after which the plugin is asked again."""
+"""The part of a token's lifetime after which the plugin runs again."""
 
 _CLUSTER = (
     "server",
@@ -41,7 +41,7 @@ _EXTENSION = "client.authentication.k8s.io/exec"
 
 
 class AccessError(ConfigException):
-    """The access cannot be used. Unlike the messages of the client library, this one has no secret."""
+    """The access cannot be used. Unlike messages of the client library, this message has no secrets."""
 
 
 async def ask_plugin(
@@ -52,13 +52,13 @@ async def ask_plugin(
     Args:
         plugin: the field ``exec`` of a kubeconfig's user.
         cluster: the cluster that the kubeconfig names, with absolute paths.
-        folder: where the kubeconfig is.
+        folder: the directory of the kubeconfig.
 
     Returns:
-        Fields of a kubeconfig's user, and for how many seconds they are good.
+        Fields of a kubeconfig's user, and for how many seconds they are valid.
 
     Raises:
-        AccessError: it cannot be run, fails, or gives nothing.
+        AccessError: it cannot be run, fails, or returns no credentials.
     """
     if plugin.get("interactiveMode") == "Always":
         raise AccessError("exec: interactiveMode Always needs a terminal, and the operator has none")
@@ -72,17 +72,17 @@ async def ask_plugin(
     program = str(folder / command) if os.sep in command else command
     printed = await _output([program, *(plugin.get("args") or ())], os.environ | variables)
     try:
-        answer = json.loads(printed)
-        status = {name: value for name, value in answer["status"].items() if value}
-        if answer["apiVersion"] != kind["apiVersion"]:
-            raise AccessError(f"exec: {command} gives {answer['apiVersion']}, not {kind['apiVersion']}")
+        credential = json.loads(printed)
+        status = {name: value for name, value in credential["status"].items() if value}
+        if credential["apiVersion"] != kind["apiVersion"]:
+            raise AccessError(f"exec: {command} returned {credential['apiVersion']}, not {kind['apiVersion']}")
         return _user(status), _lasts(status.get("expirationTimestamp"))
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise AccessError(f"exec: {command} gives no token and no certificate") from None
+        raise AccessError(f"exec: {command} returned neither a token nor a certificate") from None
 
 
 async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
-    """Run a command and return what it prints.
+    """Run a command and return its standard output.
 
     Raises:
         AccessError: it cannot be run, fails, or does not end in time.
@@ -110,7 +110,7 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
                     await asyncio.wait_for(process.wait(), _KILLED_IN)
                 raise
     except TimeoutError:
-        raise AccessError(f"exec: {name} has not ended within {ANSWERS_IN:.0f} s") from None
+        raise AccessError(f"exec: {name} did not end within {ANSWERS_IN:.0f} s") from None
     if process.returncode:
         said = " ".join(complaints.decode(errors="replace").split())
         raise AccessError(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")
@@ -118,7 +118,7 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
 
 
 def _about(cluster: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a plugin is told about the cluster if it wants to know."""
+    """Return the cluster information for a plugin that requests it."""
     about = {name: cluster[name] for name in _CLUSTER if name in cluster}
     if path := cluster.get("certificate-authority"):
         authority = Path(path).read_bytes()
@@ -130,10 +130,10 @@ def _about(cluster: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _user(status: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a plugin gives as fields of a kubeconfig's user.
+    """Return the credentials from a plugin as fields of a kubeconfig's user.
 
     Raises:
-        KeyError: it gives no token, and no certificate with its key.
+        KeyError: there is neither a token nor a certificate with its key.
     """
     user = {"token": status["token"]} if "token" in status else {}
     if "clientCertificateData" in status or not user:
@@ -143,10 +143,10 @@ def _user(status: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _lasts(until: str | None) -> float:
-    """Return for how many seconds something is good that expires then, if ever; less a part of them, to be in time.
+    """Return the seconds until credentials must be renewed: before they expire at ``until``; infinite for None.
 
     Raises:
-        ValueError: that is no time.
+        ValueError: ``until`` is not a time.
     """
     if until is None:
         return float("inf")

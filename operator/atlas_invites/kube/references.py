@@ -1,6 +1,6 @@
-"""What a spec refers to: Secrets with credentials, and ``AtlasProject`` objects, as the official operator has them.
+"""Reads what a spec refers to: Secrets with credentials, and ``AtlasProject`` objects of MongoDB's own operator.
 
-And the namespace of an object.
+It also reads the namespace of an object.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _ID = re.compile(r"[a-f0-9]{24}")
 
 
 class References:
-    """Reads one object by name at a time: the operator may ``get`` them, no more.
+    """Reads single objects by name: the operator has only the right to ``get`` them.
 
-    Not by ``CoreV1Api``: its import alone costs 24 MiB.
+    It does not use ``CoreV1Api``, because the import costs 24 MiB.
     """
 
     def __init__(self, client: ApiClient) -> None:
@@ -39,8 +39,8 @@ class References:
         """Read and parse a Secret.
 
         Raises:
-            Failure: SecretNotFound or SecretInvalid; the message names the key, never a value.
-            ClusterUnavailable: the API server did not answer as it should.
+            Failure: SecretNotFound or SecretInvalid. The message names the key, never a value.
+            ClusterUnavailable: the API server did not respond as it should.
         """
         missing = Failure(
             Reason.SECRET_NOT_FOUND,
@@ -63,11 +63,11 @@ class References:
         return StoredCredentials(credentials, Allowed.by({key: str(value) for key, value in annotations.items()}))
 
     async def group_id(self, project: Key) -> str:
-        """Return ``.status.id`` of an AtlasProject, whose CRD need not be installed.
+        """Return ``.status.id`` of an AtlasProject. Its CRD need not be installed.
 
         Raises:
-            Failure: ProjectNotReady: there is no such object, or it has no id yet, or it may not be read.
-            ClusterUnavailable: the API server did not answer as it should.
+            Failure: ProjectNotReady: the object does not exist, has no id yet, or may not be read.
+            ClusterUnavailable: the API server did not respond as it should.
         """
         missing = _not_ready(project, "does not exist in this namespace; create it, or use groupId")
         forbidden = _not_ready(project, "may not be read by the operator; its RBAC lacks get on it")
@@ -78,10 +78,10 @@ class References:
         return id_
 
     async def is_ending(self, namespace: str) -> bool:
-        """Return whether a namespace is being deleted; not if it is not there, or the operator may not read it.
+        """Return whether a namespace is being deleted; False if it does not exist or may not be read.
 
         Raises:
-            ClusterUnavailable: the API server did not answer as it should.
+            ClusterUnavailable: the API server did not respond as it should.
         """
         unreadable = Failure(Reason.FORBIDDEN, f"The namespace {namespace} cannot be read.", certain=False)
         try:
@@ -93,7 +93,7 @@ class References:
         return bool(found["metadata"].get("deletionTimestamp"))
 
     async def _get(self, what: str, path: str, key: Key, missing: Failure, forbidden: Failure) -> Mapping[str, Any]:
-        """Return an object as the API server sends it, or raise ``missing`` for a 404, ``forbidden`` for a 403."""
+        """Return an object as the API server sends it. Raise ``missing`` for a 404 and ``forbidden`` for a 403."""
         with cluster_errors(f"reading {what}"):
             request = await self._client.param_serialize(
                 method="GET",

@@ -1,4 +1,4 @@
-"""The one way to the API server, for our own client and for kopf: one source of credentials, one TLS context."""
+"""The session for all requests to the API server, of our own client and of kopf: one identity, one TLS context."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
 AGAIN = 5.0
-"""Seconds between two loads of the access at least, and after one that failed."""
+"""The minimum of seconds between two loads of the access, also after a failed one."""
 
 RELOAD_WAIT = 5.0
-"""Seconds that a rejected request waits at most for the access to be loaded again."""
+"""The maximum of seconds that a rejected request waits for the access to be reloaded."""
 
 USER_AGENT = f"atlas-invites/{version('atlas-invites')}"
-"""Who we are in audit logs; what is before the slash also names who manages which field."""
+"""Our name in audit logs. The part before the slash is also the field manager."""
 
 LOST_AFTER = 60.0
-"""Seconds without any success after which the process is not alive, or, standing by, not ready either."""
+"""Seconds without a successful call after which the probes fail: liveness and readiness, also of a standby."""
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def open_session(load: Load | None = None) -> AsyncIterator[Session]:
-    """Give a session with a cluster: the one of the pod or of the kubeconfig, unless another one is given.
+    """Open a session with the cluster of the pod or of the kubeconfig, unless ``load`` names another one.
 
-    It trusts no environment: aiohttp would look up a proxy, and a netrc file too, in a thread for each call, which
-    takes a third of the CPU of a burst. Its connections have no limit but the number of workers: a hundred, aiohttp's
-    own, could all be held by calls that hang, and the Lease's renewal would find none.
+    aiohttp does not read the environment (``trust_env``): it would look up a proxy and a netrc file in a thread for
+    each call, which takes a third of the CPU of a burst. The number of connections is not limited: hung calls could
+    use up the hundred connections that aiohttp allows by default, and the renewal of the Lease would get none.
 
     Raises:
-        StartupError: no cluster is named, or how to reach it cannot be used.
+        StartupError: no cluster is configured, or the access to it cannot be used.
     """
     load = load or find_cluster()
     access = await load(None)
@@ -56,10 +56,10 @@ async def open_session(load: Load | None = None) -> AsyncIterator[Session]:
 
 
 class Session:
-    """Sends requests, as ``aiohttp.ClientSession`` does, and keeps who we are and whom we trust up to date.
+    """Sends requests, as ``aiohttp.ClientSession`` does, and keeps credentials and trusted CAs up to date.
 
-    The access is loaded again in time, and at once when the API server rejects our credentials or we reject its
-    certificate; then the request is repeated, once. ``clock`` returns monotonic seconds.
+    It reloads the access before it expires. It also reloads it when the API server rejects our credentials or we reject
+    its certificate, and then repeats the request once. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Session:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of each request that say nothing of who we are."""
+        """The headers of each request without those of our identity."""
         return self._http.headers
 
     @property
     def closed(self) -> bool:
-        """Whether no request can be sent any more."""
+        """Whether the session is closed."""
         return self._http.closed
 
     def succeed(self) -> None:
@@ -96,7 +96,7 @@ class Session:
         self._succeeded_at = self._clock()
 
     def lost_for(self) -> float:
-        """Return the seconds since one has succeeded; at first, since the beginning."""
+        """Return the seconds since the last success; before the first, since the start."""
         return self._clock() - self._succeeded_at
 
     def watches(self, path: str) -> bool:
@@ -105,10 +105,10 @@ class Session:
         return response is not None and not response.closed
 
     async def close(self) -> None:
-        """Do nothing: kopf and the client library both close what they are given, and both use this."""
+        """Do nothing: kopf and the client library share this session, and both would close it."""
 
     def end(self) -> None:
-        """Load nothing any more."""
+        """Stop loading the access."""
         if self._loading is not None:
             self._loading.cancel()
 
@@ -123,7 +123,7 @@ class Session:
         """Send a request and return the response; see ``aiohttp.ClientSession.request``."""
         access = self._access
         if self._clock() >= self._due:
-            _ = self._load()  # in the background: what there is has not expired yet
+            _ = self._load()  # in the background: the current access is still valid
         try:
             response = await self._send(access, method, url, headers, options)
         except aiohttp.ClientSSLError:
@@ -152,7 +152,7 @@ class Session:
             ssl=access.tls,
             server_hostname=access.server_name,
             proxy=access.proxy,
-            allow_redirects=False,  # body and impersonation headers would reach another host
+            allow_redirects=False,  # else body and impersonation headers would reach another host
             **options,
         )
         path, _, query = url.partition("?")
@@ -161,13 +161,13 @@ class Session:
         return response
 
     async def _newer_than(self, rejected: Access) -> Access:
-        """Return the access as it is now, loaded again if it is the rejected one; the same if there is no other yet."""
+        """Return the current access. Reload it if it is the rejected one; return that if there is no other yet."""
         if self._access is rejected and (self._loading is not None or self._clock() >= self._loaded_at + AGAIN):
             await asyncio.wait({self._load()}, timeout=RELOAD_WAIT)
         return self._access
 
     def _load(self) -> asyncio.Task[None]:
-        """Start to load the access, unless that is under way. It continues if a request no longer waits for it."""
+        """Start to load the access, unless that is in progress. It continues if a request no longer waits for it."""
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_once(), name="access")
         return self._loading
@@ -177,15 +177,15 @@ class Session:
         self._due = self._loaded_at + AGAIN
         try:
             access = await self._load_access(self._access)
-        except Exception as error:  # noqa: BLE001 - only the message of a StartupError is known to have no secret
+        except Exception as error:  # noqa: BLE001 - only the message of a StartupError is free of secrets
             said = str(error) if isinstance(error, StartupError) else type(error).__name__
             if self._said != said:
                 self._said = said
-                log.warning("keeping the credentials for the API server, and trying again: %s", said)
+                log.warning("keeping the current credentials for the API server; will retry: %s", said)
         else:
             self._said = ""
             self._due = self._loaded_at + max(access.lasts, AGAIN)
-            if access != self._access:  # else a rejected request would be repeated with the same
+            if access != self._access:  # else a rejected request would be repeated with an equal access
                 self._access = access
         finally:
             self._loading = None

@@ -1,1 +1,1 @@
-"""``atlas-invites plan``: what the operator would do for manifests, found out without a write to Atlas or a cluster."""
+"""``atlas-invites plan``: show what the operator would do for manifests, without a write to Atlas or a cluster."""

@@ -1,4 +1,4 @@
-"""From what a rehearsal did for an object to its line."""
+"""Turns the result of a rehearsal for an object into its line of the plan."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from atlas_invites.preview.forecast import Forecast, Rehearsal
 
 _DUPLICATE = (
-    "{names} name the same invitation. Which one acts is decided by which one is created first: that one {does}, and "
-    "the others report DuplicateInvite and do nothing. Keep one of them."
+    "{names} are for the same invitation. The object that is created first {does}; the others report DuplicateInvite "
+    "and do nothing. Keep only one of them."
 )
-_NO_END = "The objects changed while the command read them, so what happens is not known. Run the command again."
+_NO_END = "The plan for this object is unknown: objects changed while the command read them. Run the command again."
 _REFUSED = frozenset({Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND})
-"""Reasons of what Atlas refuses to show; those of the operator's writes do not occur in a rehearsal."""
+"""Reasons of failed reads. In a rehearsal, writes always succeed, so only reads fail for these reasons."""
 
-_BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again once the object is gone."
+_BEING_DELETED = "The object is being deleted, so the manifest has no effect. Apply it again after the object is gone."
 
 
 def line_of(rehearsal: Rehearsal, before: Resource, source: Source | None, *, is_pruned: bool) -> Line:
-    """Return the line of an object by what the rehearsal did for it."""
+    """Return the line of an object from the result of the rehearsal."""
     forecast = rehearsal.forecasts[before.key]
     after = rehearsal.store.get(before.key) or before
     status, spec = after.status, before.readable_spec
@@ -59,7 +59,7 @@ def line_of(rehearsal: Rehearsal, before: Resource, source: Source | None, *, is
 
 
 def _is_unknown(forecast: Forecast) -> bool:
-    """Return whether an object's reconcile ended before it was known what the operator does."""
+    """Return whether the reconcile of an object ended before the operator's decision was known."""
     outcome = forecast.outcome
     if outcome is None or forecast.writes:
         return False
@@ -80,10 +80,10 @@ def _action(forecast: Forecast, *, is_settled: bool) -> Action:
 
 
 def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_pruned: bool) -> Line:
-    """Return the line of an object that is deleted, or is being deleted."""
+    """Return the line of an object that would be deleted, or is being deleted."""
     if forecast.outcome is not None:
         outcome = forecast.outcome
-        message = f"The deletion does not end: {outcome.message}"
+        message = f"The deletion cannot finish: {outcome.message}"
         return replace(
             line,
             action=Action.NEEDS_ATTENTION,
@@ -103,7 +103,7 @@ def _deletion(line: Line, forecast: Forecast, notices: Sequence[Notice], *, is_p
 
 
 def with_duplicates(lines: Sequence[Line], holders: Mapping[Key, Key]) -> list[Line]:
-    """Return the lines, with those of new objects that name the same invitation as ones that need attention."""
+    """Return the lines. If several new objects are for the same invitation, their lines need attention."""
     groups: dict[Key, list[Line]] = {holder: [] for holder in holders.values()}
     for line in lines:
         if (holder := holders.get(line.key, line.key)) in groups:

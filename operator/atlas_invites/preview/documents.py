@@ -1,4 +1,4 @@
-"""Reads YAML as kubectl does: files, directories and standard input, several documents each, lists among them."""
+"""Reads YAML as kubectl does: from files, directories and standard input, with several documents and with lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-"""The files of a directory that kubectl reads."""
+"""Suffixes of the files that kubectl reads in a directory."""
 
 
 class Source(NamedTuple):
@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a manifest: the field (None: the whole document), and the rule that it breaks."""
+    """A fault in a manifest: the field (None: the whole document), and the rule that it breaks."""
 
     source: Source
     field: str | None
@@ -42,10 +42,10 @@ class Fault:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads scalars as kubectl does, which knows no times and no numbers such as 1_000 or 12:30; no key twice."""
+    """Reads scalars as kubectl does: without times and numbers such as 1_000 or 12:30. Rejects duplicate keys."""
 
     def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 - YAML
-        """Return a document, in which no mapping has a key twice."""
+        """Return a document, after a check for duplicate keys."""
         _check_keys(node)
         return super().construct_document(node)
 
@@ -64,10 +64,10 @@ for _tag, _pattern, _first in (
 
 
 def _check_keys(root: yaml.Node) -> None:
-    """Check that no mapping has a key twice: kubectl refuses it, and PyYAML takes the last one.
+    """Check that no mapping has a duplicate key. kubectl rejects duplicates; PyYAML uses the last one.
 
     Raises:
-        ConstructorError: one has.
+        ConstructorError: a key is duplicate.
     """
     nodes, seen = [root], {id(root)}
     while nodes:
@@ -77,18 +77,18 @@ def _check_keys(root: yaml.Node) -> None:
             keys = set()
             for key, value in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value}", key.start_mark)
                 keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
                 below += [key, value]
-        nodes += [one for one in below if id(one) not in seen]  # an alias may lead back
+        nodes += [one for one in below if id(one) not in seen]  # an alias may point back
         seen.update(map(id, below))
 
 
 def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], list[Fault]]:
-    """Return every object of some files, with where it is, and what could not be read.
+    """Return every object with its source, and the faults of what could not be read.
 
     Args:
-        paths: files, directories (whose own files count, not those of their directories), or ``-``.
+        paths: files, directories (without their subdirectories), or ``-``.
     """
     found: list[tuple[Source, dict[str, Any]]] = []
     faults: list[Fault] = []
@@ -100,7 +100,7 @@ def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], lis
 
 
 def _texts(path: str, faults: list[Fault], known: set[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file that a path stands for, of one that is given twice once."""
+    """Yield name and content of each file of a path. Skip the files in ``known``, and add the others to it."""
     if path == "-":
         yield "standard input", sys.stdin.buffer.read() if sys.stdin is not None else b""
         return
@@ -121,7 +121,7 @@ def _texts(path: str, faults: list[Fault], known: set[Path]) -> Iterator[tuple[s
 
 
 def _parse(file: str, text: bytes, found: list[tuple[Source, dict[str, Any]]], faults: list[Fault]) -> None:
-    """Add the objects of a file. What stands after a syntax error in it cannot be read."""
+    """Add the objects of a file. The documents after a syntax error cannot be read."""
     number = 0
     try:
         for number, document in enumerate(yaml.load_all(text, _Loader), start=1):
@@ -130,16 +130,16 @@ def _parse(file: str, text: bytes, found: list[tuple[Source, dict[str, Any]]], f
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" (line {mark.line + 1})"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
-        rule = f"not valid YAML{line}: {problem}; neither this document nor those after it were read"
+        rule = f"not valid YAML{line}: {problem}; this document and those after it were not read"
         faults.append(Fault(Source(file, number + 1), None, rule))
 
 
 def _objects(source: Source, document: Any, faults: list[Fault]) -> Iterator[tuple[Source, dict[str, Any]]]:  # noqa: ANN401 - YAML
-    """Yield the objects of a document: itself, or the items of a list. An empty document has none."""
+    """Yield the objects of a document: the document itself, or the items of a list. An empty document has none."""
     if document is None and source.item is None:
         return
     if not isinstance(document, dict):
-        faults.append(Fault(source, None, "must be an object of Kubernetes: a mapping with apiVersion and kind"))
+        faults.append(Fault(source, None, "must be a Kubernetes object: a mapping with apiVersion and kind"))
         return
     kind, items = document.get("kind"), document.get("items")
     if not isinstance(kind, str) or not kind:

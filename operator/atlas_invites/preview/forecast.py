@@ -1,4 +1,4 @@
-"""Rehearses the reconciles of the operator until nothing is left to do. Waits pass in imagination."""
+"""Rehearses the reconciles of the operator until nothing is left to do. Waits take no real time."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from atlas_invites.preview.rehearsal import Write
 
 AT_A_TIME = 25
-"""Reconciles, and projects that are read, at a time."""
+"""The maximum number of concurrent reconciles, and of projects that are read concurrently."""
 
 ATTEMPTS = 5
-"""Reconciles of an object that cannot go on; what is still open then is reported as it is."""
+"""Reconciles of an object that cannot continue; then the result is reported as it is."""
 
 _NEVER = float("inf")
 _ENVIRONMENT = Key("", "environment")
-"""Stands for the Secret of objects that name none: the credentials are always those of the environment."""
+"""Stands for the default Secret: the credentials are always those of the environment."""
 
 
 @dataclass(slots=True)
@@ -46,9 +46,9 @@ class Forecast:
 
     Attributes:
         key: the object.
-        writes: what it would write to Atlas, in order.
-        outcome: how its last reconcile ended; None if it was not evaluated: suspended, or finalized.
-        attempts: how many reconciles could not go on, and were repeated.
+        writes: its writes to Atlas, in order.
+        outcome: the result of its last reconcile; None if nothing was evaluated: it is suspended, or was finalized.
+        attempts: how many reconciles could not continue, and were repeated.
     """
 
     key: Key
@@ -58,12 +58,12 @@ class Forecast:
 
 
 class Rehearsal:
-    """The operator with imagined time and without effects.
+    """The operator with simulated time and without effects.
 
     Args:
-        atlas: the real one; it is only read.
-        references: what specs refer to.
-        credentials: with which Atlas is read.
+        atlas: the real Atlas, which is only read.
+        references: reads what specs refer to.
+        credentials: the credentials for Atlas.
         clock: monotonic seconds.
     """
 
@@ -100,7 +100,7 @@ class Rehearsal:
         self.store.claims.wake = self._wake
 
     def now(self) -> float:
-        """Return monotonic seconds, the imagined waits among them."""
+        """Return monotonic seconds, including the simulated waits."""
         return self._clock() + self._skipped
 
     def notices(self, key: Key) -> Sequence[Notice]:
@@ -108,11 +108,11 @@ class Rehearsal:
         return self._cluster.notices.get(key, [])
 
     async def read(self, resources: Iterable[Resource], progress: Callable[[int, int], None]) -> None:
-        """Read the projects of some objects, several at a time.
+        """Read the projects of some objects concurrently.
 
         Args:
             resources: the objects.
-            progress: called with how many projects were read, and how many there are.
+            progress: called with the number of projects read, and the total number.
         """
         groups = {spec.group_id for r in resources if (spec := r.readable_spec) is not None and not spec.suspend}
         self._projects = {
@@ -123,19 +123,19 @@ class Rehearsal:
 
         async def read(project: Observed) -> None:
             async with limit:
-                with suppress(Failure):  # it is raised for each object of the project
+                with suppress(Failure):  # it is raised again for each object of the project
                     await project.lists()
             progress(next(done), len(self._projects))
 
         await asyncio.gather(*map(read, self._projects.values()))
 
     def attend(self, keys: Iterable[Key]) -> None:
-        """Let objects that nothing is planned for act once another one wakes them: they may take over from it."""
+        """Let objects without a manifest act if another object wakes them: they may take over from it."""
         for key in keys:
             self.forecasts.setdefault(key, Forecast(key))
 
     async def reconcile(self, keys: Iterable[Key]) -> None:
-        """Reconcile objects, the older ones first, and those that they wake, until all is at rest."""
+        """Reconcile objects, oldest first, and the objects that they wake, until nothing is left to do."""
         ages = {key: (r.created_at, r.uid) for key in keys if (r := self.store.get(key)) is not None}
         for key in sorted(ages, key=lambda key: ages[key]):
             self._enqueue(key, 0.0)
@@ -171,7 +171,7 @@ class Rehearsal:
         heapq.heappush(self._due, (self.now() + after, next(self._numbers), key))
 
     def _wake(self, keys: Iterable[Key]) -> None:
-        """Reconcile objects again which another one has woken; one that has written is at rest."""
+        """Reconcile again the objects that another one has woken, unless they have written to Atlas already."""
         for key in keys:
             if key in self.forecasts and not self.forecasts[key].writes:
                 self._enqueue(key, 0.0)

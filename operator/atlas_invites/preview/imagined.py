@@ -1,4 +1,4 @@
-"""Kubernetes for a rehearsal: what is written there is only imagined, and Secrets are not read."""
+"""Kubernetes for a rehearsal: writes are only simulated, and Secrets are not read."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key, Resource
 
 _NO_CLUSTER = (
-    "The id of the project is in the cluster, in the status of the AtlasProject {name} (spec.projectRef), so what "
-    "happens is not known. Run plan with --cluster."
+    "The plan for this object is unknown: the id of its project is only in the cluster, in the status of the "
+    "AtlasProject {name} (spec.projectRef). Run plan with --cluster."
 )
 
 
 class ImaginedCluster:
-    """The writes to Kubernetes, of which nothing leaves this process; see ``ports.Invites`` and ``ports.Events``."""
+    """Simulates the writes to Kubernetes: none leaves this process. See ``ports.Invites`` and ``ports.Events``."""
 
     def __init__(self) -> None:
         self.notices: dict[Key, list[Notice]] = {}
 
     async def list_all(self) -> Listed:
-        """Return no object: the rehearsal puts them into the store itself."""
+        """Return no objects: the rehearsal puts them into the store."""
         return Listed([])
 
     async def add_finalizer(self, resource: Resource) -> Resource:
@@ -52,23 +52,23 @@ class ImaginedCluster:
 
 
 def newer(resource: Resource) -> Resource:
-    """Return an object as its next version."""
+    """Return an object with the next resource version."""
     version = resource.resource_version
     return replace(resource, resource_version=str(int(version) + 1) if version.isdigit() else f"{version}+")
 
 
 def for_user(words: str) -> str:
-    """Return what the API server refuses as whoever runs the command reads it: the rights are the kubeconfig's."""
+    """Rewrite a message about the operator's rights for the user of the command, whose rights are the kubeconfig's."""
     words = words.replace("by the operator; its RBAC lacks", "by the user of the kubeconfig, who lacks")
     return words.replace("the operator's RBAC lacks", "the user of the kubeconfig lacks")
 
 
 class FromEnvironment:
-    """What a spec refers to: the credentials are those of the environment, whatever Secret it names.
+    """Resolves what a spec refers to. The credentials always come from the environment, whatever Secret it names.
 
     Args:
         credentials: of the environment.
-        projects: reads the id of an AtlasProject in the cluster, or None without a cluster.
+        projects: reads the ids of AtlasProjects in the cluster; None without a cluster.
     """
 
     def __init__(self, credentials: Credentials, projects: ports.References | None) -> None:
@@ -95,6 +95,6 @@ class FromEnvironment:
             raise Failure(failure.reason, for_user(failure.message)) from None
 
     async def is_ending(self, namespace: str) -> bool:
-        """Return False: a rehearsed deletion does not wait, so it does not ask."""
+        """Return False: a rehearsed deletion does not wait, so the result does not matter."""
         del namespace
         return False

@@ -1,4 +1,4 @@
-"""The plan as a person and a program read it: a line for each object, and a summary."""
+"""The plan as text and as JSON: a line for each object, and a summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SENDS = frozenset({Operation.CREATE_INVITE, Operation.ADD_USER})
 
 
 class Action(StrEnum):
-    """What happens for an object."""
+    """What the operator would do for an object."""
 
     SEND = "send"
     SET_ROLES = "set roles"
@@ -58,19 +58,19 @@ _COUNTED: dict[Action, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What happens for one object.
+    """What the operator would do for one object.
 
     Attributes:
-        action: what.
+        action: the action.
         key: the object.
-        source: where its manifest is; None for an object that only the cluster has.
-        reason: the reason that its condition Ready would have, ``Suspended``, or None for one that is gone.
-        message: what that means.
-        username: the e-mail that it is about, if it is known.
+        source: where its manifest is; None for an object that is only in the cluster.
+        reason: the reason of its condition Ready, or ``Suspended``; None if the object is gone.
+        message: the explanation.
+        username: the e-mail of the invitee, if it is known.
         project: the id of the Atlas project, if it is known.
         writes: the writes to Atlas.
         error: the full error of Atlas, if it returned one.
-        failed: something could not be read, so it is not known what happens.
+        failed: whether the action is unknown, because something could not be read.
     """
 
     action: Action
@@ -86,17 +86,17 @@ class Line:
 
     @property
     def emails(self) -> int:
-        """How many e-mails Atlas sends."""
+        """How many e-mails Atlas would send."""
         return sum(write.operation in SENDS for write in self.writes)
 
     @property
     def added(self) -> list[str]:
-        """The roles that somebody gets who is pending or a member already."""
+        """The roles that the invitee or member gets in addition."""
         return sorted({role for write in self._role_changes for role in write.roles - write.before})
 
     @property
     def removed(self) -> list[str]:
-        """The roles that somebody loses."""
+        """The roles that the invitee or member loses."""
         return sorted({role for write in self._role_changes for role in write.before - write.roles})
 
     @property
@@ -105,11 +105,11 @@ class Line:
         return (write for write in self.writes if write.operation in changes)
 
     def text(self, width: int, *, color: bool) -> str:
-        """Return this as one line; the object's name is padded to a width."""
+        """Return this as one line, with the name of the object padded to ``width``."""
         sign, code = _STYLES[self.action]
         head = f"{sign} {self.action:15}"
         head = f"\033[{code}m{head}\033[0m" if color and code else head
-        said = "".join(filter(str.isprintable, " ".join(self._said().split())))  # Atlas's words may be anything
+        said = "".join(filter(str.isprintable, " ".join(self._said().split())))  # Atlas may have sent anything
         return f"{head} {self.key!s:{width}} {said}".rstrip()
 
     def _said(self) -> str:
@@ -131,7 +131,7 @@ class Line:
                 return self.message
 
     def json(self) -> dict[str, Any]:
-        """Return this for a program."""
+        """Return this as a JSON object."""
         return {
             "namespace": self.key.namespace,
             "name": self.key.name,
@@ -151,7 +151,7 @@ class Line:
 
 
 def as_text(lines: Sequence[Line], *, color: bool, compared: Sequence[str] = ()) -> str:
-    """Return a plan as lines of text, and a summary, with the namespaces that were compared for pruning."""
+    """Return a plan as text: the lines, and a summary with the namespaces that were compared for pruning."""
     width = max((len(str(line.key)) for line in lines), default=0)
     shown = "".join(f"{line.text(width, color=color)}\n" for line in lines)
     names = f"namespace{'s' if len(compared) > 1 else ''} {', '.join(compared)}"
@@ -159,7 +159,7 @@ def as_text(lines: Sequence[Line], *, color: bool, compared: Sequence[str] = ())
 
 
 def as_json(lines: Sequence[Line], *, compared: Sequence[str] = ()) -> str:
-    """Return the same as one JSON document."""
+    """Return a plan as one JSON document."""
     counts = Counter(line.action for line in lines)
     summary: dict[str, Any] = {
         "objects": len(lines),

@@ -1,4 +1,4 @@
-"""The manifests of ``AtlasProjectInvite`` objects among what was read, each checked by the rules of the CRD."""
+"""The manifests of ``AtlasProjectInvite`` objects, checked by the rules of the CRD."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Manifest:
 
     Attributes:
         source: where it is.
-        key: the object that it is for.
+        key: the key of the object.
         spec: its spec as the API server would store it.
-        reconcile_requested_at: the value of the annotation, if it has one.
-        resend_requested_at: the same for a resend.
+        reconcile_requested_at: the value of this annotation, if it is set.
+        resend_requested_at: the value of this annotation, if it is set.
     """
 
     source: Source
@@ -50,12 +50,12 @@ class Manifest:
 
     @property
     def spec_json(self) -> str:
-        """The spec as a ``Resource`` holds it."""
+        """The spec as JSON, as in ``Resource``."""
         return json.dumps(self.spec, separators=(",", ":"))
 
 
 def check(objects: Iterable[tuple[Source, Mapping[str, Any]]]) -> tuple[list[Manifest], list[Fault]]:
-    """Return the manifests of our kind that are valid, and the faults of the others. Other kinds are passed over."""
+    """Return the valid manifests of ``AtlasProjectInvite``, and the faults of the others. Ignore other kinds."""
     manifests: dict[Key, Manifest] = {}
     faults: list[Fault] = []
     for source, body in objects:
@@ -69,14 +69,14 @@ def check(objects: Iterable[tuple[Source, Mapping[str, Any]]]) -> tuple[list[Man
             continue
         manifest = _manifest(source, body)
         if (other := manifests.get(manifest.key)) is not None:
-            rule = f"{manifest.key} is also in {other.source}; one object can have only one manifest"
+            rule = f"{manifest.key} is also in {other.source}; keep only one manifest for the object"
             faults.append(Fault(source, "metadata.name", rule))
         manifests.setdefault(manifest.key, manifest)
     return list(manifests.values()), faults
 
 
 def check_changes(manifests: Iterable[Manifest], live: Mapping[Key, Resource]) -> list[Fault]:
-    """Return the changes of objects of the cluster that the API server would refuse."""
+    """Return the changes to objects in the cluster that the API server would reject."""
     return [
         Fault(manifest.source, field, rule)
         for manifest in manifests
@@ -86,7 +86,7 @@ def check_changes(manifests: Iterable[Manifest], live: Mapping[Key, Resource]) -
 
 
 def _broken(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield field and rule of what is wrong with a manifest."""
+    """Yield field and rule of each fault in a manifest."""
     if body.get("apiVersion") != f"{GROUP}/{VERSION}":
         yield "apiVersion", f"must be {GROUP}/{VERSION}"
     metadata = body.get("metadata")
@@ -116,7 +116,7 @@ def _broken_metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _namespace(metadata: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever a manifest has
-    """Return the namespace of a manifest; an empty one counts as none."""
+    """Return the namespace of a manifest. An empty one counts as not set."""
     namespace = metadata.get("namespace")
     return DEFAULT_NAMESPACE if namespace is None or namespace == "" else namespace
 

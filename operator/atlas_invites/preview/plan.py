@@ -1,4 +1,4 @@
-"""Plans: from manifests, Atlas, and the cluster if it is asked for, to a line for each object."""
+"""Makes the plan: from manifests, Atlas and (with ``--cluster``) the cluster to a line for each object."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 _NOTHING_TO_COMPARE = (
-    "--prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster is looked at, "
-    "while a GitOps tool would delete every object that it has applied. Check --file, or keep a "
-    "manifest in each namespace."
+    "--prune has nothing to compare: no AtlasProjectInvite was found, so no namespace of the cluster is compared, "
+    "but a GitOps tool would delete every object that it has applied. Check --file, or keep a manifest in each "
+    "namespace."
 )
 
 
 class PlanError(Exception):
-    """What happens is not known, in one line for the terminal."""
+    """There is no plan; the message is one line for the terminal."""
 
 
 class Plan(NamedTuple):
-    """A line for each object, or what is wrong with the manifests; then there are no lines.
+    """The lines, one for each object; none if the manifests have faults.
 
-    ``compared`` has the namespaces that were compared for pruning.
+    ``compared``: the namespaces that were compared for pruning.
     """
 
     lines: Sequence[Line]
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 @dataclass(slots=True)
 class Cluster:
-    """The objects of the cluster, and what reads an AtlasProject there.
+    """The objects in the cluster, and a reader of its AtlasProjects.
 
     Attributes:
         live: the objects by key.
@@ -69,10 +69,10 @@ class Cluster:
 
 
 async def plan(settings: PlanSettings, credentials: Credentials, progress: Callable[[int, int], None]) -> Plan:
-    """Read the manifests, Atlas, and the cluster if it is asked for, and return what would happen.
+    """Read the manifests, Atlas and (if requested) the cluster, and return the plan.
 
     Raises:
-        PlanError: the cluster does not show its objects, or there is nothing to compare with it for pruning.
+        PlanError: the objects of the cluster cannot be read, or there is nothing to compare for pruning.
         StartupError: no cluster is configured, or the proxy of the environment cannot be used.
     """
     found, faults = documents.read(settings.files)
@@ -89,7 +89,7 @@ async def plan(settings: PlanSettings, credentials: Credentials, progress: Calla
         if faults:
             return Plan([], sorted(faults, key=_position), warnings)
         atlas = await stack.enter_async_context(Atlas(settings.atlas_url))
-        atlas.stop_sending()  # whatever happens, no write leaves this process
+        atlas.stop_sending()  # safeguard: no write leaves this process
         rehearsal = Rehearsal(atlas, FromEnvironment(credentials, cluster.references), credentials, time.monotonic)
         try:
             lines = await rehearse(rehearsal, wanted, cluster.live, prune=settings.prune, progress=progress)
@@ -106,16 +106,16 @@ async def rehearse(
     prune: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Line]:
-    """Return what happens once the manifests are applied.
+    """Return the lines of the plan: what happens after the manifests are applied.
 
-    The lines are of the manifests, of what is pruned, and of whoever takes over from one of these and writes to Atlas,
-    or may do so.
+    There is a line for each manifest and each pruned object. An object that takes over from one of these has a line if
+    it writes to Atlas, or may do so.
 
     Args:
-        rehearsal: in which it happens.
+        rehearsal: the rehearsal in which the manifests are applied.
         wanted: the manifests.
-        live: the objects of the cluster.
-        prune: delete the objects of the manifests' namespaces that have no manifest.
+        live: the objects in the cluster.
+        prune: whether to delete objects without a manifest in the namespaces of the manifests.
         progress: see ``Rehearsal.read``.
 
     Raises:
@@ -151,7 +151,7 @@ def _position(fault: Fault) -> tuple[str, int, int]:
 
 
 def _applied(manifest: Manifest, live: Resource | None, number: int, now: datetime) -> Resource:
-    """Return the object as the API server stores it once the manifest is applied."""
+    """Return the object as the API server would store it after the manifest is applied."""
     if live is None:
         return Resource(
             key=manifest.key,
@@ -180,7 +180,7 @@ def _applied(manifest: Manifest, live: Resource | None, number: int, now: dateti
 
 
 async def _read_cluster(stack: AsyncExitStack, namespaces: Sequence[str]) -> Cluster:
-    """Read the objects of the cluster: of all namespaces, or of those of the manifests if only these may be listed."""
+    """Read the objects in the cluster: in all namespaces or, if that is forbidden, in those of the manifests."""
     from atlas_invites.kube.connection import client_of  # noqa: PLC0415 - takes time
     from atlas_invites.kube.invites import Invites  # noqa: PLC0415
     from atlas_invites.kube.references import References  # noqa: PLC0415
@@ -193,10 +193,10 @@ async def _read_cluster(stack: AsyncExitStack, namespaces: Sequence[str]) -> Clu
             listed = await Invites(client).list_all()
         except ClusterUnavailable as error:
             listed = await Invites(client, namespaces).list_all()
-            warning = f"duplicates in other namespaces are not found: {for_user(str(error))}"
+            warning = f"duplicates in other namespaces cannot be detected: {for_user(str(error))}"
     except ClusterUnavailable as error:
         raise PlanError(for_user(str(error))) from None
     if listed.unlisted:
         names = ", ".join(sorted(listed.unlisted))
-        raise PlanError(f"the objects of {names} cannot be listed; grant the right to list them")
+        raise PlanError(f"the objects in {names} cannot be listed; grant the right to list them")
     return Cluster({resource.key: resource for resource in listed.resources}, References(client), warning)

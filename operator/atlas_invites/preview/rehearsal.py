@@ -1,7 +1,7 @@
-"""Atlas for a rehearsal of the controller: it is read, and never written to.
+"""Atlas for a rehearsal of the controller: it is read, but never written.
 
-The phases of a reconcile run as they do in the operator, so a rehearsal decides as the operator does. A write to Atlas
-is recorded and succeeds: what it would respond is made up from what was asked.
+The phases of a reconcile are those of the operator, so a rehearsal makes the same decisions. A write to Atlas is
+recorded and succeeds: its response is made from the request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Write(NamedTuple):
     """A write to Atlas that the operator would make.
 
-    ``entry`` is an e-mail for a send, else the id of an invitation or user. ``before`` has the roles that were there.
+    ``entry`` is an e-mail for a send, else the id of an invitation or user. ``before`` has the roles before the write.
     """
 
     operation: Operation
@@ -59,10 +59,10 @@ class Observed:
     _failure: Failure | None = None
 
     async def lists(self) -> Snapshot:
-        """Return all that the project holds, read once.
+        """Return everything in the project; it is read only once.
 
         Raises:
-            Failure: it could not be read; the message is for the terminal.
+            Failure: the project could not be read; the message is for the terminal.
         """
         if self._lists is None and self._failure is None:
             try:
@@ -115,11 +115,11 @@ def _current(known: dict[str, _AnyEntry | None], read: Iterable[_AnyEntry]) -> t
 
 
 class RehearsedAtlas:
-    """Atlas for the rehearsal of one object, whose writes are recorded.
+    """Atlas for the rehearsal of one object: its writes are recorded.
 
     Args:
-        atlas: the real one.
-        projects: what was read of each project, for all objects.
+        atlas: the real Atlas.
+        projects: the projects that were read, for all objects.
         since: when the rehearsal began (monotonic seconds).
     """
 
@@ -141,7 +141,7 @@ class RehearsedAtlas:
 
 
 class RehearsedProject:
-    """One project, which is read as it is, and whose writes are recorded; see ``ports.Project``."""
+    """One project: reads are real, writes are recorded. See ``ports.Project``."""
 
     def __init__(self, observed: Observed, writes: list[Write], now: Callable[[], datetime]) -> None:
         self._observed = observed
@@ -161,16 +161,16 @@ class RehearsedProject:
 
     @property
     def info(self) -> AtlasInfo:
-        """The API in use and what Atlas says of its end."""
+        """The API in use, and what Atlas says about its end."""
         return self._real.info
 
     async def look(self, target: Target, since: float, enough: Callable[[Observation], bool]) -> Observation:
-        """Return what was read since the rehearsal began, whenever the imagined time of this look is."""
+        """Return what was read since the rehearsal began, whatever the simulated time of this look is."""
         del since
         return await self._observed.look(target, enough)
 
     async def snapshot(self, since: float) -> ports.Snapshot:
-        """Return all that the project holds."""
+        """Return everything in the project."""
         return await self._real.snapshot(since)
 
     async def read_project(self) -> None:
@@ -202,7 +202,7 @@ class RehearsedProject:
         )
 
     async def add_user(self, username: str, roles: Iterable[str]) -> User:
-        """Record a send through the Users API. Whether the person joins at once, only Atlas knows."""
+        """Record a send through the Users API. Only Atlas knows whether the person would join at once."""
         self._record(Operation.ADD_USER, username, roles=roles)
         created, expires = self._times()
         return User(
@@ -244,11 +244,11 @@ class RehearsedProject:
         return True
 
     async def add_role(self, user_id: str, role: str) -> User | None:
-        """Record one more role."""
+        """Record the addition of a role."""
         return await self._set_roles(Operation.ADD_ROLE, user_id, {role}, frozenset())
 
     async def remove_role(self, user_id: str, role: str) -> User | None:
-        """Record one role less."""
+        """Record the removal of a role."""
         return await self._set_roles(Operation.REMOVE_ROLE, user_id, frozenset(), {role})
 
     async def _set_roles(

@@ -12,7 +12,7 @@ from atlas_invites.settings import AtlasUrl  # noqa: TC001 - pydantic reads it
 
 
 def _paths(value: Any) -> Any:  # noqa: ANN401 - whatever the user gave
-    """Return a tuple of paths for one path (the variable has one), or for several; each path once."""
+    """Return a tuple of paths, for the variable (one path) or for several flags, without repetitions."""
     return tuple(dict.fromkeys([value] if isinstance(value, str) else value))
 
 
@@ -22,21 +22,21 @@ class PlanSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ATLAS_INVITES_", frozen=True, hide_input_in_errors=True)
 
     files: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_paths)] = Field(
-        min_length=1, description="manifests: a file, a directory, or - for standard input (repeatable)"
+        min_length=1, description="file or directory with manifests, or - for standard input (repeatable)"
     )
     cluster: bool = Field(
-        default=False, description="also read the objects of the cluster and their status, by kubeconfig"
+        default=False, description="also read the objects in the cluster and their status, with your kubeconfig"
     )
     prune: bool = Field(
         default=False,
-        description="with --cluster: also show what the deletion of the objects that the manifests lack does",
+        description="with --cluster: also show what happens when objects without a manifest are deleted",
     )
     output: Literal["text", "json"] = Field("text", description="text or json")
-    detailed_exitcode: bool = Field(default=False, description="exit with 2 if something would change")
-    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="host of the Atlas API")
+    detailed_exitcode: bool = Field(default=False, description="exit with code 2 if something would change in Atlas")
+    atlas_url: AtlasUrl = Field("https://cloud.mongodb.com", description="URL of the Atlas API")
 
     @model_validator(mode="after")
     def _prunes_a_cluster(self) -> PlanSettings:
         if self.prune and not self.cluster:
-            raise PydanticCustomError("prune", "needs --cluster: only the cluster shows what the manifests lack")
+            raise PydanticCustomError("prune", "needs --cluster: only the cluster shows which objects have no manifest")
         return self

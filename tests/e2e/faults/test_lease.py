@@ -175,7 +175,7 @@ def test_a_leader_that_stops_in_order_delays_no_other(own: World, pair: Pair) ->
     leader, standby = pair
     own.adopt()
     assert leader.terminate() == 0
-    assert "the lease is given back" in leader.operator.log
+    assert "the lease was released" in leader.operator.log
     wait_until("the other replica leads", lambda: standby.leads)
     released = lease_calls(leader)[-1]
     after = [seen for seen in lease_calls(standby) if seen.at > released.at]

@@ -107,7 +107,7 @@ def test_one_is_deleted(own: World, start: Start, rights: Rights, other: World) 
     wait_until("it is not served", lambda: shown(operator, other) == UNSERVED, NOTICED)
     changes_arrive(own, "jim")
     operator.kube.cut_streams()
-    wait_until("the watch has started again", lambda: "has not begun within 60 s" in operator.operator.log, 120)
+    wait_until("the watch has started again", lambda: "did not open within 60 s" in operator.operator.log, 120)
     changes_arrive(own, "joe")
     assert operator.terminate() == 0
     again = start("--namespace", other.namespace, way=way)

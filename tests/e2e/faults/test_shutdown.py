@@ -49,7 +49,7 @@ def test_a_second_signal_ends_it_at_once(own: World, start: Start, second: signa
     operator.operator.wait_for_line("stopping")
     process.send_signal(second)
     assert process.wait(PATIENCE) == 1
-    assert "ending at once: a second signal" in operator.operator.log
+    assert "exiting immediately: a second signal" in operator.operator.log
 
 
 # An API server that stops responding at any moment.
@@ -62,7 +62,7 @@ def test_an_api_server_that_is_gone_does_not_delay_the_end(own: World, start: St
     own.adopt()
     operator.cut_off()
     assert operator.terminate() == 0
-    assert "the lease was not given back" in operator.operator.log
+    assert "the lease was not released" in operator.operator.log
 
 
 def test_a_standby_ends_without_an_api_server(own: World, start: Start, no_lease: None) -> None:
@@ -125,7 +125,7 @@ def test_it_ends_while_a_status_an_event_and_the_lease_hang(own: World, start: S
     send(own, "jane")
     wait_until("the status hangs", lambda: status.struck)
     assert operator.terminate() == 0
-    assert "the lease was not given back" in operator.operator.log
+    assert "the lease was not released" in operator.operator.log
     start(*ELECTION)
     until_all(own, ["jane", "joan"], "are invited", lambda item: reason(item) == "Invited")
     assert sent(own) == ["CreateInvite 200"] * 2

@@ -271,7 +271,7 @@ def test_an_invalid_request_quotes_atlas(detail: str | None) -> None:
     message = meant(Operation.UPDATE_INVITE, 400, body(400, "INVALID_ENUM_VALUE") | {"detail": detail}).message
     said = f" Atlas says: {detail.rstrip('.')}." if detail else ""
     assert message == (
-        f"Atlas refused to update the invitation (400 INVALID_ENUM_VALUE).{said} Correct the spec; "
+        f"Atlas rejected the request to update the invitation (400 INVALID_ENUM_VALUE).{said} Correct the spec; "
         "status.error has the full error."
     )
 

@@ -200,7 +200,7 @@ async def test_a_response_must_come_in_time(monkeypatch: pytest.MonkeyPatch, met
 
     async with wire(slow) as server:
         failure = await failure_of(server.url, method)
-    assert failure.what == "no answer in time"
+    assert failure.what == "no response in time"
     assert failure.unanswered == (method != "GET")
 
 
@@ -218,7 +218,7 @@ async def test_a_request_has_a_time_limit(method: str) -> None:
             await send(client, method)
     assert failed.value.__cause__ is None
     assert failed.value.__context__ is None
-    assert failed.value.what == "no answer in time"
+    assert failed.value.what == "no response in time"
     assert admission.outcomes == [failed.value]
 
 
@@ -318,7 +318,7 @@ async def test_a_response_is_bounded() -> None:
     async with wire(always(answer(200, raw=fits))) as server, client_of(server.url) as client:
         assert len((await send(client)).extensions["json"]) == RESPONSE_MAX - 2
     async with wire(always(answer(200, raw=fits + b" "))) as server:
-        assert (await failure_of(server.url, "POST")).what == "an answer of over 4 MiB"
+        assert (await failure_of(server.url, "POST")).what == "a response of over 4 MiB"
 
 
 async def test_a_body_without_end_is_bounded() -> None:
@@ -331,7 +331,7 @@ async def test_a_body_without_end_is_bounded() -> None:
             await writer.drain()
 
     async with wire(endless) as server:
-        assert (await failure_of(server.url, "GET")).what == "an answer of over 4 MiB"
+        assert (await failure_of(server.url, "GET")).what == "a response of over 4 MiB"
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
@@ -339,7 +339,7 @@ async def test_a_small_body_does_not_grow(status: int) -> None:
     """The client asks for no compression, and does not unpack a compressed body: it may be a bomb."""
     bomb = gzip.compress(b" " * RESPONSE_MAX * 4)
     async with wire(always(answer(status, raw=bomb, headers={"Content-Encoding": "gzip"}))) as server:
-        assert (await failure_of(server.url, "GET")).what == "a compressed answer, which was not asked for"
+        assert (await failure_of(server.url, "GET")).what == "a compressed response, which was not requested"
 
 
 @pytest.mark.parametrize(

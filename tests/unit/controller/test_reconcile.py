@@ -1520,7 +1520,7 @@ async def test_a_rejected_status_is_one_event_and_one_call() -> None:
 def test_the_message_of_a_rejection_is_not_logged() -> None:
     """A policy's message may hold an e-mail: it is on status and in events only."""
     assert (
-        str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: refused (HTTP 422)"
+        str(WriteRefused("to write the status", 422, "jane@example.com")) == "to write the status: rejected (HTTP 422)"
     )
 
 

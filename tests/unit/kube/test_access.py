@@ -339,10 +339,10 @@ OIDC = {"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": SERVER, "
         ({}, OIDC, "auth-provider oidc is not supported; use exec"),
         ({}, plugin("", interactiveMode="Always"), "exec: interactiveMode Always needs a terminal"),
         ({}, plugin(NO_USER), "failed with exit code 1: please log in first"),
-        ({}, plugin("print('{')"), "gives no token and no certificate"),
-        ({}, plugin(gives(other=CANARY)), "gives no token and no certificate"),
-        ({}, plugin(gives(token="")), "gives no token and no certificate"),
-        ({}, plugin(gives(clientCertificateData="", clientKeyData="")), "gives no token and no certificate"),
+        ({}, plugin("print('{')"), "returned neither a token nor a certificate"),
+        ({}, plugin(gives(other=CANARY)), "returned neither a token nor a certificate"),
+        ({}, plugin(gives(token="")), "returned neither a token nor a certificate"),
+        ({}, plugin(gives(clientCertificateData="", clientKeyData="")), "returned neither a token nor a certificate"),
         ({}, plugin(gives(token="t"), apiVersion="client.authentication.k8s.io/v9"), "/v1, not client"),
         ({}, {"exec": {"apiVersion": "v1", "command": "no-such-plugin"}}, "exec: no-such-plugin: No such file"),
     ],
@@ -387,7 +387,7 @@ async def test_a_plugin_that_does_not_end(
     version = "client.authentication.k8s.io/v1"
     write(user={"exec": {"apiVersion": version, "command": "sh", "args": ["-c", f"exec 9>{alive}; {script}"]}})
     async with asyncio.timeout(30):
-        with pytest.raises(StartupError, match="has not ended within"):
+        with pytest.raises(StartupError, match="did not end within"):
             await load()
         while not has_ended(reader):  # noqa: ASYNC110 - a process of another process has no event
             await asyncio.sleep(0.01)

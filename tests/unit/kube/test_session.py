@@ -184,7 +184,7 @@ async def test_a_renewal_that_fails_keeps_the_credentials(caplog: pytest.LogCapt
         server.accepts = "two"
         assert await status(session) == 200
     (record,) = caplog.records
-    assert record.getMessage() == "keeping the credentials for the API server, and trying again: the plugin failed"
+    assert record.getMessage() == "keeping the current credentials for the API server; will retry: the plugin failed"
 
 
 async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -199,7 +199,7 @@ async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixtu
         server.accepts, server.access, server.now = "two", as_("two"), LASTS + AGAIN
         assert await status(session) == 200
     (record,) = caplog.records
-    assert record.getMessage() == "keeping the credentials for the API server, and trying again: ValueError"
+    assert record.getMessage() == "keeping the current credentials for the API server; will retry: ValueError"
 
 
 async def test_a_rejected_request_waits_some_seconds_for_other_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,11 @@ def test_scalars_are_read_as_by_kubectl(tmp_path: Path, text: str, value: object
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("kind: A\nb: {c: 1, c: 2}\n", "document 1: not valid YAML (line 2): c is there twice; "),
-        ("[]\n", "document 1: must be an object of Kubernetes"),
-        ("jane\n", "document 1: must be an object of Kubernetes"),
+        ("kind: A\nb: {c: 1, c: 2}\n", "document 1: not valid YAML (line 2): duplicate key c; "),
+        ("[]\n", "document 1: must be a Kubernetes object"),
+        ("jane\n", "document 1: must be a Kubernetes object"),
         ("metadata: {name: jane}\n", "document 1: kind: Required value"),
-        ("kind: List\nitems: [null]\n", "document 1, item 1: must be an object of Kubernetes"),
+        ("kind: List\nitems: [null]\n", "document 1, item 1: must be a Kubernetes object"),
     ],
 )
 def test_what_kubectl_rejects_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
