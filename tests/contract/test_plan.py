@@ -404,7 +404,7 @@ async def test_two_new_manifests_for_one_person(stage: Stage) -> None:
     assert one.reason == other.reason == Reason.DUPLICATE_INVITE
     assert one.message == other.message
     assert "team-a/jane (m.yaml, document 1), team-b/jane" in one.message
-    assert "that one sends the invitation" in one.message
+    assert "created first sends the invitation" in one.message
     assert one.emails + other.emails == 1
 
 
@@ -431,6 +431,24 @@ async def test_a_renamed_manifest_with_other_roles(stage: Stage) -> None:
     new, _ = await stage.plan(stage.manifest(Key("team-a", "janet"), roles=[OWNER]), prune=True)
     assert (new.action, new.added, new.removed) == (SET_ROLES, [OWNER], [READER])
     assert len(new.writes) == len({write.operation for write in new.writes})
+
+
+@pytest.mark.parametrize("state", ["Removed", "Accepted"])
+async def test_a_renamed_manifest_of_a_member_by_reference(
+    stage: Stage, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project of the pruned object is known only from its reference; the person who left gets no e-mail."""
+
+    async def group_id(*_: object) -> str:
+        return PROJECT_ID
+
+    monkeypatch.setattr(FromEnvironment, "group_id", group_id)
+    del stage.spec["groupId"]
+    stage.spec["projectRef"] = {"name": "my-project"}
+    reason = Reason.MEMBER_REMOVED if state == "Removed" else Reason.ACCEPTED
+    stage.remember(reason, state, member=stage.member(UNKNOWN_ID), origin="Adopted")
+    new, _ = await stage.plan(stage.manifest(Key("team-a", "janet")), prune=True)
+    assert (new.writes, new.emails) == ((), 0)
 
 
 async def test_an_object_without_a_manifest_takes_over(stage: Stage) -> None:

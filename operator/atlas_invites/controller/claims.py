@@ -217,13 +217,12 @@ class Claims:
         return _oldest(rival for rival in self._rivals(key) if rival.proven and not rival.deleting)
 
     def ending(self, key: Key) -> list[Key]:
-        """Return the objects that claim the same and are being deleted, oldest first."""
-        ending = [rival for rival in self._rivals(key) if rival.proven and rival.deleting]
-        return [rival.key for rival in sorted(ending, key=lambda rival: rival.age)]
+        """Return the objects that claim the same and are being deleted, oldest first.
 
-    def live_rivals(self, key: Key) -> list[Key]:
-        """Return the other live objects that name the same, proven or not."""
-        return [rival.key for rival in self._rivals(key) if not rival.deleting]
+        Those in the same namespace count without proof, because a restart loses the proof of a ``projectRef``.
+        """
+        ending = [r for r in self._rivals(key) if r.deleting and (r.proven or r.key.namespace == key.namespace)]
+        return [rival.key for rival in sorted(ending, key=lambda rival: rival.age)]
 
     def has_ended(self, key: Key) -> bool:
         """Return whether an object is gone, or only the removal of our finalizer is left to do."""
@@ -235,10 +234,9 @@ class Claims:
         return self._claims[key].age < self._claims[than].age
 
     def awaits_older(self, key: Key) -> bool:
-        """Return whether a live older object that names the same, or may do so, was not evaluated yet."""
-        return any(not older.evaluated and not older.deleting for older in self._older(key)) or any(
-            not other.reconciled and not other.deleting and other.age < self._claims[key].age
-            for other in self._unplaced(key)
+        """Return whether an older object that names the same, or may do so, was not evaluated yet."""
+        return any(not older.evaluated for older in self._older(key)) or any(
+            not other.reconciled and other.age < self._claims[key].age for other in self._unplaced(key)
         )
 
     def awaits_any(self, key: Key) -> bool:

@@ -228,9 +228,9 @@ def _is_takeover_unrecorded(collaborators: Collaborators, resource: Resource, kn
     """Return whether a live object takes over what this one had, and its stored status does not show that yet."""
     if memory.may_have_removed:
         return False
-    store, former = collaborators.store, resource.readable_spec
-    successors = filter(None, map(store.get, store.claims.live_rivals(resource.key)))
-    return any(inherits(one.readable_spec, one.status, former, known) for one in successors)
+    store, claimant = collaborators.store, collaborators.store.claims.live_claimant(resource.key)
+    successor = None if claimant is None else store.get(claimant)
+    return successor is not None and inherits(successor.readable_spec, successor.status, resource.readable_spec, known)
 
 
 def _retained(case: DeletionCase, *, is_claimed_by_another: bool) -> Finalized | None:

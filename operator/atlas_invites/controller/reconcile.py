@@ -28,8 +28,14 @@ from atlas_invites.controller.finalizer import (
 )
 from atlas_invites.controller.observe import observe
 from atlas_invites.controller.removal import clean_up, hold_removal, leave_others, observe_to_clean_up
-from atlas_invites.controller.resolve import renew_credentials, resolve, resolve_to_clean_up
-from atlas_invites.controller.take_over import claim, claim_observed, take_over
+from atlas_invites.controller.resolve import place_claim, renew_credentials, resolve, resolve_to_clean_up
+from atlas_invites.controller.take_over import (
+    claim,
+    claim_observed,
+    inherit_while_suspended,
+    remember_departure,
+    take_over,
+)
 from atlas_invites.failures import ClusterUnavailable, Failure, Later, Stale, WriteRefused
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status, suspended_status
 from atlas_invites.invitation.notices import EventType, Notice, notices
@@ -58,6 +64,7 @@ CONVERGE: Phases[Outcome] = (
 """The phases of a live object: keep Atlas in sync with the spec."""
 
 FINALIZE: Phases[Finalized] = (
+    place_claim,
     hold_departed,  # for an object that takes over
     retain,  # what the policy does not remove
     yield_to_claimants,
@@ -185,8 +192,8 @@ def _log_new_reason(resource: Resource, outcome: Outcome) -> None:
 async def _suspend(attempt: Attempt) -> None:
     """Write the status of a suspended object. If the write is refused, status stays unchanged, and it is retried."""
     resource, collaborators = attempt.resource, attempt.collaborators
-    attempt.claims.mark_evaluated(resource.key)
-    wanted = suspended_status(attempt.known, _evaluated(resource), collaborators.wall())
+    await place_claim(attempt)
+    wanted = suspended_status(inherit_while_suspended(attempt), _evaluated(resource), collaborators.wall())
     await collaborators.writer.write_status(resource, wanted)
 
 
@@ -195,7 +202,7 @@ async def _converge(attempt: Attempt) -> Outcome:
     try:
         outcome = _in_project(attempt, await run_phases(CONVERGE, attempt))
     except Failure as failure:
-        outcome = failure.outcome
+        outcome = remember_departure(attempt, failure.outcome)
     attempt.claims.mark_evaluated(attempt.resource.key)
     return outcome
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LEGACY = "The invitation was sent through the Invites API, which has ended, so it can no longer be canceled."
 
+_SHOWS_AN_ENTRY = frozenset({State.PENDING, State.ACCEPTED})
+
 _NOTHING_THERE = Finalized("Atlas has no invitation and no member of this object")
 _CANCELED = Finalized("the invitation was canceled", CANCELED)
 _REVOKED = Finalized(
@@ -50,12 +52,15 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
 
     Raises:
         Failure: a send may still be under way, or can no longer be observed.
-        Later: see ``yield_to_claimants``.
+        Later: see ``yield_to_claimants``; or status does not show yet that the invitation or the member is gone. An
+            object that takes over inherits that, see ``hold_departed``.
     """
     case = attempt.decision.case
     there = case.invitation or case.member
     if there is None:
         _confirm_nothing(attempt)
+        if attempt.known.state in _SHOWS_AN_ENTRY and (left := await grace_left(attempt)) > 0:
+            raise Later(left)
         return _NOTHING_THERE
     if case.member is None:
         _check_not_hidden(attempt)

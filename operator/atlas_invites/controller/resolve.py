@@ -64,6 +64,19 @@ async def resolve(attempt: Attempt) -> Outcome | None:
     return None
 
 
+async def place_claim(attempt: Attempt) -> None:
+    """Claim what the object names in the project that its ``projectRef`` leads to, without a call to Atlas.
+
+    Raises:
+        ClusterUnavailable: the AtlasProject cannot be read now.
+    """
+    claims, resource = attempt.claims, attempt.resource
+    if not claims.is_named(resource.key):
+        with suppress(Failure):
+            claims.resolve(resource, await attempt.collaborators.access.group_id(resource, attempt.spec))
+    claims.mark_evaluated(resource.key)
+
+
 async def resolve_to_clean_up(attempt: Attempt) -> None:
     """Resolve the project and the credentials of a deleted object. If they cannot be read, use those last read.
 

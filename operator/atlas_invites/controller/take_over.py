@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atlas_invites.invitation.claim import inherits
+from atlas_invites.invitation.claim import DEPARTED, inherits
 from atlas_invites.invitation.model import Origin
 from atlas_invites.invitation.notices import resend_refused_notice
 from atlas_invites.invitation.outcome import Outcome, Reason
 from atlas_invites.invitation.resource import KIND
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from atlas_invites.controller.attempt import Attempt
+    from atlas_invites.invitation.model import Status
     from atlas_invites.invitation.resource import Key
 
 _DUPLICATE = (
@@ -57,24 +60,44 @@ async def take_over(attempt: Attempt) -> Outcome | None:
     in between. Nothing is taken over once a removal in Atlas has begun. If a resend of this object is requested
     already, nothing is sent: the request was made when this object had nothing to resend.
     """
-    collaborators, known, resource = attempt.collaborators, attempt.known, attempt.resource
-    for rival in filter(None, map(collaborators.store.get, attempt.claims.ending(resource.key))):
-        memory = collaborators.memories.of(rival)
-        had, former = memory.completed(rival.status), rival.readable_spec
-        takes_over = not memory.may_have_removed and inherits(attempt.spec, known, former, had)
-        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival.key, resource.key)))
-        if takes_over:
-            handled = had.last_handled_resend_at
-            if resource.resend_requested_at not in {None, handled}:
-                handled = resource.resend_requested_at
-                collaborators.events.publish(resource, resend_refused_notice(_TAKES_OVER))
+    known, resource = attempt.known, attempt.resource
+    for rival, had in _ending(attempt):
+        outcome = Outcome(Reason.CONFIRMING_INVITATION, _ENDING.format(by=_name(rival, resource.key)))
+        if had is not None:
+            handled = _handle_resend(attempt, had)
             attempt.known = known.model_copy(update={"last_handled_resend_at": handled})
             return replace(outcome, origin=had.origin, state=had.state, invitation=had.invitation, member=had.member)
         has_inherited = known.invitation is not None or known.member is not None
-        is_over = has_inherited and attempt.claims.has_ended(rival.key)
-        if not is_over and attempt.claims.is_older(rival.key, resource.key):
+        is_over = has_inherited and attempt.claims.has_ended(rival)
+        if not is_over and attempt.claims.is_older(rival, resource.key):
             return replace(outcome, origin=known.origin or Origin.ADOPTED)
     return None
+
+
+def inherit_while_suspended(attempt: Attempt) -> Status:
+    """Return what the status of a suspended object shows: also what it takes over from an object being deleted.
+
+    An object whose credentials have not read the project takes this over only in its own namespace. From another
+    namespace it keeps only that nothing may be sent.
+    """
+    known, key = attempt.known, attempt.resource.key
+    for rival, had in _ending(attempt):
+        if had is None:
+            continue
+        if rival.namespace != key.namespace and not attempt.claims.is_proven(key):
+            return known.model_copy(update={"origin": _kept_origin(attempt, had)})
+        inherited = {name: getattr(had, name) for name in ("origin", "state", "invitation", "member")}
+        return known.model_copy(update=inherited | {"last_handled_resend_at": _handle_resend(attempt, had)})
+    return known
+
+
+def remember_departure(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return the outcome of an object that could not take over from an object being deleted whose invitee has departed.
+
+    The status of that object is lost with it, so this object keeps that it must not send.
+    """
+    origins = (_kept_origin(attempt, had) for _, had in _ending(attempt) if had is not None)
+    return outcome if outcome.origin is not None else replace(outcome, origin=next(filter(None, origins), None))
 
 
 async def claim_observed(attempt: Attempt) -> Outcome | None:
@@ -91,6 +114,30 @@ async def claim_observed(attempt: Attempt) -> Outcome | None:
     if claims_more and (duplicate := _yield_to_older(attempt)) is not None:
         return duplicate
     return Outcome(Reason.DUPLICATE_INVITE, _MAY_BE_ANOTHERS) if attempt.may_belong_to_unlisted else None
+
+
+def _ending(attempt: Attempt) -> Iterator[tuple[Key, Status | None]]:
+    """Yield the objects that claim the same and are being deleted, each with what is taken over from it, or None."""
+    memories, store = attempt.collaborators.memories, attempt.collaborators.store
+    for rival in filter(None, map(store.get, attempt.claims.ending(attempt.resource.key))):
+        memory = memories.of(rival)
+        had = memory.completed(rival.status)
+        takes_over = not memory.may_have_removed and inherits(attempt.spec, attempt.known, rival.readable_spec, had)
+        yield rival.key, had if takes_over else None
+
+
+def _handle_resend(attempt: Attempt, had: Status) -> str | None:
+    """Return the requested resend that counts as handled: what is requested before the takeover sends nothing."""
+    requested, handled = attempt.resource.resend_requested_at, had.last_handled_resend_at
+    if requested in {None, handled}:
+        return handled
+    attempt.collaborators.events.publish(attempt.resource, resend_refused_notice(_TAKES_OVER))
+    return requested
+
+
+def _kept_origin(attempt: Attempt, had: Status) -> Origin | None:
+    """Return the origin of an object that cannot take over: Adopted, which never sends, after a departure."""
+    return attempt.known.origin or (Origin.ADOPTED if had.state in DEPARTED else None)
 
 
 def _yield_to_older(attempt: Attempt) -> Outcome | None:

@@ -81,7 +81,7 @@ def inherits(spec: Spec | None, known: Status, former: Spec | None, had: Status)
         former: the spec of the other object, or None if it cannot be read.
         had: the status of the other object.
     """
-    if spec is None or spec.suspend or known.invitation is not None or known.member is not None:
+    if spec is None or known.invitation is not None or known.member is not None:
         return False
     ready = had.condition(READY)
     if had.state not in _INHERITED or (ready is not None and ready.reason in _NOT_ITS_OWN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 """Suffixes of the files that kubectl reads in a directory."""
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+"""What PyYAML raises for a text that is not YAML, and for a value that does not fit its explicit tag."""
 
 
 class Source(NamedTuple):
@@ -92,14 +95,14 @@ def read(paths: Iterable[str]) -> tuple[list[tuple[Source, dict[str, Any]]], lis
     """
     found: list[tuple[Source, dict[str, Any]]] = []
     faults: list[Fault] = []
-    known: set[Path] = set()
+    known: set[str] = set()
     for path in paths:
         for file, text in _texts(path, faults, known):
             _parse(file, text, found, faults)
     return found, faults
 
 
-def _texts(path: str, faults: list[Fault], known: set[Path]) -> Iterator[tuple[str, bytes]]:
+def _texts(path: str, faults: list[Fault], known: set[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each file of a path. Skip the files in ``known``, and add the others to it."""
     if path == "-":
         yield "standard input", sys.stdin.buffer.read() if sys.stdin is not None else b""
@@ -111,9 +114,9 @@ def _texts(path: str, faults: list[Fault], known: set[Path]) -> Iterator[tuple[s
         faults.append(Fault(Source(path), None, f"cannot be read: {error.strerror}"))
         return
     for file in files:
-        if (is_directory and file.is_dir()) or file.resolve() in known:
+        if (is_directory and file.is_dir()) or (path := os.path.realpath(file)) in known:
             continue
-        known.add(file.resolve())
+        known.add(path)
         try:
             yield str(file), file.read_bytes()
         except OSError as error:
@@ -126,7 +129,7 @@ def _parse(file: str, text: bytes, found: list[tuple[Source, dict[str, Any]]], f
     try:
         for number, document in enumerate(yaml.load_all(text, _Loader), start=1):
             found += _objects(Source(file, number), document, faults)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" (line {mark.line + 1})"
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__

@@ -83,7 +83,12 @@ async def plan(settings: PlanSettings, credentials: Credentials, progress: Calla
     async with AsyncExitStack() as stack:
         cluster = Cluster({})
         if settings.cluster:
-            cluster = await _read_cluster(stack, namespaces)
+            try:
+                cluster = await _read_cluster(stack, namespaces)
+            except PlanError as error:
+                if not (faults or more):
+                    raise
+                cluster = Cluster({}, warning=str(error))
         warnings = [cluster.warning] if cluster.warning else []
         faults = [*faults, *more, *manifests.check_changes(wanted, cluster.live)]
         if faults:
@@ -132,7 +137,8 @@ async def rehearse(
     before = [r for key in (*keys, *pruned, *sorted(rivals)) if (r := store.get(key)) is not None]
     await rehearsal.read(before, progress)
     rehearsal.attend(rivals)
-    await rehearsal.reconcile([*keys, *(rival for rival in rivals if not store.claims.is_proven(rival))])
+    unproven = [key for key in (*pruned, *rivals) if not store.claims.is_proven(key)]
+    await rehearsal.reconcile([*keys, *unproven])
     holders = {key: holder for key in keys if (holder := store.claims.holder(key)) is not None}
     await rehearsal.delete(pruned)
     await rehearsal.reconcile(rival for rival in rivals if not rehearsal.forecasts[rival].writes)

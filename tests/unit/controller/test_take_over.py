@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atlas_invites.failures import ClusterUnavailable, Failure, WriteRefused
-from atlas_invites.invitation.model import Api, Origin, State
+from atlas_invites.invitation.model import Api, Membership, Origin, State
 from atlas_invites.invitation.outcome import Reason
-from atlas_invites.invitation.resource import FORCE_DELETE, RESEND_REQUESTED_AT, Key
+from atlas_invites.invitation.resource import FINALIZER, FORCE_DELETE, RESEND_REQUESTED_AT, Key
 from tests.unit.builders import EMAIL, GROUP_ID, INVITATION_ID, KEY, error, invitation, user, wire_spec
 from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.virtual_time import virtual_time
@@ -610,4 +610,181 @@ async def test_the_former_object_stays_until_the_new_one_has_stored_what_it_inhe
         await asyncio.sleep(57)
         assert KEY not in world.cluster.objects
     assert world.cluster.status(NEW).origin is Origin.CREATED
+    assert names(world) == []
+
+
+def ends(world: World, known_as: State) -> None:
+    """Let the invitee decline, or the member be removed, in either API."""
+    group = world.atlas.groups[GROUP_ID]
+    group.invitations.clear()
+    if known_as is State.REMOVED:
+        group.users.clear()
+    for id_, one in group.users.items():
+        group.users[id_] = one.model_copy(update={"org_membership_status": Membership.REJECTED})
+
+
+@pytest.mark.parametrize("policy", ["Cancel", "Revoke"])
+@pytest.mark.parametrize("known_as", [State.WITHDRAWN, State.REMOVED])
+@pytest.mark.parametrize("api", Api)
+@virtual_time
+async def test_a_departure_before_the_next_resync_is_inherited(api: Api, known_as: State, policy: str) -> None:
+    """Status shows what Atlas no longer has: the deletion waits for an object that inherits it."""
+    world = await invited(api, deletionPolicy=policy)
+    if known_as is State.REMOVED:
+        world.atlas.groups[GROUP_ID].invitations.clear()
+        world.atlas.let_in(user())
+    async with world.running():
+        await world.resync.sweep_all()
+        await asyncio.sleep(1)
+        assert world.cluster.status().state is (State.ACCEPTED if known_as is State.REMOVED else State.PENDING)
+        ends(world, known_as)
+        world.cluster.delete()
+        await asyncio.sleep(0.25)
+        world.cluster.apply(NEW, spec=wire_spec(deletionPolicy=policy), creationTimestamp=LATER)
+        await asyncio.sleep(120)
+    assert [name for name in names(world) if name != "CancelInvite"] == []
+    assert list(world.cluster.objects) == [NEW]
+
+
+@pytest.mark.parametrize("known_as", [State.WITHDRAWN, State.REMOVED])
+@pytest.mark.parametrize("key", [NEW, MOVED], ids=["renamed", "moved"])
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_a_suspended_object_keeps_what_it_knows_over_a_rename(first: str, key: Key, known_as: State) -> None:
+    """A person who declined or was removed is not invited when the new object is resumed."""
+    world = World(deletion_grace=GRACE)
+    world.cluster.secrets[Key(MOVED.namespace, wire_spec()["connectionSecretRef"]["name"])] = CREDENTIALS
+    if known_as is State.REMOVED:
+        world.atlas.let_in(user())
+    world.cluster.apply()
+    async with world.running():
+        await asyncio.sleep(2)
+        ends(world, known_as)
+        await world.resync.sweep_all()
+        await asyncio.sleep(1)
+        world.forget_calls()
+        assert world.cluster.status().state is known_as
+        world.cluster.apply(spec=wire_spec(suspend=True))
+        await asyncio.sleep(1)
+        acts = [
+            world.cluster.delete,
+            lambda: world.cluster.apply(key, spec=wire_spec(suspend=True), creationTimestamp=LATER),
+        ]
+        for act in acts if first == "delete" else reversed(acts):
+            act()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(120)
+        assert KEY not in world.cluster.objects
+        world.cluster.apply(key, spec=wire_spec())
+        await asyncio.sleep(120)
+    assert names(world) == []
+
+
+@pytest.mark.parametrize(
+    "by", [wire_spec(), wire_spec(groupId=None, projectRef={"name": "payments"})], ids=["id", "reference"]
+)
+@pytest.mark.parametrize("first", ["delete", "create"])
+@virtual_time
+async def test_a_rename_that_also_suspends_keeps_the_invitation(first: str, by: dict[str, Any]) -> None:
+    """The suspended object inherits in its own namespace, so that nothing is canceled, and nothing is sent later."""
+    world = World(deletion_grace=GRACE)
+    world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
+    world.cluster.apply(spec=by)
+    async with world.running():
+        await asyncio.sleep(2)
+        world.forget_calls()
+        acts = [
+            world.cluster.delete,
+            lambda: world.cluster.apply(NEW, spec=by | {"suspend": True}, creationTimestamp=LATER),
+        ]
+        for act in acts if first == "delete" else reversed(acts):
+            act()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(120)
+        assert KEY not in world.cluster.objects
+        world.cluster.apply(NEW, spec=by)
+        await asyncio.sleep(120)
+        assert world.cluster.status(NEW).origin is Origin.CREATED
+    assert names(world) == []
+
+
+@virtual_time
+async def test_a_person_who_has_left_is_not_invited_when_the_secret_comes_late() -> None:
+    """The former object waits only a minute, but the new one remembers that there was one."""
+    world = World(deletion_grace=GRACE)
+    world.atlas.let_in(user())
+    world.cluster.apply()
+    async with world.running():
+        await asyncio.sleep(2)
+        ends(world, State.REMOVED)
+        await world.resync.sweep_all()
+        await asyncio.sleep(2)
+        world.forget_calls()
+        world.cluster.delete()
+        spec = wire_spec(connectionSecretRef={"name": "late"})
+        world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER)
+        await asyncio.sleep(90)
+        assert KEY not in world.cluster.objects
+        world.cluster.secrets[Key("team-a", "late")] = CREDENTIALS
+        await asyncio.sleep(120)
+    assert names(world) == []
+
+
+@virtual_time
+async def test_a_member_by_reference_who_has_left_is_not_invited_after_a_restart() -> None:
+    """The new process finds out the project of the former object before it is finalized."""
+    spec = wire_spec(groupId=None, projectRef={"name": "payments"})
+    world = World(deletion_grace=GRACE)
+    world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
+    world.atlas.let_in(user())
+    world.cluster.apply(spec=spec)
+    async with world.running():
+        await asyncio.sleep(2)
+        ends(world, State.REMOVED)
+        await world.resync.sweep_all()
+        await asyncio.sleep(2)
+        assert world.cluster.status().state is State.REMOVED
+    world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER)
+    world.cluster.delete()
+    world.restart(listed=False)
+    world.forget_calls()
+    async with world.running():
+        await asyncio.sleep(120)
+    assert names(world) == []
+    assert list(world.cluster.objects) == [NEW]
+
+
+@pytest.mark.parametrize(
+    "by", [wire_spec(), wire_spec(groupId=None, projectRef={"name": "payments"})], ids=["id", "reference"]
+)
+@virtual_time
+async def test_an_unconfirmed_send_of_the_former_object_is_not_repeated(by: dict[str, Any]) -> None:
+    """The former process ended right after its POST, the object is renamed, and the lists lag."""
+    world = World(deletion_grace=GRACE)
+    world.cluster.project_ids[Key("team-a", "payments")] = GROUP_ID
+    world.cluster.apply(spec=by, finalizers=[FINALIZER])
+    world.atlas.unlisted[world.atlas.invite().id] = None
+    world.cluster.apply(NEW, spec=by, creationTimestamp=LATER)
+    world.cluster.delete()
+    world.restart(listed=False)
+    async with world.running():
+        await asyncio.sleep(100)
+    assert len(world.atlas.groups[GROUP_ID].invitations) == 1
+
+
+@pytest.mark.parametrize("hinders", ["duplicate", "no secret"])
+@virtual_time
+async def test_a_third_object_does_not_delay_a_takeover(hinders: str) -> None:
+    """Only the object that takes over has to show what it inherits."""
+    world = await invited()
+    third = wire_spec(connectionSecretRef={"name": "missing"}) if hinders == "no secret" else wire_spec()
+    async with world.running():
+        world.cluster.apply(NEW, creationTimestamp=LATER)
+        await asyncio.sleep(2)
+        world.cluster.apply(Key("team-a", "third"), spec=third, creationTimestamp=THIRD)
+        await asyncio.sleep(2)
+        world.cluster.delete()
+        await asyncio.sleep(GRACE)
+        assert KEY not in world.cluster.objects
+        assert world.cluster.status(NEW).origin is Origin.CREATED
     assert names(world) == []

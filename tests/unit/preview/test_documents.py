@@ -161,3 +161,23 @@ def test_one_object_has_one_manifest() -> None:
     _, faults = check([(Source("a.yaml", 1), manifest()), (Source("b.yaml", 3), manifest(namespace="default"))])
     (fault,) = map(str, faults)
     assert fault.startswith("b.yaml, document 3: metadata.name: default/jane is also in a.yaml, document 1; ")
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!timestamp x", "!!int ''", "!!float ''"])
+def test_a_value_that_does_not_fit_its_tag_is_a_fault(tmp_path: Path, value: str) -> None:
+    """PyYAML raises other errors for it than for a text that is not YAML; the other files are read."""
+    (tmp_path / "a.yaml").write_text(f"a: {value}\n")
+    (tmp_path / "b.yaml").write_text(GOOD)
+    objects, (fault,) = read([str(tmp_path)])
+    assert len(objects) == 1
+    assert fault.source == Source(str(tmp_path / "a.yaml"), 1)
+    assert "not valid YAML" in fault.rule
+
+
+def test_a_link_to_itself_is_a_fault(tmp_path: Path) -> None:
+    """It cannot be read; the other files are."""
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text(GOOD)
+    objects, (fault,) = read([str(tmp_path)])
+    assert len(objects) == 1
+    assert "cannot be read" in fault.rule
