@@ -45,9 +45,13 @@ def explained(failure: AtlasFailure) -> str:
 
 
 def complain(message: str) -> None:
-    """Print one line to standard error. Do nothing if standard error is closed or cannot be written."""
+    """Print one line to standard error, with ``?`` for control characters of a manifest or a response.
+
+    Do nothing if standard error is closed or cannot be written.
+    """
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
     with suppress(OSError, AttributeError):
-        sys.stderr.write(f"atlas-invites: {' '.join(message.split())}\n")
+        sys.stderr.write(f"atlas-invites: {line}\n")
 
 
 def show(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a command prints if Atlas does not return what it reads."""
+"""What a command prints on standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from atlas_invites.atlas import errors
 from atlas_invites.atlas.errors import AtlasFailure, Gone
 from atlas_invites.invitation.model import ErrorBody, Operation
-from atlas_invites.terminal import explained
+from atlas_invites.terminal import complain, explained
 
 OF_A_LIST = [
     kind
@@ -28,3 +28,9 @@ def test_the_message_is_for_the_user_of_the_command(kind: type[AtlasFailure]) ->
     assert " Atlas says: Not now. " in message
     assert message.endswith(".")
     assert not re.search(r"automatic|Secret\b|operator|object|status|spec\b|reconcile|look", message)
+
+
+def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a manifest contains cannot change the colors or the title of the terminal."""
+    complain("two\nlines, \x1b[31mred\x07 and é")
+    assert capsys.readouterr().err == "atlas-invites: two lines, ?[31mred? and é\n"
