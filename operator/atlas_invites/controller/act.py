@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from atlas_invites.controller.attempt import Attempt
     from atlas_invites.invitation.model import Invitation, User
 
+ROUNDS = 2
+"""Rounds of steps that set the roles of a user: the second one is for a change by somebody else during the first."""
+
 _CHANGED_MEANWHILE = (
     "The invitation or the member changed in Atlas while the operator set the roles. The operator observes Atlas "
     "again; no action is needed."
@@ -234,22 +237,27 @@ async def _set_user_roles(attempt: Attempt, user_id: str, membership: Membership
 
     The user is read right before, and must be the observed one. Roles are added before others are removed, because a
     user must never have zero roles. If Atlas does not add a role, no role is removed, and what Atlas shows then is the
-    result.
+    result. If Atlas does every step and shows other roles, somebody has changed them meanwhile: one more round follows.
     """
     project, roles = attempt.project, attempt.spec.roles
     user = await project.read_user(user_id)
     if user is None or not is_same_user(user, membership, attempt.decision.case.found_by_email):
         raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
-    steps = [(project.add_role, role) for role in sorted(roles - set(user.roles))]
-    steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]
-    for call, role in steps:
-        attempt.check()
-        user = await call(user_id, role)
-        if user is None or user.org_membership_status != membership:
-            raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
-        if role in roles and role not in user.roles:
+    has_written = False
+    for _ in range(ROUNDS):
+        steps = [(project.add_role, role) for role in sorted(roles - set(user.roles))]
+        steps += [(project.remove_role, role) for role in sorted(set(user.roles) - roles)]
+        for call, role in steps:
+            attempt.check()
+            user = await call(user_id, role)
+            if user is None or user.org_membership_status != membership:
+                raise Failure(Reason.CONFLICT, _CHANGED_MEANWHILE)
+            has_written = True
+            if role in roles and role not in user.roles:
+                return user, True
+        if any(role not in roles and role in user.roles for _, role in steps):
             break
-    return user, bool(steps)
+    return user, has_written
 
 
 def _outcome(attempt: Attempt, did: Did | None = None) -> Outcome:

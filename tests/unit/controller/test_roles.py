@@ -198,3 +198,16 @@ async def test_a_user_who_was_found_by_another_email_is_left(*, is_known: bool) 
     else:
         await conflict(setting)
         assert atlas.calls == [("ReadUser", USER_ID)]
+
+
+@pytest.mark.parametrize("elsewhere", [[READER], [OWNER, READER, STREAMS]])
+@virtual_time
+async def test_roles_that_somebody_changes_between_two_steps_are_set(elsewhere: list[str]) -> None:
+    """Atlas does each step, and returns other roles all the same: the steps from these roles follow."""
+    atlas = FakeAtlas()
+    atlas.let_in(user(roles=[OWNER]))
+    atlas.faults.before("AddRole", lambda: atlas.let_in(user(roles=elsewhere)))
+    outcome = await set_roles(atlas, user(), OWNER, READER)
+    assert outcome.member is not None
+    assert set(outcome.member.roles) == {OWNER, READER}
+    assert len(atlas.writes) == 2
