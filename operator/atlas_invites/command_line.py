@@ -36,6 +36,18 @@ log = logging.getLogger(__name__)
 _REPEATED = {"namespaces": "--namespace", "files": "--file"}
 """The flags that may be repeated, by the name of their setting."""
 
+_VARIABLES = "Each flag is also an environment variable, for example"
+_CREDENTIALS = (
+    "The credentials of Atlas come from MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY (an API key), "
+    "or from MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)."
+)
+_EPILOGS = {
+    "run": f"{_VARIABLES} ATLAS_INVITES_LOG_LEVEL.",
+    PLAN: f"{_VARIABLES} ATLAS_INVITES_OUTPUT. {_CREDENTIALS}",
+    "export": f"{_VARIABLES} ATLAS_INVITES_GROUP_ID. {_CREDENTIALS}",
+}
+"""What the help of each command says after its flags."""
+
 _SHOWN = (str, int, float)
 """Types of the defaults that the help shows."""
 
@@ -194,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text, fields in (
         ("run", "run the operator", Settings.model_fields),
-        (PLAN, "show what the operator would do for manifests, without a change", PlanSettings.model_fields),
+        (PLAN, "show what the operator would do for manifests, without changing anything", PlanSettings.model_fields),
         (
             "export",
             "print the pending invitations of projects, and optionally their members, as manifests",
@@ -202,7 +214,8 @@ def _parser() -> argparse.ArgumentParser:
         ),
     ):
         options: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
-        _add_flags(commands.add_parser(command, help=text, description=text, **options), fields)
+        options |= {"description": text, "epilog": _EPILOGS[command]}
+        _add_flags(commands.add_parser(command, help=text, **options), fields)
     return parser
 
 

@@ -59,7 +59,9 @@ class ExportSettings(BaseSettings):
     group_id: Annotated[tuple[GroupId, ...], NoDecode, BeforeValidator(_group_ids)] = Field(
         (), description="id of the Atlas project, 24 hex digits (repeatable)"
     )
-    all_projects: bool = Field(default=False, description="export every project that the credentials can see")
+    all_projects: bool = Field(
+        default=False, description="export every project that the credentials can see, instead of --group-id"
+    )
     members: bool = Field(
         default=False, description="also export the members of the projects, with memberPolicy: Observe"
     )

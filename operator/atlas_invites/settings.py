@@ -128,20 +128,22 @@ class Settings(BaseSettings):
     resync_interval: Seconds = Field(
         600.0,
         ge=1,
-        description="time between two comparisons of every invitation with Atlas; seconds, or for example 10m or 1h",
+        description="time between two comparisons of every invitation with Atlas: seconds, or for example 10m or 1h",
     )
     deletion_grace: Seconds = Field(
         5.0,
         ge=0,
-        description="how long a deletion waits for another object to take over, before the operator cancels the "
-        "invitation or removes the member; 0: no wait",
+        description="how long the operator waits after the deletion of an object, before it cancels the invitation or "
+        "removes the member; another object for the same person can take over meanwhile; 0: no wait",
     )
     workers: int = Field(50, ge=1, le=1000, description="maximum number of concurrent reconciles")
     atlas_api: Literal["auto", "invites", "users"] = Field(
         "auto", description="auto, invites or users; auto uses the Invites API until it has ended, then the Users API"
     )
     atlas_envelope: bool = Field(
-        default=False, description="request responses in an envelope (for proxies that change statuses)"
+        default=False,
+        description="ask Atlas to repeat the HTTP status in the response body (an envelope), for proxies that change "
+        "HTTP statuses",
     )
     leader_election: bool = Field(
         default_factory=in_pod, description="elect a leader with a Lease; default: on in a pod, off outside"

@@ -29,7 +29,7 @@ class PlanSettings(BaseSettings):
     )
     prune: bool = Field(
         default=False,
-        description="with --cluster: also show what happens when objects without a manifest are deleted",
+        description="with --cluster: also show what would happen if the objects that have no manifest were deleted",
     )
     output: Literal["text", "json"] = Field("text", description="text or json")
     detailed_exitcode: bool = Field(default=False, description="exit with code 2 if something would change in Atlas")
