@@ -178,9 +178,7 @@ def _access(configuration: Configuration, user: Mapping[str, Any], lasts: float,
         OSError: a file cannot be read, or contains no certificate.
     """
     if known and known.server != configuration.host:
-        raise AccessError(
-            f"the configuration names another API server, {configuration.host}; restart the operator to use it"
-        )
+        raise AccessError(f"it names another API server, {configuration.host}; restart the operator to use that one")
     authority = configuration.ssl_ca_cert or ssl.get_default_verify_paths().cafile
     paths = (authority, configuration.cert_file, configuration.key_file)
     files = (
