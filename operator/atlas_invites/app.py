@@ -248,7 +248,7 @@ async def _sweep(resync: Resync) -> None:
 
 
 async def keep_checking(invites: Invites) -> None:
-    """Periodically list one object of each namespace, for ever.
+    """Periodically list one object of each namespace, forever.
 
     A quiet watch does not show whether the API server responds, or that a namespace can be listed again.
     """

@@ -118,7 +118,7 @@ class MoreToWatchError(Exception):
 
 
 async def keep_watching(watch: Watch) -> None:
-    """Send the events of the watch to the sink, for ever. Restart kopf when it ends or makes no progress."""
+    """Send the events of the watch to the sink, forever. Restart kopf when it ends or makes no progress."""
     loop, pause, patience = asyncio.get_running_loop(), RESTART_FIRST, OPEN_TIMEOUT
     loop.set_exception_handler(_on_loop_error)
     while True:

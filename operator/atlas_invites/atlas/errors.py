@@ -169,8 +169,9 @@ class Forbidden(AtlasFailure):
         " API access list."
     )
     text_of_sending = (  # the project has been read before
-        "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project: the cause"
-        " is the invitee or the right to invite.{said} Correct it in Atlas, then request a reconcile."
+        "Atlas does not allow the operator to {task} ({what}), although the credentials can read the project. The"
+        " cause is the invitee or a missing right to invite.{said} Correct the cause in Atlas, then set the annotation"
+        " atlasinvites.io/reconcile-requested-at to a new value."
     )
 
 

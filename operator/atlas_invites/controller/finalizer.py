@@ -191,7 +191,7 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
     case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
     if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
         return Finalized(
-            "its project is no longer known, and the deletion policy does not remove a member",
+            "the project is no longer known, and the deletion policy does not remove a member",
             was_observed=False,
             is_last_resort=True,
         )

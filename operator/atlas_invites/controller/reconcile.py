@@ -269,8 +269,8 @@ def _invalid_spec(error: ValidationError) -> str:
     """Return the message about a spec that the CRD should have rejected: which field breaks which rule."""
     problems = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
     return (
-        f"The spec cannot be used: {problems}. Correct it, or delete and recreate this object if the field is "
-        "immutable. Also update the CRD."
+        f"The spec cannot be used: {problems}. Correct the field; if it is immutable, delete and recreate this "
+        "object. Also update the CRD, which may be older than the operator."
     )
 
 

@@ -65,10 +65,11 @@ async def leave_others(attempt: Attempt) -> Finalized | None:
     if case.member is None:
         _check_not_hidden(attempt)
     if case.is_for_another_email:
-        return Finalized.leaving("it is for another e-mail", attempt.deletion_case.left)
+        return Finalized.leaving("the invitation is for another e-mail", attempt.deletion_case.left)
     if attempt.may_belong_to_unlisted:
         return Finalized.leaving(
-            "an object in a namespace that cannot be listed may have it", attempt.deletion_case.left
+            "an object in a namespace that the operator cannot list may have the invitation",
+            attempt.deletion_case.left,
         )
     return claim_for_cleanup(attempt, (*attempt.target, there.username, there.id))
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Resource
 
 _LEADS_ELSEWHERE = (
-    "The AtlasProject {name} leads to another Atlas project than the one that has this invitation, so the operator "
-    "does nothing. To invite into the new project, delete and recreate this object."
+    "The AtlasProject {name} (spec.projectRef) now has the id of another Atlas project than the one that has this "
+    "invitation, so the operator does nothing. To invite into the new project, delete and recreate this object."
 )
 
 _NAMES_NONE = (

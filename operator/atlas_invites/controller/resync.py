@@ -178,11 +178,13 @@ class Resync:
         try:
             project, snapshot = await self._look(first, since)
         except ClusterUnavailable as error:
-            log.warning("resync skipped: %s", error)
+            log.warning("resync of the project of this object skipped: %s", error, extra={"object": first.resource.key})
             self._skipped.append(keys)
             return
         except Failure as failure:
-            log.info("resync skipped: %s", failure.reason)
+            log.info(
+                "resync of the project of this object skipped: %s", failure.reason, extra={"object": first.resource.key}
+            )
             if failure.reason.kind is not Kind.RETRYING:
                 for one in self._alike(keys, first):
                     if not _shows(one.known, failure):

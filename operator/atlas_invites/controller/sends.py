@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _ALREADY_IN = (
     "Atlas reports that this person already has access to the project{how}, but lists no direct membership and no "
-    "invitation. Remove the person there, or delete this object. The operator checks again with every resync."
+    "invitation. Remove that access in Atlas, or delete this object. The operator checks again with every resync."
 )
 
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from atlas_invites.invitation.resource import Key
 
 _DUPLICATE = (
-    "This invitation is managed by {by}, which is older. This object takes over when that object is deleted. Until "
-    "then the operator does nothing for this object."
+    "This invitation is managed by {by}, which is older, so the operator does nothing for this object. Delete one "
+    "of the two objects. If you delete the older one, this object takes over."
 )
 _ENDING = (
     "This invitation is managed by {by}, which is being deleted. This object takes over when that deletion is "
     "complete; no action is needed."
 )
 _TAKES_OVER = (
-    "this object takes over the invitation of an object that is being deleted. To send the invitation again, set the "
-    "annotation to a new value"
+    "this object takes over the invitation of an object that is being deleted. To send the invitation again, set "
+    "atlasinvites.io/resend-requested-at to a new value"
 )
 _MAY_BE_ANOTHERS = (
-    f"This invitation may be managed by an {KIND} in another namespace, which the operator cannot list, so the "
-    "operator does nothing for this object. The operator's log names the namespace. Grant the operator the right to "
-    "list it, or remove it from --namespace."
+    f"This invitation may be managed by an {KIND} in another namespace. The operator cannot list that namespace, so it "
+    "does nothing for this object. The operator's log names the namespace. Grant the operator the right to list "
+    "invitations there, or remove the namespace from --namespace."
 )
 
 

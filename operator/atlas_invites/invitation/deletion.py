@@ -139,10 +139,10 @@ class RetainRow:
 
 
 RETAIN_ROWS: tuple[RetainRow, ...] = (
-    RetainRow(lambda o: o.spec is None, "its spec cannot be read", warns=True),
+    RetainRow(lambda o: o.spec is None, "the spec cannot be read", warns=True),
     RetainRow(lambda o: o.suspended, "the object is suspended", warns=True),
     RetainRow(lambda o: o.policy is DeletionPolicy.RETAIN, "the deletion policy is Retain", warns=False),
-    RetainRow(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "it is for another e-mail", warns=True),
+    RetainRow(lambda o: o.reason == Reason.IDENTITY_MISMATCH, "the invitation is for another e-mail", warns=True),
     RetainRow(lambda o: o.reason == Reason.DUPLICATE_INVITE, "another object has the invitation", warns=False),
     RetainRow(lambda o: not o.was_resolved, "the project was never resolved", warns=True),
 )

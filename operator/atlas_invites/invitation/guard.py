@@ -106,8 +106,8 @@ def hold_outcome(known: AtlasInfo | None) -> Outcome:
         known: ``status.atlas``.
     """
     message = (
-        "An invitation may have been sent through the Invites API, which has ended, so it can no longer be read. The "
-        "operator sends none until that invitation would have expired; no action is needed."
+        "An invitation may have been sent through the Invites API. That API has ended, so the operator cannot read the "
+        "invitation. The operator sends no other one until that invitation would have expired; no action is needed."
     )
     return Outcome(Reason.LEGACY_INVITATION, message, atlas=_as_of_invites(known))
 

@@ -126,7 +126,7 @@ def orphan_notice(left: str, why: str) -> Notice:
         EventType.WARNING,
         EventReason.ORPHANED_INVITATION,
         f"The finalizer was removed, but {left} may still exist in Atlas. Check in Atlas, and remove it there if it is "
-        f"not wanted. It was not removed because: {why}",
+        f"not wanted. The operator did not remove it in Atlas because: {why}",
     )
 
 

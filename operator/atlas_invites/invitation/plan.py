@@ -129,11 +129,12 @@ _ROLES_DIFFER = Report(
     Reason.ROLES_DIFFER,
     State.ACCEPTED,
     "{who} accepted, but the member's roles differ from spec.roles ({roles}). The operator does not change them "
-    "because spec.memberPolicy is Observe. To apply spec.roles, set it to Manage.",
+    "because spec.memberPolicy is Observe. To apply spec.roles, set spec.memberPolicy to Manage.",
 )
 _OTHER_ROLES = (
     "Atlas did not set the roles of {who} as requested. Requested: {asked}. Atlas shows: {shown}. Correct spec.roles. "
-    "The operator sends the request again when the spec or the roles in Atlas change, or a reconcile is requested."
+    "The operator sends the request again when the spec or the roles in Atlas change, or when the annotation "
+    "atlasinvites.io/reconcile-requested-at gets a new value."
 )
 _PENDING_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.PENDING, _OTHER_ROLES)
 _MEMBER_WITH_OTHER_ROLES = Report(Reason.ROLES_DIFFER, State.ACCEPTED, _OTHER_ROLES)
@@ -155,7 +156,8 @@ _INVITED_UNSEEN = Report(
 _LEGACY = Report(
     Reason.LEGACY_INVITATION,
     State.PENDING,
-    f"{_OF_INVITES_API}its roles ({{roles}}) cannot be changed until it is accepted or expires.",
+    f"{_OF_INVITES_API}its roles ({{roles}}) cannot be changed until it is accepted or expires. Undo the change of "
+    "spec.roles, or wait.",
 )
 _ENDED = Report(
     Reason.INVITATION_EXPIRED, State.EXPIRED, "The invitation of {who} expired. {settled}To invite again, {again}."

@@ -66,7 +66,7 @@ def cluster_errors(what: str) -> Iterator[None]:
         yield
     except ApiException as error:
         if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
-            raise Stale(f"{what}: it has changed or is gone") from None
+            raise Stale(f"{what}: the object has changed or is gone") from None
         raise ClusterUnavailable(f"{what}: HTTP {error.status} {error.reason}{_hint(error)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = openssl_reason(error)

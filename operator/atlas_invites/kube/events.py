@@ -84,7 +84,7 @@ class Events:
             await asyncio.wait_for(self._waiting.join(), seconds)
 
     async def keep_publishing(self) -> None:
-        """Publish the queued events one after the other, for ever."""
+        """Publish the queued events one after the other, forever."""
         while True:
             namespace, name, body = await self._waiting.get()
             try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _LISTING = f"listing {PLURAL}.{GROUP}"
-_FORBIDDEN = "HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist"
+_FORBIDDEN = "HTTP 403 Forbidden; the operator's RBAC lacks list in this namespace, or it does not exist"
 
 log = logging.getLogger(__name__)
 

@@ -127,7 +127,7 @@ class Lease:
         except TimeoutError:
             self._say("the API server did not respond in time")
         except Stale:
-            self._say("another replica was faster")
+            self._say("another replica wrote the lease first")
         except ClusterUnavailable as error:
             self._say(str(error))
         except Exception:
@@ -171,7 +171,7 @@ class Lease:
         )
         if not is_free and self._expires_in() > 0:
             holder = self._observed.holder if self._observed else ""
-            free = "nobody holds the lease, but it was not released"
+            free = "the lease names no holder, but no replica has released it"
             self._say(f"standing by: {f'the lease is held by {holder}' if holder else free}")
             return False
         wanted = Record(self._identity)

@@ -69,12 +69,16 @@ class References:
             Failure: ProjectNotReady: the object does not exist, has no id yet, or may not be read.
             ClusterUnavailable: the API server did not respond as it should.
         """
-        missing = _not_ready(project, "does not exist in this namespace; create it, or use groupId")
-        forbidden = _not_ready(project, "may not be read by the operator; its RBAC lacks get on it")
+        missing = _not_ready(
+            project, "does not exist in this namespace; create it, or recreate this object with groupId"
+        )
+        forbidden = _not_ready(
+            project, "may not be read by the operator; its RBAC lacks get on atlasprojects in this namespace"
+        )
         found = await self._get(f"the AtlasProject {project}", _PROJECT, project, missing, forbidden)
         id_ = (found.get("status") or {}).get("id")
         if not isinstance(id_, str) or not _ID.fullmatch(id_):
-            raise _not_ready(project, "has no project id in its status yet")
+            raise _not_ready(project, "has no project id (status.id) yet; the operator waits for it")
         return id_
 
     async def is_ending(self, namespace: str) -> bool:

@@ -1254,7 +1254,7 @@ async def test_a_reference_that_leads_elsewhere_is_not_followed() -> None:
         outcome = await world.turn()
         assert reason_of(outcome) is Reason.PROJECT_NOT_READY
         assert outcome is not None
-        assert "leads to another Atlas project" in outcome.message
+        assert "now has the id of another Atlas project" in outcome.message
         assert world.atlas.calls == []
         assert world.cluster.status().state is State.PENDING
         assert world.store.claims.holder(KEY) is None

@@ -45,7 +45,7 @@ async def test_its_invitation_is_not_taken_over() -> None:
         outcome = await world.turn()
         assert reason_of(outcome) is Reason.DUPLICATE_INVITE
         assert outcome is not None
-        assert "another namespace, which the operator cannot list" in outcome.message
+        assert "The operator cannot list that namespace" in outcome.message
     assert (writes(world), world.write_kinds) == ([], ["finalizer", "status"])
     world.cluster.unlisted = frozenset()
     del world.cluster.objects[OLDER]

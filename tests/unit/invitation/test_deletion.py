@@ -93,11 +93,11 @@ ADOPTED = PENDING.model_copy(update={"origin": Origin.ADOPTED})
 @pytest.mark.parametrize(
     ("spec_", "known", "why", "warns"),
     [
-        (None, CREATED, "its spec cannot be read", True),
+        (None, CREATED, "the spec cannot be read", True),
         (spec(deletionPolicy="Revoke", suspend=True), CREATED, "the object is suspended", True),
         (RETAIN, CREATED, "the deletion policy is Retain", False),
         (spec(), ADOPTED, "the deletion policy is Retain", False),
-        (REVOKE, status(conditions=(ready(Reason.IDENTITY_MISMATCH),)), "it is for another e-mail", True),
+        (REVOKE, status(conditions=(ready(Reason.IDENTITY_MISMATCH),)), "the invitation is for another e-mail", True),
         (REVOKE, status(conditions=(ready(Reason.DUPLICATE_INVITE),)), "another object has the invitation", False),
         (BY_REF, status(), "the project was never resolved", True),
         (BY_REF, status(conditions=(ready(Reason.PROJECT_NOT_READY),)), "the project was never resolved", True),

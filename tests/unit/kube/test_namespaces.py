@@ -71,7 +71,10 @@ async def test_namespaces_that_can_be_listed_are_served(
     assert len(invites.served) == 2
     assert not invites.unserved
     assert [record.getMessage() for record in caplog.records] == [
-        "namespace b is not served: HTTP 403 Forbidden; the operator's RBAC lacks list in it, or it does not exist",
+        (
+            "namespace b is not served: HTTP 403 Forbidden; the operator's RBAC lacks list in this namespace, "
+            "or it does not exist"
+        ),
         "namespace b is served",
     ]
 
