@@ -31,6 +31,11 @@ def test_an_object_with_the_same_claim_inherits(had: Status, changes: dict[str, 
     assert inherits(spec(**named), Status(), spec(), had)
 
 
+def test_a_suspended_object_inherits() -> None:
+    """It does not call Atlas, but what it takes over keeps it from sending when it is resumed."""
+    assert inherits(spec(suspend=True), Status(), spec(), HAD)
+
+
 @pytest.mark.parametrize("state", State)
 def test_what_has_ended_is_inherited_too(state: State) -> None:
     """An object that takes over then knows that the person declined or left; an unknown state is not inherited."""
@@ -42,13 +47,12 @@ def test_what_has_ended_is_inherited_too(state: State) -> None:
     ("successor", "known"),
     [
         (None, Status()),
-        (spec(suspend=True), Status()),
         (spec(username=OTHER_EMAIL, invitationId=INVITATION_ID), Status()),
         (spec(invitationId=OTHER_ID), Status()),
         (spec(), status(invitation=invitation(id=OTHER_ID))),
         (spec(), status(member=member())),
     ],
-    ids=["unreadable", "suspended", "another e-mail", "another id", "has an invitation", "has a member"],
+    ids=["unreadable", "another e-mail", "another id", "has an invitation", "has a member"],
 )
 def test_which_objects_do_not_inherit(successor: Spec | None, known: Status) -> None:
     """Objects that cannot show it, name something else too, or have an invitation already."""
