@@ -16,7 +16,7 @@ from tests.unit.controller.fakes import CREDENTIALS, World
 from tests.unit.virtual_time import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from atlas_invites.invitation.model import Status
 
@@ -666,7 +666,7 @@ async def test_a_suspended_object_keeps_what_it_knows_over_a_rename(first: str, 
         assert world.cluster.status().state is known_as
         world.cluster.apply(spec=wire_spec(suspend=True))
         await asyncio.sleep(1)
-        acts = [
+        acts: list[Callable[[], object]] = [
             world.cluster.delete,
             lambda: world.cluster.apply(key, spec=wire_spec(suspend=True), creationTimestamp=LATER),
         ]
@@ -693,7 +693,7 @@ async def test_a_rename_that_also_suspends_keeps_the_invitation(first: str, by: 
     async with world.running():
         await asyncio.sleep(2)
         world.forget_calls()
-        acts = [
+        acts: list[Callable[[], object]] = [
             world.cluster.delete,
             lambda: world.cluster.apply(NEW, spec=by | {"suspend": True}, creationTimestamp=LATER),
         ]
