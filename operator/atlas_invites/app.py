@@ -159,7 +159,7 @@ class Process:
             "events": parts.events.keep_publishing(),
             "complete-list": parts.engine.keep_listing(),
             "check": keep_checking(parts.invites),
-            "sweep": _sweep(parts.resync),
+            "resync": _run_resync(parts.resync),
             "watch": keep_watching(watch),
         }
         return {name: asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()}
@@ -167,7 +167,7 @@ class Process:
     async def _drain(self, tasks: dict[str, asyncio.Task[None]], holding: asyncio.Future[None]) -> None:
         """Let running reconciles finish while there is time and we hold the lease, then cut them; end all parts."""
         self.parts.queue.close()
-        for name in ("complete-list", "check", "sweep"):
+        for name in ("complete-list", "check", "resync"):
             tasks[name].cancel()
         running, left = [tasks["workers"], holding], self.stopping.left
         await asyncio.wait(running, timeout=left(SENDS_UNTIL), return_when=asyncio.FIRST_COMPLETED)
@@ -242,9 +242,9 @@ async def _unless(work: Coroutine[Any, Any, None], *ends: asyncio.Future[Any]) -
     return False
 
 
-async def _sweep(resync: Resync) -> None:
-    await resync.sweep_all()
-    await resync.keep_sweeping()
+async def _run_resync(resync: Resync) -> None:
+    await resync.resync_all()
+    await resync.keep_resyncing()
 
 
 async def keep_checking(invites: Invites) -> None:

@@ -103,7 +103,7 @@ class Life:
 
         stack.push_async_callback(stop)
         self._running = stack
-        await self.parts.resync.sweep_all()
+        await self.parts.resync.resync_all()
 
     async def stop(self) -> None:
         """Stop the operator as ``kill -9`` does: it forgets what it knows."""
@@ -128,7 +128,7 @@ class Life:
 
     async def resync(self) -> None:
         """Resync every project now, and wait until the objects that differ are done."""
-        await self.parts.resync.sweep_all()
+        await self.parts.resync.resync_all()
         await self.quiet()
 
     async def move(self, **units: float) -> None:

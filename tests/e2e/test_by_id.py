@@ -315,8 +315,8 @@ def test_drift_in_atlas_is_corrected(own: World, start_operator: StartOperator) 
     own.mark()
     own.change_in_atlas("jane", [OWNER])
     wait_until("it is corrected", lambda: own.atlas["invitations"][0]["roles"] == [READ_ONLY])
-    sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    resyncs = own.calls().count("ListInvites 200")
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= resyncs + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     assert own.writes("other") == []
     assert len(own.writes("jane")) <= 1

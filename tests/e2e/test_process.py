@@ -253,8 +253,8 @@ def test_the_api_server_restarts(own: World, start_operator: StartOperator) -> N
     operator.wait_for_line(f"[{own.namespace}/ghost] the object was deleted while the watch was interrupted")
     own.change_in_atlas("ghost", [OWNER])
     own.change_in_atlas("jane", [OWNER])
-    sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    resyncs = own.calls().count("ListInvites 200")
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= resyncs + 3)
     assert own.atlas_writes() == ["UpdateInvite 200"]
     own.edit("jane", roles=["GROUP_READ_ONLY"])
     own.until("jane", "Invited")

@@ -101,5 +101,5 @@ class Process:
             self._cluster.attach(lambda resource, deleted: self.engine.on_event(resource, deleted=deleted))
 
     async def _resync(self) -> None:
-        await self.resync.sweep_all()
-        await self.resync.keep_sweeping()
+        await self.resync.resync_all()
+        await self.resync.keep_resyncing()

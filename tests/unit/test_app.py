@@ -103,10 +103,10 @@ class Fakes:
         await asyncio.sleep(min(seconds, self.flush_takes))
         self.said.append("flushed")
 
-    async def sweep_all(self) -> None:
+    async def resync_all(self) -> None:
         await for_ever()
 
-    async def keep_sweeping(self) -> None:
+    async def keep_resyncing(self) -> None:
         await for_ever()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from atlas_invites.controller.queue import Closed, Item, WorkQueue
 from atlas_invites.controller.reconcile import Reconciler, requeue_of
-from atlas_invites.controller.resync import lost_finalizer, waits_for_sweep
+from atlas_invites.controller.resync import lost_finalizer, waits_for_resync
 from atlas_invites.failures import ClusterUnavailable
 from atlas_invites.telemetry.logs import about
 from atlas_invites.telemetry.metrics import QUEUE_WAIT_SECONDS, RECONCILE_SECONDS, RECONCILES
@@ -161,7 +161,7 @@ class Engine:
         if lost_finalizer(resource) or resource.asks_to_resend(resource.status):
             return False
         claims, key = self._store.claims, resource.key
-        return claims.is_named(key) and not claims.ending(key) and waits_for_sweep(resource)
+        return claims.is_named(key) and not claims.ending(key) and waits_for_resync(resource)
 
     async def _worker(self) -> None:
         while True:

@@ -24,7 +24,7 @@ class Priority(IntEnum):
     """The priority of a key. A change by a user, and its retries, go before what a resync has found."""
 
     CHANGE = 0
-    SWEEP = 1
+    RESYNC = 1
 
 
 class Item(NamedTuple, Generic[K]):
@@ -124,7 +124,7 @@ class WorkQueue(Generic[K]):
             return
         self._cancel_timer(key)
         running = self._running.get(key)
-        priority = running.priority if running is not None else Priority.SWEEP
+        priority = running.priority if running is not None else Priority.RESYNC
         timer = asyncio.get_running_loop().call_later(delay, self.add, key, priority)
         self._delayed[key] = _Delayed(due, priority, timer)
 

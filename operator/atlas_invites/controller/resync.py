@@ -15,7 +15,7 @@ from atlas_invites.invitation.case import case_of, target
 from atlas_invites.invitation.conditions import READY, Evaluated, next_status
 from atlas_invites.invitation.model import State
 from atlas_invites.invitation.notices import sunset_notice
-from atlas_invites.invitation.outcome import SWEPT, Kind, Reason
+from atlas_invites.invitation.outcome import RESYNCED, Kind, Reason
 from atlas_invites.invitation.plan import TABLE_A, Action, decision_of, outcome_of
 from atlas_invites.invitation.refusal import is_conflict, refused_before
 
@@ -53,7 +53,7 @@ _FINALIZED = frozenset(row.report.reason for row in TABLE_A)
 
 
 @dataclass(frozen=True, slots=True)
-class _Swept:
+class _Compared:
     """One object in a resync."""
 
     resource: Resource
@@ -61,15 +61,15 @@ class _Swept:
     known: Status
 
 
-def waits_for_sweep(resource: Resource) -> bool:
+def waits_for_resync(resource: Resource) -> bool:
     """Return whether an object waits for the resync: it is settled or stalled, and its status is up to date.
 
     A suspended object does not wait for anything: Atlas is not called for it.
     """
     known, spec = resource.status, resource.readable_spec
     ready = known.condition(READY)
-    is_swept = ready is not None and ready.reason in SWEPT and (spec is None or not spec.suspend)
-    return is_swept and not resource.deleting and resource.is_evaluated_by(known)
+    is_resynced = ready is not None and ready.reason in RESYNCED and (spec is None or not spec.suspend)
+    return is_resynced and not resource.deleting and resource.is_evaluated_by(known)
 
 
 def lost_finalizer(resource: Resource) -> bool:
@@ -117,19 +117,19 @@ class Resync:
         self._warned: set[str] = set()
         self._skipped: list[list[Key]] = []
 
-    async def sweep_all(self) -> None:
+    async def resync_all(self) -> None:
         """Resync every project now, as after a start."""
         limit = asyncio.Semaphore(AT_A_TIME)
 
-        async def sweep(keys: list[Key]) -> None:
+        async def resync(keys: list[Key]) -> None:
             async with limit:
-                await self.sweep(keys)
+                await self.resync_keys(keys)
 
         async with asyncio.TaskGroup() as group:
             for keys in await self._projects():
-                group.create_task(sweep(keys))
+                group.create_task(resync(keys))
 
-    async def keep_sweeping(self) -> None:
+    async def keep_resyncing(self) -> None:
         """Resync the projects in turn, spread over the interval with jitter, and probe refused objects, forever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_probing())
@@ -140,7 +140,7 @@ class Resync:
                 for keys in projects:
                     pause = self._interval / len(projects)
                     await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
-                    group.create_task(self.sweep(keys))
+                    group.create_task(self.resync_keys(keys))
 
     async def _keep_probing(self) -> None:
         """Probe refused objects forever, so that they continue soon after the cause of the refusal is gone.
@@ -161,16 +161,16 @@ class Resync:
                 if self._interval > REFUSED_INTERVAL:
                     projects += await self._by_project(refused)
             for keys in projects:
-                await self.sweep(keys)
+                await self.resync_keys(keys)
 
-    async def sweep(self, keys: list[Key]) -> None:
+    async def resync_keys(self, keys: list[Key]) -> None:
         """Observe the project of these objects, which share credentials, and queue the objects that differ."""
         try:
-            await self._sweep(keys)
+            await self._resync_keys(keys)
         except Exception:
             log.exception("a resync failed in an unexpected way; the next resync tries again")
 
-    async def _sweep(self, keys: list[Key]) -> None:
+    async def _resync_keys(self, keys: list[Key]) -> None:
         first, since = next((one for key in keys if (one := self._latest(key))), None), self._clock()
         if first is None:
             return
@@ -188,11 +188,11 @@ class Resync:
             if failure.reason.kind is not Kind.RETRYING:
                 for one in self._alike(keys, first):
                     if not _shows(one.known, failure):
-                        self._queue.add(one.resource.key, Priority.SWEEP)
+                        self._queue.add(one.resource.key, Priority.RESYNC)
             return
         await self._compare_all(keys, first, project, snapshot)
 
-    async def _look(self, one: _Swept, since: float) -> tuple[Project, Snapshot]:
+    async def _look(self, one: _Compared, since: float) -> tuple[Project, Snapshot]:
         """Return the project of an object, and its content. If Atlas rejects the credentials, read them again.
 
         Raises:
@@ -212,7 +212,7 @@ class Resync:
         project = self._atlas.project(renewed, group_id)
         return project, await project.snapshot(since)
 
-    async def _compare_all(self, keys: list[Key], first: _Swept, project: Project, snapshot: Snapshot) -> None:
+    async def _compare_all(self, keys: list[Key], first: _Compared, project: Project, snapshot: Snapshot) -> None:
         warnings = SUNSET_WARNINGS
         for number, key in enumerate(keys):
             if number % YIELD_EVERY == 0:
@@ -247,7 +247,7 @@ class Resync:
     def _group(self, resource: Resource, spec: Spec) -> tuple[Hashable, ...]:
         return resource.key.namespace, self._access.secret_of(resource, spec), spec.group_id or spec.project_ref
 
-    def _alike(self, keys: Iterable[Key], first: _Swept) -> Iterator[_Swept]:
+    def _alike(self, keys: Iterable[Key], first: _Compared) -> Iterator[_Compared]:
         """Return the latest versions of the objects that still share namespace, Secret and project with the first one.
 
         Since the lists were made, an object may have changed, or another one with its name may have been created.
@@ -255,21 +255,21 @@ class Resync:
         group = self._group(first.resource, first.spec)
         return (one for one in filter(None, map(self._latest, keys)) if self._group(one.resource, one.spec) == group)
 
-    def _latest(self, key: Key) -> _Swept | None:
+    def _latest(self, key: Key) -> _Compared | None:
         """Return the latest version of the object if it waits for the resync."""
         resource = self._store.get(key)
         spec = resource.readable_spec if resource is not None else None
-        if resource is None or spec is None or not waits_for_sweep(resource):
+        if resource is None or spec is None or not waits_for_resync(resource):
             return None
-        return _Swept(resource, spec, resource.status)
+        return _Compared(resource, spec, resource.status)
 
-    def _compare(self, one: _Swept, project: Project, snapshot: Snapshot) -> None:
+    def _compare(self, one: _Compared, project: Project, snapshot: Snapshot) -> None:
         key, claims = one.resource.key, self._store.claims
         claims.resolve(one.resource, project.group_id)
         claims.prove(key)
         claims.mark_evaluated(key)
         if self._differs(one, project, snapshot):
-            self._queue.add(key, Priority.SWEEP)
+            self._queue.add(key, Priority.RESYNC)
             return
         expires = one.known.invitation.expires if one.known.invitation else None
         if expires is not None and one.known.state is State.PENDING:
@@ -277,7 +277,7 @@ class Resync:
             if left < 2 * self._interval:
                 self._queue.add_after(key, left, at_most=True)
 
-    def _differs(self, one: _Swept, project: Project, snapshot: Snapshot) -> bool:
+    def _differs(self, one: _Compared, project: Project, snapshot: Snapshot) -> bool:
         """Return whether the observation needs a change in Atlas or on status."""
         if lost_finalizer(one.resource):
             return True
@@ -296,7 +296,7 @@ class Resync:
         evaluated = Evaluated(known.observed_generation, known.last_handled_reconcile_at, one.spec.roles)
         return next_status(known, evaluated, outcome, self._wall()) != known
 
-    def _warn_of_sunset(self, one: _Swept, project: Project) -> bool:
+    def _warn_of_sunset(self, one: _Compared, project: Project) -> bool:
         """Warn of the sunset for an object, once in this process. Return whether the warning was published now."""
         notice = sunset_notice(one.known.model_copy(update={"atlas": project.info}), self._atlas.now())
         if notice is None or one.resource.uid in self._warned:
@@ -312,7 +312,7 @@ def _shows(known: Status, failure: Failure) -> bool:
     return ready is not None and ready.reason == failure.reason and known.error == failure.error
 
 
-def _is_send_refused(one: _Swept) -> bool:
+def _is_send_refused(one: _Compared) -> bool:
     """Return whether Atlas refused to send, and only a new request or a change in Atlas can change that.
 
     The cause of a 409 may not be in the lists, so the reconcile looks for it.

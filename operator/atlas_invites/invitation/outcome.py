@@ -149,7 +149,7 @@ REFUSED = frozenset({Reason.FORBIDDEN, Reason.INVALID_REQUEST, Reason.PROJECT_NO
 BACKED_OFF = frozenset({*(r for r in Reason if r.kind is Kind.RETRYING), Reason.WRITE_REFUSED})
 """The reasons whose objects are requeued with the back-off of the work queue."""
 
-SWEPT = frozenset(
+RESYNCED = frozenset(
     r for r in Reason if r.kind in {Kind.SETTLED, Kind.STALLED} and r not in _REQUEUED_AFTER and r not in BACKED_OFF
 )
 """The reasons whose objects the resync compares with Atlas, and requeues if they differ."""

@@ -102,7 +102,7 @@ def test_secrets_forbidden_for_a_while(own: World, start: Start) -> None:
     operator.kube.mend(forbidden)
     own.until_it("jane", "is invited", has_roles(READ_ONLY), WITHIN)
     own.until("settled", "Invited", WITHIN)
-    sweeps = own.calls().count("ListInvites 200")
-    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= sweeps + 3)
+    resyncs = own.calls().count("ListInvites 200")
+    wait_until("three more resyncs", lambda: own.calls().count("ListInvites 200") >= resyncs + 3)
     assert own.writes("settled") == ["status"] * 2
     assert own.atlas_writes() == ["CreateInvite 200"]

@@ -253,9 +253,9 @@ async def test_a_resync_leaves_nothing_in_memory() -> None:
     The lists of all projects are never in memory together.
     """
     lists = Lists()
-    swept = await lists.get(now())
+    resynced = await lists.get(now())
     assert vars(lists.shared)["_kept"] is None
-    assert (await lists.get(swept.began)).began > swept.began
+    assert (await lists.get(resynced.began)).began > resynced.began
 
 
 @virtual_time

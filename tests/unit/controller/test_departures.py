@@ -14,7 +14,7 @@ from atlas_invites.invitation.outcome import Reason
 from atlas_invites.invitation.resource import RESEND_REQUESTED_AT
 from tests.unit.builders import EXPIRES, GROUP_ID, INVITATION_ID, OTHER_ID, USER_ID, invitation, time_text, wire_spec
 from tests.unit.controller.test_reconcile import adopted, ready_of, reason_of
-from tests.unit.controller.test_resync import swept
+from tests.unit.controller.test_resync import resynced
 from tests.unit.controller.test_sends import lost
 from tests.unit.virtual_time import virtual_time
 
@@ -74,10 +74,10 @@ async def test_a_settled_departure_is_ready_and_quiet(reason: Reason) -> None:
     assert ready_of(world) == ("True", reason)
     assert world.cluster.status().condition("Stalled") is None
     for _ in range(50):
-        assert await swept(world) == []
+        assert await resynced(world) == []
         assert reason_of(await world.turn()) is reason
     world.restart()
-    assert await swept(world) == []
+    assert await resynced(world) == []
     assert reason_of(await world.turn()) is reason
     assert world.write_kinds == []
     assert world.atlas.writes == []
@@ -112,7 +112,7 @@ async def test_a_settled_departure_adopts_what_is_sent_by_hand(reason: Reason) -
             expiresAt="2026-10-20T00:00:00Z",
         )
     )
-    assert len(await swept(world)) == 1
+    assert len(await resynced(world)) == 1
     assert reason_of(await world.turn()) is Reason.INVITED
     assert world.atlas.writes == []
 

@@ -117,7 +117,7 @@ async def test_a_key_that_moves_up_keeps_the_turn_of_its_group() -> None:
     """A change of one resynced key does not delay the other keys of its project."""
     queue = make(1000)
     for key in ("a1", "a2", "b1"):
-        queue.add(key, Priority.SWEEP)
+        queue.add(key, Priority.RESYNC)
     queue.add("a1")
     assert await taken(queue) == ["a1", "a2", "b1"]
 
@@ -139,7 +139,7 @@ async def test_a_resync_of_others_goes_before_a_change_that_may_not_go() -> None
     queue = make()
     fill(queue, "a", 100)
     await taken(queue)
-    queue.add("b0", Priority.SWEEP)
+    queue.add("b0", Priority.RESYNC)
     assert await taken(queue) == ["b0"]
 
 

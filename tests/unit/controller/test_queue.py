@@ -54,7 +54,7 @@ async def test_a_change_goes_before_a_resync() -> None:
     """However many keys a resync has queued, a user's change is next."""
     queue = new_queue()
     for key in "abc":
-        queue.add(key, Priority.SWEEP)
+        queue.add(key, Priority.RESYNC)
     queue.add("d")
     assert await empty(queue) == ["d", "a", "b", "c"]
 
@@ -64,7 +64,7 @@ async def test_a_change_moves_a_resynced_key_up() -> None:
     """A key that a resync has queued goes before the others once it changes, and is queued once."""
     queue = new_queue()
     for key in "abc":
-        queue.add(key, Priority.SWEEP)
+        queue.add(key, Priority.RESYNC)
     queue.add("c")
     assert len(queue) == 3
     assert await empty(queue) == ["c", "a", "b"]
@@ -76,8 +76,8 @@ async def test_a_resync_does_not_move_a_change_down() -> None:
     queue = new_queue()
     queue.add("a")
     queue.add("b")
-    queue.add("a", Priority.SWEEP)
-    queue.add("c", Priority.SWEEP)
+    queue.add("a", Priority.RESYNC)
+    queue.add("c", Priority.RESYNC)
     assert await empty(queue) == ["a", "b", "c"]
 
 
@@ -85,10 +85,10 @@ async def test_a_resync_does_not_move_a_change_down() -> None:
 async def test_a_key_that_moved_up_is_not_handed_out_twice() -> None:
     """The place that a key left behind is void, also if the key is queued again later."""
     queue = new_queue()
-    queue.add("a", Priority.SWEEP)
+    queue.add("a", Priority.RESYNC)
     queue.add("a")
     assert (await queue.get()).key == "a"
-    queue.add("a", Priority.SWEEP)
+    queue.add("a", Priority.RESYNC)
     assert await nothing_comes(queue)
     queue.done("a")
     assert await empty(queue) == ["a"]
@@ -118,8 +118,8 @@ async def test_the_priority_of_a_wake_up_while_running_counts() -> None:
     queue = new_queue()
     queue.add("a")
     await queue.get()
-    queue.add("a", Priority.SWEEP)
-    queue.add("b", Priority.SWEEP)
+    queue.add("a", Priority.RESYNC)
+    queue.add("b", Priority.RESYNC)
     queue.add("a")
     queue.done("a")
     assert await empty(queue) == ["a", "b"]
@@ -144,7 +144,7 @@ async def test_a_turn_knows_its_last_wake_up() -> None:
     queue = new_queue()
     queue.add("a")
     await asyncio.sleep(5)
-    queue.add("a", Priority.SWEEP)
+    queue.add("a", Priority.RESYNC)
     await asyncio.sleep(5)
     assert await queue.get() == Item("a", 5.0, Priority.CHANGE)
 
@@ -175,7 +175,7 @@ async def test_a_delayed_key_comes_in_time() -> None:
     assert await nothing_comes(queue)
     assert (await queue.get()).key == "early"
     assert now() == 5
-    assert await queue.get() == Item("late", 10.0, Priority.SWEEP)
+    assert await queue.get() == Item("late", 10.0, Priority.RESYNC)
     assert now() == 10
 
 
@@ -183,12 +183,12 @@ async def test_a_delayed_key_comes_in_time() -> None:
 async def test_what_a_resync_found_stays_behind_a_users_change() -> None:
     """Also if it has failed and is tried again: an outage in a large resync leaves many such keys."""
     queue = new_queue()
-    queue.add("swept", Priority.SWEEP)
+    queue.add("resynced", Priority.RESYNC)
     queue.add_after((await queue.get()).key, 5)
-    queue.done("swept")
+    queue.done("resynced")
     await asyncio.sleep(5)
     queue.add("changed")
-    assert [(await queue.get()).key, (await queue.get()).key] == ["changed", "swept"]
+    assert [(await queue.get()).key, (await queue.get()).key] == ["changed", "resynced"]
 
 
 @pytest.mark.parametrize("days", [1, 30])
@@ -207,7 +207,7 @@ async def test_no_delay_means_now(delay: float) -> None:
     """A delay of zero or less is now."""
     queue = new_queue()
     queue.add_after("a", delay)
-    assert await queue.get() == Item("a", 0.0, Priority.SWEEP)
+    assert await queue.get() == Item("a", 0.0, Priority.RESYNC)
 
 
 @virtual_time
@@ -228,7 +228,7 @@ async def test_a_later_delay_replaces_an_earlier_one(first: float, second: float
     queue = new_queue()
     queue.add_after("a", first)
     queue.add_after("a", second)
-    assert await queue.get() == Item("a", second, Priority.SWEEP)
+    assert await queue.get() == Item("a", second, Priority.RESYNC)
     queue.done("a")
     await asyncio.sleep(30)
     assert await nothing_comes(queue)
@@ -295,8 +295,8 @@ async def test_timers_that_were_replaced_do_not_pile_up() -> None:
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # noqa: SLF001 - memory shows nowhere else
     assert len(timers) < 200
     assert [await queue.get(), await queue.get()] == [
-        Item("b", 1000.0, Priority.SWEEP),
-        Item("a", 10999.0, Priority.SWEEP),
+        Item("b", 1000.0, Priority.RESYNC),
+        Item("a", 10999.0, Priority.RESYNC),
     ]
 
 
@@ -483,7 +483,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(key=KEYS, delay=st.integers(0, 5))
     def add_after(self, key: str, delay: int) -> None:
         if key not in self.woken:
-            self.timers[key] = self.loop.time() + delay, self.running.get(key, Priority.SWEEP)
+            self.timers[key] = self.loop.time() + delay, self.running.get(key, Priority.RESYNC)
         self.in_loop(self.queue.add_after, key, float(delay))
         self.pass_time(0)
 

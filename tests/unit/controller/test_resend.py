@@ -308,7 +308,7 @@ async def test_a_resend_is_tried_again_until_it_can_be_handled() -> None:
     world.atlas.faults.fail("CancelInvite", Failure(Reason.FORBIDDEN, "no", error=error(403)))
     assert (await asked(world)).reason is Reason.FORBIDDEN
     assert world.cluster.status().last_handled_resend_at is None
-    await world.resync.sweep([KEY])
+    await world.resync.resync_keys([KEY])
     assert await world.woken() == [KEY]
     assert (await world.turn()).reason is Reason.INVITED  # type: ignore[union-attr]
     assert (live(world), sends(world)) == (1, 1)
@@ -379,7 +379,7 @@ async def test_a_crd_that_cannot_store_the_request_cancels_and_sends_nothing() -
     world.cluster.put_status(world.cluster.status().model_copy(update={"roles_summary": None}))
     assert (await asked(world)).reason is Reason.INVALID_REQUEST
     for _ in range(3):
-        await world.resync.sweep([KEY])
+        await world.resync.resync_keys([KEY])
         assert (await world.turn()).reason is Reason.INVALID_REQUEST  # type: ignore[union-attr]
     assert (sends(world), live(world), world.atlas.writes) == (0, 1, [])
     world.cluster.unknown_fields = set()

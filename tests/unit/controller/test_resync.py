@@ -32,9 +32,9 @@ from tests.unit.controller.test_reconcile import adopted
 from tests.unit.virtual_time import virtual_time
 
 
-async def swept(world: World) -> list[Key]:
+async def resynced(world: World) -> list[Key]:
     """Resync all objects, and return what was enqueued."""
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     return await world.woken()
 
 
@@ -43,7 +43,7 @@ async def test_no_change_is_one_read_and_no_work() -> None:
     """Law 5: settled objects that match Atlas are left alone."""
     world = await adopted()
     for _ in range(100):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     assert set(world.atlas.names) == {"Snapshot"}
     assert world.write_kinds == []
 
@@ -56,13 +56,13 @@ async def test_the_api_in_use_is_reported_once() -> None:
     await world.turn()
     world.forget_calls()
     world.atlas.api = Api.USERS
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     await world.turn()
     atlas = world.cluster.status().atlas
     assert atlas is not None
     assert atlas.api is Api.USERS
     assert world.write_kinds == ["status"]
-    assert await swept(world) == []
+    assert await resynced(world) == []
 
 
 @virtual_time
@@ -72,11 +72,11 @@ async def test_the_roles_are_added_to_a_status_of_an_earlier_version() -> None:
     assert world.cluster.objects[KEY]["status"].pop("rolesSummary") == "GROUP_READ_ONLY"
     world.restart()
     world.forget_calls()
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     await world.turn()
     assert world.cluster.status().roles_summary == "GROUP_READ_ONLY"
     assert world.write_kinds == ["status"]
-    assert await swept(world) == []
+    assert await resynced(world) == []
 
 
 @pytest.mark.parametrize("change", ["roles", "gone", "member"])
@@ -90,9 +90,9 @@ async def test_what_differs_is_enqueued(change: str) -> None:
         world.atlas.groups[GROUP_ID].invitations.clear()
     else:
         world.atlas.accept(INVITATION_ID, USER_ID)
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     await world.turn()
-    assert await swept(world) == []
+    assert await resynced(world) == []
 
 
 def strip(world: World, key: Key = KEY) -> None:
@@ -118,15 +118,15 @@ async def test_a_finalizer_that_was_removed_is_added_again(there: str) -> None:
     world.cluster.apply(spec=wire_spec(invitationId=None if there == "member" else INVITATION_ID))
     await world.turn()
     await world.woken()
-    assert await swept(world) == []
+    assert await resynced(world) == []
     strip(world)
     world.forget_calls()
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     await world.turn()
     assert has_finalizer(world)
     assert world.write_kinds == ["finalizer"]
     assert world.atlas.writes == []
-    assert await swept(world) == []
+    assert await resynced(world) == []
 
 
 @virtual_time
@@ -135,8 +135,8 @@ async def test_a_finalizer_that_was_removed_comes_back_in_any_resync() -> None:
     world = await adopted()
     strip(world)
     world.atlas.faults.fail("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
-    assert await swept(world) == []
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == []
+    assert await resynced(world) == [KEY]
 
 
 @virtual_time
@@ -155,7 +155,7 @@ async def test_an_object_that_needs_no_finalizer_stays_quiet() -> None:
     await world.woken()
     world.forget_calls()
     for _ in range(10):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     assert world.write_kinds == []
 
 
@@ -164,7 +164,7 @@ async def test_an_outage_leaves_settled_objects_alone() -> None:
     """Atlas does not respond to the resync: no status changes."""
     world = await adopted()
     world.atlas.faults.fail_always("Snapshot", Failure(Reason.ATLAS_UNAVAILABLE, "away"))
-    assert await swept(world) == []
+    assert await resynced(world) == []
 
 
 @pytest.mark.parametrize("reason", [Reason.CREDENTIALS_REJECTED, Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
@@ -173,7 +173,7 @@ async def test_every_object_reports_a_refusal(reason: Reason) -> None:
     """401, 403, the project gone: every object reports it, in a reconcile of its own."""
     world = await adopted()
     world.atlas.faults.fail_always("Snapshot", Failure(reason, "no", error=error(403, "NO")))
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
 
 
 @pytest.mark.parametrize("reason", [Reason.FORBIDDEN, Reason.PROJECT_NOT_FOUND])
@@ -187,15 +187,15 @@ async def test_a_refused_read_ends_with_the_first_resync_that_succeeds(reason: R
     refusal = Failure(reason, "no", error=error(403, "NO", operation=Operation.LIST_INVITES))
     world.atlas.faults.fail_always("Snapshot", refusal)
     world.atlas.faults.fail_always("Look", refusal)
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     await world.turn()
     world.forget_calls()
     for _ in range(3):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     assert world.atlas.names == ["Snapshot"] * 3
     world.atlas.faults.fail_always("Snapshot", None)
     world.atlas.faults.fail_always("Look", None)
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
     outcome = await world.turn()
     assert outcome is not None
     assert outcome.reason is Reason.INVITED
@@ -209,7 +209,7 @@ async def test_a_new_message_of_a_refused_read_comes_to_status() -> None:
         detail = error(403, "NO", detail=address, operation=Operation.LIST_INVITES)
         for call in ("Look", "Snapshot"):
             world.atlas.faults.fail_always(call, Failure(Reason.FORBIDDEN, "no", error=detail))
-        assert await swept(world) == [KEY]
+        assert await resynced(world) == [KEY]
         await world.turn()
 
 
@@ -227,10 +227,10 @@ async def test_what_was_rejected_and_made_by_hand_is_found(restart: bool) -> Non
     if restart:
         world.restart()
     for _ in range(3):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     assert world.atlas.names == ["Snapshot"] * 3
     world.atlas.invite()
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
 
 
 @virtual_time
@@ -241,14 +241,14 @@ async def test_a_changed_secret_wakes_rejected_objects_within_a_minute() -> None
     await world.turn()
     await world.woken()
     world.forget_calls()
-    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    resyncing = asyncio.create_task(world.resync.keep_resyncing())
     await asyncio.sleep(300)
     assert world.cluster.reads == [SECRET] * 4
     world.cluster.secrets[SECRET] = OTHER_CREDENTIALS
     await asyncio.sleep(61)
     assert await world.woken() == [KEY]
     assert world.atlas.calls == []
-    sweeping.cancel()
+    resyncing.cancel()
 
 
 @virtual_time
@@ -260,14 +260,14 @@ async def test_a_refused_project_is_probed_each_ten_minutes() -> None:
     await world.turn()
     refusal = Failure(Reason.FORBIDDEN, "no", error=error(403, "NO", operation=Operation.LIST_INVITES))
     world.atlas.faults.fail_always("Snapshot", refusal)
-    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    resyncing = asyncio.create_task(world.resync.keep_resyncing())
     await asyncio.sleep(1250)
     assert world.atlas.names.count("Snapshot") == 0
     world.atlas.faults.fail("Look", refusal)
     await world.turn()
     await asyncio.sleep(1250)
     assert world.atlas.names.count("Snapshot") == 2
-    sweeping.cancel()
+    resyncing.cancel()
 
 
 @virtual_time
@@ -280,11 +280,11 @@ async def test_a_resync_that_was_skipped_is_made_up_for() -> None:
     world.atlas.accept(INVITATION_ID, USER_ID)
     world.restart()
     world.cluster.faults.fail("secret", ClusterUnavailable("no answer"))
-    assert await swept(world) == []
-    sweeping = asyncio.create_task(world.resync.keep_sweeping())
+    assert await resynced(world) == []
+    resyncing = asyncio.create_task(world.resync.keep_resyncing())
     await asyncio.sleep(61)
     assert await world.woken() == [KEY]
-    sweeping.cancel()
+    resyncing.cancel()
 
 
 @virtual_time
@@ -296,9 +296,9 @@ async def test_other_roles_that_atlas_keeps_are_no_work() -> None:
     await world.turn()
     await world.woken()
     for _ in range(3):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     world.atlas.invite(invitation(roles=[OWNER]))
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
 
 
 @virtual_time
@@ -307,7 +307,7 @@ async def test_every_object_reports_a_missing_secret() -> None:
     world = await adopted()
     world.restart()
     del world.cluster.secrets[SECRET]
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
 
 
 @virtual_time
@@ -320,7 +320,7 @@ async def test_an_object_with_a_requeue_time_is_not_resynced() -> None:
         await world.turn()
         world.forget_calls()
         await world.woken()
-        assert await swept(world) == []
+        assert await resynced(world) == []
         assert world.atlas.calls == []
 
 
@@ -341,7 +341,7 @@ async def test_objects_of_one_project_share_a_read_and_secrets_do_not() -> None:
         await world.turn(key)
     await world.woken()
     world.forget_calls()
-    assert await swept(world) == []
+    assert await resynced(world) == []
     assert world.atlas.names == ["Snapshot", "Snapshot"]
 
 
@@ -351,7 +351,7 @@ async def test_the_end_of_an_invitation_is_not_missed() -> None:
     world = await adopted()
     left = 300.0
     world.atlas.time = EXPIRES - (world.atlas.now() - world.atlas.time) - timedelta(seconds=left)
-    assert await swept(world) == []
+    assert await resynced(world) == []
     await asyncio.sleep(left + 1)
     assert await world.woken() == [KEY]
 
@@ -360,18 +360,18 @@ async def test_the_end_of_an_invitation_is_not_missed() -> None:
 async def test_the_sunset_is_warned_of_once() -> None:
     """Within 180 days of the end each object gets one warning for each process; before, none."""
     world = await adopted()
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     assert world.events.reasons == []
     world.atlas.accept(INVITATION_ID, USER_ID)
     await world.turn()
     world.forget_calls()
     world.atlas.time = datetime(2027, 3, 1, tzinfo=UTC)
     for _ in range(3):
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
     assert world.events.reasons == ["SunsetNear"]
     world.atlas.api = Api.USERS
     world.restart()
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     assert world.events.reasons == ["SunsetNear"]
 
 
@@ -380,10 +380,10 @@ async def test_a_resync_that_fails_is_tried_again(caplog: pytest.LogCaptureFixtu
     """An unexpected exception is logged, and the next resync goes on."""
     world = await adopted()
     world.atlas.faults.fail("Snapshot", RuntimeError("a bug"))
-    assert await swept(world) == []
+    assert await resynced(world) == []
     assert "unexpected" in caplog.text
     world.atlas.accept(INVITATION_ID, USER_ID)
-    assert await swept(world) == [KEY]
+    assert await resynced(world) == [KEY]
 
 
 @virtual_time
@@ -400,5 +400,5 @@ async def test_lists_do_not_judge_an_object_that_changed_since() -> None:
     world.cluster.apply(second, spec=wire_spec(username=OTHER_EMAIL, groupId="5f3c9d2e8a7b6c5d4e3f2a1b"))
     world.atlas.faults.fail("Look", Failure(Reason.FORBIDDEN, "no", error=error(403)))
     await world.turn(second)
-    await world.resync.sweep([KEY, second])
+    await world.resync.resync_keys([KEY, second])
     assert not world.store.claims.is_proven(second)

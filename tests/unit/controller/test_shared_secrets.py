@@ -138,14 +138,14 @@ async def test_a_resync_finds_a_permission_that_is_gone() -> None:
     await world.woken()
     world.cluster.allowed[SHARED] = Allowed("team-b")
     await asyncio.sleep(61)
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     assert set(await world.woken()) == {KEY, SECOND}  # each reads once, since the Secret has changed
     assert reason_of(await world.turn(KEY)) is Reason.SECRET_NOT_ALLOWED
     assert reason_of(await world.turn(SECOND)) is Reason.INVITED
     world.restart()
     world.cluster.allowed[SHARED] = Allowed("team-a")
     world.forget_calls()
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     assert await world.woken() == [SECOND]
     assert world.atlas.calls == []
 
@@ -165,7 +165,7 @@ async def test_a_resync_keeps_the_references_of_two_namespaces_apart() -> None:
     assert reason_of(await world.turn(SECOND)) is Reason.SECRET_NOT_ALLOWED
     await world.woken()
     world.forget_calls()
-    await world.resync.sweep_all()
+    await world.resync.resync_all()
     assert await world.woken() == []
     assert world.atlas.names == ["Snapshot"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlas_invites.controller.resync import waits_for_sweep
+from atlas_invites.controller.resync import waits_for_resync
 from atlas_invites.failures import ClusterUnavailable, Failure
 from atlas_invites.invitation.model import Operation
 from atlas_invites.invitation.outcome import Reason
@@ -12,7 +12,7 @@ from atlas_invites.invitation.resource import RECONCILE_REQUESTED_AT, Resource
 from tests.unit.builders import EMAIL, INVITATION_ID, KEY, OWNER, READER, STREAMS, error, wire_spec
 from tests.unit.controller.fakes import World
 from tests.unit.controller.test_reconcile import adopted, ready_of, reason_of
-from tests.unit.controller.test_resync import swept
+from tests.unit.controller.test_resync import resynced
 from tests.unit.virtual_time import virtual_time
 
 SUSPENDED, RESUMED = wire_spec(suspend=True), wire_spec()
@@ -82,7 +82,7 @@ async def test_a_resumed_object_catches_up(down: str, suspended: list[dict[str, 
     if down == "during":
         world.cluster.events.clear()
         world.restart()
-        assert not waits_for_sweep(Resource.from_body(world.cluster.objects[KEY]))
+        assert not waits_for_resync(Resource.from_body(world.cluster.objects[KEY]))
     elif down == "after":
         world.deliver()
         world.restart()
@@ -157,9 +157,9 @@ async def test_no_resync_reads_for_a_suspended_object() -> None:
     await world.turn()
     await world.woken()
     for _ in range(10):
-        assert await swept(world) == []
+        assert await resynced(world) == []
     world.restart()
-    assert await swept(world) == []
+    assert await resynced(world) == []
     assert world.atlas.calls == []
     assert world.write_kinds == ["status"]
 

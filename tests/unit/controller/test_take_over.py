@@ -177,7 +177,7 @@ async def test_a_deletion_that_removes_nothing_does_not_wait(gone: str) -> None:
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.let_in(user())
         async with world.running():
-            await world.resync.sweep_all()
+            await world.resync.resync_all()
             await asyncio.sleep(1)
         world.restart(listed=False)
     async with world.running():
@@ -437,7 +437,7 @@ async def test_a_person_who_has_left_is_not_invited_by_a_rename(first: str, afte
         await asyncio.sleep(2)
         world.atlas.groups[GROUP_ID].users.clear()
         world.atlas.groups[GROUP_ID].invitations.clear()
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
         await asyncio.sleep(2)
         assert world.cluster.status().state is known_as
         world.forget_calls()
@@ -533,11 +533,11 @@ async def test_an_object_that_was_deleted_while_no_operator_ran_hands_over(first
     world.restart(listed=False)
     world.forget_calls()
     async with world.running():
-        sweep = asyncio.create_task(world.resync.sweep_all())
+        resync = asyncio.create_task(world.resync.resync_all())
         await asyncio.sleep(30)
         assert list(world.cluster.objects) == [NEW]
         assert world.cluster.status(NEW).origin is Origin.CREATED
-        await sweep
+        await resync
         world.cluster.delete(NEW)
         await asyncio.sleep(60)
     assert names(world) == ["CancelInvite"]
@@ -634,7 +634,7 @@ async def test_a_departure_before_the_next_resync_is_inherited(api: Api, known_a
         world.atlas.groups[GROUP_ID].invitations.clear()
         world.atlas.let_in(user())
     async with world.running():
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
         await asyncio.sleep(1)
         assert world.cluster.status().state is (State.ACCEPTED if known_as is State.REMOVED else State.PENDING)
         ends(world, known_as)
@@ -660,7 +660,7 @@ async def test_a_suspended_object_keeps_what_it_knows_over_a_rename(first: str, 
     async with world.running():
         await asyncio.sleep(2)
         ends(world, known_as)
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
         await asyncio.sleep(1)
         world.forget_calls()
         assert world.cluster.status().state is known_as
@@ -717,7 +717,7 @@ async def test_a_person_who_has_left_is_not_invited_when_the_secret_comes_late()
     async with world.running():
         await asyncio.sleep(2)
         ends(world, State.REMOVED)
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
         await asyncio.sleep(2)
         world.forget_calls()
         world.cluster.delete()
@@ -741,7 +741,7 @@ async def test_a_member_by_reference_who_has_left_is_not_invited_after_a_restart
     async with world.running():
         await asyncio.sleep(2)
         ends(world, State.REMOVED)
-        await world.resync.sweep_all()
+        await world.resync.resync_all()
         await asyncio.sleep(2)
         assert world.cluster.status().state is State.REMOVED
     world.cluster.apply(NEW, spec=spec, creationTimestamp=LATER)

@@ -9,7 +9,7 @@ import pytest
 
 from atlas_invites.failures import Failure
 from atlas_invites.invitation.model import DeparturePolicy, State
-from atlas_invites.invitation.outcome import BACKED_OFF, SWEPT, Kind, Outcome, Reason, requeue_after
+from atlas_invites.invitation.outcome import BACKED_OFF, RESYNCED, Kind, Outcome, Reason, requeue_after
 from tests.unit.builders import EXPIRES, NOW, error, invitation, time_text
 
 if TYPE_CHECKING:
@@ -59,15 +59,15 @@ def test_when_an_object_is_requeued(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_the_resync_handles_objects_without_a_requeue_time(reason: Reason) -> None:
     """It skips Waiting and Retrying objects, and those with a requeue time or a back-off."""
-    swept = reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK and reason != "WriteRefused"
-    assert (reason in SWEPT) == swept
+    resynced = reason.kind in {Kind.SETTLED, Kind.STALLED} and reason not in COMES_BACK and reason != "WriteRefused"
+    assert (reason in RESYNCED) == resynced
     assert (reason in BACKED_OFF) == (reason.kind is Kind.RETRYING or reason == "WriteRefused")
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_requeued(reason: Reason) -> None:
     """No object is forgotten: it has a requeue time, a back-off, or the resync."""
-    assert reason in SWEPT or reason in BACKED_OFF or requeue_after(Outcome(reason, "m"), None, NOW)
+    assert reason in RESYNCED or reason in BACKED_OFF or requeue_after(Outcome(reason, "m"), None, NOW)
 
 
 @pytest.mark.parametrize(
