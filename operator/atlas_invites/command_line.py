@@ -20,7 +20,7 @@ from atlas_invites.export import ExportError, ExportSettings, credentials_of, ex
 from atlas_invites.preview.settings import PlanSettings
 from atlas_invites.settings import NAMESPACE_VARIABLES, Settings, namespaces_of
 from atlas_invites.stopping import FAILED, end
-from atlas_invites.terminal import complain, show, show_progress
+from atlas_invites.terminal import print_error, show, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,18 +115,18 @@ def _export(given: dict[str, Any]) -> int:
                 if one.failure is None:
                     (settings.output_directory / f"{one.group_id}.yaml").write_text(one.text, encoding="utf-8")
     except ExportError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     except OSError as error:
         why = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
-        complain(f"cannot write to {settings.output_directory}: {why}")
+        print_error(f"cannot write to {settings.output_directory}: {why}")
         return FAILED
     if settings.output_directory is None:
         show("".join(one.text for one in found))
     for one in found:
         if one.failure is not None:
             kept = "" if settings.output_directory is None else f" {one.group_id}.yaml was not written."
-            complain(f"{one.failure if len(found) == 1 else f'project {one.group_id}: {one.failure}'}{kept}")
+            print_error(f"{one.failure if len(found) == 1 else f'project {one.group_id}: {one.failure}'}{kept}")
     if any(one.failure for one in found):
         return FAILED
     return 0 if all(one.complete for one in found) else INCOMPLETE
@@ -145,10 +145,10 @@ def _plan(given: dict[str, Any]) -> int:
     try:
         lines, faults, warnings, compared = asyncio.run(plan(settings, credentials, show_progress))
     except PlanError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     for problem in (*warnings, *faults):
-        complain(str(problem))
+        print_error(str(problem))
     if faults:
         return FAILED
     color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -269,5 +269,5 @@ def _variables(name: str) -> tuple[str, ...]:
 
 def _bad_settings(message: str, command: str = "run") -> int:
     """Print the error and return the exit code: not 2 for ``plan``, where 2 means that something would change."""
-    complain(message)
+    print_error(message)
     return FAILED if command == PLAN else BAD_SETTINGS

@@ -50,7 +50,7 @@ class Stopping:
         if self._began is None:
             loop = asyncio.get_running_loop()
             self._began = loop.time()
-            loop.call_later(LAST, end_at_once, "the orderly stop took too long")
+            loop.call_later(LAST, exit_immediately, "the orderly stop took too long")
 
     def left(self, until: float) -> float:
         """Return the seconds left until one of the times above: all of them if stopping has not begun."""
@@ -64,13 +64,13 @@ class Stopping:
 
     def _on_signal(self) -> None:
         if self.asked.is_set():
-            end_at_once("a second signal")
+            exit_immediately("a second signal")
         log.info("stopping")
         self.asked.set()
         self.begin()
 
 
-def end_at_once(why: str) -> NoReturn:
+def exit_immediately(why: str) -> NoReturn:
     """End the process immediately."""
     log.warning("exiting immediately: %s", why)
     end(FAILED)

@@ -44,7 +44,7 @@ def explained(failure: AtlasFailure) -> str:
     return f"{happened} ({failure.operation}: {failure.what}).{said} {advice}"
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print one line to standard error, with ``?`` for control characters of a manifest or a response.
 
     Do nothing if standard error is closed or cannot be written.
@@ -69,7 +69,7 @@ def show(text: str) -> None:
         sys.exit(CLOSED_PIPE)
     except (OSError, AttributeError) as error:  # None: closed before the process started
         why = error.strerror if isinstance(error, OSError) else "it is closed"
-        complain(f"cannot write to standard output: {why}")
+        print_error(f"cannot write to standard output: {why}")
         sys.exit(FAILED)
 
 

@@ -114,7 +114,7 @@ class Fakes:
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Record when the process would have been killed at once, which would end the tests."""
     ended: list[float] = []
-    monkeypatch.setattr(stopping, "end_at_once", lambda _: ended.append(now()))
+    monkeypatch.setattr(stopping, "exit_immediately", lambda _: ended.append(now()))
 
     async def keep_watching(watch: Watch) -> None:
         try:

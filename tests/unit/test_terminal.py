@@ -9,7 +9,7 @@ import pytest
 from atlas_invites.atlas import errors
 from atlas_invites.atlas.errors import AtlasFailure, Gone
 from atlas_invites.invitation.model import ErrorBody, Operation
-from atlas_invites.terminal import complain, explained
+from atlas_invites.terminal import explained, print_error
 
 OF_A_LIST = [
     kind
@@ -32,5 +32,5 @@ def test_the_message_is_for_the_user_of_the_command(kind: type[AtlasFailure]) ->
 
 def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     """What a manifest contains cannot change the colors or the title of the terminal."""
-    complain("two\nlines, \x1b[31mred\x07 and é")
+    print_error("two\nlines, \x1b[31mred\x07 and é")
     assert capsys.readouterr().err == "atlas-invites: two lines, ?[31mred? and é\n"

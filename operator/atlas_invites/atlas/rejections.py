@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PROBE_EVERY = 60.0
 """Seconds for which rejected credentials are not tried; then one call tries them for all."""
-LATELY = 2 * PROBE_EVERY
+RECENTLY = 2 * PROBE_EVERY
 """Seconds for which a rejected project is evidence. A project in use is tried again in less time."""
 PROJECTS = 10_000
 """The maximum number of cached projects for one set of credentials. The least recently used are dropped."""
@@ -173,7 +173,7 @@ class Rejections:
         """
         other = self._evidence
         is_new = project.accepted is not False and other is not project
-        return is_new and other is not None and now < other.at + LATELY
+        return is_new and other is not None and now < other.at + RECENTLY
 
     def _is_turn_of(self, project: Scope, now: float) -> bool:
         """Return whether rejected credentials are tried for this project: its last attempt is the oldest.

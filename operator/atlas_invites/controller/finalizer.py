@@ -10,7 +10,7 @@ from atlas_invites.failures import Failure, Later
 from atlas_invites.invitation.claim import DEPARTED, inherits
 from atlas_invites.invitation.deletion import (
     is_project_gone,
-    leaves_member_alone,
+    keeps_member,
     orphaned_because,
     retain_row,
     trouble_of,
@@ -189,7 +189,7 @@ async def after_failed_cleanup(attempt: Attempt, failure: Failure) -> Outcome | 
                 return PROJECT_GONE
             failure = of_the_read
     case, memory, clock = attempt.deletion_case, attempt.memory, attempt.collaborators.clock
-    if failure.reason is Reason.PROJECT_NOT_READY and leaves_member_alone(case):
+    if failure.reason is Reason.PROJECT_NOT_READY and keeps_member(case):
         return Finalized(
             "the project is no longer known, and the deletion policy does not remove a member",
             was_observed=False,

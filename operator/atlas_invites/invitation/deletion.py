@@ -44,13 +44,13 @@ class DeletionCase(NamedTuple):
         spec: its spec, or None if that cannot be read.
         known: its status.
         sent: this process has sent an invitation for it, with or without success.
-        finalizer_ours: this process added the finalizer, so no earlier process can have sent an invitation.
+        is_first_finalizer_ours: this process added the finalizer, so no earlier process can have sent an invitation.
     """
 
     spec: Spec | None
     known: Status
     sent: bool = False
-    finalizer_ours: bool = False
+    is_first_finalizer_ours: bool = False
 
     @property
     def suspended(self) -> bool:
@@ -68,10 +68,10 @@ class DeletionCase(NamedTuple):
             return DeletionPolicy.REVOKE
         if self.spec.deletion_policy is not None:
             return self.spec.deletion_policy
-        return DeletionPolicy.CANCEL if self.may_have_made else DeletionPolicy.RETAIN
+        return DeletionPolicy.CANCEL if self.may_have_created else DeletionPolicy.RETAIN
 
     @property
-    def may_have_made(self) -> bool:
+    def may_have_created(self) -> bool:
         """Whether this object created the invitation in Atlas, or it is unknown whether it did.
 
         An earlier process may have sent an invitation and died before status could show it.
@@ -79,12 +79,12 @@ class DeletionCase(NamedTuple):
         if self.sent or self.known.origin is not None:
             return self.sent or self.known.origin is Origin.CREATED
         sends = self.spec is None or (self.spec.username is not None and self.spec.invitation_id is None)
-        return sends and not self.finalizer_ours
+        return sends and not self.is_first_finalizer_ours
 
     @property
     def may_have_unconfirmed_send(self) -> bool:
         """Whether an invitation may have been sent that no status shows. A send to the same invitee has to wait."""
-        return self.may_have_made and self.known.invitation is None and self.known.member is None
+        return self.may_have_created and self.known.invitation is None and self.known.member is None
 
     @property
     def reason(self) -> str | None:
@@ -120,7 +120,7 @@ class DeletionCase(NamedTuple):
     def left(self) -> str | None:
         """The invitation or member on status that this object may have created and its policy would remove, or None."""
         row = (_LAST_SHOWN.get(self.known.state), self.policy)
-        return self.named if self.may_have_made and row in TABLE_D else None
+        return self.named if self.may_have_created and row in TABLE_D else None
 
 
 def name_invitation(id_: str | None, email: str | None) -> str:
@@ -169,7 +169,7 @@ _LAST_SHOWN: dict[State | None, Presence] = {
 """What may still be in Atlas, by ``status.state``. In the other states nothing is left."""
 
 
-def leaves_member_alone(case: DeletionCase) -> bool:
+def keeps_member(case: DeletionCase) -> bool:
     """Return whether there is nothing to do: status shows a member or a former member, and the policy is Cancel."""
     return case.policy is DeletionPolicy.CANCEL and case.known.state in {State.ACCEPTED, State.REMOVED}
 

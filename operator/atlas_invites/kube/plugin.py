@@ -21,7 +21,7 @@ from kubernetes.aio.config import ConfigException
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ANSWERS_IN = 30.0
+PLUGIN_TIMEOUT = 30.0
 """Seconds that a plugin may take."""
 
 RENEWED_AT = 0.8
@@ -100,7 +100,7 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
     except OSError as error:
         raise AccessError(f"exec: {name}: {error.strerror}") from None
     try:
-        async with asyncio.timeout(ANSWERS_IN):
+        async with asyncio.timeout(PLUGIN_TIMEOUT):
             try:
                 printed, complaints = await process.communicate()
             except asyncio.CancelledError:
@@ -110,7 +110,7 @@ async def _output(command: list[str], environment: Mapping[str, str]) -> bytes:
                     await asyncio.wait_for(process.wait(), _KILLED_IN)
                 raise
     except TimeoutError:
-        raise AccessError(f"exec: {name} did not end within {ANSWERS_IN:.0f} s") from None
+        raise AccessError(f"exec: {name} did not end within {PLUGIN_TIMEOUT:.0f} s") from None
     if process.returncode:
         said = " ".join(complaints.decode(errors="replace").split())
         raise AccessError(f"exec: {name} failed with exit code {process.returncode}: {said[-_SAID:]}")

@@ -18,7 +18,7 @@ from atlas_invites.kube.access import Access, Load, find_cluster
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-AGAIN = 5.0
+RELOAD_PAUSE = 5.0
 """The minimum of seconds between two loads of the access, also after a failed one."""
 
 RELOAD_WAIT = 5.0
@@ -162,7 +162,7 @@ class Session:
 
     async def _newer_than(self, rejected: Access) -> Access:
         """Return the current access. Reload it if it is the rejected one; return that if there is no other yet."""
-        if self._access is rejected and (self._loading is not None or self._clock() >= self._loaded_at + AGAIN):
+        if self._access is rejected and (self._loading is not None or self._clock() >= self._loaded_at + RELOAD_PAUSE):
             await asyncio.wait({self._load()}, timeout=RELOAD_WAIT)
         return self._access
 
@@ -174,7 +174,7 @@ class Session:
 
     async def _load_once(self) -> None:
         self._loaded_at = self._clock()
-        self._due = self._loaded_at + AGAIN
+        self._due = self._loaded_at + RELOAD_PAUSE
         try:
             access = await self._load_access(self._access)
         except Exception as error:  # noqa: BLE001 - only the message of a StartupError is free of secrets
@@ -184,7 +184,7 @@ class Session:
                 log.warning("keeping the current credentials for the API server; will retry: %s", said)
         else:
             self._said = ""
-            self._due = self._loaded_at + max(access.lasts, AGAIN)
+            self._due = self._loaded_at + max(access.lasts, RELOAD_PAUSE)
             if access != self._access:  # else a rejected request would be repeated with an equal access
                 self._access = access
         finally:

@@ -13,7 +13,7 @@ from atlas_invites.atlas.errors import (
     RateLimited,
     RejectedForProject,
 )
-from atlas_invites.atlas.rejections import LATELY, PROBE_EVERY, PROJECTS, ProjectScope, Rejections
+from atlas_invites.atlas.rejections import PROBE_EVERY, PROJECTS, RECENTLY, ProjectScope, Rejections
 from atlas_invites.invitation.model import Operation
 
 LIST, SEND = Operation.LIST_INVITES, Operation.CREATE_INVITE
@@ -248,7 +248,7 @@ def test_an_acceptance_ends_the_evidence(bench: Bench) -> None:
 def test_old_evidence_does_not_count(bench: Bench) -> None:
     """A project that was rejected some time ago and is no longer in use is no evidence."""
     bench.reject("gone")
-    bench.time += LATELY
+    bench.time += RECENTLY
     assert bench.reject("g") is RejectedForProject
 
 

@@ -14,7 +14,7 @@ from atlas_invites.invitation.deletion import (
     DeletionCase,
     Removal,
     is_project_gone,
-    leaves_member_alone,
+    keeps_member,
     orphaned_because,
     retain_row,
     trouble_of,
@@ -41,8 +41,10 @@ BY_REF = spec(groupId=None, projectRef={"name": "payments"}, deletionPolicy="Can
 PENDING = status(state=State.PENDING, invitation=invitation(), atlas=AtlasInfo(), conditions=(ready(Reason.INVITED),))
 
 
-def case(spec_: Spec | None, known: Status, *, sent: bool = False, finalizer_ours: bool = True) -> DeletionCase:
-    return DeletionCase(spec_, known, sent, finalizer_ours)
+def case(
+    spec_: Spec | None, known: Status, *, sent: bool = False, is_first_finalizer_ours: bool = True
+) -> DeletionCase:
+    return DeletionCase(spec_, known, sent, is_first_finalizer_ours)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,14 @@ def test_the_default_policy(origin: Origin | None, expected: DeletionPolicy) -> 
 @pytest.mark.parametrize("origin", [None, *Origin])
 def test_the_policy_of_the_spec(given: DeletionPolicy, origin: Origin | None) -> None:
     """A policy in the spec goes before the origin of the invitation."""
-    assert case(spec(deletionPolicy=given), status(origin=origin), sent=True, finalizer_ours=False).policy is given
+    assert (
+        case(spec(deletionPolicy=given), status(origin=origin), sent=True, is_first_finalizer_ours=False).policy
+        is given
+    )
 
 
 @pytest.mark.parametrize(
-    ("spec_", "origin", "sent", "finalizer_ours", "expected"),
+    ("spec_", "origin", "sent", "is_first_finalizer_ours", "expected"),
     [
         (spec(), Origin.CREATED, False, False, True),
         (spec(), Origin.ADOPTED, False, False, False),
@@ -79,11 +84,14 @@ def test_what_an_object_may_have_sent(
     spec_: Spec | None,
     origin: Origin | None,
     sent: bool,  # noqa: FBT001 - a parameter of a test
-    finalizer_ours: bool,  # noqa: FBT001 - a parameter of a test
+    is_first_finalizer_ours: bool,  # noqa: FBT001 - a parameter of a test
     expected: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:
     """Created; sent by this process; or, if status does not say, perhaps by a former one, unless it never sends."""
-    assert case(spec_, status(origin=origin), sent=sent, finalizer_ours=finalizer_ours).may_have_made is expected
+    assert (
+        case(spec_, status(origin=origin), sent=sent, is_first_finalizer_ours=is_first_finalizer_ours).may_have_created
+        is expected
+    )
 
 
 CREATED = PENDING.model_copy(update={"origin": Origin.CREATED})
@@ -142,7 +150,7 @@ def test_what_is_left_is_named_by_what_is_known() -> None:
 def test_a_former_or_current_member_is_left_under_cancel(spec_: Spec, state: State | None) -> None:
     """Cancel does nothing about a member, or about a person who was one."""
     expected = spec_ is CANCEL and state in {State.ACCEPTED, State.REMOVED}
-    assert leaves_member_alone(case(spec_, status(state=state))) is expected
+    assert keeps_member(case(spec_, status(state=state))) is expected
 
 
 @pytest.mark.parametrize(
@@ -165,7 +173,7 @@ def test_what_is_read(spec_: Spec, known: Status) -> None:
 
 def test_what_a_former_process_may_have_sent_is_read() -> None:
     """No policy is set, and status does not show whether anything was sent: only a read can tell what is left."""
-    assert retain_row(case(spec(), status(), finalizer_ours=False)) is None
+    assert retain_row(case(spec(), status(), is_first_finalizer_ours=False)) is None
 
 
 @pytest.mark.parametrize(

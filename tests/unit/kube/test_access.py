@@ -380,7 +380,7 @@ async def test_a_plugin_that_does_not_end(
     monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path, script: str
 ) -> None:
     """The operator kills the plugin and its children, and treats the plugin as failed."""
-    monkeypatch.setattr("atlas_invites.kube.plugin.ANSWERS_IN", 0.5)
+    monkeypatch.setattr("atlas_invites.kube.plugin.PLUGIN_TIMEOUT", 0.5)
     alive = tmp_path / "alive"
     os.mkfifo(alive)
     reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)

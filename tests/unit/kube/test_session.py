@@ -19,7 +19,7 @@ from atlas_invites.invitation.resource import Key
 from atlas_invites.kube.access import Access
 from atlas_invites.kube.connection import client_of
 from atlas_invites.kube.references import References
-from atlas_invites.kube.session import AGAIN, Session, open_session
+from atlas_invites.kube.session import RELOAD_PAUSE, Session, open_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -122,7 +122,7 @@ async def test_rejected_credentials_are_loaded_again_and_the_request_is_repeated
     server = Server()
     async with serve(server) as session:
         assert await status(session) == 200
-        server.accepts, server.access, server.now = "two", as_("two"), AGAIN
+        server.accepts, server.access, server.now = "two", as_("two"), RELOAD_PAUSE
         assert await status(session, "PATCH", data="{}", headers={"Content-Type": "application/json"}) == 200
     assert server.asked == ["one GET", "one PATCH {}", "two PATCH {}"]
 
@@ -131,7 +131,7 @@ async def test_concurrent_rejected_requests_share_one_load() -> None:
     """However many requests get a 401 at the same time, the credentials are loaded once."""
     server = Server()
     async with serve(server) as session:
-        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), RELOAD_PAUSE, asyncio.Event()
         requests = [asyncio.create_task(status(session)) for _ in range(20)]
         await until(lambda: len(server.asked) == 20)
         server.slow.set()
@@ -146,7 +146,7 @@ async def test_credentials_that_stay_rejected_are_loaded_rarely() -> None:
         for _ in range(10):
             assert await status(session) == 401
         assert server.loads == 1
-        server.now = AGAIN
+        server.now = RELOAD_PAUSE
         for _ in range(10):
             assert await status(session) == 401
     assert server.loads == 2
@@ -174,11 +174,11 @@ async def test_a_renewal_that_fails_keeps_the_credentials(caplog: pytest.LogCapt
     async with serve(server) as session:
         server.access = StartupError("the plugin failed")
         for number in range(5):
-            server.now = LASTS + number * AGAIN
+            server.now = LASTS + number * RELOAD_PAUSE
             assert await status(session) == 200
             await until(lambda: server.loaded == server.loads)
         assert server.loads == 6
-        server.access, server.now = as_("two"), LASTS + 5 * AGAIN
+        server.access, server.now = as_("two"), LASTS + 5 * RELOAD_PAUSE
         assert await status(session) == 200
         await until(lambda: server.loaded == 7)
         server.accepts = "two"
@@ -196,7 +196,7 @@ async def test_a_renewal_with_an_unexpected_error(caplog: pytest.LogCaptureFixtu
             assert await status(session) == 200
             await until(lambda: server.loaded == server.loads)
         assert server.loads == 2
-        server.accepts, server.access, server.now = "two", as_("two"), LASTS + AGAIN
+        server.accepts, server.access, server.now = "two", as_("two"), LASTS + RELOAD_PAUSE
         assert await status(session) == 200
     (record,) = caplog.records
     assert record.getMessage() == "keeping the current credentials for the API server; will retry: ValueError"
@@ -207,7 +207,7 @@ async def test_a_rejected_request_waits_some_seconds_for_other_credentials(monke
     monkeypatch.setattr("atlas_invites.kube.session.RELOAD_WAIT", 0.0, raising=False)
     server = Server()
     async with serve(server) as session:
-        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), RELOAD_PAUSE, asyncio.Event()
         waits = asyncio.create_task(status(session))
         await until(waits.done)
         assert await waits == 401
@@ -230,7 +230,7 @@ async def test_a_caller_that_leaves_keeps_no_connection() -> None:
 
     server.stream = stream
     async with serve(server) as session:
-        server.now, server.slow = AGAIN, asyncio.Event()
+        server.now, server.slow = RELOAD_PAUSE, asyncio.Event()
         waits = asyncio.create_task(session.request("GET", f"{session.server}/path?watch=true"))
         await until(lambda: server.loads == 2)
         waits.cancel()
@@ -256,7 +256,7 @@ async def test_a_renewal_goes_on_when_its_caller_leaves() -> None:
     """A call whose time is over, such as a Lease's, does not end what all others wait for."""
     server = Server()
     async with serve(server) as session:
-        server.accepts, server.access, server.now, server.slow = "two", as_("two"), AGAIN, asyncio.Event()
+        server.accepts, server.access, server.now, server.slow = "two", as_("two"), RELOAD_PAUSE, asyncio.Event()
         waits = asyncio.create_task(status(session))
         await until(lambda: server.loads == 2)
         waits.cancel()
@@ -278,7 +278,7 @@ async def test_a_rotated_ca_is_trusted() -> None:
         with pytest.raises(ClusterUnavailable, match=r"CertificateError \(unable to get local issuer certificate\)"):
             await secrets.credentials(Key("team-a", "atlas-credentials"))
         assert server.loads == 1
-        server.now, server.access = AGAIN, replace(as_("one"), tls=TRUST["second"])
+        server.now, server.access = RELOAD_PAUSE, replace(as_("one"), tls=TRUST["second"])
         assert await status(session) == 200
     assert server.asked == ["one GET"]
 
