@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from helm_python import HelmError
 
-from release.check import complaints, prepare
+from release.check import complaints, disagreements, prepare
 from release.project import ROOT, read
 from release.steps import STEPS, Release, ReleaseError, say
 
@@ -24,11 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command, and return the exit code: 0, or 1 with the reasons on standard error."""
     parser = argparse.ArgumentParser(prog="python -m release", description="Check, prepare or make a release.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("check", "list what must be fixed before a version is released"),
-        ("prepare", "prepare a version"),
-    ):
-        commands.add_parser(name, help=text).add_argument("version")
+    check = commands.add_parser("check", help="list where the version is not that of pyproject.toml")
+    check.add_argument("version", nargs="?", help="list also what must be fixed before this version is released")
+    commands.add_parser("prepare", help="prepare a version").add_argument("version")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=(step.__doc__ or "").rstrip("."))
         command.add_argument(
@@ -48,13 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _check(version: str) -> int:
-    found = list(complaints(ROOT, version))
+def _check(version: str | None) -> int:
+    found = list(disagreements(ROOT) if version is None else complaints(ROOT, version))
     for complaint in found:
         say(f"release: {complaint}")
     if not found:
-        say(f"release: pyproject.toml, chart, image label, manifests, docs and CHANGELOG.md all have version {version}")
-    if not read().registry:
+        same = f"all have version {read().version}{'' if version is None else ', which can be released'}"
+        say(f"release: pyproject.toml, chart, image label, manifests, docs and CHANGELOG.md {same}")
+    if version is not None and not read().registry:
         say(f"release: {NO_REGISTRY}")
     return 1 if found else 0
 

@@ -28,24 +28,27 @@ def complaints(root: Path, version: str) -> Iterator[str]:
     if project.version != version:
         yield f"pyproject.toml has version {project.version}, not {version}: run make release-prepare VERSION={version}"
         return
-    for path, text in stamp.files(project).items():
-        if (root / path).read_text() != text:
-            yield f"{path} differs from pyproject.toml in the version or the registry: run make generate"
-    yield from _changelog_complaints(root, version)
+    yield from disagreements(root)
+    if (
+        unreleased := changelog.sections((root / "CHANGELOG.md").read_text()).get(changelog.UNRELEASED)
+    ) and unreleased.body:
+        yield f"CHANGELOG.md has changes below {changelog.UNRELEASED}: move them below {version}"
     released = root / RELEASED / f"{version}.yaml"
     if not released.exists() or released.read_bytes() != (root / CRD).read_bytes():
         yield f"{RELEASED}/{version}.yaml is not a copy of {CRD}: run cp {CRD} {RELEASED}/{version}.yaml"
 
 
-def _changelog_complaints(root: Path, version: str) -> Iterator[str]:
-    sections = changelog.sections((root / "CHANGELOG.md").read_text())
-    section = sections.get(version)
+def disagreements(root: Path) -> Iterator[str]:
+    """Yield where the version differs from that of pyproject.toml or has no changes, each with what to do."""
+    project = read(root)
+    for path, text in stamp.files(project).items():
+        if (root / path).read_text() != text:
+            yield f"{path} differs from pyproject.toml in the version or the registry: run make generate"
+    section = changelog.sections((root / "CHANGELOG.md").read_text()).get(project.version)
     if section is None or not section.date:
-        yield f"CHANGELOG.md has no section '## {version} - YYYY-MM-DD': write one"
+        yield f"CHANGELOG.md has no section '## {project.version} - YYYY-MM-DD': write one"
     elif not changelog.changes(section):
-        yield f"CHANGELOG.md lists no changes below {version}: write them"
-    if (unreleased := sections.get(changelog.UNRELEASED)) and unreleased.body:
-        yield f"CHANGELOG.md has changes below {changelog.UNRELEASED}: move them below {version}"
+        yield f"CHANGELOG.md lists no changes below {project.version}: write them"
 
 
 def prepare(root: Path, version: str, today: dt.date) -> None:
