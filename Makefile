@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-TEST_JOBS ?= 3
+TEST_JOBS ?= 2
 OLDEST_KUBERNETES := 1.33.13
 SOAK ?= 20
 SOAK_JOBS ?= 2
@@ -27,7 +27,7 @@ help: ## List the targets
 demo: $(INSTALLED) ## Run everything on this machine and show the life of an invitation; DEMO_EXIT=1 exits at the end
 	@$(BIN)/python -m tests.demo
 
-test: $(INSTALLED) ## Run all tests, TEST_JOBS at a time (3), with a real control plane
+test: $(INSTALLED) ## Run all tests, TEST_JOBS at a time (2), with a real control plane
 	@$(BIN)/python -m tests.control_plane build
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from hypothesis import settings
 
 from tests.control_plane.build import BuildError, binaries
 from tests.control_plane.control_plane import ControlPlane
+from tests.e2e.api import new_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,5 @@ def crds(control_plane: ControlPlane) -> None:
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Return the name of a new namespace, which is deleted afterwards without waiting for the end of the deletion."""
-    name = f"test-{secrets.token_hex(4)}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    with new_namespace(control_plane) as name:
+        yield name

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.cluster.life import Life, Mode, live
+from tests.e2e.api import new_namespace
 
 if TYPE_CHECKING:
     import subprocess
@@ -70,7 +70,5 @@ async def life(
 @pytest.fixture
 def namespace_b(control_plane: ControlPlane) -> Iterator[str]:
     """Name of a second new namespace."""
-    name = f"test-{secrets.token_hex(4)}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    with new_namespace(control_plane) as name:
+        yield name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.processes import ProcessGroup
 from tests.deploy.foreign import definitions
 from tests.deploy.manifests import COMPONENTS, CRD, DEPLOY
+from tests.e2e.api import new_namespace
 from tests.stack import Sandbox
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ def cluster(control_plane_binaries: Path) -> Iterator[ControlPlane]:
 @pytest.fixture
 def team(cluster: ControlPlane) -> Iterator[str]:
     """Name of a new namespace on the cluster, which is deleted afterwards without a wait."""
-    name = f"test-{secrets.token_hex(4)}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with new_namespace(cluster) as name:
+        yield name
 
 
 @pytest.fixture(scope="package")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import ssl
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -81,6 +83,18 @@ class Api:
     def audit_mark(self) -> int:
         """Return the current end of the audit log."""
         return self._audit_log.mark()
+
+
+@contextmanager
+def new_namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Create a namespace, yield its name, and delete it without waiting. This is faster than kubectl."""
+    api, name = Api(control_plane), f"test-{secrets.token_hex(4)}"
+    try:
+        api.do("POST", "api/v1/namespaces", {"metadata": {"name": name}})
+        yield name
+        api.ask("DELETE", f"api/v1/namespaces/{name}")
+    finally:
+        api.close()
 
 
 class History:
