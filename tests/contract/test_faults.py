@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from typing import TYPE_CHECKING, get_args
+from unittest.mock import patch
 
 import pytest
 
@@ -36,11 +37,6 @@ READS: list[tuple[Operation, Callable[[Project, str], Awaitable[object]]]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "DEADLINE", 0.3)
-
-
 def shows_nothing(error: BaseException) -> None:
     """Check the exception, its cause, context and traceback with the locals of each of our frames."""
     assert error.__cause__ is None
@@ -52,7 +48,8 @@ def shows_nothing(error: BaseException) -> None:
 
 
 async def failing(call: Awaitable[object]) -> AtlasFailure:
-    with pytest.raises(AtlasFailure) as failed:
+    """Return the failure of a call. If the fault is a hanging connection, the call ends soon."""
+    with patch.object(transport, "DEADLINE", 0.3), pytest.raises(AtlasFailure) as failed:
         await call
     shows_nothing(failed.value)
     return failed.value
