@@ -114,9 +114,9 @@ def _texts(path: str, faults: list[Fault], known: set[str]) -> Iterator[tuple[st
         faults.append(Fault(Source(path), None, f"cannot be read: {error.strerror}"))
         return
     for file in files:
-        if (is_directory and file.is_dir()) or (path := os.path.realpath(file)) in known:
+        if (is_directory and file.is_dir()) or (real := os.path.realpath(file)) in known:
             continue
-        known.add(path)
+        known.add(real)
         try:
             yield str(file), file.read_bytes()
         except OSError as error:
