@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.e2e.api import INVITES, PLURAL
@@ -9,6 +10,8 @@ from tests.e2e.world import CLUSTER, REQUESTED_AT
 from tests.gitops.scenario import scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.gitops.stage import Stage
 
 
@@ -67,15 +70,12 @@ def prune_a_member(stage: Stage) -> None:
 def prune_while_operator_is_away(stage: Stage) -> None:
     """A prune waits while no operator runs, and the invitation is canceled when the operator runs again."""
     stage.begin()
-    stage.rig.kubelet.stop_operator()
-    try:
+    with _without_operator(stage):
         stage.commit("Take Jane out", {"jane": None})
         stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
         said = stage.tool.state(stage.name)
         stage.note(f"with the operator away: {said.health}, done: {said.done}, {said.message[:200]!r}")
         assert not stage.world.atlas_writes()
-    finally:
-        stage.rig.kubelet.allow_operator()
     stage.measure("operator back to Healthy", stage.until)
     stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
@@ -85,16 +85,13 @@ def prune_while_operator_is_away(stage: Stage) -> None:
 def prune_after_operator_is_back(stage: Stage) -> None:
     """Because of ``dependsOn``, Flux applies no commit while no operator runs: it prunes when the operator is back."""
     stage.begin()
-    stage.rig.kubelet.stop_operator()
-    try:
+    with _without_operator(stage):
         stage.commit("Take Jane out", {"jane": None})
         said = stage.until_says("not ready")
         stage.note(f"with the operator away: {said.message[:200]!r}")
         kept = stage.world.get("jane")
         assert kept is not None
         assert "deletionTimestamp" not in kept["metadata"]
-    finally:
-        stage.rig.kubelet.allow_operator()
     stage.measure("operator back to Healthy", lambda: stage.until(seconds=300))
     stage.until_gone("jane")
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
@@ -118,13 +115,10 @@ def delete_application(stage: Stage) -> None:
 def delete_application_while_operator_is_away(stage: Stage) -> None:
     """An application that is deleted stays until the operator has finalized its invitations."""
     stage.begin()
-    stage.rig.kubelet.stop_operator()
-    try:
+    with _without_operator(stage):
         stage.tool.delete(stage.name)
         stage.until_object("jane", "is being deleted", lambda item: "deletionTimestamp" in item["metadata"])
         assert stage.tool.exists(stage.name), "the application went before its invitations"
-    finally:
-        stage.rig.kubelet.allow_operator()
     stage.measure("operator back to gone", stage.until_deleted)
     assert not _left(stage)
     assert stage.world.atlas_writes() == ["CancelInvite 204"]
@@ -212,6 +206,16 @@ def _begin_prune_last(stage: Stage) -> None:
     stage.until()
     stage.until_reason("john", "Invited")
     stage.mark()
+
+
+@contextmanager
+def _without_operator(stage: Stage) -> Iterator[None]:
+    """Keep the operator from running in the ``with`` block."""
+    stage.rig.kubelet.stop_operator()
+    try:
+        yield
+    finally:
+        stage.rig.kubelet.allow_operator()
 
 
 def _left(stage: Stage) -> list[object]:
